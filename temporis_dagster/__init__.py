@@ -1,0 +1,65 @@
+"""Temporis for pandas and Dagster: DataFrames become idempotent upserts against a data source.
+
+Comes in: ``from temporis_dagster import ...``. Goes out: the public names, each imported when first touched, so that a
+notebook pays neither for Dagster nor for SQLAlchemy. Never: holds code of its own.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from temporis_dagster.assets import data_source_spec as data_source_spec
+    from temporis_dagster.assets import temporis_asset as temporis_asset
+    from temporis_dagster.data_source.connection import DataSource as DataSource
+    from temporis_dagster.data_source.connection import Temporis as Temporis
+    from temporis_dagster.data_source.connection import connect as connect
+    from temporis_dagster.data_source.report import UpsertReport as UpsertReport
+    from temporis_dagster.data_source.target import ArchiveState as ArchiveState
+    from temporis_dagster.errors import ConfigurationError as ConfigurationError
+    from temporis_dagster.errors import DataSourceArchivedError as DataSourceArchivedError
+    from temporis_dagster.errors import DataSourceNotFoundError as DataSourceNotFoundError
+    from temporis_dagster.errors import DeliveryError as DeliveryError
+    from temporis_dagster.errors import InvalidObservationsError as InvalidObservationsError
+    from temporis_dagster.errors import NotSupportedError as NotSupportedError
+    from temporis_dagster.errors import StoreError as StoreError
+    from temporis_dagster.errors import TemporisError as TemporisError
+    from temporis_dagster.io_manager import TemporisIOManager as TemporisIOManager
+    from temporis_dagster.resource import TemporisResource as TemporisResource
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "data_source.connection": ("connect", "Temporis", "DataSource"),
+    "data_source.report": ("UpsertReport",),
+    "data_source.target": ("ArchiveState",),
+    "errors": (
+        "TemporisError",
+        "ConfigurationError",
+        "InvalidObservationsError",
+        "DeliveryError",
+        "DataSourceNotFoundError",
+        "DataSourceArchivedError",
+        "NotSupportedError",
+        "StoreError",
+    ),
+    "resource": ("TemporisResource",),
+    "io_manager": ("TemporisIOManager",),
+    "assets": ("temporis_asset", "data_source_spec"),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = list(_ROOM_OF)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_ROOM_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

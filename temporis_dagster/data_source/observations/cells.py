@@ -1,0 +1,107 @@
+"""Cells: every place of a table that may hold an observation, checked, in row order.
+
+Comes in: a table. Goes out: its timestamps, names and values as equally long arrays, and what is wrong with which.
+Never: raises or drops: it only finds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from temporis_dagster.data_source.observations.dtypes import Column
+from temporis_dagster.data_source.observations.faults import ColumnFaults, Fault, mask_of, where
+from temporis_dagster.data_source.observations.layout import Table
+from temporis_dagster.data_source.observations.model import Codes, Floats, Int64s, Mask
+from temporis_dagster.data_source.observations.names import labels_as_names, names_of
+from temporis_dagster.data_source.observations.options import ObservationOptions
+from temporis_dagster.data_source.observations.timestamps import Timestamps, timestamps_of
+from temporis_dagster.data_source.observations.values import values_of
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The cells of a table, row by row; see ``Origin`` for their numbers.
+
+    Attributes:
+        seconds: Unix seconds, UTC.
+        codes: Index into ``names``.
+        names: Series names.
+        floats: Values.
+        present: Which hold an observation: in a wide frame, those that are not missing.
+        bad: Which of the present ones are at fault.
+        faults: What is wrong, column by column.
+    """
+
+    seconds: Int64s
+    codes: Codes
+    names: tuple[str, ...]
+    floats: Floats
+    present: Mask
+    bad: Mask
+    faults: list[ColumnFaults]
+
+    def reasons(self, chosen: Int64s, width: int) -> list[list[str]]:
+        """What is wrong with each of the chosen cells."""
+        found: dict[int, list[str]] = {cell: [] for cell in chosen.tolist()}
+        for column in self.faults:
+            for fault in column.faults:
+                for row, reason in zip(fault.rows.tolist(), fault.each(), strict=True):
+                    for cell in column.cells_of_row(row, width):
+                        if cell in found:
+                            found[cell].append(reason)
+        return list(found.values())
+
+
+def cells_of(table: Table, options: ObservationOptions) -> Cells:
+    """Check every cell of a table."""
+    stamps = timestamps_of(table.timestamps, options)
+    if table.names is None:
+        return _wide_cells(table, stamps)
+    return _long_cells(table, stamps, table.names)
+
+
+def _long_cells(table: Table, stamps: Timestamps, name_column: Column) -> Cells:
+    names, values = names_of(name_column), values_of(table.values[0])
+    missing = where(values.missing, "the value is missing (NaN): leave the row out")
+    faults = [
+        ColumnFaults(table.timestamp_label, table.timestamps, stamps.faults),
+        ColumnFaults(table.name_label, name_column, names.faults),
+        ColumnFaults(table.value_labels[0], table.values[0], missing + values.faults),
+    ]
+    count = len(stamps.seconds)
+    bad = mask_of([fault for column in faults for fault in column.faults], count)
+    present = np.ones(count, dtype=np.bool_)
+    return Cells(stamps.seconds, names.codes, names.names, values.floats, present, bad, _real(faults))
+
+
+def _wide_cells(table: Table, stamps: Timestamps) -> Cells:
+    rows, width = len(stamps.seconds), len(table.values)
+    floats, present, bad = np.empty((rows, width)), np.empty((rows, width), bool), np.zeros((rows, width), bool)
+    names, wrong = labels_as_names(table.value_labels)
+    faults: list[ColumnFaults] = []
+    for i, (label, column) in enumerate(zip(table.value_labels, table.values, strict=True)):
+        values = values_of(column)
+        floats[:, i], present[:, i] = values.floats, ~values.missing
+        found = values.faults + (where(~values.missing, wrong[i]) if i in wrong else [])
+        bad[:, i] = mask_of(found, rows)
+        faults.append(ColumnFaults(label, column, found, cell_in_row=i))
+    on_time = _where_observed(stamps.faults, np.logical_or.reduce(present, axis=1))
+    bad |= mask_of(on_time, rows)[:, np.newaxis] & present
+    faults.insert(0, ColumnFaults(table.timestamp_label, table.timestamps, on_time))
+    seconds, codes = np.repeat(stamps.seconds, width), np.tile(np.arange(width, dtype=np.int32), rows)
+    return Cells(seconds, codes, names, floats.ravel(), present.ravel(), bad.ravel(), _real(faults))
+
+
+def _where_observed(faults: list[Fault], observed: Mask) -> list[Fault]:
+    """The faults of rows that hold an observation: an empty row of a wide frame may have any timestamp."""
+    kept = []
+    for fault in faults:
+        chosen = np.flatnonzero(observed[fault.rows])
+        kept.append(Fault(fault.rows[chosen], [fault.reason(i) for i in chosen.tolist()]))
+    return [fault for fault in kept if len(fault.rows)]
+
+
+def _real(columns: list[ColumnFaults]) -> list[ColumnFaults]:
+    return [column for column in columns if column.faults]

@@ -1,0 +1,115 @@
+"""Faults: which cells of a frame cannot be observations, and why.
+
+Comes in: row positions and a reason from each check. Goes out: the frame that errors and reports show.
+Never: decides what a fault is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from temporis_dagster.data_source.observations.dtypes import Column
+from temporis_dagster.data_source.observations.model import Int64s, Mask
+
+FAULT_COLUMNS = ("position", "label", "column", "value", "reason")
+
+
+@dataclass(frozen=True, eq=False)
+class Fault:
+    """Rows of one column with one reason, or with a reason each.
+
+    Attributes:
+        rows: Row positions.
+        reasons: One text for all of them, or one text a row.
+    """
+
+    rows: Int64s
+    reasons: str | Sequence[str]
+
+    def reason(self, i: int) -> str:
+        """The reason of the i-th of the rows."""
+        return self.reasons if isinstance(self.reasons, str) else self.reasons[i]
+
+    def each(self) -> list[str]:
+        """A reason for each of the rows."""
+        return [self.reasons] * len(self.rows) if isinstance(self.reasons, str) else list(self.reasons)
+
+
+def where(mask: Mask, reasons: str) -> list[Fault]:
+    """The rows of a mask as a fault, or nothing where there are none."""
+    return [Fault(np.flatnonzero(mask), reasons)] if mask.any() else []
+
+
+def elsewhere(faults: Sequence[Fault], rows: Int64s) -> list[Fault]:
+    """Faults found in a part of a column, as faults of the whole: the part's i-th row is ``rows[i]``."""
+    return [Fault(rows[fault.rows], fault.reasons) for fault in faults]
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnFaults:
+    """The faults of one column of the caller's frame.
+
+    Attributes:
+        column: The column's label, as the caller wrote it.
+        source: The column itself, to show the offending values.
+        faults: What is wrong in it.
+        cell_in_row: Which cell of its row the column is; None where its faults spoil the whole row.
+    """
+
+    column: object
+    source: Column
+    faults: Sequence[Fault]
+    cell_in_row: int | None = None
+
+    def cells_of_row(self, row: int, width: int) -> range:
+        """The cells that a fault in this row spoils."""
+        first = row * width
+        return (
+            range(first, first + width)
+            if self.cell_in_row is None
+            else range(first + self.cell_in_row, first + self.cell_in_row + 1)
+        )
+
+
+def mask_of(faults: Sequence[Fault], length: int) -> Mask:
+    """Which of so many rows have any of these faults."""
+    mask = np.zeros(length, dtype=np.bool_)
+    for fault in faults:
+        mask[fault.rows] = True
+    return mask
+
+
+def fault_frame(columns: Sequence[ColumnFaults], labels: pd.Index) -> pd.DataFrame:
+    """One line per offending cell, by position: position, label, column, value, reason."""
+    parts = [_part(column, fault, labels) for column in columns for fault in column.faults]
+    if not parts:
+        return pd.DataFrame({name: pd.Series(dtype=object) for name in FAULT_COLUMNS}).astype({"position": "int64"})
+    return pd.concat(parts, ignore_index=True).sort_values("position", kind="stable", ignore_index=True)
+
+
+def _part(column: ColumnFaults, fault: Fault, labels: pd.Index) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "position": fault.rows,
+            "label": objects(labels.take(fault.rows).tolist()),
+            "column": objects([column.column] * len(fault.rows)),
+            "value": objects(column.source.iloc[fault.rows].tolist()),
+            "reason": objects(fault.each()),
+        }
+    )
+
+
+def objects(items: Sequence[object]) -> Column:
+    """Any objects as they are, of which no pandas infers a dtype; text that cannot be shown as its repr."""
+    array = np.empty(len(items), dtype=object)
+    array[:] = [printable(item) for item in items]
+    return pd.Series(array, dtype=object)
+
+
+def printable(item: object) -> object:
+    """The item, or its repr where it is text that a terminal or UI cannot show, such as a NUL or a lone surrogate."""
+    return repr(item) if isinstance(item, str) and not item.isprintable() else item

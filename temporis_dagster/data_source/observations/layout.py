@@ -1,0 +1,128 @@
+"""Layout: which part of a frame is the timestamp, which the series name, which the value.
+
+Comes in: a DataFrame or Series and the column choices. Goes out: its columns, taken apart.
+Never: looks at a value, or modifies the frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import NoReturn
+
+import pandas as pd
+
+from temporis_dagster.data_source.observations.dtypes import Column, kind_of, plain
+from temporis_dagster.data_source.observations.faults import fault_frame
+from temporis_dagster.data_source.observations.options import ObservationOptions
+from temporis_dagster.errors import InvalidObservationsError
+
+INDEX = "the index"
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A frame taken apart: a row of it is a timestamp and one value (long) or a value for each series (wide).
+
+    Attributes:
+        labels: The frame's index.
+        timestamps: The timestamps, a row each.
+        timestamp_label: What the caller calls them.
+        values: The value columns: one for a long frame, one a series for a wide one.
+        value_labels: What the caller calls those.
+        names: The series names, a row each; None for a wide frame, where a missing value is "no observation".
+        name_label: What the caller calls the names.
+    """
+
+    labels: pd.Index
+    timestamps: Column
+    timestamp_label: Hashable
+    values: list[Column]
+    value_labels: list[Hashable]
+    names: Column | None = None
+    name_label: Hashable = None
+
+
+def table_of(data: object, options: ObservationOptions) -> Table:
+    """Take a DataFrame or Series apart.
+
+    Raises:
+        InvalidObservationsError: It has no such columns, or more than one reading.
+    """
+    if isinstance(data, pd.Series):
+        return _from_series(data)
+    if not isinstance(data, pd.DataFrame):
+        refuse(f"A {type(data).__name__} is not a DataFrame or Series. Convert it to a pandas.DataFrame first.")
+    if not data.columns.is_unique:
+        twice = data.columns[data.columns.duplicated()].unique().tolist()
+        refuse(f"The columns {twice} exist more than once. Rename or drop the duplicates.")
+    timestamps, label = _timestamps(data, options.timestamp)
+    if _is_long(data, options):
+        return _long(data, options, timestamps, label)
+    return _wide(data, timestamps, label)
+
+
+def refuse(message: str) -> NoReturn:
+    """Raise for a frame whose shape is at fault rather than its rows."""
+    raise InvalidObservationsError(message, rows=fault_frame([], pd.Index([])))
+
+
+def _from_series(series: Column) -> Table:
+    if series.name is None:
+        refuse("The Series has no name, so its series has none. Set it with .rename('orders').")
+    if not _is_time_index(series.index):
+        refuse("The Series has no DatetimeIndex. Set its timestamps as the index first.")
+    stamps = plain(series.index.to_series())
+    return Table(series.index, stamps, INDEX, [plain(series)], [series.name])
+
+
+def _timestamps(data: pd.DataFrame, column: Hashable) -> tuple[Column, Hashable]:
+    in_column, in_index = column is not None and column in data.columns, _is_time_index(data.index)
+    if in_column and in_index:
+        refuse(
+            f"Both the column {column!r} and the DatetimeIndex may be the timestamp. Pass timestamp=None to take the"
+            " index, or call .reset_index(drop=True) to take the column."
+        )
+    if in_column:
+        return plain(data[column]), column
+    if not in_index:
+        refuse(
+            f"There is no column {column!r}, and the index is not a DatetimeIndex. Say which column of"
+            f" {data.columns.tolist()[:20]} holds the timestamps, with timestamp=."
+        )
+    return plain(data.index.to_series()), INDEX
+
+
+def _is_time_index(index: pd.Index) -> bool:
+    return isinstance(index, pd.DatetimeIndex) or kind_of(plain(index[:0].to_series())) == "datetime"
+
+
+def _is_long(data: pd.DataFrame, options: ObservationOptions) -> bool:
+    if options.layout != "auto":
+        return options.layout == "long"
+    name, value = options.name in data.columns, options.value in data.columns
+    if name != value:
+        there, missing = (options.name, options.value) if name else (options.value, options.name)
+        refuse(
+            f"There is a column {there!r} but no column {missing!r}. Pass layout='wide' if every column is a series, or"
+            " say which columns hold the series names and the values, with name= and value=."
+        )
+    if name and len(data) and kind_of(plain(data[options.name].iloc[:0])) in ("int", "float"):
+        refuse(
+            f"The column {options.name!r} holds numbers, so it may be series names gone wrong or a series itself."
+            " Pass layout='long' or layout='wide'."
+        )
+    return name
+
+
+def _long(data: pd.DataFrame, options: ObservationOptions, timestamps: Column, label: Hashable) -> Table:
+    for argument, column in (("name", options.name), ("value", options.value)):
+        if column not in data.columns:
+            refuse(f"There is no column {column!r}. Say which of {data.columns.tolist()[:20]} it is, with {argument}=.")
+    names = data[options.name].reset_index(drop=True)
+    return Table(data.index, timestamps, label, [plain(data[options.value])], [options.value], names, options.name)
+
+
+def _wide(data: pd.DataFrame, timestamps: Column, label: Hashable) -> Table:
+    series: list[Hashable] = [column for column in data.columns if label is INDEX or column != label]
+    return Table(data.index, timestamps, label, [plain(data[column]) for column in series], series)

@@ -1,0 +1,95 @@
+"""Local time: wall-clock seconds in a named zone become UTC, and what the clock skipped or repeated becomes faults.
+
+Comes in: seconds as a wall clock showed them. Goes out: UTC seconds, and faults that show both readings.
+Never: takes a local time for UTC.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from temporis_dagster.data_source.observations.faults import Fault, where
+from temporis_dagster.data_source.observations.model import Int64s, Mask
+from temporis_dagster.data_source.observations.options import ObservationOptions
+
+NO_ZONE = "the timestamp has no time zone: attach one, or pass timezone='Europe/Berlin' or whichever it is in"
+UNREADABLE = "{}: pass ambiguous= and nonexistent= so that it has one reading"
+
+
+def to_utc(wall: Int64s, options: ObservationOptions) -> tuple[Int64s, list[Fault]]:
+    """Read wall-clock seconds in the options' zone.
+
+    Args:
+        wall: Seconds since 1970-01-01 00:00 on the wall clock, none missing.
+        options: Their ``timezone``, ``ambiguous`` and ``nonexistent``.
+    """
+    if options.timezone is None:
+        return wall, where(np.ones(len(wall), dtype=np.bool_), NO_ZONE)
+    if not len(wall):
+        return wall, []
+    clock = pd.DatetimeIndex(wall.view("datetime64[s]"))
+    return _Reading(clock, options.timezone).resolve(options)
+
+
+class _Reading:
+    """One way to read a wall clock in a zone, with the rows that have no or two readings."""
+
+    def __init__(self, clock: pd.DatetimeIndex, zone: str) -> None:
+        self.clock, self.zone = clock, zone
+        self.summer, self.winter = (self._localized(dst=dst, skipped="NaT") for dst in (True, False))
+        self.skipped: Mask = np.asarray(self.summer.isna())
+        self.repeated: Mask = np.asarray(self.summer != self.winter) & ~self.skipped
+
+    def _localized(self, *, dst: bool, skipped: Literal["NaT", "shift_forward", "shift_backward"]) -> pd.DatetimeIndex:
+        return self.clock.tz_localize(self.zone, ambiguous=np.full(len(self.clock), dst), nonexistent=skipped)
+
+    def resolve(self, options: ObservationOptions) -> tuple[Int64s, list[Fault]]:
+        """UTC seconds as the options say, and the rows that they leave without a reading."""
+        seconds = _seconds(self.summer)
+        faults: list[Fault] = []
+        for rows, resolve in ((self.repeated, self._resolve_repeated), (self.skipped, self._resolve_skipped)):
+            if rows.any():
+                faults += resolve(seconds, options)
+        return seconds, faults
+
+    def _resolve_repeated(self, seconds: Int64s, options: ObservationOptions) -> list[Fault]:
+        rows = np.flatnonzero(self.repeated)
+        if isinstance(options.ambiguous, bool):
+            seconds[rows] = _seconds(self.summer if options.ambiguous else self.winter)[rows]
+            return []
+        if options.ambiguous == "infer":
+            return self._infer(seconds, rows)
+        pairs = zip(self.summer[rows], self.winter[rows], strict=True)
+        reasons = [f"the clock showed this time twice in {self.zone}: {a} and {b}: pass ambiguous=" for a, b in pairs]
+        return [Fault(rows, reasons)]
+
+    def _infer(self, seconds: Int64s, rows: Int64s) -> list[Fault]:
+        try:
+            inferred = self.clock.tz_localize(self.zone, ambiguous="infer", nonexistent="NaT")
+        except Exception as error:  # noqa: BLE001  # pandas 2 raises pytz errors here, pandas 3 ValueError
+            return [Fault(rows, UNREADABLE.format(error))]
+        seconds[rows] = _seconds(inferred)[rows]
+        return []
+
+    def _resolve_skipped(self, seconds: Int64s, options: ObservationOptions) -> list[Fault]:
+        rows = np.flatnonzero(self.skipped)
+        if options.nonexistent in ("raise", "NaT"):
+            before, after = (self._localized(dst=True, skipped=way) for way in ("shift_backward", "shift_forward"))
+            pairs = zip(before[rows], after[rows], strict=True)
+            text = "the clock skipped this time in {}: it went from {} to {}: pass nonexistent="
+            return [Fault(rows, [text.format(self.zone, a, b) for a, b in pairs])]
+        try:
+            shifted = self.clock[rows].tz_localize(
+                self.zone, ambiguous=np.ones(len(rows), dtype=bool), nonexistent=options.nonexistent
+            )
+        except Exception as error:  # noqa: BLE001  # pandas 2 raises pytz errors here, pandas 3 ValueError
+            return [Fault(rows, UNREADABLE.format(error))]
+        seconds[rows] = _seconds(shifted)
+        return []
+
+
+def _seconds(localized: pd.DatetimeIndex) -> Int64s:
+    return localized.tz_convert(None).to_numpy().astype("datetime64[s]").view(np.int64)

@@ -1,0 +1,100 @@
+"""Names: a column of series names becomes codes, one small integer a row, and the names they stand for.
+
+Comes in: a column, or the column labels of a wide frame. Goes out: codes, names, faults. Names compare byte by byte.
+Never: normalises Unicode, strips, or changes case.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from temporis_dagster.contract import series_name_fault
+from temporis_dagster.data_source.observations.dtypes import Column, plain
+from temporis_dagster.data_source.observations.faults import Fault, where
+from temporis_dagster.data_source.observations.model import Codes
+
+STOPS_AT_NUL = int(pd.__version__.split(".")[0]) < 3  # noqa: PLR2004  # pandas 2's hash of texts
+BLOCK_ROWS = 100_000
+
+
+@dataclass(frozen=True, eq=False)
+class Names:
+    """Series names after their checks.
+
+    Attributes:
+        codes: Index into ``names``, a row each.
+        names: The names; an empty one stands for whatever is at fault.
+        faults: Rows whose name cannot name a series.
+    """
+
+    codes: Codes
+    names: tuple[str, ...]
+    faults: list[Fault]
+
+
+def names_of(column: Column) -> Names:
+    """Read a column as series names: each different name is checked once."""
+    codes, uniques = _factorize(column)
+    wrong = [series_name_fault(unique) for unique in uniques]
+    faults = [fault for i, reason in enumerate(wrong) if reason for fault in where(codes == i, reason)]
+    faults += where(codes < 0, "the series name is missing")
+    return Names(codes, _texts(uniques, wrong), faults)
+
+
+def labels_as_names(labels: Sequence[object]) -> tuple[tuple[str, ...], dict[int, str]]:
+    """Read the column labels of a wide frame as series names: the names, and what is wrong with which column."""
+    wrong = [series_name_fault(label) for label in labels]
+    return _texts(labels, wrong), {i: reason for i, reason in enumerate(wrong) if reason}
+
+
+def _texts(labels: Iterable[Any], wrong: Iterable[str | None]) -> tuple[str, ...]:
+    # str.__str__: a subclass, such as a str enum, becomes the plain text that it equals.
+    return tuple("" if fault else str.__str__(label) for label, fault in zip(labels, wrong, strict=True))
+
+
+def _factorize(column: Column) -> tuple[Codes, Sequence[object]]:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.cat.codes.to_numpy().astype(np.int32), column.dtype.categories.tolist()
+    column = plain(column)
+    in_arrow = isinstance(column.dtype, pd.StringDtype) and column.dtype.storage == "pyarrow"
+    objects = np.asarray(column, dtype=object) if not in_arrow else np.empty(0, dtype=object)
+    if in_arrow or _hashes_texts_whole(objects):
+        codes, uniques = pd.factorize(column)
+        return codes.astype(np.int32), uniques.tolist()
+    return _one_by_one(objects)
+
+
+def _hashes_texts_whole(objects: npt.NDArray[np.object_]) -> bool:
+    """Whether ``pd.factorize`` may be used: it fails on lone surrogates, and pandas 2 stops reading at a NUL."""
+    try:
+        for start in range(0, len(objects), BLOCK_ROWS):
+            text = "".join(objects[start : start + BLOCK_ROWS].tolist())
+            text.encode()
+            if STOPS_AT_NUL and "\0" in text:
+                return False
+    except (TypeError, UnicodeEncodeError):
+        return False
+    return True
+
+
+def _one_by_one(objects: npt.NDArray[np.object_]) -> tuple[Codes, Sequence[object]]:
+    """The exact way, for columns that hold more than good text: equal only if type and content are."""
+    seen: dict[tuple[type, object], int] = {}
+    uniques: list[object] = []
+    codes = np.empty(len(objects), dtype=np.int32)
+    for row, item in enumerate(objects):
+        if item is None or item is pd.NA or item is pd.NaT or (isinstance(item, float) and math.isnan(item)):
+            codes[row] = -1
+            continue
+        key = (str, str.__str__(item)) if isinstance(item, str) else (type(item), repr(item))
+        codes[row] = seen.setdefault(key, len(uniques))
+        if len(seen) > len(uniques):
+            uniques.append(item)
+    return codes, uniques

@@ -1,0 +1,90 @@
+"""How a frame is to be read: the keyword arguments of ``upsert`` and ``check`` as one checked value.
+
+Comes in: what the caller said. Goes out: frozen options, or a ConfigurationError.
+Never: looks at data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal, TypeAlias, TypedDict, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from temporis_dagster.errors import ConfigurationError
+
+Layout: TypeAlias = Literal["auto", "long", "wide"]
+SubSecond: TypeAlias = Literal["raise", "floor"]
+OnInvalid: TypeAlias = Literal["raise", "drop"]
+Ambiguous: TypeAlias = "bool | Literal['raise', 'infer', 'NaT']"
+Nonexistent: TypeAlias = "timedelta | Literal['raise', 'shift_forward', 'shift_backward', 'NaT']"
+
+
+class ObservationArguments(TypedDict, total=False):
+    """The fields of ObservationOptions, as keyword arguments."""
+
+    layout: Layout
+    timestamp: Hashable
+    name: Hashable
+    value: Hashable
+    timezone: str | None
+    ambiguous: Ambiguous
+    nonexistent: Nonexistent
+    sub_second: SubSecond
+    on_invalid: OnInvalid
+
+
+@dataclass(frozen=True)
+class ObservationOptions:
+    """How to read a frame. Every field has the default that ``upsert`` has.
+
+    Attributes:
+        layout: ``"long"``: a row is an observation. ``"wide"``: a column is a series. ``"auto"``: by the columns.
+        timestamp: The column of timestamps; a frame without it may have a DatetimeIndex instead. None takes the index.
+        name: The column of series names (long).
+        value: The column of values (long).
+        timezone: Zone name, such as ``"Europe/Berlin"``, that naive timestamps and dates are in.
+        ambiguous: What a local time that occurs twice means, in pandas' words.
+        nonexistent: What a local time that the clock skipped means, in pandas' words.
+        sub_second: ``"floor"`` cuts fractions of a second off; ``"raise"`` refuses them.
+        on_invalid: ``"drop"`` leaves offending rows out and reports them; ``"raise"`` sends nothing.
+
+    Raises:
+        ConfigurationError: A word that none of these takes, or an unknown time zone.
+    """
+
+    layout: Layout = "auto"
+    timestamp: Hashable = "timestamp"
+    name: Hashable = "name"
+    value: Hashable = "value"
+    timezone: str | None = None
+    ambiguous: Ambiguous = "raise"
+    nonexistent: Nonexistent = "raise"
+    sub_second: SubSecond = "raise"
+    on_invalid: OnInvalid = "raise"
+
+    def __post_init__(self) -> None:
+        _one_of("layout", self.layout, get_args(Layout))
+        _one_of("sub_second", self.sub_second, get_args(SubSecond))
+        _one_of("on_invalid", self.on_invalid, get_args(OnInvalid))
+        if not isinstance(self.ambiguous, bool):
+            _one_of("ambiguous", self.ambiguous, ("raise", "infer", "NaT", True, False))
+        if not isinstance(self.nonexistent, timedelta):
+            _one_of("nonexistent", self.nonexistent, ("raise", "shift_forward", "shift_backward", "NaT", "a timedelta"))
+        if self.timezone is not None:
+            _known_zone(self.timezone)
+
+
+def _one_of(argument: str, given: object, allowed: tuple[object, ...]) -> None:
+    if given not in allowed or given == "a timedelta":
+        raise ConfigurationError(f"{argument}={given!r} is not known. Use one of {', '.join(map(repr, allowed))}.")
+
+
+def _known_zone(name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError) as error:
+        raise ConfigurationError(
+            f"timezone={name!r} is not a time zone. Use a name of the IANA database, such as 'Europe/Berlin' or 'UTC'."
+        ) from error

@@ -1,0 +1,117 @@
+"""Values: a column of numbers of any dtype becomes float64, bit for bit, or faults.
+
+Comes in: a plain column. Goes out: float64, which rows are missing, which are at fault.
+Never: rounds. A number that float64 does not hold exactly is a fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from temporis_dagster.contract import EXACT_INTEGER_LIMIT
+from temporis_dagster.data_source.observations.dtypes import Column, kind_of, numbers_of, type_groups, type_word
+from temporis_dagster.data_source.observations.faults import Fault, elsewhere, where
+from temporis_dagster.data_source.observations.model import Floats, Mask
+
+NOT_FINITE = "the value is infinite: a value is a finite number"
+TOO_PRECISE = "float64 does not hold this number exactly: round it or convert it to float first"
+INTEGER_TOO_LARGE = "the integer is beyond 2**53, so float64 may not hold it: scale it or convert it to float first"
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """A column of values after its checks.
+
+    Attributes:
+        floats: float64; anything where ``missing`` or at fault.
+        missing: NaN, None or NA.
+        faults: Rows that hold something other than a finite number.
+    """
+
+    floats: Floats
+    missing: Mask
+    faults: list[Fault]
+
+
+def values_of(column: Column) -> Values:
+    """Read a plain column as values."""
+    kind = kind_of(column)
+    if kind == "object":
+        return _from_objects(column.tolist())
+    if kind not in ("int", "float"):
+        return _none_of(column, f"{kind} is not a number: convert it, or leave the column out")
+    numbers, missing = numbers_of(column)
+    floats, faults = (_from_ints if kind == "int" else _from_floats)(numbers)
+    return Values(floats, missing, faults)
+
+
+def _from_ints(ints: npt.NDArray[Any]) -> tuple[Floats, list[Fault]]:
+    floats = ints.astype(np.float64)
+    if ints.dtype.itemsize < np.dtype(np.float64).itemsize:
+        return floats, []
+    beyond = (ints > EXACT_INTEGER_LIMIT) | (ints < -EXACT_INTEGER_LIMIT)
+    return floats, where(beyond, INTEGER_TOO_LARGE)
+
+
+def _from_floats(given: npt.NDArray[Any]) -> tuple[Floats, list[Fault]]:
+    floats = given.astype(np.float64, copy=False)
+    faults = where(np.isinf(floats), NOT_FINITE)
+    if given.dtype.itemsize > floats.dtype.itemsize:
+        faults += where((floats != given) & ~np.isnan(floats) & ~np.isinf(floats), TOO_PRECISE)
+    return floats, faults
+
+
+def _from_objects(items: list[Any]) -> Values:
+    floats, missing, faults = np.zeros(len(items)), np.zeros(len(items), dtype=np.bool_), list[Fault]()
+    for kind, rows in type_groups(items).items():
+        if kind in (type(None), type(pd.NA), type(pd.NaT)):
+            missing[rows] = True
+            continue
+        part = _of_type(kind)([items[row] for row in rows])
+        floats[rows], missing[rows] = part.floats, part.missing
+        faults += elsewhere(part.faults, rows)
+    return Values(floats, missing, faults)
+
+
+def _of_type(kind: type) -> Callable[[list[Any]], Values]:
+    if issubclass(kind, bool | np.bool_):
+        return lambda items: _none_of(
+            pd.Series(items, dtype=object), "bool is not a number: convert it with .astype(int)"
+        )
+    if issubclass(kind, Integral):
+        return _integers
+    if issubclass(kind, float | np.floating):
+        return lambda items: values_of(pd.Series(np.array(items)))
+    if issubclass(kind, Decimal):
+        return _decimals
+    return lambda items: _none_of(
+        pd.Series(items, dtype=object), f"{type_word(kind)} is not a number: convert it, or leave the column out"
+    )
+
+
+def _none_of(items: Column, reason: str) -> Values:
+    missing = items.isna().to_numpy(dtype=np.bool_)
+    return Values(np.zeros(len(items)), missing, where(~missing, reason))
+
+
+def _integers(items: list[int]) -> Values:
+    beyond = np.array([abs(int(item)) > EXACT_INTEGER_LIMIT for item in items])
+    floats = np.array([0.0 if far else float(item) for item, far in zip(items, beyond, strict=True)])
+    return Values(floats, np.zeros(len(items), dtype=np.bool_), where(beyond, INTEGER_TOO_LARGE))
+
+
+def _decimals(items: list[Decimal]) -> Values:
+    missing = np.array([item.is_nan() for item in items])
+    infinite = np.array([item.is_infinite() for item in items])
+    floats = np.array([0.0 if item.is_nan() else float(item) for item in items])
+    pairs = zip(floats.tolist(), items, strict=True)
+    inexact = np.array([not item.is_nan() and not item.is_infinite() and exact != item for exact, item in pairs])
+    return Values(floats, missing, where(infinite, NOT_FINITE) + where(inexact, TOO_PRECISE))

@@ -1,0 +1,261 @@
+"""UpsertReport: what happened to every observation of one upsert, and the tally that makes it.
+
+Comes in: observations, then outcomes as they become known. Goes out: a frozen report whose counts add up to
+``observations_in`` by construction, because the tally holds exactly one outcome for each observation.
+Never: sends, stores or retries anything.
+"""
+
+from __future__ import annotations
+
+import enum
+import html
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from temporis_dagster.data_source.observations.model import Mask, Observations, Rows
+
+COUNTS = ("stored", "unchanged", "superseded", "dropped", "rejected", "unsent", "unknown", "pending")
+"""Every outcome an observation can have, in the order reports show them."""
+
+Progress: TypeAlias = Callable[[int], None]
+"""Called with the number of observations settled since the last call."""
+
+
+class Outcome(enum.IntEnum):
+    """What is known of an observation that passed the checks and was not superseded."""
+
+    UNSENT = 0
+    ACKNOWLEDGED = 1
+    UNKNOWN = 2
+    REJECTED = 3
+    PENDING = 4
+
+
+@dataclass(frozen=True)
+class UpsertReport:
+    """What happened to every observation of one upsert.
+
+    Each observation has exactly one outcome, and the counts always add up to ``observations_in``, also on an error.
+    For a wide frame an observation is a cell that is not NaN.
+
+    Attributes:
+        data_source: The name of the data source.
+        observations_in: How many observations were given.
+        stored: Acknowledged by the data source.
+        unchanged: Already stored with this very value; nothing was written.
+        superseded: Valid, but a later row had the same (timestamp, name).
+        dropped: Failed our checks and were left out (``on_invalid="drop"``).
+        rejected: Refused by the service, row by row.
+        unsent: Never sent, or refused as a whole. Also everything in a dry run.
+        unknown: Sent, no answer: may be stored. Sending them again is safe.
+        pending: Kept in the mirror, not yet delivered.
+        series: How many different series the observations belong to.
+        first_timestamp: The earliest observation time, UTC; None for no observations.
+        last_timestamp: The latest observation time, UTC; None for no observations.
+        requests: Requests made (for SQL: transactions).
+        retries: How many of those repeated an earlier one.
+        bytes_sent: Size of the request bodies; 0 for SQL.
+        duration_s: Wall time of the call, in seconds.
+        dry_run: Whether everything was checked and nothing was to be written.
+
+    Examples:
+        >>> from temporis_dagster.testing import sample_frame
+        >>> import temporis_dagster, tempfile
+        >>> with temporis_dagster.connect(f"sqlite:///{tempfile.mkdtemp()}/temporis.db") as temporis:
+        ...     source = temporis.create_data_source("store_metrics")
+        ...     report = source.upsert(sample_frame())
+        >>> report.stored, report.observations_in
+        (48, 48)
+    """
+
+    data_source: str
+    observations_in: int = 0
+    stored: int = 0
+    unchanged: int = 0
+    superseded: int = 0
+    dropped: int = 0
+    rejected: int = 0
+    unsent: int = 0
+    unknown: int = 0
+    pending: int = 0
+    series: int = 0
+    first_timestamp: datetime | None = None
+    last_timestamp: datetime | None = None
+    requests: int = 0
+    retries: int = 0
+    bytes_sent: int = 0
+    duration_s: float = 0.0
+    dry_run: bool = False
+    _rows: Mapping[str, OutcomeRows | DroppedRows] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def dropped_rows(self) -> pd.DataFrame:
+        """The observations left out by our checks: position, label, timestamp, name, value, reason."""
+        return self._frame("dropped")
+
+    @property
+    def rejected_rows(self) -> pd.DataFrame:
+        """The observations the service refused: position, label, timestamp, name, value, reason (its words)."""
+        return self._frame("rejected")
+
+    @property
+    def unsent_rows(self) -> pd.DataFrame:
+        """The observations that are surely not stored by this call: position, label, timestamp, name, value, reason."""
+        return self._frame("unsent")
+
+    @property
+    def unknown_rows(self) -> pd.DataFrame:
+        """The observations that may be stored: position, label, timestamp, name, value, reason."""
+        return self._frame("unknown")
+
+    def _frame(self, outcome: str) -> pd.DataFrame:
+        return self._rows[outcome].frame() if outcome in self._rows else EMPTY_ROWS.copy()
+
+    def to_dict(self) -> dict[str, object]:
+        """The counts and figures, without the frames, ready for JSON: times are ISO 8601 text."""
+        shown = {name: getattr(self, name) for name in self.__dataclass_fields__ if not name.startswith("_")}
+        return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in shown.items()}
+
+    def __str__(self) -> str:
+        counts = [f"{getattr(self, name):,} {name}" for name in COUNTS if getattr(self, name)]
+        made = "dry run, " if self.dry_run else ""
+        return (
+            f"{self.data_source}: {self.observations_in:,} observations of {self.series:,} series"
+            f" ({', '.join(counts) or 'nothing to do'}) in {made}{self.duration_s:.2f} s"
+        )
+
+    def _repr_html_(self) -> str:
+        lines = [(name, f"{getattr(self, name):,}") for name in ("observations_in", *COUNTS, "series", "requests")]
+        lines += [(name, str(getattr(self, name) or "")) for name in ("first_timestamp", "last_timestamp")]
+        lines.append(("duration_s", f"{self.duration_s:.2f}"))
+        body = "".join(f"<tr><th style='text-align:left'>{name}</th><td>{text}</td></tr>" for name, text in lines)
+        return f"<table><caption>{html.escape(self.data_source)}</caption>{body}</table>"
+
+
+EMPTY_ROWS = pd.DataFrame(
+    {
+        "position": pd.Series(dtype="int64"),
+        "label": pd.Series(dtype=object),
+        "timestamp": pd.Series(dtype="datetime64[s, UTC]"),
+        "name": pd.Series(dtype=object),
+        "value": pd.Series(dtype="float64"),
+        "reason": pd.Series(dtype=object),
+    }
+)
+
+
+@dataclass(frozen=True, eq=False)
+class OutcomeRows:
+    """The observations of one outcome, kept as arrays until somebody asks for the frame."""
+
+    observations: Observations
+    reasons: str | list[str]
+
+    def frame(self) -> pd.DataFrame:
+        """The rows as a new frame."""
+        return self.observations.frame().assign(reason=self.reasons)
+
+
+@dataclass(frozen=True, eq=False)
+class DroppedRows:
+    """What ``on_invalid="drop"`` left out: a frame already, because its values may be of any type."""
+
+    made: pd.DataFrame
+
+    def frame(self) -> pd.DataFrame:
+        """The rows as a new frame."""
+        return self.made.copy()
+
+
+class Tally:
+    """The outcome of every observation of one upsert while it runs: one small integer each.
+
+    Args:
+        data_source: The name of the data source.
+        observations: What is to be delivered, in the order of delivery.
+        dry_run: Whether nothing is going to be written.
+        progress: Told how many observations were settled, each time some are.
+    """
+
+    def __init__(
+        self, data_source: str, observations: Observations, *, dry_run: bool = False, progress: Progress | None = None
+    ) -> None:
+        self.data_source = data_source
+        self.observations = observations
+        self.requests = self.retries = self.bytes_sent = 0
+        self._unchanged = 0
+        self._dry_run = dry_run
+        self._progress = progress
+        self._outcomes = np.zeros(len(observations), dtype=np.int8)
+        self._reasons = dict.fromkeys(Outcome, "")
+        self._started = time.monotonic()
+
+    def settle(self, rows: Rows, outcome: Outcome, *, unchanged: int = 0, reason: str = "") -> None:
+        """Record the outcome of some observations, over whatever was known of them before.
+
+        Args:
+            rows: Which of ``observations``.
+            outcome: What is now known of them.
+            unchanged: How many of the acknowledged were already stored with this value.
+            reason: Why they are not stored, in words that end with what to do.
+        """
+        self._outcomes[rows] = outcome
+        self._unchanged += unchanged
+        if reason:
+            self._reasons[outcome] = reason
+        if outcome is Outcome.ACKNOWLEDGED and self._progress is not None:
+            self._progress(len(self._outcomes[rows]))
+
+    def settled_as(self, outcome: Outcome) -> Mask:
+        """Which observations have this outcome now."""
+        return np.equal(self._outcomes, outcome)
+
+    def report(self, reason: str = "") -> UpsertReport:
+        """The report as of now: whatever was not settled is unsent.
+
+        Args:
+            reason: Why the unsent were not sent, where that was not said yet.
+        """
+        observations, counts = self.observations, np.bincount(self._outcomes, minlength=len(Outcome))
+        stamps = observations.timestamps
+        return UpsertReport(
+            data_source=self.data_source,
+            observations_in=observations.observations_in,
+            stored=int(counts[Outcome.ACKNOWLEDGED]) - self._unchanged,
+            unchanged=self._unchanged,
+            superseded=observations.superseded,
+            dropped=len(observations.dropped_rows),
+            rejected=int(counts[Outcome.REJECTED]),
+            unsent=int(counts[Outcome.UNSENT]),
+            unknown=int(counts[Outcome.UNKNOWN]),
+            pending=int(counts[Outcome.PENDING]),
+            series=len(np.unique(observations.codes)),
+            first_timestamp=_utc(stamps.min()) if len(stamps) else None,
+            last_timestamp=_utc(stamps.max()) if len(stamps) else None,
+            requests=self.requests,
+            retries=self.retries,
+            bytes_sent=self.bytes_sent,
+            duration_s=time.monotonic() - self._started,
+            dry_run=self._dry_run,
+            _rows=self._outcome_rows(reason),
+        )
+
+    def _outcome_rows(self, reason: str) -> dict[str, OutcomeRows | DroppedRows]:
+        rows: dict[str, OutcomeRows | DroppedRows] = {"dropped": DroppedRows(self.observations.dropped_rows)}
+        for outcome in (Outcome.UNSENT, Outcome.UNKNOWN, Outcome.REJECTED):
+            mask = self.settled_as(outcome)
+            if mask.any():
+                chosen = self.observations.take(slice(None) if mask.all() else mask)
+                rows[outcome.name.lower()] = OutcomeRows(chosen, self._reasons[outcome] or reason)
+        return rows
+
+
+def _utc(timestamp: np.int64) -> datetime:
+    """The moment as a datetime; the contract's limits on timestamps are closer than datetime's."""
+    return datetime.fromtimestamp(0, timezone.utc) + timedelta(seconds=int(timestamp))

@@ -1,0 +1,105 @@
+"""The error tree: everything this library raises on purpose.
+
+::
+
+    TemporisError
+    ├── ConfigurationError            a URL, an argument or the name of a data source: before any I/O
+    ├── InvalidObservationsError      .rows says which cells, and why: before anything is sent
+    ├── DeliveryError                 .report says what happened to every observation
+    │   ├── DataSourceNotFoundError   404, and SQL
+    │   └── DataSourceArchivedError   409, and SQL
+    ├── NotSupportedError             this target cannot do that
+    └── StoreError                    the database under an embedded data source failed; .report
+
+Comes in: the parts of an error, by keyword. Goes out: an exception that keeps them as attributes, survives
+pickling (Dagster moves errors between processes) and ends its message with what to do.
+Never: does I/O, formats a table, or derives from a Dagster class (those bypass retry policies).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from temporis_dagster.data_source.report import UpsertReport
+
+
+class TemporisError(Exception):
+    """Base of every error this library raises on purpose.
+
+    Attributes:
+        retryable: Whether the same call may succeed later with nothing changed by a person.
+    """
+
+    retryable: bool = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by attributes, so that keyword-only arguments survive."""
+        return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+
+def _rebuild(cls: type[TemporisError], args: tuple[Any, ...], state: dict[str, Any]) -> TemporisError:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigurationError(TemporisError):
+    """A URL, an argument or a name is wrong. Nothing was opened, read or written."""
+
+
+class InvalidObservationsError(TemporisError):
+    """The data cannot become observations. Nothing was sent.
+
+    Attributes:
+        rows: One line per offending cell, columns ``position``, ``label``, ``column``, ``value``, ``reason``.
+            Empty where the frame's shape is at fault rather than its rows. Labels may repeat, positions do not.
+    """
+
+    def __init__(self, message: str, *, rows: pd.DataFrame) -> None:
+        super().__init__(message)
+        self.rows = rows
+
+
+class DeliveryError(TemporisError):
+    """An upsert did not store everything.
+
+    Attributes:
+        data_source: The name of the data source.
+        report: What happened to every observation of the call. All zero where the call was not an upsert.
+    """
+
+    def __init__(self, message: str, *, data_source: str, report: UpsertReport) -> None:
+        super().__init__(message)
+        self.data_source = data_source
+        self.report = report
+
+
+class DataSourceNotFoundError(DeliveryError):
+    """There is no data source of that name in this account."""
+
+
+class DataSourceArchivedError(DeliveryError):
+    """The data source is archived: it takes no observations until it is unarchived."""
+
+
+class NotSupportedError(TemporisError):
+    """The target of this connection cannot do what was asked."""
+
+
+class StoreError(TemporisError):
+    """The database under an embedded data source failed.
+
+    Attributes:
+        url: The store, as a URL without secrets.
+        report: What happened to every observation, where the call was an upsert; else None.
+        retryable: True where waiting may help (another process held the lock for too long).
+    """
+
+    def __init__(self, message: str, *, url: str, report: UpsertReport | None = None, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.url = url
+        self.report = report
+        self.retryable = retryable
