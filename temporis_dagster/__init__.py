@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from temporis_dagster.errors import DeliveryError as DeliveryError
     from temporis_dagster.errors import InvalidObservationsError as InvalidObservationsError
     from temporis_dagster.errors import NotSupportedError as NotSupportedError
+    from temporis_dagster.errors import ReadNotSupportedError as ReadNotSupportedError
     from temporis_dagster.errors import StoreError as StoreError
     from temporis_dagster.errors import TemporisError as TemporisError
     from temporis_dagster.io_manager import TemporisIOManager as TemporisIOManager
@@ -42,6 +43,7 @@ _ROOMS = {
         "DataSourceNotFoundError",
         "DataSourceArchivedError",
         "NotSupportedError",
+        "ReadNotSupportedError",
         "StoreError",
     ),
     "resource": ("TemporisResource",),

@@ -9,6 +9,7 @@
     │   ├── DataSourceNotFoundError   404, and SQL
     │   └── DataSourceArchivedError   409, and SQL
     ├── NotSupportedError             this target cannot do that
+    │   └── ReadNotSupportedError     this target has no read-back
     └── StoreError                    the database under an embedded data source failed; .report
 
 Comes in: the parts of an error, by keyword. Goes out: an exception that keeps them as attributes, survives
@@ -87,6 +88,10 @@ class DataSourceArchivedError(DeliveryError):
 
 class NotSupportedError(TemporisError):
     """The target of this connection cannot do what was asked."""
+
+
+class ReadNotSupportedError(NotSupportedError):
+    """The target has no read-back: the Temporis API takes observations in and never gives them out."""
 
 
 class StoreError(TemporisError):

@@ -71,8 +71,12 @@ GOOD_TIMESTAMPS = {
     "float64": pd.Series([-1.0, float(JUNE)]),
     "Float64": pd.Series([-1, JUNE], dtype="Float64"),
     "category": pd.Series(pd.to_datetime(MOMENTS, utc=True)).astype("category"),
-    "aware objects": pd.Series([datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC), pd.Timestamp(MOMENTS[1], tz="UTC")], dtype=object),
-    "mixed zones": pd.Series([pd.Timestamp(MOMENTS[0], tz="UTC"), datetime(2024, 6, 20, 10, tzinfo=ZoneInfo("Europe/Berlin"))], dtype=object),
+    "aware objects": pd.Series(
+        [datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC), pd.Timestamp(MOMENTS[1], tz="UTC")], dtype=object
+    ),
+    "mixed zones": pd.Series(
+        [pd.Timestamp(MOMENTS[0], tz="UTC"), datetime(2024, 6, 20, 10, tzinfo=ZoneInfo("Europe/Berlin"))], dtype=object
+    ),
     "Python and NumPy integers": pd.Series([-1, np.int64(JUNE)], dtype=object),
     "sparse": pd.Series(pd.arrays.SparseArray([-1, JUNE])),
 }
@@ -125,7 +129,9 @@ def test_milliseconds_and_finer_are_refused_with_the_date_they_stand_for():
     found = refusals(long(column))
     assert [position for position, _, _ in found] == [1, 2, 3, 4, 5]
     reasons = [reason for _, _, reason in found]
-    for reason, unit, divisor in zip(reasons, ("milli", "micro", "nano"), ("1_000", "1_000_000", "1_000_000_000"), strict=False):
+    for reason, unit, divisor in zip(
+        reasons, ("milli", "micro", "nano"), ("1_000", "1_000_000", "1_000_000_000"), strict=False
+    ):
         assert f"looks like {unit}seconds: divide by {divisor} to get" in reason
         assert "2024-06-20T08:00:00+00:00" in reason
     assert "1966-10-31T14:13:20" in reasons[3]
@@ -174,7 +180,10 @@ UNREADABLE = {
     "NA": (pd.Series([pd.NA], dtype="Int64"), "missing"),
     "hidden NaN": (pd.Series([0], dtype="Float64") / 0, "missing"),
     "inf": (pd.Series([np.inf]), "infinite"),
-    "out of datetime": (pd.Series([datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-5)))], dtype=object), "out of range"),
+    "out of datetime": (
+        pd.Series([datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-5)))], dtype=object),
+        "out of range",
+    ),
 }
 
 
@@ -319,7 +328,10 @@ def test_a_long_double_that_float64_does_not_hold_is_refused():
     if exact:
         assert values(pd.Series(wide_float)) == wide_float.astype(float).tolist()
     else:
-        assert "does not hold" in refusals(pd.DataFrame({"timestamp": 0, "name": "a", "value": pd.Series(wide_float)}))[0][2]
+        assert (
+            "does not hold"
+            in refusals(pd.DataFrame({"timestamp": 0, "name": "a", "value": pd.Series(wide_float)}))[0][2]
+        )
 
 
 def test_all_faults_are_found_in_one_pass():
@@ -354,7 +366,9 @@ def test_on_invalid_drop_takes_the_rest_and_lists_what_it_left_out():
 def test_wide_nan_is_no_observation_and_the_faults_name_their_cells():
     """A hole in a wide frame is nothing; a bad cell, column name or timestamp spoils exactly its observations."""
     index = pd.DatetimeIndex(["2024-01-01", "2024-01-02", pd.NaT], tz="UTC")
-    frame = pd.DataFrame({"a": [1.0, np.nan, np.nan], "b": [np.inf, 2.0, np.nan], 5: [np.nan, 3.0, np.nan]}, index=index)
+    frame = pd.DataFrame(
+        {"a": [1.0, np.nan, np.nan], "b": [np.inf, 2.0, np.nan], 5: [np.nan, 3.0, np.nan]}, index=index
+    )
     assert [(p, c) for p, c, _ in refusals(frame)] == [(0, "b"), (1, 5)]
     observations = observe(frame, ObservationOptions(on_invalid="drop"))
     assert [(name, value) for _, name, value in rows_of(observations)] == [("a", 1.0), ("b", 2.0)]
@@ -376,7 +390,9 @@ def test_the_same_observations_come_from_every_layout():
         pd.DataFrame({"orders": [42]}, index=index),
         pd.DataFrame({"timestamp": index, "orders": [42]}),
         pd.Series([42], index=index, name="orders"),
-        pd.DataFrame({"name": ["orders"], "value": [42], "note": ["extra columns of a long frame are left alone"]}, index=index),
+        pd.DataFrame(
+            {"name": ["orders"], "value": [42], "note": ["extra columns of a long frame are left alone"]}, index=index
+        ),
     ]
     for frame in frames:
         before = frame.copy(deep=True)
@@ -397,7 +413,11 @@ SHAPES = {
     "column and index": (pd.DataFrame({"timestamp": [0], "orders": [1]}, index=TWO_READINGS), {}, "timestamp=None"),
     "only a value": (pd.DataFrame({"timestamp": [0], "value": [1]}), {}, "layout='wide'"),
     "only a name": (pd.DataFrame({"timestamp": [0], "name": ["a"]}), {}, "value="),
-    "numeric names": (pd.DataFrame({"timestamp": [0], "name": [1], "value": [1]}), {}, "layout='long' or layout='wide'"),
+    "numeric names": (
+        pd.DataFrame({"timestamp": [0], "name": [1], "value": [1]}),
+        {},
+        "layout='long' or layout='wide'",
+    ),
     "long without name": (pd.DataFrame({"timestamp": [0], "value": [1]}), {"layout": "long"}, "name="),
     "columns twice": (pd.DataFrame([[0, 1, 2]], columns=["timestamp", "a", "a"]), {}, r"\['a'\] exist more than once"),
     "nameless Series": (pd.Series([1.0], index=TWO_READINGS), {}, "has no name"),

@@ -32,7 +32,13 @@ from temporis_dagster.data_source.observations import (
 from temporis_dagster.data_source.progress import progress_bar
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
 from temporis_dagster.data_source.target import ArchiveState, ReadableTarget, Target
-from temporis_dagster.errors import ConfigurationError, DataSourceArchivedError, NotSupportedError, TemporisError
+from temporis_dagster.errors import (
+    ConfigurationError,
+    DataSourceArchivedError,
+    NotSupportedError,
+    ReadNotSupportedError,
+    TemporisError,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -134,7 +140,7 @@ class Temporis:
         """
         source = self.data_source(name)
         if not self._dry_run:
-            _readable(self._target, "create a data source").create_data_source(name)
+            _manageable(self._target, "create a data source").create_data_source(name)
         return source
 
     def data_sources(self) -> list[str]:
@@ -144,7 +150,7 @@ class Temporis:
             NotSupportedError: This target cannot list them.
             StoreError: The database failed.
         """
-        return _readable(self._target, "list data sources").data_sources()
+        return _manageable(self._target, "list data sources").data_sources()
 
     def close(self) -> None:
         """Let go of connections. Safe to call twice."""
@@ -279,7 +285,7 @@ class DataSource:
             ReadNotSupportedError: This target has no read-back.
             StoreError: The database failed.
         """
-        target = self._readable_target()
+        target = _readable(self._target)
         return target.read(self.name, _second("start", start), _second("end", end), _exact_names(names))
 
     def content_digest(self, start: Moment = None, end: Moment = None, names: Iterable[str] | None = None) -> str:
@@ -287,7 +293,7 @@ class DataSource:
 
         Takes the arguments of ``read`` and raises its errors.
         """
-        target = self._readable_target()
+        target = _readable(self._target)
         return target.content_digest(self.name, _second("start", start), _second("end", end), _exact_names(names))
 
     def archive_state(self) -> ArchiveState:
@@ -329,17 +335,20 @@ class DataSource:
         self._set_archived(archived=False)
 
     def _set_archived(self, *, archived: bool) -> None:
-        target = self._readable_target()
+        target = _manageable(self._target, "archive or unarchive a data source")
         if not self._dry_run:
             target.set_archived(self.name, archived=archived)
 
-    def _readable_target(self) -> ReadableTarget:
-        return _readable(self._target, "read back, create or archive data sources")
 
-
-def _readable(target: Target, what: str) -> ReadableTarget:
+def _manageable(target: Target, what: str) -> ReadableTarget:
     if not hasattr(target, "read"):
         raise NotSupportedError(f"{target.url} cannot {what}. Do it in the Temporis dashboard.")
+    return cast("ReadableTarget", target)
+
+
+def _readable(target: Target) -> ReadableTarget:
+    if not hasattr(target, "read"):
+        raise ReadNotSupportedError(f"{target.url} has no read-back: the API never gives observations out.")
     return cast("ReadableTarget", target)
 
 

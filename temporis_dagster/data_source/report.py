@@ -65,13 +65,13 @@ class UpsertReport:
         dry_run: Whether everything was checked and nothing was to be written.
 
     Examples:
-        >>> from temporis_dagster.testing import sample_frame
-        >>> import temporis_dagster, tempfile
-        >>> with temporis_dagster.connect(f"sqlite:///{tempfile.mkdtemp()}/temporis.db") as temporis:
-        ...     source = temporis.create_data_source("store_metrics")
-        ...     report = source.upsert(sample_frame())
-        >>> report.stored, report.observations_in
-        (48, 48)
+        >>> import tempfile, pandas as pd
+        >>> from temporis_dagster import connect
+        >>> orders = pd.DataFrame({"timestamp": [0, 60, 60], "name": "orders", "value": [41, 42, 43]})
+        >>> with connect(f"sqlite:///{tempfile.mkdtemp()}/temporis.db") as temporis:
+        ...     report = temporis.create_data_source("store_metrics").upsert(orders)
+        >>> report.observations_in, report.stored, report.superseded
+        (3, 2, 1)
     """
 
     data_source: str
@@ -247,7 +247,9 @@ class Tally:
         )
 
     def _outcome_rows(self, reason: str) -> dict[str, OutcomeRows | DroppedRows]:
-        rows: dict[str, OutcomeRows | DroppedRows] = {"dropped": DroppedRows(self.observations.dropped_rows)}
+        rows: dict[str, OutcomeRows | DroppedRows] = {}
+        if len(self.observations.dropped_rows):
+            rows["dropped"] = DroppedRows(self.observations.dropped_rows)
         for outcome in (Outcome.UNSENT, Outcome.UNKNOWN, Outcome.REJECTED):
             mask = self.settled_as(outcome)
             if mask.any():

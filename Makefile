@@ -1,0 +1,63 @@
+# Every target works on a machine that has only Python 3.10+ and make.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(CURDIR)/$(VENV)/bin
+PANDAS2 := .venv-pandas2
+EXAMPLE := example_project
+export DAGSTER_DISABLE_TELEMETRY := yes
+demo ui: export DAGSTER_HOME := $(CURDIR)/$(EXAMPLE)/.dagster_home
+
+.PHONY: demo ui test check format soak bench wheel clean help
+
+help:            ## what there is
+	@sed -n 's/^\([a-z0-9-]*\): *\(.*\)## \(.*\)/make \1\t\3/p' Makefile
+
+demo: $(VENV)/ready   ## backfill a year of real data into an embedded data source, twice
+	$(BIN)/python -m nyc_airports.demo
+
+ui: $(VENV)/ready     ## the Dagster UI over the example, after `make demo`
+	cd $(EXAMPLE) && $(BIN)/dg dev --host 127.0.0.1 --port 3000
+
+test: $(VENV)/ready $(PANDAS2)/ready   ## all tests, on the newest pandas and on pandas 2.2
+	$(BIN)/python -m pytest -n 2
+	$(CURDIR)/$(PANDAS2)/bin/python -m pytest -n 2
+
+check: $(VENV)/ready  ## lint, format, types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/ready ## let ruff mend what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+soak: $(VENV)/ready   ## the long and random tests in their long form
+	$(BIN)/python -m pytest --soak
+
+bench: $(VENV)/ready  ## speed, as ratios measured side by side
+	$(BIN)/python benchmarks/run.py
+
+wheel: $(VENV)/ready  ## build the wheel, install it into an empty environment, use it there
+	rm -rf dist && $(BIN)/python -m build --outdir dist . 
+	$(PYTHON) -m venv --clear .venv-wheel
+	.venv-wheel/bin/python -m pip install --quiet dist/*.whl
+	cd / && $(CURDIR)/.venv-wheel/bin/python $(CURDIR)/.ci/try_wheel.py
+
+clean:           ## remove environments and everything built
+	rm -rf .venv .venv-pandas2 .venv-wheel dist $(EXAMPLE)/.dagster_home
+
+# pip older than 25.1 has no --group, so it is brought up to date first.
+$(VENV)/ready: pyproject.toml constraints.txt $(EXAMPLE)/pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --editable $(EXAMPLE) \
+		--group test --group check --group example
+	touch $@
+
+$(PANDAS2)/ready: pyproject.toml constraints.txt $(EXAMPLE)/pyproject.toml
+	$(PYTHON) -m venv $(PANDAS2)
+	$(PANDAS2)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(PANDAS2)/bin/python -m pip install --quiet --constraint constraints.txt "pandas==2.2.*" \
+		--editable . --editable $(EXAMPLE) --group test
+	touch $@

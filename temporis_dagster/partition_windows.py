@@ -1,0 +1,92 @@
+"""Which partition does each observation belong to: time windows as whole seconds of UTC.
+
+Comes in: a partitions definition and keys, then Unix seconds. Goes out: window numbers, counts, the windows that are done.
+Never: compares wall clocks (a fall-back hour starts and ends at the same one), or fills the holes between windows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+import numpy as np
+
+from temporis_dagster.data_source.observations.model import Int64s, Mask
+
+OUTSIDE = -1
+"""The window number of what is in no window."""
+
+
+@dataclass(frozen=True, eq=False)
+class PartitionWindows:
+    """The windows of some partitions, ascending, half-open and disjoint.
+
+    Attributes:
+        keys: The partition keys, as Dagster gave them.
+        numbers: The window number of each key. Several keys of a multi-partitioned asset may share a window.
+        starts: First Unix second of each window.
+        ends: The second after its last.
+    """
+
+    keys: tuple[str, ...]
+    numbers: Int64s
+    starts: Int64s
+    ends: Int64s
+
+    @property
+    def one_key_each(self) -> bool:
+        """Whether a window says which partition it is."""
+        return len(self.keys) == len(self.starts)
+
+    def of(self, timestamps: Int64s) -> Int64s:
+        """The window number of each timestamp, ``OUTSIDE`` for those in none."""
+        if not len(self.starts):
+            return np.full(len(timestamps), OUTSIDE, dtype=np.int64)
+        numbers = np.searchsorted(self.starts, timestamps, side="right") - 1
+        return np.where(timestamps < self.ends[numbers], numbers, OUTSIDE)
+
+    def counts(self, timestamps: Int64s) -> Int64s:
+        """How many of the timestamps each window has."""
+        numbers = self.of(timestamps)
+        return np.bincount(numbers[numbers != OUTSIDE], minlength=len(self.starts))
+
+    def spans(self) -> list[tuple[int, int]]:
+        """The windows as [start, end), those that touch joined into one."""
+        apart = self.starts[1:] != self.ends[:-1]
+        starts = self.starts[np.concatenate(([True], apart))] if len(self.starts) else self.starts
+        ends = self.ends[np.concatenate((apart, [True]))] if len(self.ends) else self.ends
+        return list(zip(starts.tolist(), ends.tolist(), strict=True))
+
+    def done(self, timestamps: Int64s, unfinished: Int64s) -> Mask:
+        """The windows whose every timestamp is settled, and the empty ones between two such.
+
+        Args:
+            timestamps: Of everything that was to be stored.
+            unfinished: Of those that are not, or may not be, stored.
+        """
+        filled = np.flatnonzero(self.counts(timestamps))
+        settled = self.counts(unfinished)[filled] == 0
+        after = np.searchsorted(filled, np.arange(len(self.starts)))
+        before = np.searchsorted(filled, np.arange(len(self.starts)), side="right") - 1
+        walled = np.concatenate((settled, [False]))  # past either end stands nothing that is done: index n and -1
+        return walled[after] & walled[before]
+
+
+def partition_windows(partitions_def: dg.PartitionsDefinition, keys: Sequence[str]) -> PartitionWindows | None:
+    """The windows of these partitions, or None if partitions of this definition have no time.
+
+    Args:
+        partitions_def: Time windows, or multi-partitions with a time dimension; any other kind has none.
+        keys: The partitions of a run.
+    """
+    if not _has_time(partitions_def):
+        return None
+    windows = [partitions_def.time_window_for_partition_key(key) for key in keys]
+    bounds = np.array([(w.start.timestamp(), w.end.timestamp()) for w in windows], dtype=np.int64).reshape(-1, 2)
+    starts, first, numbers = np.unique(bounds[:, 0], return_index=True, return_inverse=True)
+    return PartitionWindows(tuple(keys), numbers, starts, bounds[first, 1])
+
+
+def _has_time(partitions_def: dg.PartitionsDefinition) -> bool:
+    if isinstance(partitions_def, dg.MultiPartitionsDefinition):
+        return any(_has_time(dimension.partitions_def) for dimension in partitions_def.partitions_defs)
+    return isinstance(partitions_def, dg.TimeWindowPartitionsDefinition)
