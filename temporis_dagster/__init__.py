@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from temporis_dagster.data_source.connection import connect as connect
     from temporis_dagster.data_source.report import UpsertReport as UpsertReport
     from temporis_dagster.data_source.target import ArchiveState as ArchiveState
+    from temporis_dagster.errors import AuthenticationError as AuthenticationError
     from temporis_dagster.errors import ConfigurationError as ConfigurationError
     from temporis_dagster.errors import DataSourceArchivedError as DataSourceArchivedError
     from temporis_dagster.errors import DataSourceNotFoundError as DataSourceNotFoundError
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from temporis_dagster.errors import InvalidObservationsError as InvalidObservationsError
     from temporis_dagster.errors import NotSupportedError as NotSupportedError
     from temporis_dagster.errors import ReadNotSupportedError as ReadNotSupportedError
+    from temporis_dagster.errors import RejectedObservationsError as RejectedObservationsError
     from temporis_dagster.errors import StoreError as StoreError
     from temporis_dagster.errors import TemporisError as TemporisError
+    from temporis_dagster.errors import UnavailableError as UnavailableError
     from temporis_dagster.io_manager import TemporisIOManager as TemporisIOManager
     from temporis_dagster.resource import TemporisResource as TemporisResource
 
@@ -40,8 +43,11 @@ _ROOMS = {
         "ConfigurationError",
         "InvalidObservationsError",
         "DeliveryError",
+        "AuthenticationError",
         "DataSourceNotFoundError",
         "DataSourceArchivedError",
+        "RejectedObservationsError",
+        "UnavailableError",
         "NotSupportedError",
         "ReadNotSupportedError",
         "StoreError",

@@ -32,5 +32,4 @@ def temporis_asset(
     sub_second: SubSecond | None = None,
     on_invalid: OnInvalid | None = None,
     **asset_arguments: Any,
-) -> AssetDecorator:
-    ...
+) -> AssetDecorator: ...

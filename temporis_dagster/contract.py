@@ -8,6 +8,7 @@ The API's documentation is silent in places; the choice made there is marked ``c
 
 from __future__ import annotations
 
+import enum
 import re
 
 DATA_SOURCE_NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
@@ -51,3 +52,62 @@ def series_name_fault(name: object) -> str | None:
     except UnicodeEncodeError:
         return "the series name contains a lone surrogate, which is not Unicode text"
     return None
+
+
+CLOUD_URL = "https://api.temporis.co"
+INGEST_PATH = "/v1/data_sources/ingest"
+
+MISSING_TOKEN = "Missing access token."  # noqa: S105  # what the API answers, not a token
+INVALID_TOKEN = "Invalid access token."  # noqa: S105
+NOT_FOUND = "Data source not found."
+ARCHIVED = "Data source is archived."
+
+TOKEN = re.compile(r"ts_[\x21-\x7e]{1,500}")
+
+
+class Meaning(enum.Enum):
+    """What an answer to an ingest means for the records of its request."""
+
+    STORED = "stored"
+    NOT_AUTHENTICATED = "not authenticated"
+    NOT_FOUND = "not found"
+    ARCHIVED = "archived"
+    TOO_LARGE = "too large: send it in parts"
+    INVALID = "some record is invalid: find it"
+    TRANSIENT = "try again later"
+    SERVER_ERROR = "may be transient: try again, but not for long"
+    UNEXPECTED = "nothing the API is documented to answer"
+
+
+_MEANINGS = {
+    204: Meaning.STORED,
+    400: Meaning.INVALID,
+    401: Meaning.NOT_AUTHENTICATED,
+    404: Meaning.NOT_FOUND,
+    409: Meaning.ARCHIVED,
+    413: Meaning.TOO_LARGE,
+    422: Meaning.INVALID,
+    429: Meaning.TRANSIENT,
+    500: Meaning.SERVER_ERROR,
+    502: Meaning.TRANSIENT,
+    503: Meaning.TRANSIENT,
+    504: Meaning.TRANSIENT,
+}
+
+
+def meaning_of(status: int) -> Meaning:
+    """What an HTTP status means for the records of an ingest. 204 is the only success.
+
+    >>> meaning_of(204).value, meaning_of(502).value
+    ('stored', 'try again later')
+    """
+    return _MEANINGS.get(status, Meaning.UNEXPECTED)
+
+
+def may_be_applied(status: int) -> bool:
+    """Whether a request that got this answer, none of the documented refusals, may have stored something. choice
+
+    >>> may_be_applied(503), may_be_applied(200), may_be_applied(429)
+    (True, True, False)
+    """
+    return status // 100 in (2, 5) and status != 501  # noqa: PLR2004  # status classes

@@ -6,8 +6,11 @@
     ├── ConfigurationError            a URL, an argument or the name of a data source: before any I/O
     ├── InvalidObservationsError      .rows says which cells, and why: before anything is sent
     ├── DeliveryError                 .report says what happened to every observation
+    │   ├── AuthenticationError       401
     │   ├── DataSourceNotFoundError   404, and SQL
-    │   └── DataSourceArchivedError   409, and SQL
+    │   ├── DataSourceArchivedError   409, and SQL
+    │   ├── RejectedObservationsError 400, 413, 422: some rows, after the others were stored
+    │   └── UnavailableError          transient, given up
     ├── NotSupportedError             this target cannot do that
     │   └── ReadNotSupportedError     this target has no read-back
     └── StoreError                    the database under an embedded data source failed; .report
@@ -78,12 +81,38 @@ class DeliveryError(TemporisError):
         self.report = report
 
 
+class AuthenticationError(DeliveryError):
+    """The service does not know the access token, or got none."""
+
+
 class DataSourceNotFoundError(DeliveryError):
     """There is no data source of that name in this account."""
 
 
 class DataSourceArchivedError(DeliveryError):
     """The data source is archived: it takes no observations until it is unarchived."""
+
+
+class RejectedObservationsError(DeliveryError):
+    """The service refused some observations, and stored the others: ``report.rejected_rows`` has its words."""
+
+
+class UnavailableError(DeliveryError):
+    """The service could not be reached, or kept failing in a way that passes.
+
+    Attributes:
+        attempts: How many attempts the last batch had.
+        retry_after_s: How long the service asked to wait, if it did.
+    """
+
+    retryable = True
+
+    def __init__(
+        self, message: str, *, data_source: str, report: UpsertReport, attempts: int, retry_after_s: float | None
+    ) -> None:
+        super().__init__(message, data_source=data_source, report=report)
+        self.attempts = attempts
+        self.retry_after_s = retry_after_s
 
 
 class NotSupportedError(TemporisError):

@@ -63,9 +63,7 @@ def add_partition_rows(context: dg.OutputContext, windows: PartitionWindows | No
             context.step_context.add_asset_metadata({PARTITION_ROWS: count}, context.asset_key, key)
 
 
-def partition_rows(
-    keys: list[str], windows: PartitionWindows | None, observations: Observations
-) -> Mapping[str, int]:
+def partition_rows(keys: list[str], windows: PartitionWindows | None, observations: Observations) -> Mapping[str, int]:
     """How many observations each partition has; empty where an observation does not say to which one it belongs."""
     if windows is None:
         return {keys[0]: len(observations)} if len(keys) == 1 else {}

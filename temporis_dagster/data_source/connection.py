@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 import pandas as pd
 
-from temporis_dagster.contract import DATA_SOURCE_NAME_RULE, is_data_source_name
+from temporis_dagster.contract import CLOUD_URL, DATA_SOURCE_NAME_RULE, is_data_source_name
 from temporis_dagster.data_source.observations import (
     Ambiguous,
     Layout,
@@ -30,6 +30,7 @@ from temporis_dagster.data_source.observations import (
     observe,
 )
 from temporis_dagster.data_source.progress import progress_bar
+from temporis_dagster.data_source.options import RemoteOptions
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
 from temporis_dagster.data_source.target import ArchiveState, ReadableTarget, Target
 from temporis_dagster.errors import (
@@ -37,6 +38,7 @@ from temporis_dagster.errors import (
     DataSourceArchivedError,
     NotSupportedError,
     ReadNotSupportedError,
+    RejectedObservationsError,
     TemporisError,
 )
 
@@ -47,31 +49,54 @@ Frame: TypeAlias = "pd.DataFrame | pd.Series[Any] | Observations"
 Moment: TypeAlias = "datetime | int | None"
 
 HOW_TO_CONNECT = (
-    "Pass url='sqlite:///temporis.db' for an embedded data source on this machine, or set TEMPORIS_URL to such a URL."
+    "Pass url='sqlite:///temporis.db' for an embedded data source on this machine, or set TEMPORIS_URL to such a URL;"
+    " for the Temporis cloud, pass token= or set TEMPORIS_TOKEN."
 )
 
 
 def connect(
     url: str | None = None,
+    token: str | None = None,
     *,
+    batch_rows: int = 10_000,
+    max_body_bytes: int = 4_000_000,
+    max_in_flight: int = 4,
+    requests_per_second: float | None = None,
+    timeout_s: float = 30.0,
+    give_up_after_s: float = 300.0,
+    allow_http: bool = False,
+    verify: bool | str = True,
     create_missing: bool = False,
     account: str = "default",
     dry_run: bool = False,
 ) -> Temporis:
     """Connect to a host of data sources. Nothing is opened before the first use.
 
+    The options that only tune, and the token, are accepted for every URL, so that one call serves laptop and cloud.
+
     Args:
-        url: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``. A relative path is resolved once, here.
-            None reads the environment variable ``TEMPORIS_URL``.
-        create_missing: Whether an upsert creates a data source that is not there.
-        account: Whose data sources; accounts never see each other's.
-        dry_run: Everything is checked and nothing is ever written.
+        url: ``https://...`` for the Temporis API, ``http://127.0.0.1:8008`` for a local service, ``sqlite:///relative.db``
+            or ``sqlite:////absolute.db`` for an embedded data source. A relative path is resolved once, here. None reads
+            the environment variable ``TEMPORIS_URL``; without that, the cloud, if there is a token.
+        token: The access token of an HTTP service; None reads ``TEMPORIS_TOKEN``. It is never shown.
+        batch_rows: HTTP: at most so many observations a request.
+        max_body_bytes: HTTP: at most so many bytes a request.
+        max_in_flight: HTTP: at most so many requests at once.
+        requests_per_second: HTTP: the fastest pace; None for no limit.
+        timeout_s: HTTP: how long an attempt may take, on top of the time that its body needs on a slow line.
+        give_up_after_s: HTTP: how long to go on *without any acknowledgement*, so that a healthy load of any size is
+            never cut.
+        allow_http: HTTP: whether the token may travel unencrypted to another machine.
+        verify: HTTP: whether to verify certificates, or the path of a CA bundle. Proxies are taken from the environment.
+        create_missing: SQL: whether an upsert creates a data source that is not there.
+        account: SQL: whose data sources; accounts never see each other's.
+        dry_run: Everything is checked and nothing is ever sent or written.
 
     Returns:
         A connection, safe to share between threads; use it as a context manager, or close it.
 
     Raises:
-        ConfigurationError: There is no URL, or it cannot be used.
+        ConfigurationError: There is no URL, or it or an option cannot be used.
 
     Examples:
         >>> import tempfile, pandas as pd
@@ -84,23 +109,47 @@ def connect(
         >>> report.stored, again.stored, again.unchanged
         (24, 0, 24)
     """
-    url = url if url is not None else os.environ.get("TEMPORIS_URL")
+    options = RemoteOptions(
+        batch_rows, max_body_bytes, max_in_flight, requests_per_second, timeout_s, give_up_after_s, allow_http, verify
+    )
+    url, token = _url_and_token(url, token)
+    scheme = url.split(":", 1)[0]
+    if scheme in ("http", "https"):
+        _refuse_for_http(create_missing=create_missing, account=account)
+        return Temporis(_remote(url, token, options), dry_run=dry_run)
+    if scheme == "sqlite":
+        return Temporis(_store(url, account=account, create_missing=create_missing), dry_run=dry_run)
+    # Only the scheme is shown: the rest may hold a password.
+    raise ConfigurationError(f"There is no way to connect to a URL that starts with {scheme[:20]!r}. {HOW_TO_CONNECT}")
+
+
+def _url_and_token(url: str | None, token: str | None) -> tuple[str, str | None]:
+    token = token if token is not None else os.environ.get("TEMPORIS_TOKEN") or None
+    url = url if url is not None else os.environ.get("TEMPORIS_URL") or (CLOUD_URL if token else None)
     if not url:
-        raise ConfigurationError(f"There is no URL to connect to. {HOW_TO_CONNECT}")
-    return Temporis(_target(url, create_missing=create_missing, account=account), dry_run=dry_run)
+        raise ConfigurationError(f"There is nothing to connect to. {HOW_TO_CONNECT}")
+    return url, token
 
 
-def _target(url: str, *, create_missing: bool, account: str) -> Target:
-    if not url.startswith("sqlite:"):
-        raise ConfigurationError(f"This version cannot connect to {_scheme(url)} URLs. {HOW_TO_CONNECT}")
+def _refuse_for_http(*, create_missing: bool, account: str) -> None:
+    if create_missing:
+        raise ConfigurationError(
+            "The API cannot create data sources. Create it in the dashboard, without create_missing."
+        )
+    if account != "default":
+        raise ConfigurationError("Over HTTP the token decides the account. Leave out account=.")
+
+
+def _remote(url: str, token: str | None, options: RemoteOptions) -> Target:
+    from temporis_dagster.data_source.remote import Remote
+
+    return Remote(url, token, options)
+
+
+def _store(url: str, *, account: str, create_missing: bool) -> Target:
     from temporis_dagster.data_source.store import SqlStore
 
     return SqlStore(url, account=account, create_missing=create_missing)
-
-
-def _scheme(url: str) -> str:
-    """Only the scheme: the rest of a URL may hold a password."""
-    return f"{url.split(':', 1)[0][:20]}:" if ":" in url else "such"
 
 
 class Temporis:
@@ -227,6 +276,10 @@ class DataSource:
             ConfigurationError: An argument makes no sense. Nothing was sent.
             DataSourceNotFoundError: There is no such data source.
             DataSourceArchivedError: It takes no observations; the report says what was stored before.
+            RejectedObservationsError: The service refused some; the others are stored.
+            AuthenticationError: The service does not know the token.
+            UnavailableError: The service could not be reached for too long; run it again later.
+            DeliveryError: The service answered something the API does not document.
             StoreError: The database failed; its report says what was stored before.
         """
         options = ObservationOptions(
@@ -234,8 +287,10 @@ class DataSource:
         )
         observations = data if isinstance(data, Observations) else observe(data, options, data_source=self.name)
         with self._progress(progress, len(observations)) as settled:
-            tally = Tally(self.name, observations, dry_run=self._dry_run, progress=settled)
-            return self._deliver(tally)
+            report = self._deliver(Tally(self.name, observations, dry_run=self._dry_run, progress=settled))
+        if report.rejected and on_invalid == "raise":
+            raise self._rejected(report)
+        return report
 
     def _deliver(self, tally: Tally) -> UpsertReport:
         if self._dry_run:
@@ -255,6 +310,16 @@ class DataSource:
         if progress is True:
             return progress_bar(self.name, total)
         return nullcontext(progress or None)
+
+    def _rejected(self, report: UpsertReport) -> RejectedObservationsError:
+        first = report.rejected_rows.iloc[0]
+        return RejectedObservationsError(
+            f"Data source {self.name!r} at {self.url} refused {report.rejected:,} of {report.observations_in:,} observations"
+            f" and stored {report.stored:,}. The first is row {first.position} (label {first.label!r}): {first.reason}. The"
+            " error's .report.rejected_rows lists them all. Correct them, or pass on_invalid='drop'.",
+            data_source=self.name,
+            report=report,
+        )
 
     def check(self, data: Frame, **options: Unpack[ObservationArguments]) -> UpsertReport:
         """Make the checks of ``upsert`` and send nothing: every good observation is reported as unsent.

@@ -194,6 +194,7 @@ class Tally:
         self._progress = progress
         self._outcomes = np.zeros(len(observations), dtype=np.int8)
         self._reasons = dict.fromkeys(Outcome, "")
+        self._rejections: dict[int, str] = {}
         self._started = time.monotonic()
 
     def settle(self, rows: Rows, outcome: Outcome, *, unchanged: int = 0, reason: str = "") -> None:
@@ -207,7 +208,9 @@ class Tally:
         """
         self._outcomes[rows] = outcome
         self._unchanged += unchanged
-        if reason:
+        if outcome is Outcome.REJECTED:
+            self._rejections.update(dict.fromkeys(np.arange(len(self._outcomes))[rows].tolist(), reason))
+        elif reason:
             self._reasons[outcome] = reason
         if outcome is Outcome.ACKNOWLEDGED and self._progress is not None:
             self._progress(len(self._outcomes[rows]))
@@ -254,8 +257,13 @@ class Tally:
             mask = self.settled_as(outcome)
             if mask.any():
                 chosen = self.observations.take(slice(None) if mask.all() else mask)
-                rows[outcome.name.lower()] = OutcomeRows(chosen, self._reasons[outcome] or reason)
+                rows[outcome.name.lower()] = OutcomeRows(chosen, self._why(outcome) or reason)
         return rows
+
+    def _why(self, outcome: Outcome) -> str | list[str]:
+        if outcome is Outcome.REJECTED:
+            return [self._rejections[row] for row in np.flatnonzero(self.settled_as(outcome)).tolist()]
+        return self._reasons[outcome]
 
 
 def _utc(timestamp: np.int64) -> datetime:

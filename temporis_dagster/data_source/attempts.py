@@ -1,0 +1,86 @@
+"""Attempts: one body, sent until there is an answer that trying again cannot change.
+
+Comes in: a body, something that sends, and the pace of the connection. Goes out: the last answer, and why it is last.
+Never: knows observations, or what the answer means for them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from temporis_dagster.data_source.client import Answer
+from temporis_dagster.data_source.pace import Pace, is_sign_of_life
+from temporis_dagster.data_source.retry import GiveUp, is_transient
+
+LOGGER = logging.getLogger(__name__)
+
+INTERNAL_SERVER_ERROR = 500
+
+
+class Sender(Protocol):
+    """One attempt of one request."""
+
+    def post(self, body: bytes) -> Answer:
+        """Attempt one ingest; never raises for what happens on the wire."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The last answer to a body.
+
+    Attributes:
+        answer: The answer.
+        attempts: How many attempts there were.
+        maybe_applied: Whether any of them may have been applied.
+        gave_up: Why a transient failure was not tried again; empty where the answer is final.
+    """
+
+    answer: Answer
+    attempts: int
+    maybe_applied: bool
+    gave_up: str = ""
+
+
+def reply_to(
+    body: bytes,
+    sender: Sender,
+    pace: Pace,
+    *,
+    stopped: Callable[[], bool] = lambda: False,
+    before: Callable[[int], None] = lambda _attempt: None,
+    after: Callable[[Reply], None] = lambda _reply: None,
+) -> Reply:
+    """Attempt a body until that makes no more sense.
+
+    Args:
+        body: What to send.
+        sender: Sends it.
+        pace: Says when.
+        stopped: Whether to start no further attempt.
+        before: Told the number of each attempt, from 0, before it starts.
+        after: Told what is known after each attempt.
+
+    Raises:
+        Stopped: It was stopped before an attempt.
+    """
+    server_errors, reply, not_before = 0, Reply(Answer(None, "not sent"), 0, maybe_applied=False), 0.0
+    while True:
+        pace.turn(stopped, not_before=not_before)
+        before(reply.attempts)
+        answer = sender.post(body)
+        reply = Reply(answer, reply.attempts + 1, reply.maybe_applied or answer.maybe_applied)
+        after(reply)
+        if is_sign_of_life(answer):
+            pace.alive()
+        if not is_transient(answer):
+            return reply
+        LOGGER.info("attempt %d failed: %s %s", reply.attempts, answer.status or "no answer", answer.words)
+        server_errors += answer.status == INTERNAL_SERVER_ERROR
+        resume = pace.failed(answer, reply.attempts, server_errors)
+        if isinstance(resume, GiveUp):
+            return Reply(answer, reply.attempts, reply.maybe_applied, resume.reason)
+        not_before = resume

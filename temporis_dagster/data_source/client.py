@@ -1,0 +1,189 @@
+"""Client: one attempt of one request.
+
+Comes in: a body. Goes out: an answer, also where there was none: nothing that httpx raises leaves this room.
+Never: retries, follows a redirect, or shows the token.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+import orjson
+
+from temporis_dagster.contract import INGEST_PATH, Meaning, may_be_applied, meaning_of
+
+CONNECT_TIMEOUT_S = 10.0
+SLOWEST_BYTES_PER_S = 50_000
+"""A body is given this long on top of the timeout: a slow line is not a dead one."""
+
+ERROR_BODY_BYTES = 16_384
+"""How much of an error's body is read."""
+
+QUOTED_CHARACTERS = 300
+"""How much of it is quoted."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back from one attempt.
+
+    Attributes:
+        status: The HTTP status, or None where there was no answer.
+        words: What the service said, or what happened instead, shortened.
+        retry_after_s: How long the service asks to wait.
+        maybe_applied: Whether the request may have been applied all the same.
+        permanent: Whether trying again cannot help, for a fault without an answer.
+    """
+
+    status: int | None
+    words: str
+    retry_after_s: float | None = None
+    maybe_applied: bool = False
+    permanent: bool = False
+
+    @property
+    def meaning(self) -> Meaning:
+        """What it means for the records; no answer is a transient failure unless it is permanent."""
+        if self.status is None:
+            return Meaning.UNEXPECTED if self.permanent else Meaning.TRANSIENT
+        return meaning_of(self.status)
+
+
+class Client:
+    """A pooled HTTP client for one service and one token, opened at its first request.
+
+    Args:
+        url: The base URL; a path prefix is kept.
+        token: The access token, or None for a service that asks for none.
+        timeout_s: How long to wait for each step of an attempt.
+        max_in_flight: How many connections to keep.
+        verify: Whether to verify certificates, or the file of a CA bundle.
+        agent: Who is calling.
+        wall_clock: Unix seconds now, to read a Retry-After date.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None,
+        *,
+        timeout_s: float,
+        max_in_flight: int,
+        verify: bool | str,
+        agent: str,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._endpoint = url.rstrip("/") + INGEST_PATH
+        self._headers = {"Content-Type": "application/json", "User-Agent": agent}
+        self._authorization = _Token(token)
+        self._timeout_s, self._max_in_flight, self._verify = timeout_s, max_in_flight, verify
+        self._wall_clock = wall_clock
+        self._lock = threading.Lock()
+        self._http: httpx.Client | None = None
+
+    def post(self, body: bytes) -> Answer:
+        """Attempt one ingest."""
+        allowed_s = self._timeout_s + len(body) / SLOWEST_BYTES_PER_S
+        timeout = httpx.Timeout(allowed_s, connect=min(CONNECT_TIMEOUT_S, allowed_s), pool=None)
+        try:
+            with self._opened().stream(
+                "POST", self._endpoint, content=body, headers=self._headers, timeout=timeout, auth=self._authorization
+            ) as response:
+                return self._answer(response)
+        except httpx.TransportError as error:
+            return _no_answer(error)
+
+    def close(self) -> None:
+        """Close the pool; the next attempt opens a new one."""
+        with self._lock:
+            http, self._http = self._http, None
+        if http is not None:
+            http.close()
+
+    def _opened(self) -> httpx.Client:
+        with self._lock:
+            if self._http is None:
+                limits = httpx.Limits(max_connections=None, max_keepalive_connections=self._max_in_flight)
+                verify = (
+                    ssl.create_default_context(cafile=self._verify) if isinstance(self._verify, str) else self._verify
+                )
+                self._http = httpx.Client(limits=limits, verify=verify, follow_redirects=False)
+            return self._http
+
+    def _answer(self, response: httpx.Response) -> Answer:
+        words = "" if response.status_code == httpx.codes.NO_CONTENT else _words(response)
+        asked = _seconds(response.headers.get("Retry-After"), self._wall_clock())
+        return Answer(response.status_code, words, asked, may_be_applied(response.status_code))
+
+
+class _Token(httpx.Auth):
+    """Adds the token to a request, and keeps it out of everything else."""
+
+    def __init__(self, token: str | None) -> None:
+        self._token = token
+
+    def auth_flow(self, request: httpx.Request) -> Any:  # noqa: ANN401  # httpx's own generator type is not public
+        if self._token is not None:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        yield request
+
+    def __repr__(self) -> str:
+        return "<token>"
+
+
+def _words(response: httpx.Response) -> str:
+    """What an error's body says: the API's ``detail``, or whatever text there is, such as a proxy's page."""
+    body = b""
+    try:
+        for part in response.iter_raw():
+            body += part
+            if len(body) >= ERROR_BODY_BYTES:
+                break
+    except httpx.TransportError as error:
+        body = body or str(error).encode()
+    text = _detail(body[:ERROR_BODY_BYTES])
+    return f"{text[:QUOTED_CHARACTERS]}…" if len(text) > QUOTED_CHARACTERS else text
+
+
+def _detail(body: bytes) -> str:
+    try:
+        detail = orjson.loads(body)["detail"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return " ".join(body.decode(errors="replace").split())
+    return detail if isinstance(detail, str) else orjson.dumps(detail).decode()
+
+
+def _seconds(retry_after: str | None, now: float) -> float | None:
+    """How long a Retry-After header, seconds or a date, asks to wait; None for one that cannot be read."""
+    if retry_after is None:
+        return None
+    if retry_after.strip().isdecimal():
+        return float(retry_after)
+    try:
+        return max(parsedate_to_datetime(retry_after).timestamp() - now, 0.0)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _no_answer(error: httpx.TransportError) -> Answer:
+    never_sent = isinstance(
+        error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError | httpx.UnsupportedProtocol
+    )
+    words = f"{type(error).__name__}: {error}".rstrip(": ")
+    permanent = isinstance(error, httpx.UnsupportedProtocol) or _is_about_certificates(error)
+    return Answer(None, words, maybe_applied=not never_sent, permanent=permanent)
+
+
+def _is_about_certificates(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,161 @@
+"""Pace: what all requests of one connection know together: when the next may start, and whether it still makes sense.
+
+Comes in: acknowledgements and failures, from any thread. Goes out: turns, waits, or Stopped.
+Never: sends. The clock is handed in, so that tests need not wait.
+
+While nothing gets through, one request at a time tries; so a dead service gets at most ``max_in_flight`` requests and
+the retry budget, however many batches wait.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from temporis_dagster.contract import Meaning
+from temporis_dagster.data_source.client import Answer
+from temporis_dagster.data_source.retry import GiveUp, RetryPolicy, Situation, next_step
+
+
+class Clock(Protocol):
+    """Time, as far as delivery needs it."""
+
+    def now(self) -> float:
+        """Seconds on a clock that never goes back."""
+        ...
+
+    def wait(self, condition: threading.Condition, seconds: float) -> None:
+        """Wait on a condition that the caller holds, for at most so long."""
+        ...
+
+
+class SystemClock:
+    """The real one."""
+
+    def now(self) -> float:
+        """Seconds on a clock that never goes back."""
+        return time.monotonic()
+
+    def wait(self, condition: threading.Condition, seconds: float) -> None:
+        """Wait on a condition that the caller holds, for at most so long."""
+        condition.wait(seconds)
+
+
+class Stopped(Exception):  # noqa: N818  # a signal inside this room, never an error of a user
+    """No further request may start."""
+
+
+class Pace:
+    """The pace of one connection.
+
+    Args:
+        policy: How patient to be.
+        max_in_flight: How many requests may be under way at once.
+        requests_per_second: The fastest pace, or None.
+        clock: What time it is.
+        chance: Random numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        *,
+        max_in_flight: int,
+        requests_per_second: float | None = None,
+        clock: Clock | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._policy, self._max_in_flight = policy, max_in_flight
+        self._interval_s = 1 / requests_per_second if requests_per_second else 0.0
+        self._clock, self._chance = clock or SystemClock(), chance
+        self._changed = threading.Condition()
+        self._not_before = self._last_sign = self._clock.now()
+        self._budget, self._failures, self._probing = policy.budget, 0, False
+
+    def begin(self) -> None:
+        """An upsert begins: silence is counted from here."""
+        with self._changed:
+            self._last_sign = max(self._last_sign, self._clock.now())
+
+    def wake(self) -> None:
+        """Let everyone who waits look whether it was stopped."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def turn(self, stopped: Callable[[], bool], *, not_before: float = 0.0) -> None:
+        """Return when a request may start.
+
+        Args:
+            stopped: Whether the upsert of this request was stopped meanwhile.
+            not_before: When this request itself may start, on the clock.
+
+        Raises:
+            Stopped: It was.
+        """
+        with self._changed:
+            while not stopped():
+                wait_s = max(self._not_before, not_before) - self._clock.now()
+                if wait_s > 0:
+                    self._clock.wait(self._changed, wait_s)
+                elif self._nothing_gets_through() and self._probing:
+                    self._changed.wait()
+                else:
+                    self._probing = self._nothing_gets_through()
+                    self._not_before = max(self._not_before, self._clock.now() + self._interval_s)
+                    return
+            raise Stopped
+
+    def alive(self) -> None:
+        """The service answered something that is not a transient failure."""
+        with self._changed:
+            self._last_sign = self._clock.now()
+            self._failures, self._probing = 0, False
+            self._budget = min(self._budget + 1, self._policy.budget)
+            self._changed.notify_all()
+
+    def failed(self, answer: Answer, attempts: int, server_errors: int) -> float | GiveUp:
+        """A request failed in a way that may pass.
+
+        Args:
+            answer: What came back.
+            attempts: How many attempts its batch has had.
+            server_errors: How many of those were answered 500.
+
+        Returns:
+            When its batch may be tried again, on the clock; or why not.
+        """
+        with self._changed:
+            self._failures += 1
+            self._probing = False
+            outage = self._failures - self._max_in_flight
+            situation = Situation(
+                failures=max(attempts, outage),
+                server_errors=server_errors,
+                silence_s=self._clock.now() - self._last_sign,
+                budget_left=self._budget,
+            )
+            step = next_step(self._policy, situation, answer, self._chance())
+            self._changed.notify_all()
+            if isinstance(step, GiveUp):
+                return step
+            self._budget -= 1
+            return self._resume_at(answer, self._clock.now() + step.seconds)
+
+    def _resume_at(self, answer: Answer, moment: float) -> float:
+        """Hold everyone back for as long as the service asks, or while nothing gets through; else only this batch."""
+        if self._nothing_gets_through():
+            self._not_before = max(self._not_before, moment)
+        elif answer.retry_after_s is not None:
+            self._not_before = max(self._not_before, self._clock.now() + answer.retry_after_s)
+        return moment
+
+    def _nothing_gets_through(self) -> bool:
+        return self._failures >= self._max_in_flight
+
+
+def is_sign_of_life(answer: Answer) -> bool:
+    """Whether an answer shows a service at work: it stored the records, or it had a reason of its own not to."""
+    return answer.meaning not in (Meaning.TRANSIENT, Meaning.SERVER_ERROR, Meaning.UNEXPECTED)
