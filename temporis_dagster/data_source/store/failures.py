@@ -1,0 +1,137 @@
+"""What can go wrong in a store, in words: the one place where its errors are made.
+
+Comes in: the driver's exceptions and the signals below. Goes out: one error of the tree, with the report where the
+call was an upsert, its message ending with what to do.
+Never: lets an exception of the driver or of SQLAlchemy out, or holds back one of the caller's or an interrupt.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from temporis_dagster.data_source.report import Tally, UpsertReport
+from temporis_dagster.errors import DataSourceArchivedError, DataSourceNotFoundError, StoreError, TemporisError
+
+
+class SourceMissingError(Exception):
+    """Signal: no such data source, or no store at all."""
+
+
+class SourceArchivedError(Exception):
+    """Signal: the data source takes no observations."""
+
+
+class StoreUnusableError(Exception):
+    """Signal: the store cannot be used.
+
+    Args:
+        what: What happened, as the end of a sentence.
+        advice: What to do, as a sentence.
+        retryable: Whether waiting may help.
+    """
+
+    def __init__(self, what: str, advice: str, *, retryable: bool = False) -> None:
+        super().__init__(what, advice)
+        self.what, self.advice, self.retryable = what, advice, retryable
+
+
+LOCKED = "is locked"
+"""What SQLite says, in any version, when another connection holds the lock. (Its codes come with Python 3.11.)"""
+
+ADVICE = {
+    LOCKED: "Find out what holds a transaction open for so long (a database browser?), close it and try again.",
+    "disk is full": "Free some space and try again.",
+    "readonly database": "Make the file and its directory writable for this user, and try again.",
+    "unable to open": "Check that it is a file this user may read and write, in a directory that is writable too.",
+    "not a database": "Check the path: this file is something else, or encrypted.",
+    "malformed": "The file is damaged: restore it from a backup.",
+    "no such table": "Tables of the store were removed from the file: restore it from a backup.",
+    "disk I/O error": "Check the disk and the file system, and try again.",
+}
+"""Words of SQLite, and what to do about them."""
+
+
+@contextmanager
+def explained(
+    url: str, data_source: str = "", account: str = "", *, path: Path, tally: Tally | None = None
+) -> Iterator[None]:
+    """Turn whatever the driver raises within, and the signals, into errors of the tree.
+
+    Args:
+        url: The store.
+        data_source: The data source in question; empty where the call is about none.
+        account: Whose it is.
+        path: The store's file.
+        tally: The upsert that is running, if one is.
+    """
+    try:
+        yield
+    except SourceMissingError:
+        raise _not_found(url, data_source, account, path, tally) from None
+    except SourceArchivedError:
+        raise _archived(url, data_source, tally) from None
+    except StoreUnusableError as failure:
+        raise _failed(url, failure, tally) from None
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        # The driver's own error: SQLAlchemy's would bring a statement of thousands of parameters to the traceback.
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+        raise _failed(url, _failure(cause, path), tally) from cause
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether another connection's lock is all that was in the way."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(cause, sqlite3.OperationalError) and LOCKED in str(cause)
+
+
+def _not_found(url: str, data_source: str, account: str, path: Path, tally: Tally | None) -> TemporisError:
+    report = tally.report("the data source does not exist") if tally else UpsertReport(data_source=data_source)
+    missing = "" if path.exists() else " (the file does not exist)"
+    return DataSourceNotFoundError(
+        f"There is no data source {data_source!r} of account {account!r} in {url}{missing}{_counted(report)}."
+        f" Create it with create_data_source({data_source!r}), or connect with create_missing=True.",
+        data_source=data_source,
+        report=report,
+    )
+
+
+def _archived(url: str, data_source: str, tally: Tally | None) -> TemporisError:
+    report = tally.report("the data source is archived") if tally else UpsertReport(data_source=data_source)
+    return DataSourceArchivedError(
+        f"The data source {data_source!r} in {url} is archived and takes no observations{_counted(report)}."
+        " Unarchive it and upsert the same data again, or leave it be.",
+        data_source=data_source,
+        report=report,
+    )
+
+
+def _failed(url: str, failure: StoreUnusableError, tally: Tally | None) -> TemporisError:
+    report = tally.report(f"{failure.what}. {failure.advice}") if tally else None
+    counted = _counted(report) + ". Upserting all of it again is safe" if report else ""
+    return StoreError(
+        f"The store {url} failed: {failure.what}{counted}. {failure.advice}",
+        url=url,
+        report=report,
+        retryable=failure.retryable,
+    )
+
+
+def _failure(cause: BaseException, path: Path) -> StoreUnusableError:
+    if not path.parent.is_dir():
+        return StoreUnusableError(f"its directory {path.parent} does not exist", "Create the directory and try again.")
+    advice = next((advice for words, advice in ADVICE.items() if words in str(cause)), "Check the file and try again.")
+    return StoreUnusableError(str(cause).rstrip("."), advice, retryable=is_locked(cause))
+
+
+def _counted(report: UpsertReport) -> str:
+    acknowledged, unknown = report.stored + report.unchanged, report.unknown
+    total = acknowledged + unknown + report.unsent
+    if not total:
+        return ""
+    doubtful = f", {unknown:,} may be (the commit failed)" if unknown else ""
+    return f": {acknowledged:,} of {total:,} observations are stored, {report.unsent:,} are not{doubtful}"

@@ -1,0 +1,118 @@
+"""The tables of a store, and the steps that make or migrate them.
+
+Comes in: a connection inside a write transaction. Goes out: the tables at the present version.
+Never: begins or commits a transaction, or touches a table without the ``temporis_`` prefix (the file may be the
+user's own, with tables of theirs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.types import UserDefinedType
+
+from temporis_dagster.data_source.store.failures import StoreUnusableError
+
+
+class Untyped(UserDefinedType[Any]):
+    """A column declared with no type: declared REAL, SQLite would turn the -0.0 it is given into 0.0."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        """Nothing, which is what SQLite reads as "keep what it is given"."""
+        return ""
+
+
+NEGATIVE_ZERO = "-0.0"
+"""How the value -0.0 is stored: as this text. SQLite deems -0.0 and 0.0 equal and no function of it that is always
+there tells them apart, so an upsert could not see that one replaces the other. As a number SQL reads it as -0.0."""
+
+# Version 1. Once released, these are never edited: a later shape is a further migration step.
+V1 = sa.MetaData()
+
+SCHEMA_VERSION = sa.Table("temporis_schema_version", V1, sa.Column("version", sa.Integer, nullable=False))
+
+ACCOUNT = sa.Table(
+    "temporis_account",
+    V1,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+)
+
+DATA_SOURCE = sa.Table(
+    "temporis_data_source",
+    V1,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("account", sa.ForeignKey(ACCOUNT.c.id), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("archived", sa.Boolean, nullable=False),
+    sa.Column("created_at", sa.Integer, nullable=False, comment="Unix seconds"),
+    sa.UniqueConstraint("account", "name"),
+)
+
+SERIES = sa.Table(
+    "temporis_series",
+    V1,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("data_source", sa.ForeignKey(DATA_SOURCE.c.id), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.UniqueConstraint("data_source", "name"),
+)
+
+OBSERVATION = sa.Table(
+    "temporis_observation",
+    V1,
+    sa.Column("series", sa.ForeignKey(SERIES.c.id), primary_key=True),
+    sa.Column("timestamp", sa.Integer, primary_key=True, comment="Unix seconds"),
+    sa.Column("value", Untyped, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""One row an observation, in the order of its key. A series belongs to one data source, so the data source is not
+repeated in the key: it would lengthen every row and decide nothing."""
+
+
+def _make_version_1(connection: sa.Connection) -> None:
+    V1.create_all(connection, checkfirst=False)
+    connection.execute(SCHEMA_VERSION.insert().values(version=0))
+
+
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_make_version_1,)
+"""Step i brings a store from version i to version i + 1."""
+
+
+def installed_version(connection: sa.Connection) -> int:
+    """The version of the store in this file; 0 where there is none.
+
+    Raises:
+        StoreUnusableError: A newer version of this library wrote it.
+    """
+    made = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'temporis_schema_version'"
+    if connection.exec_driver_sql(made).first() is None:
+        return 0
+    return checked_version(connection)
+
+
+def checked_version(connection: sa.Connection) -> int:
+    """The version of the store, which must be there; the first statement of every transaction.
+
+    Raises:
+        StoreUnusableError: A newer version of this library wrote it.
+    """
+    version = int(connection.exec_driver_sql("SELECT version FROM temporis_schema_version").scalar_one())
+    if version > len(MIGRATIONS):
+        raise StoreUnusableError(
+            f"it was written by a newer temporis_dagster (its schema has version {version}, this library knows"
+            f" {len(MIGRATIONS)})",
+            "Upgrade temporis_dagster here.",
+        )
+    return version
+
+
+def migrate(connection: sa.Connection) -> None:
+    """Bring the store to the present version, from none or from any older one."""
+    for step in MIGRATIONS[installed_version(connection) :]:
+        step(connection)
+    connection.execute(SCHEMA_VERSION.update().values(version=len(MIGRATIONS)))

@@ -1,0 +1,216 @@
+"""One SQLite file: connections, transactions, locks, forks.
+
+Comes in: a path. Goes out: connections inside a transaction.
+Never: knows data sources or observations; opens the file other than through SQLite (closing such a handle would drop
+the process's locks on it).
+
+Durability: write-ahead log with ``synchronous=FULL``. What was committed survives the death of the process and a
+loss of power, as far as the disk keeps what it confirmed; the ephemeral disk of a pod survives neither.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, TypeVar, cast
+
+import sqlalchemy as sa
+from sqlalchemy.pool import QueuePool
+
+from temporis_dagster.data_source.store.failures import SourceMissingError, is_locked
+from temporis_dagster.data_source.store.schema import MIGRATIONS, checked_version, installed_version, migrate
+
+BUSY_TIMEOUT_S = 60.0
+"""How long to wait for a lock that another connection holds."""
+
+POLL_S = 0.01
+"""How long SQLite itself waits for a lock before it gives the floor back to Python, so that an interrupt is heard and
+a waiter finds the short gap between two chunks of a writer (SQLite's own waits soon grow to 100 ms)."""
+
+CACHED_STATEMENTS = 32
+"""Prepared statements kept by a connection: a multi-row one takes some 400 kB."""
+
+T = TypeVar("T")
+
+
+class Database:
+    """A SQLite file that holds a store, opened when first needed and again after ``close``.
+
+    Args:
+        path: The file, absolute.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._engine: sa.Engine | None = None
+        self._opened: tuple[int, int] | None = None
+        self._lock = threading.Lock()
+        _databases.add(self)
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection that sees one unchanging state of the file.
+
+        Raises:
+            SourceMissingError: There is no store; none is made.
+        """
+        with self._transaction("BEGIN", create=False) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self, *, create: bool = False) -> Iterator[sa.Connection]:
+        """A connection that holds the write lock. What is not committed with ``commit`` is rolled back.
+
+        Args:
+            create: Make the store where there is none.
+
+        Raises:
+            SourceMissingError: There is no store and none is to be made.
+        """
+        with self._transaction("BEGIN IMMEDIATE", create=create) as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close the idle connections; those in use close when they come back."""
+        with self._lock:
+            self._dispose()
+
+    @contextmanager
+    def _transaction(self, begin: str, *, create: bool) -> Iterator[sa.Connection]:
+        connection = _patiently(lambda: _begun(self._open(create), begin))
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def _open(self, create: bool) -> sa.Engine:
+        with self._lock:
+            present = self._identity()
+            if self._engine is None or present != self._opened:
+                self._dispose()
+                if present is None and not create:
+                    raise SourceMissingError
+                self._engine = self._prepared(create)
+                self._opened = self._identity()
+            return self._engine
+
+    def _prepared(self, create: bool) -> sa.Engine:
+        engine = sa.create_engine(
+            "sqlite://", creator=lambda: _connect(self.path, create), poolclass=QueuePool, max_overflow=-1
+        )
+        try:
+            _prepare(engine, create)
+        except BaseException:
+            engine.dispose()
+            raise
+        return engine
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Which file is at the path: one that was deleted or replaced must not be written to any more."""
+        try:
+            found = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found.st_dev, found.st_ino
+
+    def _dispose(self) -> None:
+        engine, self._engine, self._opened = self._engine, None, None
+        if engine is not None:
+            engine.dispose()
+
+    def forget(self) -> None:
+        """In a forked child, let go of what belongs to the parent: neither close nor collect it.
+
+        A thread that is not in the child may hold the lock, so that is replaced as well.
+        """
+        if self._engine is not None:
+            _abandoned.append(self._engine)
+        self._engine, self._opened, self._lock = None, None, threading.Lock()
+
+
+_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+_abandoned: list[sa.Engine] = []
+
+
+def _close_all() -> None:
+    for database in list(_databases):
+        database.close()
+
+
+def _forget_all() -> None:
+    for database in list(_databases):
+        database.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    # A child that inherits an open file also inherits SQLite's belief in locks which only the parent holds, even for
+    # connections it opens itself. So idle connections are closed before a fork and opened again when needed. (A fork
+    # while another thread is in the middle of a call is as unsafe as Python says it is.)
+    os.register_at_fork(before=_close_all, after_in_child=_forget_all)
+
+
+def commit(connection: sa.Connection) -> None:
+    """Make the transaction durable."""
+    _patiently(lambda: connection.exec_driver_sql("COMMIT"))
+
+
+def driver(connection: sa.Connection) -> sqlite3.Connection:
+    """The driver's own connection, for statements that must cost nothing beside the driver."""
+    return cast(sqlite3.Connection, connection.connection.driver_connection)
+
+
+def _connect(path: Path, create: bool) -> sqlite3.Connection:
+    mode: Literal["rw", "rwc"] = "rwc" if create else "rw"
+    connection = sqlite3.connect(
+        f"{path.as_uri()}?mode={mode}",
+        uri=True,
+        timeout=POLL_S,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=CACHED_STATEMENTS,
+    )
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA fullfsync = ON")
+    return connection
+
+
+def _begun(engine: sa.Engine, begin: str) -> sa.Connection:
+    connection = engine.connect()
+    try:
+        connection.exec_driver_sql(begin)
+        checked_version(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(engine: sa.Engine, create: bool) -> None:
+    with engine.connect() as connection:
+        version = installed_version(connection)
+        if version == len(MIGRATIONS):
+            return
+        if version == 0 and not create:
+            raise SourceMissingError
+        connection.exec_driver_sql("PRAGMA journal_mode = WAL").close()
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        migrate(connection)
+        connection.exec_driver_sql("COMMIT")
+
+
+def _patiently(attempt: Callable[[], T]) -> T:
+    """Attempt until no lock is in the way. SQLite's own waiting does not cover the switch to the write-ahead log."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            return attempt()
+        except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
+            if not is_locked(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(POLL_S / 10)

@@ -1,0 +1,141 @@
+"""SqlStore: the face of the store, one method an operation.
+
+Comes in: a URL, tallies, names. Goes out: what the ``ReadableTarget`` protocol says.
+Never: opens the file before it is needed, or makes it in an operation that only asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+
+from temporis_dagster.data_source.report import Tally
+from temporis_dagster.data_source.store import read, sources
+from temporis_dagster.data_source.store.failures import SourceMissingError, explained
+from temporis_dagster.data_source.store.sqlite import Database, commit
+from temporis_dagster.data_source.store.upsert import Upsert
+from temporis_dagster.data_source.target import ArchiveState
+from temporis_dagster.errors import ConfigurationError
+
+
+class SqlStore:
+    """A host of data sources in one SQLite file. Implements ``ReadableTarget``.
+
+    Many threads and processes may use the same file at once, also after a fork. An upsert holds the write lock for
+    one chunk of rows at a time. Committed observations survive process death and power loss (see ``sqlite``). The
+    file may hold tables of other applications; it is switched to SQLite's write-ahead log.
+
+    Args:
+        url: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``. A relative path is resolved here, once.
+        account: Whose data sources these are. Others' are invisible.
+        create_missing: Whether an upsert creates its data source where it does not exist.
+
+    Raises:
+        ConfigurationError: The URL is not that of a SQLite file. Nothing is opened before the first operation.
+    """
+
+    def __init__(self, url: str, *, account: str = "default", create_missing: bool = False) -> None:
+        self._database = Database(_path(url))
+        self._account = account
+        self._create_missing = create_missing
+
+    @property
+    def url(self) -> str:
+        """Where it is, with an absolute path."""
+        return sa.URL.create("sqlite", database=self._database.path.as_posix()).render_as_string()
+
+    def __repr__(self) -> str:
+        return f"SqlStore({self.url!r}, account={self._account!r})"
+
+    def upsert(self, tally: Tally) -> None:
+        """Store the tally's observations, settling them chunk by chunk; each chunk is one transaction.
+
+        Args:
+            tally: The observations, and where their outcomes are recorded.
+
+        Raises:
+            DataSourceNotFoundError: There is no such data source; nothing was stored.
+            DataSourceArchivedError: It is archived, perhaps since a moment ago; the report says what was stored.
+            StoreError: The database failed; the report says what was stored.
+        """
+        Upsert(self._database, self.url, self._account, tally, create_missing=self._create_missing).run()
+
+    def archive_state(self, data_source: str) -> ArchiveState:
+        """Whether the data source takes observations."""
+        with self._reading(data_source) as (_, source):
+            return ArchiveState.ARCHIVED if source.archived else ArchiveState.ACTIVE
+
+    def close(self) -> None:
+        """Close the connections. The next operation would open the file again."""
+        with explained(self.url, path=self._database.path):
+            self._database.close()
+
+    def create_data_source(self, data_source: str) -> None:
+        """Create it, and the file if need be; one that exists is left as it is."""
+        with self._explained(data_source), self._database.writing(create=True) as connection:
+            sources.create(connection, self._account, data_source)
+            commit(connection)
+
+    def data_sources(self) -> list[str]:
+        """The names of the account's data sources, sorted; none where there is no file."""
+        with self._explained():
+            try:
+                with self._database.reading() as connection:
+                    return sources.names(connection, self._account)
+            except SourceMissingError:
+                return []
+
+    def set_archived(self, data_source: str, *, archived: bool) -> None:
+        """Archive or unarchive. Once archiving returned, no observation lands: every chunk looks at the flag."""
+        with self._explained(data_source), self._database.writing() as connection:
+            source = sources.find(connection, self._account, data_source)
+            sources.set_archived(connection, source, archived)
+            commit(connection)
+
+    def read(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> pd.DataFrame:
+        """The observations in [start, end), of these names: one consistent state, sorted by (timestamp, name)."""
+        with self._reading(data_source) as (connection, source):
+            return read.frame(connection, source, read.Selection(start, end, names))
+
+    def content_digest(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> str:
+        """A text that is equal exactly when ``read`` would return the same, bit for bit."""
+        with self._reading(data_source) as (connection, source):
+            return read.digest(connection, source, read.Selection(start, end, names))
+
+    @contextmanager
+    def _reading(self, data_source: str) -> Iterator[tuple[sa.Connection, sources.Source]]:
+        with self._explained(data_source), self._database.reading() as connection:
+            yield connection, sources.find(connection, self._account, data_source)
+
+    @contextmanager
+    def _explained(self, data_source: str = "") -> Iterator[None]:
+        with explained(self.url, data_source, self._account, path=self._database.path):
+            yield
+
+
+def _path(url: str) -> Path:
+    """The absolute path of the file that a URL names. Messages never quote a URL: it may hold a password."""
+    try:
+        parsed = make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        raise ConfigurationError("The URL of the store is not a URL. Give one like sqlite:///temporis.db.") from None
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
+        raise ConfigurationError(
+            f"A store at a {parsed.drivername!r} URL is not supported (yet). Give one like sqlite:///temporis.db."
+        )
+    if parsed.host or parsed.query or parsed.username or parsed.password:
+        raise ConfigurationError(
+            "The URL of a SQLite store has no host, user or options: it is sqlite:/// and then the path, as in"
+            " sqlite:///relative.db or sqlite:////absolute.db."
+        )
+    if parsed.database in (None, "", ":memory:") or "\0" in str(parsed.database):
+        raise ConfigurationError(
+            "A store needs a file, because threads and processes could not share one in memory."
+            " Give a path, as in sqlite:///temporis.db."
+        )
+    return Path(str(parsed.database)).absolute()
