@@ -1,7 +1,40 @@
-"""Options of the test run."""
+"""Options of the test run, and the canary: a token that tests of delivery use and that nothing may ever show."""
+
+import logging
 
 import pytest
 
+CANARY = "ts_canary_7f3a9c51d2e84b60"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--soak", action="store_true", help="run the tests of many processes for longer")
+    parser.addoption("--soak", action="store_true", help="run the long and random tests in their long form")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def debug_log(tmp_path_factory):
+    """Everything that anybody logs while the tests run, from DEBUG up; at the end, the canary is not in it."""
+    path = tmp_path_factory.mktemp("logs") / "debug.log"
+    handler, root = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace"), logging.getLogger()
+    handler.setFormatter(logging.Formatter("%(name)s %(message)s"))
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO)  # DEBUG is every row of every result
+    yield path
+    root.removeHandler(handler)
+    root.setLevel(before)
+    handler.close()
+    with path.open(encoding="utf-8") as lines:
+        shown = [line for line in lines if CANARY in line]
+    assert shown == [], "the access token was logged"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A test whose captured output, log or failure shows the canary fails."""
+    report = yield
+    texts = [text for _, text in report.sections] + [str(report.longrepr or "")]
+    if call.when == "teardown" and any(CANARY in text for text in texts):
+        report.outcome, report.longrepr = "failed", f"{item.nodeid} shows the access token"
+    return report

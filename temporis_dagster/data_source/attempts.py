@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from temporis_dagster.data_source.client import Answer
-from temporis_dagster.data_source.pace import Pace, is_sign_of_life
+from temporis_dagster.data_source.pace import HeldBack, Pace, is_sign_of_life
 from temporis_dagster.data_source.retry import GiveUp, is_transient
 
 LOGGER = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ def reply_to(
     sender: Sender,
     pace: Pace,
     *,
+    maybe_applied: bool = False,
     stopped: Callable[[], bool] = lambda: False,
     before: Callable[[int], None] = lambda _attempt: None,
     after: Callable[[Reply], None] = lambda _reply: None,
@@ -60,6 +61,7 @@ def reply_to(
         body: What to send.
         sender: Sends it.
         pace: Says when.
+        maybe_applied: Whether its records may have been applied before, by a larger request.
         stopped: Whether to start no further attempt.
         before: Told the number of each attempt, from 0, before it starts.
         after: Told what is known after each attempt.
@@ -67,16 +69,22 @@ def reply_to(
     Raises:
         Stopped: It was stopped before an attempt.
     """
-    server_errors, reply, not_before = 0, Reply(Answer(None, "not sent"), 0, maybe_applied=False), 0.0
+    server_errors, reply, not_before = 0, Reply(Answer(None, "not sent"), 0, maybe_applied), 0.0
     while True:
-        pace.turn(stopped, not_before=not_before)
-        before(reply.attempts)
-        answer = sender.post(body)
-        reply = Reply(answer, reply.attempts + 1, reply.maybe_applied or answer.maybe_applied)
-        after(reply)
-        if is_sign_of_life(answer):
-            pace.alive()
+        try:
+            pace.turn(stopped, not_before=not_before)
+        except HeldBack as held:
+            return Reply(held.answer, reply.attempts, reply.maybe_applied, held.reason)
+        try:
+            before(reply.attempts)
+            answer = sender.post(body)
+            reply = Reply(answer, reply.attempts + 1, reply.maybe_applied or answer.maybe_applied)
+            after(reply)
+        except BaseException:
+            pace.leave()
+            raise
         if not is_transient(answer):
+            (pace.alive if is_sign_of_life(answer) else pace.leave)()
             return reply
         LOGGER.info("attempt %d failed: %s %s", reply.attempts, answer.status or "no answer", answer.words)
         server_errors += answer.status == INTERNAL_SERVER_ERROR

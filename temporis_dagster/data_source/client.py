@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 import threading
 import time
+from calendar import timegm
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -99,6 +100,9 @@ class Client:
                 return self._answer(response)
         except httpx.TransportError as error:
             return _no_answer(error)
+        except BaseException as interruption:  # noqa: BLE001  # raised again
+            # Below this room, local variables hold the token, and some programs log those of a traceback.
+            raise interruption.with_traceback(None) from None
 
     def close(self) -> None:
         """Close the pool; the next attempt opens a new one."""
@@ -118,9 +122,10 @@ class Client:
             return self._http
 
     def _answer(self, response: httpx.Response) -> Answer:
-        words = "" if response.status_code == httpx.codes.NO_CONTENT else _words(response)
+        # Read to the end, also where there is nothing to read: else the pool throws the connection away.
+        words = self._authorization.without(_words(response))
         asked = _seconds(response.headers.get("Retry-After"), self._wall_clock())
-        return Answer(response.status_code, words, asked, may_be_applied(response.status_code))
+        return Answer(response.status_code, _shortened(words), asked, may_be_applied(response.status_code))
 
 
 class _Token(httpx.Auth):
@@ -129,17 +134,21 @@ class _Token(httpx.Auth):
     def __init__(self, token: str | None) -> None:
         self._token = token
 
-    def auth_flow(self, request: httpx.Request) -> Any:  # noqa: ANN401  # httpx's own generator type is not public
+    def auth_flow(self, request: httpx.Request) -> Any:  # httpx's own generator type is not public
         if self._token is not None:
             request.headers["Authorization"] = f"Bearer {self._token}"
         yield request
+
+    def without(self, words: str) -> str:
+        """The words without the token, which some proxies quote back."""
+        return words.replace(self._token, "<token>") if self._token else words
 
     def __repr__(self) -> str:
         return "<token>"
 
 
 def _words(response: httpx.Response) -> str:
-    """What an error's body says: the API's ``detail``, or whatever text there is, such as a proxy's page."""
+    """What a body says: the API's ``detail``, or whatever text there is, such as a proxy's page."""
     body = b""
     try:
         for part in response.iter_raw():
@@ -148,7 +157,10 @@ def _words(response: httpx.Response) -> str:
                 break
     except httpx.TransportError as error:
         body = body or str(error).encode()
-    text = _detail(body[:ERROR_BODY_BYTES])
+    return _detail(body[:ERROR_BODY_BYTES])
+
+
+def _shortened(text: str) -> str:
     return f"{text[:QUOTED_CHARACTERS]}…" if len(text) > QUOTED_CHARACTERS else text
 
 
@@ -167,7 +179,8 @@ def _seconds(retry_after: str | None, now: float) -> float | None:
     if retry_after.strip().isdecimal():
         return float(retry_after)
     try:
-        return max(parsedate_to_datetime(retry_after).timestamp() - now, 0.0)
+        moment = parsedate_to_datetime(retry_after)
+        return max(timegm(moment.utctimetuple()) - now, 0.0)
     except (TypeError, ValueError, OverflowError):
         return None
 

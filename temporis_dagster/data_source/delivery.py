@@ -7,6 +7,7 @@ Never: lets one key be in two requests at once, starts a request after a final r
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -40,7 +41,7 @@ class Delivery:
         self._batches: Iterator[Batch] = encoder.batches()
         self._next_lock, self._tally_lock = threading.Lock(), threading.Lock()
         self._search_left = SEARCH_REQUESTS
-        self._stopped = False
+        self._stopped = self._abandoned = False
         self._refusal: Reply | None = None
         self._crash: BaseException | None = None
 
@@ -53,31 +54,42 @@ class Delivery:
         Returns:
             Why it stopped early, or None where every batch got an answer of its own.
         """
-        self._pace.begin()
         workers = min(self._max_in_flight, expected_batches)
-        if workers <= 1:
-            self._work()
-        else:
-            self._work_in_threads(workers)
+        with self._pace.engaged():
+            if workers <= 1:
+                self._work()
+            else:
+                self._work_in_threads(workers)
         if self._crash is not None:
             raise self._crash
         return self._refusal
 
     def _work_in_threads(self, workers: int) -> None:
-        threads = [threading.Thread(target=self._work, name=f"temporis-{i}", daemon=True) for i in range(workers)]
+        # Not thread.join(): in some versions of Python a join that was interrupted makes the next one return at once.
+        finished, running = threading.Semaphore(0), 0
         try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            for number in range(workers):
+                threading.Thread(target=self._work, args=[finished], name=f"temporis-{number}", daemon=True).start()
+                running += 1
+            while running:
+                finished.acquire()
+                running -= 1
         except BaseException:
             self._stop(None)
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join(INTERRUPT_GRACE_S)
+            self._abandon(finished, running)
             raise
 
-    def _work(self) -> None:
+    def _abandon(self, finished: threading.Semaphore, running: int) -> None:
+        """Wait a little for the answers that are under way; from then on the tally stands still."""
+        deadline = time.monotonic() + INTERRUPT_GRACE_S
+        try:
+            while running and finished.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
+                running -= 1
+        finally:
+            with self._tally_lock:
+                self._abandoned = True
+
+    def _work(self, finished: threading.Semaphore | None = None) -> None:
         try:
             while not self._stopped and (batch := self._next()) is not None:
                 self._deliver(batch)
@@ -86,6 +98,9 @@ class Delivery:
         except BaseException as crash:  # noqa: BLE001  # raised again by run(), in the caller's thread
             self._crash = self._crash or crash
             self._stop(None)
+        finally:
+            if finished is not None:
+                finished.release()
 
     def _next(self) -> Batch | None:
         with self._next_lock:
@@ -93,20 +108,24 @@ class Delivery:
 
     def _deliver(self, batch: Batch) -> None:
         """Send a batch, and its parts where it is refused whole."""
-        parts = [batch]
+        parts = [(batch, False)]
         while parts and not self._stopped:
-            part = parts.pop()
-            reply = self._reply_to(part)
+            part, maybe_applied = parts.pop()
+            if self._encoder.is_too_large(part):
+                parts += [(half, maybe_applied) for half in self._encoder.halves(part)[::-1]]
+                continue
+            reply = self._reply_to(part, maybe_applied=maybe_applied)
             if reply.answer.meaning in (Meaning.TOO_LARGE, Meaning.INVALID):
-                parts += self._parts(part, reply)
+                parts += [(smaller, reply.maybe_applied) for smaller in self._parts(part, reply)]
             elif reply.answer.meaning is not Meaning.STORED:
                 self._stop(reply)
 
-    def _reply_to(self, batch: Batch) -> Reply:
+    def _reply_to(self, batch: Batch, *, maybe_applied: bool) -> Reply:
         return reply_to(
             batch.body,
             self._sender,
             self._pace,
+            maybe_applied=maybe_applied,
             stopped=lambda: self._stopped,
             before=lambda attempt: self._count(batch, retry=attempt > 0),
             after=lambda reply: self._settle_reply(batch, reply),
@@ -119,7 +138,7 @@ class Delivery:
             self._settle(batch, Outcome.REJECTED, reason=f"the service answered {answer.status}: {answer.words}")
             return []
         if answer.meaning is Meaning.TOO_LARGE:
-            self._encoder.shrink_to(len(batch) // 2)
+            self._encoder.shrink_to(len(batch.body) // 2)
         elif self._search_left > 0:
             self._search_left -= 2
         else:
@@ -129,11 +148,15 @@ class Delivery:
 
     def _count(self, batch: Batch, *, retry: bool) -> None:
         with self._tally_lock:
+            if self._abandoned:
+                raise Stopped
             self._tally.requests += 1
             self._tally.retries += retry
             self._tally.bytes_sent += len(batch.body)
             # Until there is an answer, an interruption leaves these rows in doubt.
-            self._tally.settle(batch.rows, Outcome.UNKNOWN, reason="the request had no answer: send the rows again")
+            self._tally.settle(
+                batch.rows, Outcome.UNKNOWN, reason="the request may have been applied: send the rows again"
+            )
 
     def _settle_reply(self, batch: Batch, reply: Reply) -> None:
         if reply.answer.meaning is Meaning.STORED:
@@ -143,7 +166,8 @@ class Delivery:
 
     def _settle(self, batch: Batch, outcome: Outcome, *, reason: str = "") -> None:
         with self._tally_lock:
-            self._tally.settle(batch.rows, outcome, reason=reason)
+            if not self._abandoned:
+                self._tally.settle(batch.rows, outcome, reason=reason)
 
     def _stop(self, reply: Reply | None) -> None:
         with self._tally_lock:

@@ -17,6 +17,9 @@ import orjson
 from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.data_source.observations.model import Floats, Int64s
 
+FILL = 0.95
+"""How full to make a body, of the bytes that it may have: rows differ in length."""
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -49,18 +52,26 @@ class Encoder:
         self._names = [b',"name":%b,"value":' % orjson.dumps(name) for name in observations.names]
         self._observations = observations
         self._batch_rows, self._max_body_bytes = batch_rows, max_body_bytes
+        self._bytes_a_row = 0.0
 
     def batches(self) -> Iterator[Batch]:
         """All observations, in order."""
         start, count = 0, len(self._observations)
         while start < count:
-            stop = min(start + self._batch_rows, count)
+            stop = min(start + self._fitting_rows(), count)
             yield from self._bounded(slice(start, stop))
             start = stop
 
-    def shrink_to(self, batch_rows: int) -> None:
-        """Make later bodies no larger than this: the service refused a larger one."""
-        self._batch_rows = max(min(self._batch_rows, batch_rows), 1)
+    def shrink_to(self, max_body_bytes: int) -> None:
+        """Make later bodies no larger than this: the service refused a larger one.
+
+        By bytes, not rows: one huge row that is refused again and again does not make all later bodies tiny.
+        """
+        self._max_body_bytes = max(min(self._max_body_bytes, max_body_bytes), 1)
+
+    def is_too_large(self, batch: Batch) -> bool:
+        """Whether a batch that was made earlier is beyond what bodies may be now, and can be cut."""
+        return len(batch.body) > self._max_body_bytes and len(batch) > 1
 
     def halves(self, batch: Batch) -> list[Batch]:
         """The batch in two, for a service that refused it whole."""
@@ -69,13 +80,19 @@ class Encoder:
 
     def _bounded(self, rows: slice) -> Iterator[Batch]:
         batch = self._batch(rows)
-        if len(batch.body) <= self._max_body_bytes or len(batch) == 1:
+        if not self.is_too_large(batch):
             yield batch
             return
         middle = rows.start + len(batch) // 2
         del batch
         yield from self._bounded(slice(rows.start, middle))
         yield from self._bounded(slice(middle, rows.stop))
+
+    def _fitting_rows(self) -> int:
+        """How many rows to try, by the size of the last ones: a body that turns out too large is made in vain."""
+        if not self._bytes_a_row:
+            return self._batch_rows
+        return max(min(self._batch_rows, int(FILL * self._max_body_bytes / self._bytes_a_row)), 1)
 
     def _batch(self, rows: slice) -> Batch:
         observations = self._observations
@@ -84,7 +101,9 @@ class Encoder:
         pieces[1::4] = map(self._names.__getitem__, observations.codes[rows].tolist())
         pieces[2::4] = _texts(observations.values[rows])
         pieces[-1] = b"}]}"
-        return Batch(rows, self._head + b"".join(pieces))
+        body = self._head + b"".join(pieces)
+        self._bytes_a_row = len(body) / (rows.stop - rows.start)
+        return Batch(rows, body)
 
 
 def empty_body(data_source: str) -> bytes:

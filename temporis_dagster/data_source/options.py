@@ -6,6 +6,7 @@ Never: connects.
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 
 from temporis_dagster.errors import ConfigurationError
@@ -41,3 +42,14 @@ class RemoteOptions:
                 raise ConfigurationError(f"{name}={getattr(self, name)!r} is not positive. Pass a larger number.")
         if self.requests_per_second is not None and not self.requests_per_second > 0:
             raise ConfigurationError("requests_per_second must be positive. Pass None for no limit.")
+        if not isinstance(self.verify, bool):
+            _check_ca_bundle(self.verify)
+
+
+def _check_ca_bundle(path: str) -> None:
+    try:
+        ssl.create_default_context(cafile=path)
+    except (OSError, TypeError) as error:
+        raise ConfigurationError(
+            f"verify={path!r} is not a CA bundle: {error}. Pass the path of a PEM file."
+        ) from error

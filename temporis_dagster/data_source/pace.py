@@ -12,7 +12,9 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 from temporis_dagster.contract import Meaning
@@ -41,11 +43,19 @@ class SystemClock:
 
     def wait(self, condition: threading.Condition, seconds: float) -> None:
         """Wait on a condition that the caller holds, for at most so long."""
-        condition.wait(seconds)
+        condition.wait(min(seconds, threading.TIMEOUT_MAX))
 
 
 class Stopped(Exception):  # noqa: N818  # a signal inside this room, never an error of a user
     """No further request may start."""
+
+
+class HeldBack(Exception):  # noqa: N818  # a signal inside this room, never an error of a user
+    """The service asked for a longer wait than anybody here has the patience for."""
+
+    def __init__(self, answer: Answer, reason: str) -> None:
+        super().__init__(reason)
+        self.answer, self.reason = answer, reason
 
 
 class Pace:
@@ -73,12 +83,30 @@ class Pace:
         self._clock, self._chance = clock or SystemClock(), chance
         self._changed = threading.Condition()
         self._not_before = self._last_sign = self._clock.now()
-        self._budget, self._failures, self._probing = policy.budget, 0, False
+        self._budget, self._failures, self._in_flight = policy.budget, 0, 0
+        self._engaged, self._idle_since = 0, self._clock.now()
+        self._closed_until, self._closed_by = self._clock.now(), Answer(None, "")
 
-    def begin(self) -> None:
-        """An upsert begins: silence is counted from here."""
+    @contextmanager
+    def engaged(self) -> Iterator[None]:
+        """An upsert: silence is counted from its begin, and a connection that was idle before it has new patience."""
         with self._changed:
+            if not self._engaged:
+                self._recover(self._clock.now() - self._idle_since)
+            self._engaged += 1
             self._last_sign = max(self._last_sign, self._clock.now())
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._engaged -= 1
+                self._idle_since = self._clock.now()
+
+    def _recover(self, idle_s: float) -> None:
+        refill = int(idle_s / self._policy.longest_wait_s)
+        if refill:
+            self._budget = min(self._budget + refill, self._policy.budget)
+            self._failures = 0
 
     def wake(self) -> None:
         """Let everyone who waits look whether it was stopped."""
@@ -86,7 +114,7 @@ class Pace:
             self._changed.notify_all()
 
     def turn(self, stopped: Callable[[], bool], *, not_before: float = 0.0) -> None:
-        """Return when a request may start.
+        """Return when a request may start. Whoever got a turn says how it ended: ``alive``, ``failed`` or ``leave``.
 
         Args:
             stopped: Whether the upsert of this request was stopped meanwhile.
@@ -94,30 +122,38 @@ class Pace:
 
         Raises:
             Stopped: It was.
+            HeldBack: The service asked for a wait beyond all patience, and it is not over.
         """
         with self._changed:
             while not stopped():
+                self._check_open()
                 wait_s = max(self._not_before, not_before) - self._clock.now()
                 if wait_s > 0:
                     self._clock.wait(self._changed, wait_s)
-                elif self._nothing_gets_through() and self._probing:
+                elif self._in_flight >= (1 if self._nothing_gets_through() else self._max_in_flight):
                     self._changed.wait()
                 else:
-                    self._probing = self._nothing_gets_through()
+                    self._in_flight += 1
                     self._not_before = max(self._not_before, self._clock.now() + self._interval_s)
                     return
             raise Stopped
 
-    def alive(self) -> None:
-        """The service answered something that is not a transient failure."""
+    def leave(self) -> None:
+        """A request ended, and nothing is to be learned from it."""
         with self._changed:
-            self._last_sign = self._clock.now()
-            self._failures, self._probing = 0, False
-            self._budget = min(self._budget + 1, self._policy.budget)
+            self._in_flight -= 1
             self._changed.notify_all()
 
+    def alive(self) -> None:
+        """A request ended: the service answered something that is not a transient failure."""
+        with self._changed:
+            self._last_sign = self._clock.now()
+            self._failures = 0
+            self._budget = min(self._budget + 1, self._policy.budget)
+            self.leave()
+
     def failed(self, answer: Answer, attempts: int, server_errors: int) -> float | GiveUp:
-        """A request failed in a way that may pass.
+        """A request ended: it failed in a way that may pass.
 
         Args:
             answer: What came back.
@@ -129,7 +165,7 @@ class Pace:
         """
         with self._changed:
             self._failures += 1
-            self._probing = False
+            self.leave()
             outage = self._failures - self._max_in_flight
             situation = Situation(
                 failures=max(attempts, outage),
@@ -138,8 +174,8 @@ class Pace:
                 budget_left=self._budget,
             )
             step = next_step(self._policy, situation, answer, self._chance())
-            self._changed.notify_all()
             if isinstance(step, GiveUp):
+                self._remember(answer)
                 return step
             self._budget -= 1
             return self._resume_at(answer, self._clock.now() + step.seconds)
@@ -151,6 +187,21 @@ class Pace:
         elif answer.retry_after_s is not None:
             self._not_before = max(self._not_before, self._clock.now() + answer.retry_after_s)
         return moment
+
+    def _remember(self, answer: Answer) -> None:
+        """What the service asked for holds for later upserts too; those that cannot wait so long are not to try."""
+        asked_s = answer.retry_after_s or 0.0
+        moment = self._clock.now() + asked_s
+        if asked_s <= self._policy.give_up_after_s:
+            self._not_before = max(self._not_before, moment)
+        elif moment > self._closed_until:
+            self._closed_until, self._closed_by = moment, answer
+
+    def _check_open(self) -> None:
+        left_s = self._closed_until - self._clock.now()
+        if left_s > 0:
+            answer = replace(self._closed_by, retry_after_s=left_s, maybe_applied=False)
+            raise HeldBack(answer, f"it asked to wait another {left_s:.0f} s")
 
     def _nothing_gets_through(self) -> bool:
         return self._failures >= self._max_in_flight

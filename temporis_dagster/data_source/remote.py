@@ -102,8 +102,8 @@ class Remote:
 
     def archive_state(self, data_source: str) -> ArchiveState:
         """Ask with an ingest of nothing: a service that refuses an empty batch leaves it unknown."""
-        self._pace.begin()
-        reply = reply_to(empty_body(data_source), self._sender, self._pace)
+        with self._pace.engaged():
+            reply = reply_to(empty_body(data_source), self._sender, self._pace)
         state = _STATES.get(reply.answer.meaning)
         if state is None:
             raise self._error(reply, data_source, UpsertReport(data_source))
@@ -122,22 +122,28 @@ class Remote:
             if report.observations_in
             else ""
         )
-        said = f"{answer.status}: {answer.words}".rstrip(": ") if answer.status else answer.words
+        said = (f"{answer.status}: {answer.words}" if answer.status else answer.words).rstrip(".: ")
         if reply.gave_up and answer.meaning is Meaning.INVALID:
             return RejectedObservationsError(
-                f"{where} refuses observations ({said}), and {reply.gave_up}.{done} Correct the rejected rows, then send"
-                " the unsent ones again.",
+                f"{where} refuses observations ({said}), and {reply.gave_up}.{done} Correct the rejected rows, then"
+                " send the unsent ones again.",
                 data_source=data_source,
                 report=report,
             )
         if reply.gave_up:
             return UnavailableError(
-                f"{where} is unavailable: {said}. Gave up after {reply.attempts} attempts because {reply.gave_up}.{done}"
-                " Run the upsert again later: repeating it is safe.",
+                f"{where} is unavailable: {said}. Gave up after {reply.attempts} attempts because {reply.gave_up}."
+                f"{done} Run the upsert again later: repeating it is safe.",
                 data_source=data_source,
                 report=report,
                 attempts=reply.attempts,
                 retry_after_s=answer.retry_after_s,
+            )
+        if answer.status is None:
+            return DeliveryError(
+                f"{where} cannot be reached: {said}.{done} {_UNREACHABLE_ADVICE}",
+                data_source=data_source,
+                report=report,
             )
         kind, advice = _FINAL.get(answer.meaning, (DeliveryError, _UNEXPECTED_ADVICE))
         return kind(f"{where} answered {said}.{done} {advice}", data_source=data_source, report=report)
@@ -150,6 +156,10 @@ _STATES = {
     Meaning.TOO_LARGE: ArchiveState.UNKNOWN,
 }
 _UNEXPECTED_ADVICE = "That is no answer of the Temporis API: check the URL, and what stands between here and there."
+_UNREACHABLE_ADVICE = (
+    "Its certificate cannot be verified: check the URL; for a certificate authority of your own, pass verify= the file"
+    " of its CA bundle."
+)
 _FINAL: dict[Meaning, tuple[type[DeliveryError], str]] = {
     Meaning.NOT_AUTHENTICATED: (AuthenticationError, "Check the access token (TEMPORIS_TOKEN), or create a new one."),
     Meaning.NOT_FOUND: (
@@ -163,8 +173,8 @@ _FINAL: dict[Meaning, tuple[type[DeliveryError], str]] = {
 def _checked_url(url: str, options: RemoteOptions) -> str:
     try:
         parsed = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError) as error:
-        raise ConfigurationError("The URL cannot be read. Pass one such as 'https://api.temporis.co'.") from error
+    except (httpx.InvalidURL, TypeError):
+        raise ConfigurationError("The URL cannot be read. Pass one such as 'https://api.temporis.co'.") from None
     shown = str(parsed.copy_with(username=None, password=None, query=None, fragment=None)).rstrip("/")
     if not parsed.host or parsed.userinfo or parsed.query or parsed.fragment:
         raise ConfigurationError(

@@ -74,12 +74,31 @@ OBSERVATION = sa.Table(
 repeated in the key: it would lengthen every row and decide nothing."""
 
 
+# Version 2: access tokens, of which only the hash is kept.
+V2 = sa.MetaData()
+
+TOKEN = sa.Table(
+    "temporis_token",
+    V2,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("account", sa.ForeignKey(ACCOUNT.c.id), nullable=False),
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("hash", sa.Text, nullable=False, unique=True, comment="SHA-256, hexadecimal"),
+    sa.Column("created_at", sa.Integer, nullable=False, comment="Unix seconds"),
+    sa.UniqueConstraint("account", "label"),
+)
+
+
 def _make_version_1(connection: sa.Connection) -> None:
     V1.create_all(connection, checkfirst=False)
     connection.execute(SCHEMA_VERSION.insert().values(version=0))
 
 
-MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_make_version_1,)
+def _make_version_2(connection: sa.Connection) -> None:
+    V2.create_all(connection, checkfirst=False)
+
+
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_make_version_1, _make_version_2)
 """Step i brings a store from version i to version i + 1."""
 
 

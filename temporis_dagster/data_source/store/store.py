@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +19,7 @@ from temporis_dagster.data_source.report import Tally
 from temporis_dagster.data_source.store import read, sources
 from temporis_dagster.data_source.store.failures import SourceMissingError, explained
 from temporis_dagster.data_source.store.sqlite import Database, commit
+from temporis_dagster.data_source.store.tokens import Tokens
 from temporis_dagster.data_source.store.upsert import Upsert
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.errors import ConfigurationError
@@ -51,6 +53,17 @@ class SqlStore:
 
     def __repr__(self) -> str:
         return f"SqlStore({self.url!r}, account={self._account!r})"
+
+    @property
+    def tokens(self) -> Tokens:
+        """The access tokens that a service over this store takes for this account."""
+        return Tokens(self._database, self.url, self._account)
+
+    def of_account(self, account: str) -> SqlStore:
+        """Another account's data sources in the same file, over the same connections."""
+        other = copy(self)
+        other._account = account  # noqa: SLF001  # of this very class
+        return other
 
     def upsert(self, tally: Tally) -> None:
         """Store the tally's observations, settling them chunk by chunk; each chunk is one transaction.

@@ -1,0 +1,76 @@
+"""Exits: errors become one paragraph on stderr and an exit code by kind.
+
+Comes in: an error of the tree. Goes out: its text and its code.
+Never: prints a traceback for an error of the tree.
+"""
+
+from __future__ import annotations
+
+import click
+
+from temporis_dagster.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    DataSourceArchivedError,
+    DataSourceNotFoundError,
+    InvalidObservationsError,
+    RejectedObservationsError,
+    TemporisError,
+)
+
+OTHER, NOT_FOUND, UNAVAILABLE = 1, 4, 8
+
+EXIT_CODES: dict[type[TemporisError], int] = {
+    ConfigurationError: 2,
+    InvalidObservationsError: 3,
+    DataSourceNotFoundError: NOT_FOUND,
+    DataSourceArchivedError: 5,
+    AuthenticationError: 6,
+    RejectedObservationsError: 7,
+}
+
+EPILOG = """\b
+Exit codes:
+  0  done
+  1  anything that has no other code
+  2  a wrong option, argument or setting; nothing was sent
+  3  invalid observations; nothing was sent
+  4  no such data source or token
+  5  the data source is archived
+  6  the access token is missing or unknown
+  7  the service refused some observations and stored the others
+  8  unavailable, or the store is locked: run it again later
+"""
+
+
+class Commands(click.Group):
+    """A group whose commands may raise the errors of the tree."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command, and exit with the code of its error."""
+        try:
+            return super().invoke(ctx)
+        except TemporisError as error:
+            click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+            raise click.exceptions.Exit(exit_code(error)) from None
+        except KeyboardInterrupt as interruption:
+            if report := getattr(interruption, "report", None):
+                click.echo(f"Interrupted. {report}", err=True)
+            raise
+
+
+class NotFound(click.ClickException):
+    """There is nothing of that name."""
+
+    exit_code = NOT_FOUND
+
+
+def exit_code(error: TemporisError) -> int:
+    """The exit code for an error.
+
+    >>> exit_code(ConfigurationError("..."))
+    2
+    """
+    if error.retryable:
+        return UNAVAILABLE
+    return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), OTHER)

@@ -1,0 +1,27 @@
+"""main: the command line as a tree.
+
+Comes in: the command line. Goes out: the command that it names, run.
+Never: does the work of a command, or imports what only some of them need.
+"""
+
+from __future__ import annotations
+
+import click
+
+import temporis_dagster
+from temporis_dagster.cli.exits import EPILOG, Commands
+from temporis_dagster.cli.ingest import ingest
+from temporis_dagster.cli.read import read
+from temporis_dagster.cli.serve import serve
+from temporis_dagster.cli.sources import sources
+from temporis_dagster.cli.tokens import tokens
+
+
+@click.group(cls=Commands, epilog=EPILOG)
+@click.version_option(temporis_dagster.__version__)
+def main() -> None:
+    """Send time series to Temporis data sources, and keep them in a file of your own."""
+
+
+for _command in (ingest, read, sources, tokens, serve):
+    main.add_command(_command)

@@ -1,0 +1,38 @@
+"""Options that several commands take.
+
+Comes in: nothing. Goes out: decorators.
+Never: shows the value of a token: no default, no prompt.
+"""
+
+from __future__ import annotations
+
+import click
+
+store_option = click.option(
+    "--store",
+    envvar="TEMPORIS_STORE",
+    show_envvar=True,
+    required=True,
+    metavar="URL",
+    help="The store to act on, such as sqlite:///temporis.db.",
+)
+account_option = click.option(
+    "--account", default="default", show_default=True, metavar="NAME", help="Whose data sources, in a store."
+)
+url_option = click.option(
+    "--url",
+    envvar="TEMPORIS_URL",
+    show_envvar=True,
+    metavar="URL",
+    help="Where the data source is: https://..., http://127.0.0.1:8008 or sqlite:///temporis.db."
+    " Without it, the Temporis cloud.",
+)
+token_option = click.option(
+    "--token",
+    envvar="TEMPORIS_TOKEN",
+    show_envvar=True,
+    metavar="TOKEN",
+    help="The access token. Better in the environment: other users of this machine can see command lines.",
+)
+data_source_option = click.option("--data-source", required=True, metavar="NAME", help="The data source.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")

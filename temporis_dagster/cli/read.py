@@ -1,0 +1,67 @@
+"""``temporis read``: the observations of a data source as CSV.
+
+Comes in: a data source and a window. Goes out: CSV on stdout that ``temporis ingest`` takes, bit for bit.
+Never: writes anything else on stdout.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from temporis_dagster.cli.exits import EPILOG
+from temporis_dagster.cli.options import account_option, data_source_option, token_option, url_option
+from temporis_dagster.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import pandas as pd
+
+
+@click.command(epilog=EPILOG)
+@data_source_option
+@url_option
+@token_option
+@account_option
+@click.option("--start", metavar="TIME", help="The first time: ISO 8601 with an offset or Z, or Unix seconds.")
+@click.option("--end", metavar="TIME", help="The time to stop before.")
+@click.option("--name", "names", multiple=True, metavar="SERIES", help="Only this series; may be repeated.")
+def read(
+    *,
+    data_source: str,
+    url: str | None,
+    token: str | None,
+    account: str,
+    start: str | None,
+    end: str | None,
+    names: tuple[str, ...],
+) -> None:
+    """Print observations as CSV: timestamp (ISO 8601, UTC), name, value, by time and name."""
+    from temporis_dagster.data_source.connection import connect
+
+    with connect(url, token, account=account) as temporis:
+        frame = temporis.data_source(data_source).read(_moment("start", start), _moment("end", end), names or None)
+    _shown(frame).to_csv(sys.stdout.buffer, mode="wb", index=False, lineterminator="\n")
+
+
+def _moment(option: str, text: str | None) -> datetime | int | None:
+    import pandas as pd
+
+    if text is None or text.removeprefix("-").isdecimal():
+        return None if text is None else int(text)
+    moment = pd.to_datetime(text, format="ISO8601", errors="coerce")
+    if pd.isna(moment) or moment.tzinfo is None:
+        raise ConfigurationError(
+            f"--{option} {text!r} is no time with an offset. Write it like 2024-06-20T00:00Z, or as Unix seconds."
+        )
+    return moment
+
+
+def _shown(frame: pd.DataFrame) -> pd.DataFrame:
+    import numpy as np
+
+    seconds = frame["timestamp"].dt.tz_convert(None).to_numpy().astype("datetime64[s]")
+    return frame.assign(timestamp=np.datetime_as_string(seconds, timezone="UTC"))

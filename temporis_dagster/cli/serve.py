@@ -1,0 +1,43 @@
+"""``temporis serve``: the Temporis API over a store, on this machine.
+
+Comes in: a store and an address. Goes out: the URL on stdout, the log on stderr.
+Never: logs a header.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+
+import click
+
+from temporis_dagster.cli.exits import EPILOG
+from temporis_dagster.cli.options import store_option
+from temporis_dagster.errors import ConfigurationError
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+@click.command(epilog=EPILOG)
+@store_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8008, show_default=True, help="The port to listen on; 0 takes a free one.")
+def serve(store: str, host: str, port: int) -> None:
+    """Serve the Temporis API over a store until stopped.
+
+    Data sources and tokens are made with `temporis sources` and `temporis tokens`, also while it runs.
+    """
+    from temporis_dagster.data_source.store import SqlStore
+
+    try:
+        from temporis_dagster.service import serve as serve_until_stopped
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"The service needs {error.name}. Install it with: pip install 'temporis-dagster[service]'"
+        ) from None
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    if host not in LOOPBACK:
+        click.echo("Tokens travel unencrypted on this address. Put a proxy that speaks TLS before it.", err=True)
+    with suppress(KeyboardInterrupt):
+        serve_until_stopped(SqlStore(store), host, port, started=click.echo)

@@ -1,0 +1,162 @@
+"""Access tokens: which account a request speaks for.
+
+Comes in: a label, or a token that somebody presents. Goes out: a new token, once; then only what is known about it.
+Never: keeps, logs or shows a token: the table has its SHA-256, which is enough as 256 random bits cannot be guessed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from temporis_dagster.data_source.store.failures import SourceMissingError, explained
+from temporis_dagster.data_source.store.sqlite import Database, commit
+from temporis_dagster.errors import ConfigurationError
+
+PREFIX = "ts_"
+RANDOM_BYTES = 32
+LABEL_LENGTH = 64
+SELECTOR_LENGTH = 8
+"""So many hex digits of the hash find the candidates through the index; the rest is compared in constant time."""
+
+
+class Token(NamedTuple):
+    """What is known about a token once it was shown."""
+
+    label: str
+    created_at: datetime
+
+
+class Tokens:
+    """The access tokens of one account. Made by ``SqlStore.tokens``.
+
+    Args:
+        database: The file.
+        url: How to call it in messages.
+        account: Whose tokens these are.
+    """
+
+    def __init__(self, database: Database, url: str, account: str) -> None:
+        self._database, self._url, self._account = database, url, account
+
+    def __repr__(self) -> str:
+        return f"Tokens({self._url!r}, account={self._account!r})"
+
+    def create(self, label: str) -> str:
+        """Make a token, and the account and the file if need be.
+
+        Args:
+            label: What to call it from now on: different for each token of the account.
+
+        Returns:
+            The token, which nothing can show again.
+
+        Raises:
+            ConfigurationError: The label is taken, or cannot be one.
+            StoreError: The database failed.
+        """
+        _check_label(label)
+        token = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
+        with self._explained(), self._database.writing(create=True) as connection:
+            if not _insert(connection, self._account, label, _hash(token)):
+                raise ConfigurationError(
+                    f"Account {self._account!r} has a token labelled {label!r} already. Choose another label, or delete"
+                    " that one first."
+                )
+            commit(connection)
+        return token
+
+    def all(self) -> list[Token]:
+        """The tokens by age, the oldest first; none where there is no file."""
+        with self._explained():
+            try:
+                with self._database.reading() as connection:
+                    return _tokens(connection, self._account)
+            except SourceMissingError:
+                return []
+
+    def delete(self, label: str) -> bool:
+        """Delete the token, with effect from the next request; tell whether there was one."""
+        if label.startswith(PREFIX):
+            return False  # A token, pasted for its label: it must not even reach the log of the statements.
+        with self._explained():
+            try:
+                with self._database.writing() as connection:
+                    deleted = _delete(connection, self._account, label)
+                    commit(connection)
+                    return deleted
+            except SourceMissingError:
+                return False
+
+    def owner(self, token: str) -> str | None:
+        """The account, this or any other, whose token this is; None for no token of this file."""
+        presented = _hash(token)
+        with self._explained():
+            try:
+                with self._database.reading() as connection:
+                    candidates = _candidates(connection, presented[:SELECTOR_LENGTH])
+            except SourceMissingError:
+                return None
+        return next((account for kept, account in candidates if hmac.compare_digest(kept, presented)), None)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        with explained(self._url, account=self._account, path=self._database.path):
+            yield
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
+
+
+def _check_label(label: str) -> None:
+    """A label is shown in lists and messages. Not quoted here: it may be a token, pasted in the wrong place."""
+    if not (0 < len(label) <= LABEL_LENGTH and label.isprintable()) or label.startswith(PREFIX):
+        raise ConfigurationError(
+            f"That cannot be the label of a token. Use 1 to {LABEL_LENGTH} printable characters that do not start with"
+            f" {PREFIX!r}, as tokens do."
+        )
+
+
+def _insert(connection: sa.Connection, account: str, label: str, hashed: str) -> bool:
+    connection.exec_driver_sql("INSERT INTO temporis_account (name) VALUES (?) ON CONFLICT DO NOTHING", (account,))
+    made = connection.exec_driver_sql(
+        "INSERT INTO temporis_token (account, label, hash, created_at)"
+        " SELECT id, ?, ?, ? FROM temporis_account WHERE name = ? ON CONFLICT (account, label) DO NOTHING",
+        (label, hashed, int(time.time()), account),
+    )
+    return bool(made.rowcount)
+
+
+def _tokens(connection: sa.Connection, account: str) -> list[Token]:
+    found = connection.exec_driver_sql(
+        "SELECT t.label, t.created_at FROM temporis_token t JOIN temporis_account a ON a.id = t.account"
+        " WHERE a.name = ? ORDER BY t.id",
+        (account,),
+    )
+    return [Token(label, datetime.fromtimestamp(created_at, timezone.utc)) for label, created_at in found]
+
+
+def _delete(connection: sa.Connection, account: str, label: str) -> bool:
+    deleted = connection.exec_driver_sql(
+        "DELETE FROM temporis_token WHERE label = ? AND account = (SELECT id FROM temporis_account WHERE name = ?)",
+        (label, account),
+    )
+    return bool(deleted.rowcount)
+
+
+def _candidates(connection: sa.Connection, selector: str) -> list[tuple[str, str]]:
+    found = connection.exec_driver_sql(
+        "SELECT t.hash, a.name FROM temporis_token t JOIN temporis_account a ON a.id = t.account"
+        " WHERE t.hash BETWEEN ? AND ?",
+        (selector, selector + "g"),
+    )
+    return [(kept, account) for kept, account in found]

@@ -1,0 +1,77 @@
+"""Serve: the application on a socket, until it is told to stop.
+
+Comes in: a store, a host and a port. Goes out: nothing; requests are answered.
+Never: stops in the middle of a request that it can still answer, or accepts one before the URL was told.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from temporis_dagster.data_source.store import SqlStore
+from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.service.app import Limits, application
+
+GRACE_S = 30
+"""How long requests may go on after the signal to stop."""
+
+KEEP_ALIVE_S = 75
+"""How long an idle connection stays: longer than clients keep theirs, or they would send into a closing one."""
+
+
+def serve(
+    store: SqlStore, host: str, port: int, *, limits: Limits | None = None, started: Callable[[str], None]
+) -> None:
+    """Serve until SIGINT or SIGTERM, then finish the requests under way.
+
+    Args:
+        store: What to serve.
+        host: The address to listen on.
+        port: The port to listen on; 0 takes a free one.
+        limits: How much one request may bring.
+        started: Told the URL once connections are accepted.
+
+    Raises:
+        ConfigurationError: The address cannot be listened on.
+        KeyboardInterrupt: It was stopped by SIGINT. (After SIGTERM, the process ends by that signal.)
+    """
+    with _listening(host, port) as listener:
+        started(_url(host, listener))
+        server(store, limits).run(sockets=[listener])
+
+
+def server(store: SqlStore, limits: Limits | None = None) -> uvicorn.Server:
+    """The server of a store, to be run on sockets that listen already."""
+    # Theirs logs query strings. access_log=False alone leaves it to whoever attaches a handler.
+    logging.getLogger("uvicorn.access").disabled = True
+    config = uvicorn.Config(
+        application(store, limits),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        lifespan="on",
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    return uvicorn.Server(config)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        raise ConfigurationError(
+            f"{host!r}, port {port}, cannot be listened on: {error}. Choose another port, or another address of this"
+            " machine."
+        ) from None
+
+
+def _url(host: str, listener: socket.socket) -> str:
+    port = listener.getsockname()[1]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

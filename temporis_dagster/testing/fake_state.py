@@ -1,0 +1,156 @@
+"""The fake's state: its data sources, what is stored in them, and what it answers. All of the fake but the socket.
+
+Comes in: headers and a body, from any thread. Goes out: an answer, or how there is none; and a log of everything.
+Never: touches a socket, or keeps a token.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import orjson
+
+from temporis_dagster.contract import ARCHIVED, INVALID_TOKEN, MISSING_TOKEN, NOT_FOUND
+from temporis_dagster.testing.faults import Applies, Ends, Fault, Script
+from temporis_dagster.testing.requests import Key, Record, Request, request_from
+
+Write: TypeAlias = tuple[str, int, str, float]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the service accepts.
+
+    Attributes:
+        token: The access token it knows.
+        max_body_bytes: A larger body is answered 413; None for no limit.
+        max_records: More records than this are answered 413; None for no limit.
+        refuses_empty: Whether an empty list of records is answered 422.
+        fault_of: What is wrong with a record, in words, or None; a request with a bad one is answered 422.
+    """
+
+    token: str
+    max_body_bytes: int | None = None
+    max_records: int | None = None
+    refuses_empty: bool = False
+    fault_of: Callable[[Record], str | None] = field(default=lambda _record: None)
+
+
+@dataclass(frozen=True)
+class Response:
+    """What goes back, if anything."""
+
+    status: int | None
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    ends: Ends = "answer"
+
+
+class FakeState:
+    """What a fake service knows; see ``FakeService`` for the attributes."""
+
+    def __init__(self, archived: dict[str, bool], rules: Rules, script: Script, clock: Callable[[], float]) -> None:
+        self.archived, self.rules, self.script, self.clock = archived, rules, script, clock
+        self.content: dict[tuple[str, int, str], float] = {}
+        self.writes: list[Write] = []
+        self.requests: list[Request] = []
+        self.overlapping_keys: set[tuple[str, int, str]] = set()
+        self.most_in_flight = 0
+        self._late: list[Request] = []
+        self._under_way: Counter[tuple[str, int, str]] = Counter()
+        self._in_flight = 0
+        self._lock = threading.RLock()  # so that a script may release, archive or read
+
+    def respond(self, headers: Mapping[str, str], body: bytes) -> Response:
+        """Take a request, do to it what the script says, and say what goes back."""
+        with self._lock:
+            request = request_from(len(self.requests), self.clock(), headers, body)
+            self._arrive(request)
+            fault = self.script(request) or Fault(applies="all")
+        if fault.until is not None:
+            fault.until.wait()
+        with self._lock:
+            return self._finish(request, fault, headers.get("Authorization"))
+
+    def release_late(self) -> int:
+        """Apply the records that were kept for later, oldest first; how many."""
+        with self._lock:
+            late, self._late = self._late, []
+            for request in late:
+                self._store(request, request.records)
+            return sum(len(request.records) for request in late)
+
+    def _arrive(self, request: Request) -> None:
+        self.requests.append(request)
+        keys = _full_keys(request)
+        self.overlapping_keys |= {key for key in keys if self._under_way[key]}
+        self._under_way.update(keys)
+        self._in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self._in_flight)
+
+    def _finish(self, request: Request, fault: Fault, authorization: str | None) -> Response:
+        """Before anything goes back: whoever got an answer may send the same keys again at once."""
+        own = self._judge(request, authorization)
+        if own.status == 204:  # noqa: PLR2004  # stored
+            self._apply(request, "all" if fault.status is None and fault.ends == "answer" else fault.applies)
+        given = own if fault.status is None else Response(fault.status, fault.body.encode(), fault.headers)
+        self._under_way.subtract(_full_keys(request))
+        self._in_flight -= 1
+        request.status = given.status if fault.ends == "answer" else None
+        return Response(request.status, given.body, given.headers, fault.ends)
+
+    def _judge(self, request: Request, authorization: str | None) -> Response:
+        """The checks, in the order of the real service."""
+        if authorization != f"Bearer {self.rules.token}":
+            known_form = (authorization or "").startswith("Bearer ")
+            return _detail(401, INVALID_TOKEN if known_form else MISSING_TOKEN)
+        if self._is_too_large(request):
+            return _detail(413, "Request body is too large.")
+        if request.complaints:
+            return _detail(422, [{"msg": complaint} for complaint in request.complaints])
+        if self.archived.get(request.data_source, True):
+            known = request.data_source in self.archived
+            return _detail(409, ARCHIVED) if known else _detail(404, NOT_FOUND)
+        return self._judge_records(request)
+
+    def _is_too_large(self, request: Request) -> bool:
+        rules = self.rules
+        by_bytes = rules.max_body_bytes is not None and request.size > rules.max_body_bytes
+        return by_bytes or (rules.max_records is not None and len(request.records) > rules.max_records)
+
+    def _judge_records(self, request: Request) -> Response:
+        if not request.records and self.rules.refuses_empty:
+            return _detail(422, [{"loc": ["body", "records"], "msg": "List should have at least 1 item"}])
+        for position, record in enumerate(request.records):
+            if words := self.rules.fault_of(record):
+                return _detail(422, [{"loc": ["body", "records", position], "msg": words}])
+        return Response(204)
+
+    def _apply(self, request: Request, applies: Applies) -> None:
+        if applies == "later":
+            self._late.append(request)
+        elif applies != "nothing":
+            self._store(request, request.records[: len(request.records) // 2] if applies == "half" else request.records)
+
+    def _store(self, request: Request, records: Iterable[Record]) -> None:
+        for record in records:
+            timestamp, name, value = record["timestamp"], record["name"], float(record["value"])
+            self.content[request.data_source, timestamp, name] = value
+            self.writes.append((request.data_source, timestamp, name, value))
+
+
+def _full_keys(request: Request) -> list[tuple[str, int, str]]:
+    keys: list[Key] = request.keys
+    return [(request.data_source, timestamp, name) for timestamp, name in keys]
+
+
+def _detail(status: int, detail: object) -> Response:
+    return Response(status, orjson.dumps({"detail": detail}), {"Content-Type": "application/json"})
+
+
+system_clock = time.monotonic

@@ -1,0 +1,411 @@
+"""The client and what surrounds it: URLs, tokens, certificates, headers, and the words of errors."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import pickle
+import signal
+import ssl
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from temporis_dagster import (
+    AuthenticationError,
+    ConfigurationError,
+    DataSourceArchivedError,
+    DeliveryError,
+    TemporisError,
+    UnavailableError,
+    __version__,
+    connect,
+)
+from temporis_dagster.data_source.client import QUOTED_CHARACTERS, Client
+from temporis_dagster.data_source.options import RemoteOptions
+from temporis_dagster.data_source.pace import SystemClock
+from temporis_dagster.data_source.remote import Remote
+from temporis_dagster.testing import FakeService, Fault, answer, cut, html_page, in_sequence, silence
+from tests.delivery_tools import CANARY, FakeClock, connected, rows
+
+
+@pytest.fixture
+def service() -> Iterator[FakeService]:
+    with FakeService(token=CANARY) as service:
+        yield service
+
+
+def failure_of(to, **options) -> DeliveryError:
+    """The error of an upsert; nothing here has the token in a local variable."""
+    with connected(to, **options) as temporis, pytest.raises(DeliveryError) as caught:
+        temporis.data_source("store_metrics").upsert(rows(4))
+    return caught.value
+
+
+# URLs and tokens
+
+
+@pytest.mark.parametrize("prefix", ["", "/temporis", "/a/b"])
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_the_path_of_a_url_is_kept(prefix, slash):
+    """A service behind a prefix is reached there."""
+    with FakeService(token=CANARY, prefix=prefix) as service:
+        url = service.url + slash
+        with connect(url, service.token) as temporis:
+            assert temporis.data_source("store_metrics").upsert(rows(2)).stored == 2
+            assert temporis.url == service.url
+
+
+@pytest.mark.parametrize("url", ["http://api.temporis.co", "http://10.0.0.1:8008", "http://localhost.example.com"])
+def test_a_token_does_not_travel_unencrypted(url):
+    """Plain http is for this machine only, unless the user says otherwise."""
+    with pytest.raises(ConfigurationError, match="allow_http"):
+        connect(url, "ts_secret")
+    connect(url, "ts_secret", allow_http=True).close()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8008", "http://localhost:8008", "http://[::1]:8008", "https://x.y/z"]
+)
+def test_loopback_and_https_are_fine(url):
+    """Nothing is opened yet, so nobody needs to listen."""
+    with connect(url, "ts_secret") as temporis:
+        assert temporis.url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:hunter2@api.temporis.co",
+        "https://api.temporis.co?key=hunter2",
+        "https://api.temporis.co#hunter2",
+        "https://user:hun/ter2@api.temporis.co",
+        "https://api.temporis.co:hunter2",
+        "https://",
+    ],
+)
+def test_a_url_is_host_port_and_path(url):
+    """Anything else is refused, without showing what may be a secret, also in the chain of the error."""
+    with pytest.raises(ConfigurationError) as caught:
+        connect(url, "ts_secret")
+    shown = "".join(traceback.format_exception_only(caught.value)) + repr(caught.value.__cause__)
+    assert "hunter2" not in shown
+    assert "hun" not in shown
+
+
+@pytest.mark.parametrize(
+    "token", ["", " ts_x", "ts_x ", "ts_", "secret", "ts_a b", "ts_a\n", "'ts_a'", "ts_é", "Bearer ts_a"]
+)
+def test_what_is_no_token_is_refused_and_not_shown(token):
+    """Before any I/O, with what a token looks like."""
+    with pytest.raises(ConfigurationError, match="starts with 'ts_'") as caught:
+        connect("https://api.temporis.co", token)
+    assert len(token.strip()) < 4 or token.strip() not in str(caught.value)
+
+
+def test_a_service_without_tokens_gets_no_header(service):
+    """None means none, and its answer is what a missing token gets."""
+    client = Client(service.url, None, timeout_s=5, max_in_flight=1, verify=True, agent="test")
+    answered = client.post(b"{}")
+    client.close()
+    assert (answered.status, answered.words) == (401, "Missing access token.")
+
+
+def test_a_wrong_token_is_an_error_of_its_own(service):
+    """401: with advice, at once, nothing stored, every row unsent."""
+    service.state.rules = service.state.rules.__class__("ts_another")
+    error = failure_of(service)
+    assert type(error) is AuthenticationError
+    assert (error.report.unsent, error.report.requests, error.retryable) == (4, 1, False)
+    assert str(error).endswith("Check the access token (TEMPORIS_TOKEN), or create a new one.")
+    assert ".." not in str(error)
+
+
+# Headers and answers
+
+
+def test_a_request_says_who_sends_it(service):
+    """User-Agent with library and version, JSON, a length, and nothing compressed."""
+    with connect(service.url, service.token) as temporis:
+        temporis.data_source("store_metrics").upsert(rows(2))
+    (request,) = service.requests
+    assert request.headers["user-agent"].startswith(f"temporis-dagster/{__version__}")
+    assert request.headers["content-type"] == "application/json"
+    assert int(request.headers["content-length"]) == request.size
+    assert "content-encoding" not in request.headers
+    assert service.complaints == []
+
+
+def test_one_connection_serves_many_requests(service):
+    """The pool is kept for the life of the connection, and opened again after a close."""
+    ports = set()
+    service.state.script = lambda _request: ports.update(
+        connection.getpeername()[1] for connection in service._server._connections
+    )
+    with connect(service.url, service.token, batch_rows=1, max_in_flight=1) as temporis:
+        temporis.data_source("store_metrics").upsert(rows(20))
+        assert len(ports) == 1
+        temporis.close()
+        assert temporis.data_source("store_metrics").upsert(rows(2)).stored == 2
+
+
+def test_a_redirect_is_not_followed():
+    """The token goes to no other place; the rows are unsent."""
+    with FakeService(token=CANARY) as elsewhere:
+        moved = Fault(307, "", {"Location": elsewhere.url + "/v1/data_sources/ingest"})
+        with FakeService(token=CANARY, script=lambda _request: moved) as service:
+            error = failure_of(service)
+        assert elsewhere.requests == []
+    assert type(error) is DeliveryError
+    assert error.report.unsent == 4
+    assert "307" in str(error)
+
+
+def test_a_proxy_page_is_quoted_in_one_line_and_shortened():
+    """HTML, broken bytes and long bodies are shown as one short line, and nothing about them raises."""
+    with FakeService(token=CANARY, script=lambda _request: html_page(403)) as service:
+        error = failure_of(service)
+    assert "403: <html> <head><title>403 Bad Gateway</title></head> <body>" in str(error)
+    assert "\n" not in str(error)
+    for body in (
+        "x" * 100_000,
+        "\x00\xff",
+        '{"detail": ' + "[" * 5000,
+        '["detail"]',
+        '{"detail": {"a": [1]}}',
+        "null",
+        '"',
+    ):
+        with FakeService(token=CANARY, script=lambda _request, body=body: Fault(403, body)) as service:
+            assert len(str(failure_of(service))) < QUOTED_CHARACTERS + 400
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=400))
+def test_any_words_of_a_service_become_one_short_line(words):
+    """As the API's detail or as plain text."""
+    from temporis_dagster.data_source.client import _detail, _shortened
+
+    quoted = _shortened(_detail(words.encode()))
+    assert len(quoted) <= QUOTED_CHARACTERS + 1
+
+
+def test_the_foreign_exceptions_of_httpx_stay_inside(service):
+    """Whatever happens on the wire is an answer; none of httpx's errors leaves."""
+    faults = [silence(), cut(), Fault(503, "x", {"Retry-After": "soon"}), html_page(), Fault(599, "")]
+    service.state.script = in_sequence(*faults)
+    answers = []
+    for timeout_s in (0.05, 30, 30, 30, 30):
+        client = Client(service.url, CANARY, timeout_s=timeout_s, max_in_flight=1, verify=True, agent="test")
+        answers.append(client.post(b"{}"))
+        client.close()
+    assert [answered.status for answered in answers] == [None, None, 503, 502, 599]
+    assert [answered.maybe_applied for answered in answers] == [True] * 5
+    assert all(answered.words for answered in answers[:-1])
+
+
+def test_a_large_body_is_given_more_time():
+    """The timeout grows with the body, so that a slow line is not taken for a dead service."""
+    seen = []
+
+    class Spy:
+        def stream(self, *args, timeout, **options):
+            seen.append(timeout.read)
+            raise httpx.ConnectError("refused")
+
+    client = Client("http://127.0.0.1:1", CANARY, timeout_s=30, max_in_flight=1, verify=True, agent="test")
+    client._http = Spy()
+    client.post(b"x")
+    client.post(b"x" * 5_000_000)
+    assert seen == [pytest.approx(30), pytest.approx(130)]
+
+
+def test_waiting_for_ever_is_possible():
+    """A wait longer than the platform's longest is cut, not an OverflowError."""
+    condition = threading.Condition()
+    threading.Timer(0.01, lambda: condition.acquire() and (condition.notify_all(), condition.release())).start()
+    with condition:
+        SystemClock().wait(condition, 1e300)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_rows": 0},
+        {"max_in_flight": -1},
+        {"timeout_s": float("nan")},
+        {"requests_per_second": 0},
+        {"give_up_after_s": 0},
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused(options):
+    """Before anything is opened."""
+    with pytest.raises(ConfigurationError):
+        connect("https://api.temporis.co", "ts_x", **options)
+
+
+# Certificates
+
+
+@contextlib.contextmanager
+def tls_service(authority) -> Iterator[str]:
+    """A fake service behind TLS, with a certificate of this authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with FakeService(token=CANARY) as service:
+        service._server.socket = context.wrap_socket(service._server.socket, server_side=True)
+        yield service.url.replace("http:", "https:")
+
+
+@pytest.fixture
+def authority():
+    return pytest.importorskip("trustme").CA()
+
+
+def test_an_unknown_certificate_is_final(authority):
+    """No retry, nothing in doubt, and the advice names verify=."""
+    with tls_service(authority) as url:
+        remote = Remote(url, CANARY, RemoteOptions(), clock=FakeClock())
+        with connect("https://127.0.0.1", CANARY) as temporis:
+            temporis._target = remote
+            with pytest.raises(DeliveryError) as caught:
+                temporis.data_source("store_metrics").upsert(rows(3))
+    error = caught.value
+    assert (type(error), error.retryable) == (DeliveryError, False)
+    assert (error.report.requests, error.report.unsent) == (1, 3)
+    assert "certificate" in str(error).lower()
+    assert "verify=" in str(error)
+    assert "answered" not in str(error)
+
+
+def test_a_ca_bundle_makes_it_known(authority, tmp_path):
+    """verify= the authority's file; False trusts anybody."""
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(bundle)
+    with tls_service(authority) as url:
+        for verify in (str(bundle), False):
+            with connect(url, CANARY, verify=verify) as temporis:
+                assert temporis.data_source("store_metrics").upsert(rows(3)).stored == 3
+
+
+def test_a_bundle_that_cannot_be_read_is_refused_at_once(tmp_path):
+    """Missing, or not PEM: a ConfigurationError of connect, not of the first upsert."""
+    (tmp_path / "text.pem").write_text("no certificate")
+    for name in ("missing.pem", "text.pem"):
+        with pytest.raises(ConfigurationError, match="CA bundle"):
+            connect("https://api.temporis.co", "ts_x", verify=str(tmp_path / name))
+
+
+# The token is nowhere
+
+
+def shown_by(error: BaseException) -> str:
+    """Everything that a program could print, store or send of an error, with the local variables of its traceback."""
+    trace = traceback.TracebackException.from_exception(error, capture_locals=True)
+    chain = [repr(link) for link in (error.__cause__, error.__context__) if link is not None]
+    return "\n".join([str(error), repr(error), str(vars(error)), "".join(trace.format()), *chain])
+
+
+FAULTS = {
+    "401": answer(401, "Invalid access token."),
+    "echo": answer(401, f"no such token: Bearer {CANARY}"),
+    "echo in a page": Fault(403, f"<html>Authorization: Bearer {CANARY}</html>"),
+    "echo at the edge": Fault(403, "x" * (QUOTED_CHARACTERS - 10) + CANARY),
+    "archived": answer(409, "Data source is archived."),
+    "busy": answer(503),
+    "redirect": Fault(302, "", {"Location": "https://example.com"}),
+    "cut": cut(),
+    "silence": silence(),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("in_flight", [1, 4])
+def test_no_error_shows_the_token(service, fault, in_flight):
+    """Not its text, attributes, pickle or report, nor its traceback with local variables; not even a quoted part."""
+    service.state.script = lambda _request: fault
+    error = failure_of(service, batch_rows=1, max_in_flight=in_flight, timeout_s=0.03)
+    for text in (shown_by(error), repr(pickle.loads(pickle.dumps(error)).__dict__), str(error.report.to_dict())):
+        assert CANARY not in text
+        assert CANARY[:9] not in text
+    assert CANARY.encode() not in pickle.dumps(error)
+
+
+def test_an_interruption_while_the_headers_are_sent_does_not_show_the_token():
+    """Where the layers below have the token in a local variable, as httpcore has while it writes."""
+
+    def below(request):
+        headers = request.headers.raw
+        raise KeyboardInterrupt(len(headers))
+
+    client = Client("http://127.0.0.1:1", CANARY, timeout_s=1, max_in_flight=1, verify=True, agent="test")
+    client._http = httpx.Client(transport=httpx.MockTransport(below))
+    with pytest.raises(KeyboardInterrupt) as caught:
+        client.post(b"{}")
+    client.close()
+    assert CANARY not in shown_by(caught.value)
+
+
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_an_interruption_does_not_show_the_token(service, in_flight, monkeypatch):
+    """A KeyboardInterrupt out of the depths of the HTTP client, its traceback printed with local variables."""
+    monkeypatch.setattr("temporis_dagster.data_source.delivery.INTERRUPT_GRACE_S", 0.01)
+
+    def interrupt(_request):
+        os.kill(os.getpid(), signal.SIGINT)
+        return silence()
+
+    service.state.script = interrupt
+    to = connected(service, batch_rows=2, max_in_flight=in_flight)
+    with to as temporis, pytest.raises(KeyboardInterrupt) as caught:
+        temporis.data_source("store_metrics").upsert(rows(4))
+    assert CANARY not in shown_by(caught.value)
+    assert caught.value.report.observations_in == 4
+
+
+def test_no_object_and_no_log_shows_the_token(service, caplog):
+    """Reprs of everything that a notebook shows, and DEBUG logs of ours, httpx and httpcore."""
+    caplog.set_level(logging.DEBUG)
+    service.state.script = in_sequence(answer(503, CANARY), cut())
+    with connected(service) as temporis:
+        source = temporis.data_source("store_metrics")
+        report = source.upsert(rows(2))
+        remote = temporis._target
+        shown = [repr(thing) for thing in (temporis, source, report, remote, vars(remote), vars(remote._client))]
+    assert CANARY not in "\n".join([*shown, report._repr_html_(), caplog.text])
+    assert {record.name.split(".")[0] for record in caplog.records} >= {"temporis_dagster", "httpx", "httpcore"}
+
+
+def test_the_canary_would_be_found(debug_log):
+    """The log that the run is checked against at its end does get what is logged."""
+    logging.getLogger("httpcore.canary_test").debug("a line from a test")
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    assert "httpcore.canary_test a line from a test" in debug_log.read_text(encoding="utf-8")
+
+
+def test_tracebacks_printed_by_a_program_do_not_show_the_token(service):
+    """sys.excepthook's output for an UnavailableError that came through worker threads."""
+    service.state.script = lambda _request: answer(503)
+    error, printed = failure_of(service), io.StringIO()
+    with contextlib.redirect_stderr(printed):
+        sys.excepthook(type(error), error, error.__traceback__)
+    assert type(error) is UnavailableError
+    assert CANARY not in printed.getvalue()
+
+
+def test_every_error_of_delivery_survives_pickling(service):
+    """With its report and figures: Dagster moves errors between processes."""
+    service.state.archived["store_metrics"] = True
+    error = failure_of(service)
+    back = pickle.loads(pickle.dumps(error))
+    assert (type(back), str(back), back.report.to_dict()) == (type(error), str(error), error.report.to_dict())
+    assert isinstance(back, DataSourceArchivedError)
+    assert isinstance(back, TemporisError)

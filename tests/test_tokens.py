@@ -1,0 +1,171 @@
+"""Access tokens in a store: shown once, kept as a hash, gone when deleted."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import sqlite3
+import string
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from temporis_dagster.contract import TOKEN
+from temporis_dagster.data_source.store import SqlStore, schema, sqlite, tokens
+from temporis_dagster.errors import ConfigurationError, StoreError
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = SqlStore(f"sqlite:///{tmp_path}/temporis.db")
+    yield store
+    store.close()
+
+
+def files(tmp_path) -> bytes:
+    return b"".join(path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_a_token_is_256_random_bits_with_a_prefix(store):
+    """43 characters of base64 after ``ts_``, each different, and what our own client takes for a token."""
+    made = [store.tokens.create(f"label {number}") for number in range(20)]
+    assert len(set(made)) == 20
+    assert all(re.fullmatch(r"ts_[A-Za-z0-9_-]{43}", token) for token in made)
+    assert all(TOKEN.fullmatch(token) for token in made)
+
+
+def test_only_the_hash_is_kept_and_nothing_shows_the_token(store, tmp_path, caplog):
+    """Not in the file nor its log, not in a listing, a repr or a debug log: SHA-256 is all there is."""
+    caplog.set_level(logging.DEBUG)
+    token = store.tokens.create("laptop")
+    shown = repr([store, store.tokens, store.tokens.all(), store.tokens.owner(token)])
+    kept = files(tmp_path)
+    assert hashlib.sha256(token.encode()).hexdigest().encode() in kept
+    for part in (token, token.removeprefix("ts_")):
+        assert part.encode() not in kept
+        assert part not in shown + caplog.text
+
+
+def test_a_listing_has_label_and_age(store):
+    """In the order of making, with UTC moments; none where there is no file, and none is made."""
+    assert store.tokens.all() == []
+    store.tokens.create("z")
+    store.tokens.create("a")
+    listed = store.tokens.all()
+    assert [token.label for token in listed] == ["z", "a"]
+    assert all(timedelta(0) <= datetime.now(timezone.utc) - token.created_at < timedelta(minutes=5) for token in listed)
+
+
+def test_the_owner_of_a_token(store):
+    """The account it was made for, whichever account's view is asked; nobody for what is no token, or was deleted."""
+    other = store.of_account("other")
+    mine, theirs = store.tokens.create("x"), other.tokens.create("x")
+    for view in (store, other, SqlStore(store.url)):
+        assert (view.tokens.owner(mine), view.tokens.owner(theirs)) == ("default", "other")
+    for wrong in ("", "ts_", mine[:-1], mine + "x", mine.upper(), " " + mine, "\udc80", "é", "%", "_" * len(mine)):
+        assert store.tokens.owner(wrong) is None
+    assert store.tokens.delete("x")
+    assert (store.tokens.owner(mine), store.tokens.owner(theirs)) == (None, "other")
+
+
+def test_accounts_do_not_see_each_others_tokens(store):
+    """Neither listed nor deleted by another account, and labels are apart."""
+    other = store.of_account("other")
+    store.tokens.create("laptop")
+    assert other.tokens.all() == []
+    assert not other.tokens.delete("laptop")
+    other.tokens.create("laptop")
+    assert len(store.tokens.all()) == len(other.tokens.all()) == 1
+
+
+def test_deleting_tells_whether_there_was_one(store):
+    """Once yes, then no; no where there is no file, and none is made."""
+    assert not store.tokens.delete("laptop")
+    token = store.tokens.create("laptop")
+    assert store.tokens.delete("laptop")
+    assert not store.tokens.delete("laptop")
+    assert store.tokens.owner(token) is None
+    assert store.tokens.create("laptop") != token
+
+
+def test_asking_makes_no_file(store, tmp_path):
+    """A service over a file that is not there knows no token."""
+    assert (store.tokens.owner("ts_x"), store.tokens.all(), store.tokens.delete("x")) == (None, [], False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_label_is_taken_once(store):
+    """A second token of that label is refused, and the first one goes on."""
+    token = store.tokens.create("laptop")
+    with pytest.raises(ConfigurationError, match="delete that one first"):
+        store.tokens.create("laptop")
+    assert store.tokens.owner(token) == "default"
+    assert len(store.tokens.all()) == 1
+
+
+@pytest.mark.parametrize("label", ["", "x" * 65, "a\nb", "\0", "ts_secret", "\ud800"], ids=ascii)
+def test_what_cannot_be_a_label_is_refused_unquoted(store, tmp_path, label):
+    """Nothing is made, and a token that was pasted for a label is not repeated."""
+    with pytest.raises(ConfigurationError) as caught:
+        store.tokens.create(label)
+    assert "secret" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@settings(max_examples=30, deadline=None)
+@given(label=st.text(string.printable + "äß€😀", min_size=1, max_size=tokens.LABEL_LENGTH))
+def test_any_printable_label(tmp_path_factory, label):
+    """A label comes back as it was given, or is refused."""
+    store = SqlStore(f"sqlite:///{tmp_path_factory.mktemp('labels')}/temporis.db")
+    try:
+        token = store.tokens.create(label)
+    except ConfigurationError:
+        assert not label.isprintable() or label.startswith("ts_")
+    else:
+        assert [kept.label for kept in store.tokens.all()] == [label]
+        assert store.tokens.owner(token) == "default"
+    store.close()
+
+
+def test_hashes_that_begin_alike_are_told_apart(store, monkeypatch):
+    """The index finds candidates by the first digits; only the whole hash decides."""
+    monkeypatch.setattr(tokens, "SELECTOR_LENGTH", 0)
+    mine, theirs = store.tokens.create("x"), store.of_account("other").tokens.create("x")
+    assert (store.tokens.owner(mine), store.tokens.owner(theirs), store.tokens.owner("z")) == ("default", "other", None)
+
+
+def test_a_store_of_version_1_gets_tokens(store, monkeypatch):
+    """A file from before there were tokens is migrated when it is opened, and keeps its data sources."""
+    for room in (schema, sqlite):
+        monkeypatch.setattr(room, "MIGRATIONS", schema.MIGRATIONS[:1])
+    store.create_data_source("store_metrics")
+    store.close()
+    monkeypatch.undo()
+    assert store.tokens.all() == []
+    assert store.tokens.owner(store.tokens.create("laptop")) == "default"
+    assert store.data_sources() == ["store_metrics"]
+
+
+def test_the_table_of_version_2(store):
+    """The shape of a released version never changes: a new shape is a new migration step."""
+    store.create_data_source("store_metrics")
+    by_hand = sqlite3.connect(store.url.removeprefix("sqlite:///"))
+    [(made,)] = by_hand.execute("SELECT sql FROM sqlite_master WHERE name = 'temporis_token'").fetchall()
+    by_hand.close()
+    assert " ".join(made.split()) == (
+        "CREATE TABLE temporis_token ( id INTEGER NOT NULL, account INTEGER NOT NULL, label TEXT NOT NULL, hash TEXT"
+        " NOT NULL, created_at INTEGER NOT NULL, PRIMARY KEY (id), UNIQUE (account, label), FOREIGN KEY(account)"
+        " REFERENCES temporis_account (id), UNIQUE (hash) )"
+    )
+
+
+def test_a_store_that_fails_is_a_store_error(store, tmp_path):
+    """In the words of the store, without the token."""
+    (tmp_path / "temporis.db").write_text("no database at all, but long enough to look like one" * 20)
+    for call in (lambda: store.tokens.create("x"), store.tokens.all, lambda: store.tokens.owner("ts_secret")):
+        with pytest.raises(StoreError, match="not a database") as caught:
+            call()
+        assert "ts_" not in str(caught.value)
