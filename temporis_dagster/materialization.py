@@ -5,7 +5,7 @@ one, and ``temporis/...``.
 Never: sends or reads observations.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 import numpy as np
@@ -42,7 +42,7 @@ def outcome(report: UpsertReport) -> dict[str, dg.MetadataValue]:
         metadata["temporis/first_observation"] = dg.MetadataValue.timestamp(report.first_timestamp)
         metadata["temporis/last_observation"] = dg.MetadataValue.timestamp(report.last_timestamp)
     if report.dry_run:
-        metadata["temporis/dry_run"] = dg.MetadataValue.bool(True)  # noqa: FBT003  a value, not a switch
+        metadata["temporis/dry_run"] = dg.MetadataValue.bool(True)
     return metadata
 
 
@@ -64,7 +64,7 @@ def add_partition_rows(context: dg.OutputContext, windows: PartitionWindows | No
 
 
 def partition_rows(
-    keys: list[str], windows: PartitionWindows | None, observations: Observations
+    keys: Sequence[str], windows: PartitionWindows | None, observations: Observations
 ) -> Mapping[str, int]:
     """How many observations each partition has; empty where an observation does not say to which one it belongs."""
     if windows is None:
@@ -92,7 +92,7 @@ def stored_partitions(
         report: What became of it.
     """
     done = windows.done(observations.timestamps, _not_stored(report))[windows.numbers]
-    rows = partition_rows(list(windows.keys), windows, observations)
+    rows = partition_rows(windows.keys, windows, observations)
     for key, stored in zip(windows.keys, done.tolist(), strict=True):
         if stored:
             counted = {PARTITION_ROWS: rows[key]} if rows else {}
