@@ -112,7 +112,8 @@ def raw_upsert(
             placeholders = ",".join(["(?,?,?)"] * (len(block) // 3))
             connection.execute(
                 f"INSERT INTO metrics VALUES {placeholders}"
-                " ON CONFLICT (series, timestamp) DO UPDATE SET value = excluded.value WHERE value IS NOT excluded.value",
+                " ON CONFLICT (series, timestamp) DO UPDATE SET value = excluded.value"
+                " WHERE value IS NOT excluded.value",
                 block,
             )
         connection.execute("COMMIT")

@@ -234,6 +234,6 @@ def _upsert(
         return source.upsert(observations)
     except (DeliveryError, StoreError) as error:
         if windows is not None and error.report is not None:
-            for stored in stored_partitions(context.asset_key, source, windows, observations, error.report):
+            for stored in stored_partitions(context, source, windows, observations, error.report):
                 context.log_event(stored)
         raise

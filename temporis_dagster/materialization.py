@@ -76,16 +76,16 @@ def partition_rows(
 
 
 def stored_partitions(
-    asset_key: dg.AssetKey,
+    context: dg.OutputContext,
     source: DataSource,
     windows: PartitionWindows,
     observations: Observations,
     report: UpsertReport,
 ) -> Iterator[dg.AssetMaterialization]:
-    """A materialization for every partition that an upsert stored before it failed.
+    """A materialization for every partition that an upsert stored before it failed, with the metadata of the body.
 
     Args:
-        asset_key: The asset.
+        context: Dagster's, of the output.
         source: Where it is stored.
         windows: The partitions of the run.
         observations: All that was to be stored.
@@ -96,7 +96,8 @@ def stored_partitions(
     for key, stored in zip(windows.keys, done.tolist(), strict=True):
         if stored:
             counted = {PARTITION_ROWS: rows[key]} if rows else {}
-            yield dg.AssetMaterialization(asset_key, partition=key, metadata={**place(source), **counted})
+            metadata = {**context.output_metadata, **place(source), **counted}
+            yield dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata)
 
 
 def _not_stored(report: UpsertReport) -> Int64s:

@@ -1,6 +1,6 @@
 """Dagster for tests: instances, range runs, and a real asset backfill in this process.
 
-Comes in: definitions and partition keys. Goes out: run results, materialized partitions, finished backfills.
+Comes in: definitions, results, partition keys. Goes out: what was recorded, what the UI shows, finished backfills.
 Never: leaves this file with Dagster's private modules; no other file may import them.
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, PartitionBackfill
 from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
@@ -32,7 +33,9 @@ def key_range(first: str, last: str) -> dict[str, str]:
 def materializations(result: dg.ExecuteInProcessResult, asset: str) -> dict[str | None, dict[str, object]]:
     """The metadata of each partition's materialization, as plain values."""
     return {
-        event.partition: {key: entry.value for key, entry in event.step_materialization_data.materialization.metadata.items()}
+        event.partition: {
+            key: entry.value for key, entry in event.step_materialization_data.materialization.metadata.items()
+        }
         for event in result.get_asset_materialization_events()
         if event.asset_key == dg.AssetKey(asset)
     }
@@ -48,6 +51,22 @@ def attempts(result: dg.ExecuteInProcessResult) -> int:
     """How many times the steps of a run were started."""
     started = (dg.DagsterEventType.STEP_START, dg.DagsterEventType.STEP_RESTARTED)
     return sum(event.event_type in started for event in result.all_events)
+
+
+def recorded(instance: dg.DagsterInstance, asset: str) -> dict[str | None, dict[str, object]]:
+    """The metadata of every materialization that the instance knows: also those of a step that then failed."""
+    records = instance.fetch_materializations(dg.AssetKey(asset), limit=1_000, ascending=True).records
+    events = [record.asset_materialization for record in records]
+    assert len(events) == len({event.partition for event in events}), "a partition was recorded twice"
+    return {event.partition: {key: entry.value for key, entry in event.metadata.items()} for event in events}
+
+
+def shown_in_the_ui(resource: dg.ConfigurableResource) -> dict[str, str]:
+    """The configuration of a resource as the UI lists it, secrets masked as the UI masks them."""
+    repository = dg.Definitions(resources={"resource": resource}).get_repository_def()
+    (shown,) = (snap for snap in RepositorySnap.from_def(repository).resources if snap.name == "resource")
+    secrets = {field.name for field in shown.config_field_snaps if field.is_secret}
+    return {name: "********" if name in secrets else str(value) for name, value in shown.configured_values.items()}
 
 
 @contextmanager

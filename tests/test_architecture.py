@@ -15,7 +15,10 @@ PACKAGE = Path(temporis_dagster.__file__).parent
 FLOORS = [
     ("errors", "contract"),
     ("data_source",),
-    ("resource", "io_manager", "assets", "partition_windows", "materialization"),
+    (
+        *("resource", "io_manager", "assets"),
+        *("asset_options", "failures", "materialization", "partition_windows", "read_back"),
+    ),
     ("__init__",),
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

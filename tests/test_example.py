@@ -24,11 +24,7 @@ AUTUMN = ("2013-11-02", "2013-11-04")
 WHOLE_YEAR = ("2013-01-01", "2013-12-31")
 ERRORS_ONLY = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*backfill_policy.*:dagster.BetaWarning"),
-    # Dagster about itself, wherever one resource nests another.
-    pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run:DeprecationWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:.*backfill_policy.*:dagster.BetaWarning")
 
 
 # --- what the CSV files say: {(UTC second, series): value}, the last row wins ---
@@ -210,6 +206,15 @@ def test_the_year_is_stored_once_and_read_back_for_the_report(example, instance)
 def flights_with_known_weather():
     known = {(row["observed_utc"][:13], row["origin"]) for row in rows_of("weather")}
     return sum((flight["scheduled_utc"][:13], flight["origin"]) in known for flight in rows_of("departures"))
+
+
+@pytest.mark.parametrize(("written", "digest_after"), [(1, "same"), (0, "other")])
+def test_the_demo_fails_where_a_second_backfill_changes_anything(written, digest_after):
+    """A demo that cannot fail proves nothing."""
+    from nyc_airports.demo import verify_nothing_changed
+
+    with pytest.raises(SystemExit, match="wrote"):
+        verify_nothing_changed({"weather": {"temporis/stored": written}}, "same", digest_after)
 
 
 def test_building_the_operational_database_again_gives_the_same_rows(operational_db, tmp_path):

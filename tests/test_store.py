@@ -390,7 +390,9 @@ def test_a_relative_path_is_resolved_once(tmp_path, monkeypatch):
     assert store.url.startswith(f"sqlite:///{tmp_path}/a b")
     store.create_data_source("metrics")
     assert list(tmp_path.glob("a b%*#.db"))
-    assert SqlStore(store.url).data_sources() == ["metrics"]
+    again = SqlStore(store.url)
+    assert again.data_sources() == ["metrics"]
+    again.close()
     store.close()
 
 

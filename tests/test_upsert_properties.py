@@ -1,9 +1,10 @@
-"""The promise of an upsert, end to end: whatever is sent, in whatever pieces, the store is the dict fed in row order."""
+"""The promise of an upsert, end to end: whatever is sent, in any pieces, the store is the dict fed in row order."""
 
 from __future__ import annotations
 
 import tempfile
 from dataclasses import fields
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -45,7 +46,7 @@ def test_the_store_is_the_dict_fed_in_row_order(rows, cuts, replays, order):
     """Duplicates, shuffles, any cut into upserts and any replay of the last ones: the same final value, bit for bit."""
     order.shuffle(rows)
     bounds = sorted({0, len(rows), *(cut for cut in cuts if cut < len(rows))})
-    pieces = [rows[start:stop] for start, stop in zip(bounds, bounds[1:], strict=False)]
+    pieces = [rows[start:stop] for start, stop in pairwise(bounds)]
     pieces += [pieces[i] for i in replays if i < len(pieces)]
     expected: dict[tuple[int, str], bytes] = {}
     with tempfile.TemporaryDirectory() as folder, connect(f"sqlite:///{folder}/temporis.db") as temporis:
