@@ -17,6 +17,7 @@ demo: $(VENV)/ready   ## backfill a year of real data into an embedded data sour
 	$(BIN)/python -m nyc_airports.demo
 
 ui: $(VENV)/ready     ## the Dagster UI over the example, after `make demo`
+	mkdir -p $(DAGSTER_HOME)
 	cd $(EXAMPLE) && $(BIN)/dg dev --host 127.0.0.1 --port 3000
 
 test: $(VENV)/ready $(PANDAS2)/ready   ## all tests, on the newest pandas and on pandas 2.2
@@ -36,7 +37,8 @@ soak: $(VENV)/ready   ## the long and random tests in their long form
 	$(BIN)/python -m pytest --soak
 
 bench: $(VENV)/ready  ## speed, as ratios measured side by side
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/checks.py
+	$(BIN)/python benchmarks/store.py
 
 wheel: $(VENV)/ready  ## build the wheel, install it into an empty environment, use it there
 	rm -rf dist && $(BIN)/python -m build --outdir dist . 
@@ -45,7 +47,7 @@ wheel: $(VENV)/ready  ## build the wheel, install it into an empty environment, 
 	cd / && $(CURDIR)/.venv-wheel/bin/python $(CURDIR)/.ci/try_wheel.py
 
 clean:           ## remove environments and everything built
-	rm -rf .venv .venv-pandas2 .venv-wheel dist $(EXAMPLE)/.dagster_home
+	rm -rf .venv .venv-pandas2 .venv-wheel dist $(EXAMPLE)/.dagster_home $(EXAMPLE)/*.db
 
 # pip older than 25.1 has no --group, so it is brought up to date first.
 $(VENV)/ready: pyproject.toml constraints.txt $(EXAMPLE)/pyproject.toml

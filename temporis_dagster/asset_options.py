@@ -17,6 +17,7 @@ from temporis_dagster.errors import ConfigurationError
 OutsidePartition: TypeAlias = Literal["raise", "drop", "allow"]
 
 NAMESPACE = "temporis/"
+SEVERAL = (list, tuple, set, frozenset)
 FRAME_OPTIONS = tuple(ObservationOptions.__dataclass_fields__)
 PER_RUN_OPTIONS = ("data_source", "outside_partition", *FRAME_OPTIONS)
 """What a run may decide. Which series are the asset's own is not among them: a later load could not know."""
@@ -82,7 +83,7 @@ def asset_options(
         raise ConfigurationError(f"The asset's data source is not known. {HOW_TO_NAME_A_DATA_SOURCE}")
     return AssetOptions(
         data_source=cast("str", said["data_source"]),
-        outside_partition=_outside_partition(said["outside_partition"]),
+        outside_partition=ensure_outside_partition(said["outside_partition"]),
         series=own_series(_plain(definition.get(f"{NAMESPACE}series"))),
         frame=frame_options({option: said[option] for option in FRAME_OPTIONS}),
     )
@@ -98,7 +99,12 @@ def _plain(value: object) -> object:
     return value.value if isinstance(value, dg.MetadataValue) else value
 
 
-def _outside_partition(said: object) -> OutsidePartition:
+def ensure_outside_partition(said: object) -> OutsidePartition:
+    """The option as it is.
+
+    Raises:
+        ConfigurationError: It is none of its three words.
+    """
     if said not in get_args(OutsidePartition):
         allowed = ", ".join(map(repr, get_args(OutsidePartition)))
         raise ConfigurationError(f"outside_partition={said!r} is not known. Use one of {allowed}.")
@@ -125,7 +131,7 @@ def own_series(said: object) -> OwnSeries:
     """
     if said is None:
         return OwnSeries()
-    names = (said,) if isinstance(said, str) else tuple(said) if isinstance(said, list | tuple | set) else ()
+    names = (said,) if isinstance(said, str) else tuple(said) if isinstance(said, SEVERAL) else ()
     fault = next(filter(None, map(series_name_fault, names)), None if names else "there is nothing in it")
     if fault:
         raise ConfigurationError(f"series={said!r} cannot be used: {fault}. Give a list of exact names, or a prefix.")

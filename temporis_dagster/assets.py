@@ -1,15 +1,22 @@
 """``@temporis_asset`` and ``data_source_spec``: assets with all that is easy to forget.
 
 Comes in: what ``dagster.asset`` and ``dagster.AssetSpec`` take, and the asset's data source. Goes out: plain Dagster
-definitions. Never: does I/O, or has behaviour of its own: the IO manager has it.
+definitions. Never: does I/O, or has behaviour of its own (the IO manager has it).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import dagster as dg
 
-from temporis_dagster.asset_options import FRAME_OPTIONS, NAMESPACE, OutsidePartition, frame_options, own_series
+from temporis_dagster.asset_options import (
+    NAMESPACE,
+    SEVERAL,
+    OutsidePartition,
+    ensure_outside_partition,
+    frame_options,
+    own_series,
+)
 from temporis_dagster.contract import DATA_SOURCE_NAME_RULE, is_data_source_name
 from temporis_dagster.data_source.observations import Layout, OnInvalid, SubSecond
 from temporis_dagster.errors import ConfigurationError
@@ -17,7 +24,7 @@ from temporis_dagster.errors import ConfigurationError
 AssetDecorator: TypeAlias = Callable[[Callable[..., Any]], dg.AssetsDefinition]
 
 
-def temporis_asset(
+def temporis_asset(  # noqa: PLR0913  the arguments of dagster.asset, and those of a frame, show in an editor
     *,
     data_source: str,
     series: str | Sequence[str] | None = None,
@@ -31,5 +38,175 @@ def temporis_asset(
     nonexistent: str | None = None,
     sub_second: SubSecond | None = None,
     on_invalid: OnInvalid | None = None,
+    partitions_def: dg.PartitionsDefinition | None = None,
+    backfill_policy: dg.BackfillPolicy | None = None,
+    deps: Iterable[Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    kinds: Iterable[str] | None = None,
+    pool: str | None = None,
+    io_manager_key: str = "temporis_io_manager",
     **asset_arguments: Any,
-) -> AssetDecorator: ...
+) -> AssetDecorator:
+    """An asset whose frame is upserted into a data source.
+
+    It is ``dagster.asset`` with the IO manager's key, a dependency on the data source (see ``data_source_spec``), one
+    run for a whole backfill where it is partitioned, one pool for each data source, kinds, and the metadata that
+    ``TemporisIOManager`` reads. What is given here wins over, or is added to, what it would set by itself.
+
+    Args:
+        data_source: The name of the data source.
+        series: The asset's own series: exact names, or one prefix. No others can be written, and only these are read
+            back. By default every series of the data source.
+        outside_partition: What becomes of rows outside the run's partitions: ``"raise"``, ``"drop"`` or ``"allow"``.
+        layout: ``"long"``, ``"wide"`` or ``"auto"``. This and the options down to ``on_invalid`` are those of
+            ``DataSource.upsert``; None leaves them as the IO manager is configured.
+        timestamp: The column of timestamps.
+        name_column: The column of series names; ``name`` is the asset's name here, as in ``dagster.asset``.
+        value: The column of values.
+        timezone: The time zone that naive timestamps and dates are in.
+        ambiguous: What a local time that occurs twice means.
+        nonexistent: What a local time that the clock skipped means.
+        sub_second: ``"floor"`` cuts fractions of a second off.
+        on_invalid: ``"drop"`` stores the rest and counts the invalid rows.
+        partitions_def: The asset's partitions.
+        backfill_policy: By default ``BackfillPolicy.single_run()`` where the asset is partitioned.
+        deps: What else it depends on.
+        metadata: What else it says of itself.
+        kinds: Added to ``{"temporis", "pandas"}``.
+        pool: By default ``temporis_<data source>``. A pool without a limit limits nothing.
+        io_manager_key: The key of the ``TemporisIOManager``.
+        **asset_arguments: Whatever else ``dagster.asset`` takes.
+
+    Raises:
+        ConfigurationError: No data source can have this name, an option has a value that it does not take, or the
+            metadata say something else than the arguments.
+
+    Examples:
+        .. code-block:: python
+
+            import dagster as dg
+            import pandas as pd
+
+            from temporis_dagster import TemporisIOManager, TemporisResource, data_source_spec, temporis_asset
+
+
+            @temporis_asset(
+                data_source="store_metrics",
+                series=["orders"],
+                partitions_def=dg.DailyPartitionsDefinition("2024-06-01"),
+            )
+            def orders(context: dg.AssetExecutionContext) -> pd.DataFrame:
+                window = context.partition_time_window
+                hours = pd.date_range(window.start, window.end, freq="h", inclusive="left")
+                return pd.DataFrame({"orders": range(len(hours))}, index=hours)
+
+
+            temporis = TemporisResource(url="sqlite:///temporis.db", create_missing=True)
+            defs = dg.Definitions(
+                assets=[data_source_spec("store_metrics"), orders],
+                resources={"temporis_io_manager": TemporisIOManager(temporis=temporis)},
+            )
+    """
+    frame = {
+        "layout": layout,
+        "timestamp": timestamp,
+        "name": name_column,
+        "value": value,
+        "timezone": timezone,
+        "ambiguous": ambiguous,
+        "nonexistent": nonexistent,
+        "sub_second": sub_second,
+        "on_invalid": on_invalid,
+    }
+    said = {"data_source": data_source, "series": series, "outside_partition": outside_partition, **frame}
+    options = {option: value for option, value in said.items() if value is not None}
+    key = data_source_key(data_source)
+    _ensure_usable(options, frame)
+    if partitions_def is not None:
+        asset_arguments["partitions_def"] = partitions_def
+        asset_arguments["backfill_policy"] = backfill_policy or dg.BackfillPolicy.single_run()
+    decorator = dg.asset(
+        deps=_with_data_source(deps, key),
+        metadata=_merged(metadata, options),
+        kinds={"temporis", "pandas", *(kinds or ())},
+        pool=pool or f"temporis_{data_source}",
+        io_manager_key=io_manager_key,
+        **asset_arguments,
+    )
+    return cast("AssetDecorator", decorator)
+
+
+def data_source_spec(
+    data_source: str, *, kinds: Iterable[str] | None = None, metadata: Mapping[str, Any] | None = None, **spec: Any
+) -> dg.AssetSpec:
+    """A data source as an external asset: what the assets that write to it depend on.
+
+    Assets that read observations depend on the assets that write them, not on this.
+
+    Args:
+        data_source: The name of the data source.
+        kinds: Added to ``{"temporis"}``.
+        metadata: What else it says of itself.
+        **spec: Whatever else ``dagster.AssetSpec`` takes.
+
+    Raises:
+        ConfigurationError: No data source can have this name.
+
+    Examples:
+        .. code-block:: python
+
+            import dagster as dg
+
+            from temporis_dagster import data_source_spec
+
+            defs = dg.Definitions(assets=[data_source_spec("store_metrics", owners=["team:ingest"])])
+    """
+    return dg.AssetSpec(
+        data_source_key(data_source),
+        kinds={"temporis", *(kinds or ())},
+        metadata=_merged(metadata, {"data_source": data_source}),
+        **spec,
+    )
+
+
+def data_source_key(data_source: str) -> dg.AssetKey:
+    """The key of the external asset that stands for a data source.
+
+    Raises:
+        ConfigurationError: No data source can have this name.
+
+    Examples:
+        >>> data_source_key("store_metrics")
+        AssetKey(['temporis', 'store_metrics'])
+    """
+    if not is_data_source_name(str(data_source)):
+        raise ConfigurationError(f"{data_source!r} cannot name a data source. Use {DATA_SOURCE_NAME_RULE}.")
+    return dg.AssetKey(["temporis", data_source])
+
+
+def _ensure_usable(options: Mapping[str, object], frame: Mapping[str, object]) -> None:
+    """Refuse when the code is loaded what the IO manager would refuse in a run."""
+    own_series(options.get("series"))
+    frame_options({option: options[option] for option in frame if option in options})
+    if "outside_partition" in options:
+        ensure_outside_partition(options["outside_partition"])
+
+
+def _with_data_source(deps: Iterable[Any] | None, key: dg.AssetKey) -> list[Any]:
+    """The dependencies with the data source among them, once: a dep with a partition mapping stands for itself."""
+    given = list(deps or ())
+    named = any(isinstance(dep, dg.AssetDep) and dep.asset_key == key for dep in given)
+    return given if named else [*given, key]
+
+
+def _merged(metadata: Mapping[str, Any] | None, options: Mapping[str, object]) -> dict[str, Any]:
+    said = {f"{NAMESPACE}{option}": _listed(value) for option, value in options.items()}
+    for key, value in (metadata or {}).items():
+        if said.get(key, value) != value:
+            raise ConfigurationError(f"The metadata say {key}={value!r}, the arguments {said[key]!r}. Say it once.")
+    return {**said, **(metadata or {})}
+
+
+def _listed(value: object) -> object:
+    """Metadata knows lists, not tuples or sets."""
+    return list(value) if isinstance(value, SEVERAL) else value

@@ -53,7 +53,7 @@ def offending_rows(kind: str, rows: pd.DataFrame, count: int | None = None) -> d
     if rows.empty:
         return {}
     first = rows.head(SHOWN_ROWS)
-    cells = {column: [_cell(value) for value in first[column]] for column in first}
+    cells = {str(column): [_cell(value) for value in first[column]] for column in first}
     records = [dg.TableRecord(dict(zip(cells, row, strict=True))) for row in zip(*cells.values(), strict=True)]
     return {
         f"temporis/{kind}_count": dg.MetadataValue.int(len(rows) if count is None else count),

@@ -5,7 +5,7 @@ Never: knows how a frame is checked or delivered (the core does), or writes a ro
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 import numpy as np
@@ -45,7 +45,8 @@ class TemporisIOManager(dg.ConfigurableIOManager):
     and only those are read back.
 
     *Writing.* A run over a range of partitions is one upsert, in time order. If it fails on the way, the partitions
-    that are stored completely are recorded as materialized. An upsert never deletes: a row that vanished upstream stays.
+    that are stored completely are recorded as materialized. An upsert never deletes: a row that vanished upstream
+    stays.
 
     *Reading.* An input is always the long frame that ``DataSource.read`` gives (``timestamp``, ``name``, ``value``),
     whatever layout was written. Partitions without a time dimension, and the other dimension of multi-partitions, do
@@ -105,7 +106,8 @@ class TemporisIOManager(dg.ConfigurableIOManager):
     )
     nonexistent: str = Field(
         default="raise",
-        description="What a local time that the clock skipped means: 'raise', 'shift_forward', 'shift_backward', 'NaT'.",
+        description="What a local time that the clock skipped means: 'raise', 'shift_forward', 'shift_backward' or "
+        "'NaT'.",
     )
     sub_second: SubSecond = Field(
         default="raise", description="'floor' cuts fractions of a second off instead of refusing them."
@@ -132,7 +134,7 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             options = self._options(context.definition_metadata, context.output_metadata)
             source = self.temporis.data_source(options.data_source)
             windows = _windows(context)
-            checked = observe(obj, options.frame)
+            checked = observe(cast("pd.DataFrame", obj), options.frame)  # anything else it refuses
             _ensure_own(checked, options.series)
             observations = _inside(windows, checked, options.outside_partition).in_time_order()
             report = _upsert(context, source, windows, observations)
@@ -154,7 +156,8 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             (timestamp, name).
 
         Raises:
-            Failure: A retry cannot mend it: something was never materialized, there is no such data source. Not retried.
+            Failure: A retry cannot mend it: something was never materialized, there is no such data source. Never
+                retried.
             StoreError: The database failed in a way that may pass; the asset's retry policy decides.
         """
         with permanent_failures():
@@ -231,6 +234,6 @@ def _upsert(
         return source.upsert(observations)
     except (DeliveryError, StoreError) as error:
         if windows is not None and error.report is not None:
-            for stored in stored_partitions(context.asset_key, source, windows, observations, error.report):
+            for stored in stored_partitions(context, source, windows, observations, error.report):
                 context.log_event(stored)
         raise

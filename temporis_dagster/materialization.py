@@ -5,7 +5,7 @@ one, and ``temporis/...``.
 Never: sends or reads observations.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 import numpy as np
@@ -42,7 +42,7 @@ def outcome(report: UpsertReport) -> dict[str, dg.MetadataValue]:
         metadata["temporis/first_observation"] = dg.MetadataValue.timestamp(report.first_timestamp)
         metadata["temporis/last_observation"] = dg.MetadataValue.timestamp(report.last_timestamp)
     if report.dry_run:
-        metadata["temporis/dry_run"] = dg.MetadataValue.bool(True)  # noqa: FBT003  a value, not a switch
+        metadata["temporis/dry_run"] = dg.MetadataValue.bool(True)
     return metadata
 
 
@@ -63,7 +63,9 @@ def add_partition_rows(context: dg.OutputContext, windows: PartitionWindows | No
             context.step_context.add_asset_metadata({PARTITION_ROWS: count}, context.asset_key, key)
 
 
-def partition_rows(keys: list[str], windows: PartitionWindows | None, observations: Observations) -> Mapping[str, int]:
+def partition_rows(
+    keys: Sequence[str], windows: PartitionWindows | None, observations: Observations
+) -> Mapping[str, int]:
     """How many observations each partition has; empty where an observation does not say to which one it belongs."""
     if windows is None:
         return {keys[0]: len(observations)} if len(keys) == 1 else {}
@@ -74,27 +76,28 @@ def partition_rows(keys: list[str], windows: PartitionWindows | None, observatio
 
 
 def stored_partitions(
-    asset_key: dg.AssetKey,
+    context: dg.OutputContext,
     source: DataSource,
     windows: PartitionWindows,
     observations: Observations,
     report: UpsertReport,
 ) -> Iterator[dg.AssetMaterialization]:
-    """A materialization for every partition that an upsert stored before it failed.
+    """A materialization for every partition that an upsert stored before it failed, with the metadata of the body.
 
     Args:
-        asset_key: The asset.
+        context: Dagster's, of the output.
         source: Where it is stored.
         windows: The partitions of the run.
         observations: All that was to be stored.
         report: What became of it.
     """
     done = windows.done(observations.timestamps, _not_stored(report))[windows.numbers]
-    rows = partition_rows(list(windows.keys), windows, observations)
+    rows = partition_rows(windows.keys, windows, observations)
     for key, stored in zip(windows.keys, done.tolist(), strict=True):
         if stored:
             counted = {PARTITION_ROWS: rows[key]} if rows else {}
-            yield dg.AssetMaterialization(asset_key, partition=key, metadata={**place(source), **counted})
+            metadata = {**context.output_metadata, **place(source), **counted}
+            yield dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata)
 
 
 def _not_stored(report: UpsertReport) -> Int64s:

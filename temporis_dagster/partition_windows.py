@@ -1,11 +1,12 @@
 """Which partition does each observation belong to: time windows as whole seconds of UTC.
 
-Comes in: a partitions definition and keys, then Unix seconds. Goes out: window numbers, counts, the windows that are done.
+Comes in: a partitions definition and keys, then Unix seconds. Goes out: window numbers, counts, which windows are done.
 Never: compares wall clocks (a fall-back hour starts and ends at the same one), or fills the holes between windows.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import dagster as dg
 import numpy as np
@@ -21,7 +22,7 @@ class PartitionWindows:
     """The windows of some partitions, ascending, half-open and disjoint.
 
     Attributes:
-        keys: The partition keys, as Dagster gave them.
+        keys: The partition keys in the order of their windows (Dagster's may be any).
         numbers: The window number of each key. Several keys of a multi-partitioned asset may share a window.
         starts: First Unix second of each window.
         ends: The second after its last.
@@ -42,7 +43,7 @@ class PartitionWindows:
         if not len(self.starts):
             return np.full(len(timestamps), OUTSIDE, dtype=np.int64)
         numbers = np.searchsorted(self.starts, timestamps, side="right") - 1
-        return np.where(timestamps < self.ends[numbers], numbers, OUTSIDE)
+        return np.where((numbers >= 0) & (timestamps < self.ends[numbers]), numbers, OUTSIDE)
 
     def counts(self, timestamps: Int64s) -> Int64s:
         """How many of the timestamps each window has."""
@@ -83,10 +84,13 @@ def partition_windows(partitions_def: dg.PartitionsDefinition, keys: Sequence[st
     windows = [partitions_def.time_window_for_partition_key(key) for key in keys]
     bounds = np.array([(w.start.timestamp(), w.end.timestamp()) for w in windows], dtype=np.int64).reshape(-1, 2)
     starts, first, numbers = np.unique(bounds[:, 0], return_index=True, return_inverse=True)
-    return PartitionWindows(tuple(keys), numbers, starts, bounds[first, 1])
+    order = np.argsort(numbers, kind="stable")
+    return PartitionWindows(tuple(keys[i] for i in order), numbers[order], starts, bounds[first, 1])
 
 
-def _has_time(partitions_def: dg.PartitionsDefinition) -> bool:
+def _has_time(
+    partitions_def: dg.PartitionsDefinition,
+) -> TypeGuard[dg.TimeWindowPartitionsDefinition | dg.MultiPartitionsDefinition]:
     if isinstance(partitions_def, dg.MultiPartitionsDefinition):
         return any(_has_time(dimension.partitions_def) for dimension in partitions_def.partitions_defs)
     return isinstance(partitions_def, dg.TimeWindowPartitionsDefinition)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from temporis_dagster.asset_options import OwnSeries
 from temporis_dagster.data_source.connection import DataSource
+from temporis_dagster.data_source.observations.model import Mask
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.partition_windows import OUTSIDE, PartitionWindows
 
@@ -59,8 +60,8 @@ def _read_windows(source: DataSource, series: OwnSeries, windows: PartitionWindo
         frames = [source.read(start, end, series.names) for start, end in spans]
         return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
     frame = source.read(spans[0][0], spans[-1][1], series.names)
-    inside = windows.of(pd.DatetimeIndex(frame["timestamp"]).as_unit("s").asi8) != OUTSIDE
-    return frame[inside].reset_index(drop=True)
+    inside: Mask = windows.of(pd.DatetimeIndex(frame["timestamp"]).as_unit("s").asi8) != OUTSIDE
+    return frame.loc[inside].reset_index(drop=True)
 
 
 def _of_prefix(frame: pd.DataFrame, series: OwnSeries) -> pd.DataFrame:
@@ -68,4 +69,4 @@ def _of_prefix(frame: pd.DataFrame, series: OwnSeries) -> pd.DataFrame:
         return frame
     codes, names = pd.factorize(frame["name"])
     own = np.array([name in series for name in names], dtype=bool)
-    return frame[own[codes]].reset_index(drop=True)
+    return frame.loc[own[codes]].reset_index(drop=True)

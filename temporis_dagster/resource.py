@@ -12,7 +12,7 @@ from pydantic import Field, PrivateAttr
 
 from temporis_dagster.data_source.connection import DataSource, Temporis, connect
 
-_CONNECTING = Lock()  # of the module, so that a resource can be pickled; connecting does no I/O, so nobody waits
+_CONNECTING = Lock()  # one for all resources: connecting does no I/O, so nobody waits
 
 
 class TemporisResource(dg.ConfigurableResource["TemporisResource"]):

@@ -3,12 +3,19 @@
 import logging
 
 import pytest
+from hypothesis import settings
 
 CANARY = "ts_canary_7f3a9c51d2e84b60"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the long and random tests in their long form")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.register_profile("short", deadline=None)
+    settings.register_profile("soak", deadline=None, max_examples=2_000)
+    settings.load_profile("soak" if config.getoption("--soak") else "short")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,7 +23,8 @@ SHARED, OWN = 40, 40
 
 
 def tell(**record: object) -> None:
-    print(json.dumps(record), flush=True)
+    sys.stdout.write(json.dumps(record) + "\n")
+    sys.stdout.flush()
 
 
 def open_first(urls: list[str]) -> None:
@@ -44,11 +45,10 @@ def write(url: str, number: int, stop: Path) -> None:
     counter = 0
     while not stop.exists():
         counter += 1
-        tell(begun=counter)
-        tell(**outcome(store, Tally("metrics", attempt(number, counter)), counter))
+        tell(**outcome(store, Tally("metrics", attempt(number, counter))))
 
 
-def outcome(store: SqlStore, tally: Tally, counter: int) -> dict[str, object]:
+def outcome(store: SqlStore, tally: Tally) -> dict[str, object]:
     """What became of an upsert: the counts of its report, and the rows that were acknowledged."""
     try:
         store.upsert(tally)
@@ -59,7 +59,7 @@ def outcome(store: SqlStore, tally: Tally, counter: int) -> dict[str, object]:
     data, mask = tally.observations, tally.settled_as(Outcome.ACKNOWLEDGED)
     names = [data.names[code] for code in data.codes[mask]]
     rows = list(zip(data.timestamps[mask].tolist(), names, data.values[mask].tolist(), strict=True))
-    return {"ended": counter, "archived": archived, "rows": rows, **counts}
+    return {"archived": archived, "rows": rows, **counts}
 
 
 def attempt(number: int, counter: int) -> Observations:

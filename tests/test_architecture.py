@@ -15,7 +15,11 @@ PACKAGE = Path(temporis_dagster.__file__).parent
 FLOORS = [
     ("errors", "contract"),
     ("data_source",),
-    ("resource", "io_manager", "assets", "partition_windows", "materialization"),
+    (
+        *("resource", "io_manager", "assets"),
+        *("asset_options", "failures", "materialization", "partition_windows", "read_back"),
+    ),
+    ("service", "cli", "testing"),
     ("__init__",),
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -25,6 +29,14 @@ CORE_ROOMS = [
     "progress",
     "target",
     "store",
+    "options",
+    "encoding",
+    "client",
+    "retry",
+    "pace",
+    "attempts",
+    "delivery",
+    "remote",
     "connection",
 ]
 
@@ -60,7 +72,7 @@ def imports_of(module: Path) -> set[str]:
 
 @pytest.mark.parametrize("module", modules(), ids=lambda module: str(module.relative_to(PACKAGE)))
 def test_imports_point_down_only(module):
-    """errors, contract < data_source < the Dagster surface; nothing imports from above itself."""
+    """errors, contract < data_source < the Dagster surface < service, cli, testing: nothing imports from above itself."""
     mine = FLOOR_OF[room_of(module)]
     for name in imports_of(module):
         parts = name.split(".")
@@ -70,7 +82,7 @@ def test_imports_point_down_only(module):
 
 @pytest.mark.parametrize("module", modules(), ids=lambda module: str(module.relative_to(PACKAGE)))
 def test_inside_the_core_imports_point_down_only(module):
-    """Data flows one way: observations < report < target < store < connection."""
+    """Data flows one way: observations < report < target < store, encoding < ... < remote < connection."""
     parts = module.relative_to(PACKAGE).parts
     if parts[0] != "data_source" or parts[1] == "__init__.py":
         return
@@ -108,7 +120,8 @@ def test_the_front_door_shows_exactly_the_public_names():
         [
             *("connect", "Temporis", "DataSource", "UpsertReport", "ArchiveState"),
             *("TemporisError", "ConfigurationError", "InvalidObservationsError", "DeliveryError"),
-            *("DataSourceNotFoundError", "DataSourceArchivedError", "NotSupportedError", "ReadNotSupportedError"),
+            *("AuthenticationError", "DataSourceNotFoundError", "DataSourceArchivedError"),
+            *("RejectedObservationsError", "UnavailableError", "NotSupportedError", "ReadNotSupportedError"),
             *("StoreError", "TemporisResource", "TemporisIOManager", "temporis_asset", "data_source_spec"),
         ]
     )

@@ -390,7 +390,9 @@ def test_a_relative_path_is_resolved_once(tmp_path, monkeypatch):
     assert store.url.startswith(f"sqlite:///{tmp_path}/a b")
     store.create_data_source("metrics")
     assert list(tmp_path.glob("a b%*#.db"))
-    assert SqlStore(store.url).data_sources() == ["metrics"]
+    again = SqlStore(store.url)
+    assert again.data_sources() == ["metrics"]
+    again.close()
     store.close()
 
 
@@ -427,6 +429,23 @@ def test_bad_urls(bad):
     assert "s3cret" not in str(caught.value)
 
 
+VERSION_1 = (
+    """CREATE TABLE temporis_account (
+        id INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (id), UNIQUE (name) )""",
+    """CREATE TABLE temporis_data_source (
+        id INTEGER NOT NULL, account INTEGER NOT NULL, name TEXT NOT NULL, archived BOOLEAN NOT NULL,
+        created_at INTEGER NOT NULL, PRIMARY KEY (id), UNIQUE (account, name),
+        FOREIGN KEY(account) REFERENCES temporis_account (id) )""",
+    """CREATE TABLE temporis_observation (
+        series INTEGER NOT NULL, timestamp INTEGER NOT NULL, value NOT NULL, PRIMARY KEY (series, timestamp),
+        FOREIGN KEY(series) REFERENCES temporis_series (id) ) WITHOUT ROWID""",
+    "CREATE TABLE temporis_schema_version ( version INTEGER NOT NULL )",
+    """CREATE TABLE temporis_series (
+        id INTEGER NOT NULL, data_source INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (id),
+        UNIQUE (data_source, name), FOREIGN KEY(data_source) REFERENCES temporis_data_source (id) )""",
+)
+
+
 def test_the_tables_of_version_1(store):
     """The shape of a released version never changes: a new shape is a new migration step."""
     with sqlite3.connect(store.url.removeprefix("sqlite:///")) as by_hand:
@@ -435,18 +454,7 @@ def test_the_tables_of_version_1(store):
         assert by_hand.execute("SELECT * FROM temporis_schema_version").fetchall() == [(2,)]
         assert by_hand.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     by_hand.close()
-    assert [" ".join(sql.split()) for (sql,) in made] == [
-        "CREATE TABLE temporis_account ( id INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (id), UNIQUE (name) )",
-        "CREATE TABLE temporis_data_source ( id INTEGER NOT NULL, account INTEGER NOT NULL, name TEXT NOT NULL,"
-        " archived BOOLEAN NOT NULL, created_at INTEGER NOT NULL, PRIMARY KEY (id), UNIQUE (account, name),"
-        " FOREIGN KEY(account) REFERENCES temporis_account (id) )",
-        "CREATE TABLE temporis_observation ( series INTEGER NOT NULL, timestamp INTEGER NOT NULL, value NOT NULL,"
-        " PRIMARY KEY (series, timestamp), FOREIGN KEY(series) REFERENCES temporis_series (id) ) WITHOUT ROWID",
-        "CREATE TABLE temporis_schema_version ( version INTEGER NOT NULL )",
-        "CREATE TABLE temporis_series ( id INTEGER NOT NULL, data_source INTEGER NOT NULL, name TEXT NOT NULL,"
-        " PRIMARY KEY (id), UNIQUE (data_source, name),"
-        " FOREIGN KEY(data_source) REFERENCES temporis_data_source (id) )",
-    ]
+    assert [" ".join(sql.split()) for (sql,) in made] == [" ".join(sql.split()) for sql in VERSION_1]
 
 
 def test_an_older_store_is_migrated(store, monkeypatch):
@@ -503,25 +511,25 @@ def test_a_newer_store_is_refused(store, url, opened):
     with sqlite3.connect(url.removeprefix("sqlite:///")) as by_hand:
         by_hand.execute("UPDATE temporis_schema_version SET version = 99")
     by_hand.close()
-    every_call_fails(store, "has version 99.*Upgrade temporis_dagster")
+    every_call_fails(store, r"has version 99.*Upgrade temporis_dagster")
 
 
 def test_not_a_database(tmp_path, url):
     """A file that is something else is an error that says so, and stays as it is."""
     (tmp_path / "temporis.db").write_bytes(b"timestamp,name,value\n" * 100)
-    every_call_fails(SqlStore(url), "not a database.*Check the path")
+    every_call_fails(SqlStore(url), r"not a database.*Check the path")
     assert (tmp_path / "temporis.db").read_bytes() == b"timestamp,name,value\n" * 100
 
 
 def test_a_directory_is_no_file(tmp_path):
     """A path that is a directory is an error that says what to check."""
-    every_call_fails(SqlStore(f"sqlite:///{tmp_path}"), "unable to open.*Check that it is a file")
+    every_call_fails(SqlStore(f"sqlite:///{tmp_path}"), r"unable to open.*Check that it is a file")
 
 
 def test_a_missing_directory(tmp_path):
     """Creating a store in a directory that does not exist names the directory; asking finds nothing."""
     store = SqlStore(f"sqlite:///{tmp_path}/missing/temporis.db", create_missing=True)
-    with pytest.raises(StoreError, match="missing does not exist. Create the directory"):
+    with pytest.raises(StoreError, match=r"missing does not exist\. Create the directory"):
         store.create_data_source("metrics")
     assert "Create the directory" in str(failing(store, minutes(5)))
     assert store.data_sources() == []

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from temporis_dagster.data_source.target import ArchiveState
 
 WORKER = Path(__file__).with_name("store_worker.py")
 ROOT = Path(__file__).parents[1]
+WRITERS = 2
 PATIENCE_S = 120
 """Far beyond what anything here takes: only a test that hangs meets it."""
 
@@ -55,6 +57,9 @@ class Worker:
     def hear_complaints(self) -> None:
         self.complaints.extend(self.process.stderr)
 
+    def hear(self) -> dict:
+        return self.told.get(timeout=PATIENCE_S)[1]
+
     def go(self) -> None:
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
@@ -69,18 +74,33 @@ class Worker:
                 thread.join()
             for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
                 pipe.close()
+        if self.process.returncode == -signal.SIGKILL:
+            return
         assert (self.process.returncode, "".join(self.complaints)) == (0, "")
 
 
 @contextmanager
-def workers(count: int, *arguments: object, stop: Path | None = None) -> Iterator[tuple[list[Worker], queue.Queue]]:
-    """Processes that are all ended in the end; those of ``write`` get their number and the file that stops them."""
+def openers(count: int, *urls: str) -> Iterator[list[Worker]]:
+    with ended([Worker(number, queue.Queue(), "open", *urls) for number in range(count)]) as started:
+        yield started
+
+
+@contextmanager
+def writers(count: int, url: str, stop: Path) -> Iterator[queue.Queue]:
     told: queue.Queue = queue.Queue()
-    started = []
+    with ended([Worker(number, told, "write", url, number, stop) for number in range(count)], stop):
+        yield told
+
+
+@contextmanager
+def ended(started: list[Worker], stop: Path | None = None) -> Iterator[list[Worker]]:
+    """Processes that are all gone in the end, whatever happens in between."""
     try:
-        for number in range(count):
-            started.append(Worker(number, told, *arguments, *([number, stop] if stop else [])))
-        yield started, told
+        yield started
+    except BaseException:
+        for worker in started:
+            worker.process.kill()
+        raise
     finally:
         if stop:
             stop.touch()
@@ -91,15 +111,15 @@ def workers(count: int, *arguments: object, stop: Path | None = None) -> Iterato
 def test_four_processes_open_a_store_first(tmp_path):
     """Whoever comes first makes the store, once; the others find it. Nobody is told that the database is locked."""
     urls = [f"sqlite:///{tmp_path}/{number}.db" for number in range(8)]
-    with workers(4, "open", *urls) as (processes, told):
+    with openers(4, *urls) as processes:
         for url in urls:
-            for _ in processes:
-                assert told.get(timeout=PATIENCE_S)[1] == {"ready": True}
+            for process in processes:
+                assert process.hear() == {"ready": True}
             for process in processes:
                 process.go()
-            for _ in processes:
+            for process in processes:
                 answer = {"url": url, "sources": ["metrics"], "acknowledged": 80}
-                assert told.get(timeout=PATIENCE_S)[1] == answer
+                assert process.hear() == answer
     for url in urls:
         store = SqlStore(url)
         assert len(store.read("metrics", None, None, None)) == 80
@@ -111,30 +131,21 @@ class Chronicle:
 
     def __init__(self, told: queue.Queue) -> None:
         self.told = told
-        self.begun: dict[int, int] = defaultdict(int)
-        self.ended: list[tuple[int, dict]] = []
+        self.ended: list[dict] = []
 
     def hear(self) -> tuple[int, dict]:
         number, record = self.told.get(timeout=PATIENCE_S)
-        if "begun" in record:
-            self.begun[number] = record["begun"]
-        elif "ended" in record:
-            self.ended.append((number, record))
+        if "gone" not in record:
+            self.ended.append(record)
         return number, record
 
-    def hear_all(self) -> None:
-        """Whatever has been told already; the rest comes later."""
-        for _ in range(self.told.qsize()):
-            self.hear()
-
-    def until_each(self, writers: int, holds: Callable[[int, dict], bool]) -> None:
-        """Listen until every writer told something for which this holds."""
-        missing = set(range(writers))
-        while missing:
+    def until_each(self, *, archived: bool, times: int) -> None:
+        """Listen until every writer found the data source archived, or not, this many times."""
+        missing = dict.fromkeys(range(WRITERS), times)
+        while any(left > 0 for left in missing.values()):
             number, record = self.hear()
             assert "gone" not in record
-            if "ended" in record and holds(number, record):
-                missing.discard(number)
+            missing[number] -= record["archived"] is archived
 
 
 def test_no_observation_lands_after_archiving(tmp_path, request):
@@ -143,33 +154,31 @@ def test_no_observation_lands_after_archiving(tmp_path, request):
     None is ever told that the database is locked; once archiving returned the content stays as it is, although every
     writer tries anew; and every report is exact: what it acknowledged is in the store, and nothing else is.
     """
-    url, writers = f"sqlite:///{tmp_path}/temporis.db", 2
+    url = f"sqlite:///{tmp_path}/temporis.db"
     store = SqlStore(url)
     store.create_data_source("metrics")
     rounds, deadline = 0, time.monotonic() + (20 if request.config.getoption("--soak") else 4)
-    with workers(writers, "write", url, stop=tmp_path / "stop") as (_, told):
+    with writers(WRITERS, url, tmp_path / "stop") as told:
         chronicle = Chronicle(told)
         while rounds < 3 or time.monotonic() < deadline:
-            chronicle.until_each(writers, lambda _, record: not record["archived"])
+            chronicle.until_each(archived=False, times=1)
             store.set_archived("metrics", archived=True)
             content = store.content_digest("metrics", None, None, None)
-            chronicle.hear_all()
-            # The attempt that was under way may have stored some chunks before. So wait for two whole attempts more.
-            at_archiving = dict(chronicle.begun)
-            chronicle.until_each(writers, lambda number, record: record["ended"] >= at_archiving[number] + 2)
+            # The first to be refused may have begun before; the next one began after archiving returned.
+            chronicle.until_each(archived=True, times=2)
             assert store.content_digest("metrics", None, None, None) == content
             assert store.archive_state("metrics") is ArchiveState.ARCHIVED
             store.set_archived("metrics", archived=False)
             rounds += 1
     while not chronicle.told.empty():
         chronicle.hear()
-    check_reports(store, chronicle, writers)
+    check_reports(store, chronicle)
     store.close()
 
 
-def check_reports(store: SqlStore, chronicle: Chronicle, writers: int) -> None:
+def check_reports(store: SqlStore, chronicle: Chronicle) -> None:
     acknowledged: dict[tuple[int, str], set[float]] = defaultdict(set)
-    for _, record in chronicle.ended:
+    for record in chronicle.ended:
         counts = [record[name] for name in ("stored", "unchanged", "unsent", "unknown")]
         assert sum(counts) == record["observations_in"] == 80
         assert len(record["rows"]) == record["stored"] + record["unchanged"]
@@ -182,8 +191,7 @@ def check_reports(store: SqlStore, chronicle: Chronicle, writers: int) -> None:
     stored = dict(zip(keys, frame["value"], strict=True))
     assert stored.keys() == acknowledged.keys()
     assert all(value in acknowledged[key] for key, value in stored.items())
-    assert {f"own {number}" for number in range(writers)} | {"shared"} == set(frame["name"])
-    assert any(0 < record["unsent"] < 80 for _, record in chronicle.ended) or len(chronicle.ended) < 50
+    assert {f"own {number}" for number in range(WRITERS)} | {"shared"} == set(frame["name"])
 
 
 def rows(count: int, name: str) -> Tally:

@@ -47,6 +47,7 @@ ADVICE = {
     LOCKED: "Find out what holds a transaction open for so long (a database browser?), close it and try again.",
     "disk is full": "Free some space and try again.",
     "readonly database": "Make the file and its directory writable for this user, and try again.",
+    "Permission denied": "Check that this user may enter the directory, and try again.",
     "unable to open": "Check that it is a file this user may read and write, in a directory that is writable too.",
     "not a database": "Check the path: this file is something else, or encrypted.",
     "malformed": "The file is damaged: restore it from a backup.",

@@ -57,8 +57,9 @@ def frame(connection: sa.Connection, source: sources.Source, selection: Selectio
     series = list(series_rows(connection, source, selection))
     timestamps = np.concatenate([one.timestamps for one in series] or [np.empty(0, np.int64)])
     values = np.concatenate([one.values for one in series] or [np.empty(0)])
-    codes = np.repeat(np.arange(len(series)), [len(one.timestamps) for one in series])
+    codes = np.repeat(np.arange(len(series), dtype=np.int32), [len(one.timestamps) for one in series])
     names = pd.Series([one.name for one in series], dtype=str).array
+    del series
     # The series come in the order of their names, so a stable sort by time alone leaves both in order.
     order = np.argsort(timestamps, kind="stable")
     return pd.DataFrame(

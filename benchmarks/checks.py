@@ -1,0 +1,100 @@
+"""What the checks cost: their share of an upsert, on ordered and shuffled frames, and memory at 10 million rows.
+
+Run it with ``python benchmarks/checks.py``; every figure is the median of rounds that take turns in one process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from temporis_dagster import connect
+from temporis_dagster.data_source.observations import observe
+
+SERIES = 100
+
+
+def ordered_frame(rows: int) -> pd.DataFrame:
+    """A long frame in time order, with object names, as a database query gives it."""
+    hours = pd.date_range("2000-01-01", periods=rows // SERIES, freq="min", tz="UTC")
+    names = np.array([f"series_{i:03d}" for i in range(SERIES)], dtype=object)
+    values = np.random.default_rng(1).normal(100, 10, rows)
+    columns = {"timestamp": np.repeat(hours, SERIES), "name": np.tile(names, rows // SERIES), "value": values}
+    return pd.DataFrame(columns)
+
+
+def seconds(work: Callable[[pd.DataFrame], object], frame: pd.DataFrame) -> float:
+    """Wall time of one call."""
+    started = time.perf_counter()
+    work(frame)
+    return time.perf_counter() - started
+
+
+def upsert_into_a_new_store(frame: pd.DataFrame) -> None:
+    """A fresh upsert."""
+    with tempfile.TemporaryDirectory() as folder, connect(f"sqlite:///{folder}/temporis.db") as temporis:
+        temporis.create_data_source("bench").upsert(frame)
+
+
+def measure_shares(rows: int, rounds: int) -> None:
+    """Print the checks' time and share, ordered and shuffled."""
+    ordered = ordered_frame(rows)
+    frames = {"ordered": ordered, "shuffled": ordered.sample(frac=1, random_state=1)}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in frames}
+    for _ in range(rounds):
+        for name, frame in frames.items():
+            times[name].append((seconds(observe, frame), seconds(upsert_into_a_new_store, frame)))
+    print("| frame | checks | upsert, fresh | share |\n| --- | --- | --- | --- |")
+    for name, pairs in times.items():
+        checks, whole = (statistics.median(column) for column in zip(*pairs, strict=True))
+        print(f"| {name}, {rows:,} rows | {checks * 1000:.0f} ms | {whole:.2f} s | {checks / whole:.0%} |")
+
+
+def resident_bytes(field: str) -> int:
+    """Memory of this process, of Linux: ``VmRSS`` now, ``VmHWM`` the most since ``forget_peak``."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(rf"{field}:\s+(\d+) kB", status)[1]) * 1024
+
+
+def forget_peak() -> None:
+    """Begin a new peak here."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def measure_memory(rows: int) -> None:
+    """Print how far one upsert of an ordered frame rises above the frame itself. Its own process."""
+    frame = ordered_frame(rows)
+    before = resident_bytes("VmRSS")
+    forget_peak()
+    with tempfile.TemporaryDirectory() as folder, connect(f"sqlite:///{folder}/temporis.db") as temporis:
+        report = temporis.create_data_source("bench").upsert(frame)
+    above = resident_bytes("VmHWM") - before
+    print(f"\n{report}\nmemory above the frame: {above / 1e6:,.0f} MB, {above / rows:.0f} bytes a row")
+
+
+def main() -> None:
+    """Measure all, or with ``--memory`` only the memory."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--memory", type=int, metavar="ROWS", help="only the memory of one upsert")
+    arguments = parser.parse_args()
+    if arguments.memory:
+        measure_memory(arguments.memory)
+        return
+    measure_shares(arguments.rows, arguments.rounds)
+    subprocess.run([sys.executable, __file__, "--memory", str(10 * arguments.rows)], check=True)
+
+
+if __name__ == "__main__":
+    main()
