@@ -26,7 +26,8 @@ def last_of_each_key(timestamps: Int64s, codes: Codes, series: int) -> Mask | No
         return None
     offsets, span = _offsets(timestamps, series)
     by_time = offsets * series + codes
-    if _ascends(by_time) or _ascends(codes * np.int64(span) + offsets):
+    # Widened first: NumPy 1 would multiply an int32 array by a small enough number in 32 bits.
+    if _ascends(by_time) or _ascends(codes.astype(np.int64) * span + offsets):
         return None
     superseded = pd.Series(by_time).duplicated(keep="last").to_numpy()
     return ~superseded if superseded.any() else None
