@@ -72,7 +72,7 @@ def imports_of(module: Path) -> set[str]:
 
 @pytest.mark.parametrize("module", modules(), ids=lambda module: str(module.relative_to(PACKAGE)))
 def test_imports_point_down_only(module):
-    """errors, contract < data_source < the Dagster surface < service, cli, testing: nothing imports from above itself."""
+    """errors, contract < data_source < the Dagster surface < service, cli, testing: nothing imports upwards."""
     mine = FLOOR_OF[room_of(module)]
     for name in imports_of(module):
         parts = name.split(".")

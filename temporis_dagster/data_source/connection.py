@@ -29,8 +29,8 @@ from temporis_dagster.data_source.observations import (
     SubSecond,
     observe,
 )
-from temporis_dagster.data_source.progress import progress_bar
 from temporis_dagster.data_source.options import RemoteOptions
+from temporis_dagster.data_source.progress import progress_bar
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
 from temporis_dagster.data_source.target import ArchiveState, ReadableTarget, Target
 from temporis_dagster.errors import (
@@ -75,9 +75,9 @@ def connect(
     The options that only tune, and the token, are accepted for every URL, so that one call serves laptop and cloud.
 
     Args:
-        url: ``https://...`` for the Temporis API, ``http://127.0.0.1:8008`` for a local service, ``sqlite:///relative.db``
-            or ``sqlite:////absolute.db`` for an embedded data source. A relative path is resolved once, here. None reads
-            the environment variable ``TEMPORIS_URL``; without that, the cloud, if there is a token.
+        url: ``https://...`` for the Temporis API, ``http://127.0.0.1:8008`` for a local service,
+            ``sqlite:///relative.db`` or ``sqlite:////absolute.db`` for an embedded data source. A relative path is
+            resolved once, here. None reads ``TEMPORIS_URL``; without that, the cloud, if there is a token.
         token: The access token of an HTTP service; None reads ``TEMPORIS_TOKEN``. It is never shown.
         batch_rows: HTTP: at most so many observations a request.
         max_body_bytes: HTTP: at most so many bytes a request.
@@ -87,7 +87,7 @@ def connect(
         give_up_after_s: HTTP: how long to go on *without any acknowledgement*, so that a healthy load of any size is
             never cut.
         allow_http: HTTP: whether the token may travel unencrypted to another machine.
-        verify: HTTP: whether to verify certificates, or the path of a CA bundle. Proxies are taken from the environment.
+        verify: HTTP: whether to verify certificates, or the path of a CA bundle. Proxies come from the environment.
         create_missing: SQL: whether an upsert creates a data source that is not there.
         account: SQL: whose data sources; accounts never see each other's.
         dry_run: Everything is checked and nothing is ever sent or written.
@@ -314,9 +314,10 @@ class DataSource:
     def _rejected(self, report: UpsertReport) -> RejectedObservationsError:
         first = report.rejected_rows.iloc[0]
         return RejectedObservationsError(
-            f"Data source {self.name!r} at {self.url} refused {report.rejected:,} of {report.observations_in:,} observations"
-            f" and stored {report.stored:,}. The first is row {first.position} (label {first.label!r}): {first.reason}. The"
-            " error's .report.rejected_rows lists them all. Correct them, or pass on_invalid='drop'.",
+            f"Data source {self.name!r} at {self.url} refused {report.rejected:,} of {report.observations_in:,}"
+            f" observations and stored {report.stored:,}. The first is row {first.position} (label {first.label!r}):"
+            f" {first.reason}. The error's .report.rejected_rows lists them all. Correct them, or pass"
+            " on_invalid='drop'.",
             data_source=self.name,
             report=report,
         )

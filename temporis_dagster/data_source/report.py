@@ -225,20 +225,21 @@ class Tally:
         Args:
             reason: Why the unsent were not sent, where that was not said yet.
         """
-        observations, counts = self.observations, np.bincount(self._outcomes, minlength=len(Outcome))
+        observations = self.observations
+        counts = {outcome: int(np.count_nonzero(self.settled_as(outcome))) for outcome in Outcome}
         stamps = observations.timestamps
         return UpsertReport(
             data_source=self.data_source,
             observations_in=observations.observations_in,
-            stored=int(counts[Outcome.ACKNOWLEDGED]) - self._unchanged,
+            stored=counts[Outcome.ACKNOWLEDGED] - self._unchanged,
             unchanged=self._unchanged,
             superseded=observations.superseded,
             dropped=len(observations.dropped_rows),
-            rejected=int(counts[Outcome.REJECTED]),
-            unsent=int(counts[Outcome.UNSENT]),
-            unknown=int(counts[Outcome.UNKNOWN]),
-            pending=int(counts[Outcome.PENDING]),
-            series=len(np.unique(observations.codes)),
+            rejected=counts[Outcome.REJECTED],
+            unsent=counts[Outcome.UNSENT],
+            unknown=counts[Outcome.UNKNOWN],
+            pending=counts[Outcome.PENDING],
+            series=self._series(),
             first_timestamp=_utc(stamps.min()) if len(stamps) else None,
             last_timestamp=_utc(stamps.max()) if len(stamps) else None,
             requests=self.requests,
@@ -248,6 +249,11 @@ class Tally:
             dry_run=self._dry_run,
             _rows=self._outcome_rows(reason),
         )
+
+    def _series(self) -> int:
+        seen = np.zeros(len(self.observations.names), dtype=np.bool_)
+        seen[self.observations.codes] = True
+        return int(np.count_nonzero(seen))
 
     def _outcome_rows(self, reason: str) -> dict[str, OutcomeRows | DroppedRows]:
         rows: dict[str, OutcomeRows | DroppedRows] = {}

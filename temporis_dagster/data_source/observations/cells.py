@@ -72,7 +72,7 @@ def _long_cells(table: Table, stamps: Timestamps, name_column: Column) -> Cells:
     ]
     count = len(stamps.seconds)
     bad = mask_of([fault for column in faults for fault in column.faults], count)
-    present = np.ones(count, dtype=np.bool_)
+    present = np.broadcast_to(np.True_, count)
     return Cells(stamps.seconds, names.codes, names.names, values.floats, present, bad, _real(faults))
 
 

@@ -18,7 +18,7 @@ Column: TypeAlias = "pd.Series[Any]"
 
 def plain(column: Column) -> Column:
     """The same values in a plain dtype, rows renumbered from 0."""
-    column = column.reset_index(drop=True)
+    column = pd.Series(column.array, dtype=column.dtype, copy=False)  # reset_index would copy it in pandas 2
     if isinstance(column.dtype, pd.SparseDtype):
         return pd.Series(np.asarray(column))
     if isinstance(column.dtype, pd.CategoricalDtype):

@@ -76,7 +76,9 @@ class ColumnFaults:
 
 
 def mask_of(faults: Sequence[Fault], length: int) -> Mask:
-    """Which of so many rows have any of these faults."""
+    """Which of so many rows have any of these faults. Read-only, and free, where there are none."""
+    if not faults:
+        return np.broadcast_to(np.False_, length)
     mask = np.zeros(length, dtype=np.bool_)
     for fault in faults:
         mask[fault.rows] = True

@@ -61,27 +61,38 @@ def _texts(labels: Iterable[Any], wrong: Iterable[str | None]) -> tuple[str, ...
 
 def _factorize(column: Column) -> tuple[Codes, Sequence[object]]:
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return column.cat.codes.to_numpy().astype(np.int32), column.dtype.categories.tolist()
+        return np.asarray(column.cat.codes), column.dtype.categories.tolist()
     column = plain(column)
     in_arrow = isinstance(column.dtype, pd.StringDtype) and column.dtype.storage == "pyarrow"
-    objects = np.asarray(column, dtype=object) if not in_arrow else np.empty(0, dtype=object)
-    if in_arrow or _hashes_texts_whole(objects):
-        codes, uniques = pd.factorize(column)
-        return codes.astype(np.int32), uniques.tolist()
-    return _one_by_one(objects)
+    blocks = [column.iloc[start : start + BLOCK_ROWS] for start in range(0, len(column), BLOCK_ROWS)]
+    if in_arrow or all(_hashes_texts_whole(np.asarray(block, dtype=object)) for block in blocks):
+        return _by_pandas(blocks)
+    return _one_by_one(np.asarray(column, dtype=object))
+
+
+def _by_pandas(blocks: Sequence[Column]) -> tuple[Codes, Sequence[object]]:
+    """Block by block: pandas' own codes take 64 bits a row."""
+    seen: dict[object, int] = {}
+    parts: list[Codes] = []
+    for block in blocks:
+        codes, uniques = pd.factorize(block)
+        numbers = np.array([seen.setdefault(unique, len(seen)) for unique in uniques] + [-1], dtype=np.int32)
+        parts.append(_narrow(numbers[codes], len(seen)))
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int16), list(seen)
+
+
+def _narrow(codes: Codes, names: int) -> Codes:
+    return codes.astype(np.int16 if names <= np.iinfo(np.int16).max else np.int32, copy=False)
 
 
 def _hashes_texts_whole(objects: npt.NDArray[np.object_]) -> bool:
     """Whether ``pd.factorize`` may be used: it fails on lone surrogates, and pandas 2 stops reading at a NUL."""
     try:
-        for start in range(0, len(objects), BLOCK_ROWS):
-            text = "".join(objects[start : start + BLOCK_ROWS].tolist())
-            text.encode()
-            if STOPS_AT_NUL and "\0" in text:
-                return False
+        text = "".join(objects.tolist())
+        text.encode()
     except (TypeError, UnicodeEncodeError):
         return False
-    return True
+    return not (STOPS_AT_NUL and "\0" in text)
 
 
 def _one_by_one(objects: npt.NDArray[np.object_]) -> tuple[Codes, Sequence[object]]:

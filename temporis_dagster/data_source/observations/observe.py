@@ -64,8 +64,9 @@ def _origin(table: Table) -> Origin:
 def _good_ones(table: Table, cells: Cells) -> Observations:
     origin = _origin(table)
     everything = Observations(cells.seconds, cells.codes, cells.names, cells.floats, origin)
-    good = cells.present & ~cells.bad
-    return everything if good.all() else everything.take(np.flatnonzero(good))
+    if not cells.faults and cells.present.all():
+        return everything
+    return everything.take(np.flatnonzero(cells.present & ~cells.bad))
 
 
 def _last_ones(observations: Observations) -> Observations:

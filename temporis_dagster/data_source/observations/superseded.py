@@ -12,6 +12,7 @@ import pandas as pd
 from temporis_dagster.data_source.observations.model import Codes, Int64s, Mask
 
 LARGEST_KEY = 2**62
+BLOCK_ROWS = 100_000
 
 
 def last_of_each_key(timestamps: Int64s, codes: Codes, series: int) -> Mask | None:
@@ -22,26 +23,28 @@ def last_of_each_key(timestamps: Int64s, codes: Codes, series: int) -> Mask | No
         codes: The series of each, from 0 up to but not including ``series``.
         series: How many series there may be.
     """
-    if not len(timestamps):
+    if not len(timestamps) or _ascend(timestamps, codes) or _ascend(codes, timestamps):
         return None
-    offsets, span = _offsets(timestamps, series)
-    by_time = offsets * series + codes
-    # Widened first: NumPy 1 would multiply an int32 array by a small enough number in 32 bits.
-    if _ascends(by_time) or _ascends(codes.astype(np.int64) * span + offsets):
-        return None
-    superseded = pd.Series(by_time).duplicated(keep="last").to_numpy()
+    superseded = pd.Series(_offsets(timestamps, series) * series + codes).duplicated(keep="last").to_numpy()
     return ~superseded if superseded.any() else None
 
 
-def _offsets(timestamps: Int64s, series: int) -> tuple[Int64s, int]:
+def _ascend(major: Int64s | Codes, minor: Int64s | Codes) -> bool:
+    """Whether the pairs ascend strictly, looked at block by block: no array of all keys is made."""
+    for start in range(0, len(major) - 1, BLOCK_ROWS):
+        here, after = slice(start, start + BLOCK_ROWS), slice(start + 1, start + BLOCK_ROWS + 1)
+        count = len(major[after])
+        before, step = major[here][:count], minor[after] > minor[here][:count]
+        if not ((major[after] > before) | ((major[after] == before) & step)).all():
+            return False
+    return True
+
+
+def _offsets(timestamps: Int64s, series: int) -> Int64s:
     """Timestamps from 0 up, ranked where keys made of them would not fit into 64 bits."""
     offsets = timestamps - timestamps.min()
     span = int(offsets.max()) + 1
     if span * max(series, 1) < LARGEST_KEY:
-        return offsets, span
-    ranks, stamps = pd.factorize(timestamps, sort=True)
-    return ranks.astype(np.int64), len(stamps)
-
-
-def _ascends(keys: Int64s) -> bool:
-    return bool((keys[1:] > keys[:-1]).all())
+        return offsets
+    ranks: Int64s = np.unique(timestamps, return_inverse=True)[1]
+    return ranks

@@ -28,6 +28,7 @@ FRACTION = "the timestamp has a fraction of a second: pass sub_second='floor' to
 OUT_OF_RANGE = "the timestamp is out of range: the first is the start of the year 1, the last is in the year 5138"
 NOT_A_TIMESTAMP = "{} is not a timestamp: convert it, for text with pd.to_datetime(..., utc=True)"
 FINER_UNITS = {"milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
+BLOCK_ROWS = 100_000
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
@@ -47,10 +48,11 @@ class Timestamps:
 def timestamps_of(column: Column, options: ObservationOptions) -> Timestamps:
     """Read a plain column as timestamps."""
     found = _READERS.get(kind_of(column), _unreadable)(column, options)
-    outside = (found.seconds < FIRST_TIMESTAMP) | (found.seconds >= TIMESTAMP_LIMIT)
-    if outside.any():
-        outside &= ~mask_of(found.faults, len(column))
-    return Timestamps(found.seconds, found.faults + where(outside, OUT_OF_RANGE))
+    seconds = found.seconds
+    if not len(seconds) or (seconds.min() >= FIRST_TIMESTAMP and seconds.max() < TIMESTAMP_LIMIT):
+        return found
+    outside = ((seconds < FIRST_TIMESTAMP) | (seconds >= TIMESTAMP_LIMIT)) & ~mask_of(found.faults, len(column))
+    return Timestamps(seconds, found.faults + where(outside, OUT_OF_RANGE))
 
 
 def _unreadable(column: Column, _options: ObservationOptions) -> Timestamps:
@@ -81,7 +83,12 @@ def _whole(ticks: Int64s, per_second: int, missing: Mask, options: ObservationOp
     seconds = ticks // per_second
     if options.sub_second == "floor" or per_second == 1:
         return seconds, []
-    return seconds, where((seconds * per_second != ticks) & ~missing, FRACTION)
+    cut = np.empty(len(ticks), dtype=np.bool_)
+    for start in range(0, len(ticks), BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        cut[block] = seconds[block] * per_second != ticks[block]
+    cut &= ~missing
+    return seconds, where(cut, FRACTION)
 
 
 def _from_numbers(column: Column, options: ObservationOptions) -> Timestamps:
