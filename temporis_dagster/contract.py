@@ -105,7 +105,7 @@ def meaning_of(status: int) -> Meaning:
 
 
 def may_be_applied(status: int) -> bool:
-    """Whether a request that got this answer, none of the documented refusals, may have stored something. choice
+    """Whether a request that got this answer, none of the documented refusals, may have stored something: a choice.
 
     >>> may_be_applied(503), may_be_applied(200), may_be_applied(429)
     (True, True, False)

@@ -247,7 +247,7 @@ class Tally:
             bytes_sent=self.bytes_sent,
             duration_s=time.monotonic() - self._started,
             dry_run=self._dry_run,
-            _rows=self._outcome_rows(reason),
+            _rows=self._outcome_rows(reason, counts),
         )
 
     def _series(self) -> int:
@@ -255,14 +255,14 @@ class Tally:
         seen[self.observations.codes] = True
         return int(np.count_nonzero(seen))
 
-    def _outcome_rows(self, reason: str) -> dict[str, OutcomeRows | DroppedRows]:
+    def _outcome_rows(self, reason: str, counts: Mapping[Outcome, int]) -> dict[str, OutcomeRows | DroppedRows]:
         rows: dict[str, OutcomeRows | DroppedRows] = {}
         if len(self.observations.dropped_rows):
             rows["dropped"] = DroppedRows(self.observations.dropped_rows)
         for outcome in (Outcome.UNSENT, Outcome.UNKNOWN, Outcome.REJECTED):
-            mask = self.settled_as(outcome)
-            if mask.any():
-                chosen = self.observations.take(slice(None) if mask.all() else mask)
+            if counts[outcome]:
+                everything = counts[outcome] == len(self._outcomes)
+                chosen = self.observations.take(slice(None) if everything else self.settled_as(outcome))
                 rows[outcome.name.lower()] = OutcomeRows(chosen, self._why(outcome) or reason)
         return rows
 

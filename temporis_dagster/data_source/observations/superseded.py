@@ -42,9 +42,9 @@ def _ascend(major: Int64s | Codes, minor: Int64s | Codes) -> bool:
 
 def _offsets(timestamps: Int64s, series: int) -> Int64s:
     """Timestamps from 0 up, ranked where keys made of them would not fit into 64 bits."""
-    offsets = timestamps - timestamps.min()
+    offsets: Int64s = timestamps - timestamps.min()
     span = int(offsets.max()) + 1
     if span * max(series, 1) < LARGEST_KEY:
         return offsets
-    ranks: Int64s = np.unique(timestamps, return_inverse=True)[1]
-    return ranks
+    ranks = np.unique(timestamps, return_inverse=True)[1]
+    return np.asarray(ranks, dtype=np.int64)
