@@ -4,7 +4,7 @@ Comes in: frames and Dagster's contexts. Goes out: one upsert a step and its met
 Never: knows how a frame is checked or delivered (the core does), or writes a row outside a run's partitions unasked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import dagster as dg
@@ -182,11 +182,36 @@ def _upstream_metadata(context: dg.InputContext) -> Mapping[str, Any]:
 
 
 def _data_source_of_last_run(context: dg.InputContext) -> Mapping[str, Any]:
-    """What the output metadata of the latest materialization says of the data source, if it says anything."""
-    event = context.instance.get_latest_materialization_event(context.asset_key)
-    materialization = event.asset_materialization if event else None
-    said = options_said(materialization.metadata) if materialization else {}
-    return {"temporis/data_source": said["data_source"]} if "data_source" in said else {}
+    """The data source that the latest materializations of what is read name in their metadata, if they name any.
+
+    Raises:
+        ConfigurationError: They name several.
+    """
+    said = {options_said(materialization.metadata).get("data_source") for materialization in _latest(context)}
+    if len(said) > 1:
+        raise ConfigurationError(
+            f"The partitions of {context.asset_key.to_user_string()} were written to several data sources "
+            f"({', '.join(sorted(str(name or 'the default') for name in said))}). Read them in runs of their own."
+        )
+    name = said.pop() if said else None
+    return {"temporis/data_source": name} if name else {}
+
+
+def _latest(context: dg.InputContext) -> Iterator[dg.AssetMaterialization]:
+    """The latest materialization of each partition that is read, or of the asset."""
+    keys = list(context.asset_partition_keys) if context.has_asset_partitions else None
+    wanted = dg.AssetRecordsFilter(asset_key=context.asset_key, asset_partitions=keys)
+    seen: set[str | None] = set()
+    cursor: str | None = None
+    while True:
+        found = context.instance.fetch_materializations(wanted, limit=1_000 if keys else 1, cursor=cursor)
+        for record in found.records:
+            if record.asset_materialization and record.partition_key not in seen:
+                seen.add(record.partition_key)
+                yield record.asset_materialization
+        if not keys or not found.has_more or len(seen) >= len(keys):
+            return
+        cursor = found.cursor
 
 
 def _ensure_own(observations: Observations, series: OwnSeries) -> None:

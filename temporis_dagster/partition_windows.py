@@ -12,6 +12,7 @@ import dagster as dg
 import numpy as np
 
 from temporis_dagster.data_source.observations.model import Int64s, Mask
+from temporis_dagster.errors import ConfigurationError
 
 OUTSIDE = -1
 """The window number of what is in no window."""
@@ -78,6 +79,9 @@ def partition_windows(partitions_def: dg.PartitionsDefinition, keys: Sequence[st
     Args:
         partitions_def: Time windows, or multi-partitions with a time dimension; any other kind has none.
         keys: The partitions of a run.
+
+    Raises:
+        ConfigurationError: There are two time dimensions.
     """
     if not _has_time(partitions_def):
         return None
@@ -92,5 +96,10 @@ def _has_time(
     partitions_def: dg.PartitionsDefinition,
 ) -> TypeGuard[dg.TimeWindowPartitionsDefinition | dg.MultiPartitionsDefinition]:
     if isinstance(partitions_def, dg.MultiPartitionsDefinition):
-        return any(_has_time(dimension.partitions_def) for dimension in partitions_def.partitions_defs)
+        timed = [dimension.name for dimension in partitions_def.partitions_defs if _has_time(dimension.partitions_def)]
+        if len(timed) > 1:
+            raise ConfigurationError(
+                f"The dimensions {timed} are both of time. Use partitions with one time dimension."
+            )
+        return bool(timed)
     return isinstance(partitions_def, dg.TimeWindowPartitionsDefinition)

@@ -78,6 +78,13 @@ def test_reads_are_half_open_and_exact_to_the_second(source):
     assert source.read(names=["no such series"]).dtypes.equals(source.read().dtypes)
 
 
+def test_bounds_may_be_any_moment_python_knows(source):
+    """The ends of time, in whatever zone, are bounds like any other."""
+    source.upsert(FRAME)
+    west, east = timezone(timedelta(hours=-5)), timezone(timedelta(hours=5))
+    assert len(source.read(datetime.min.replace(tzinfo=east), datetime.max.replace(tzinfo=west))) == 7
+
+
 @pytest.mark.parametrize("bound", [datetime(2024, 6, 20), "2024-06-20", 1.5, pd.NaT, True], ids=str)
 def test_a_bound_that_is_no_instant_is_refused(source, bound):
     """A naive or textual bound would silently shift the window."""
@@ -89,6 +96,8 @@ def test_names_that_are_not_strings_are_refused(source):
     """A number is not a series."""
     with pytest.raises(ConfigurationError, match="names"):
         source.read(names=[1])
+    with pytest.raises(ConfigurationError, match="names"):
+        source.read(names=5)
 
 
 def test_archived_refuses_writes_keeps_data_and_can_be_undone(source):

@@ -172,6 +172,7 @@ UNREADABLE = {
     "text object": (pd.Series(["2024-06-20"], dtype=object), "text is not a timestamp"),
     "bool": (pd.Series([True]), "bool is not a timestamp"),
     "bool object": (pd.Series([True], dtype=object), "bool is not a timestamp"),
+    "Fraction": (pd.Series([Fraction(3, 2)], dtype=object), "Fraction is not a timestamp"),
     "timedelta": (pd.Series([pd.Timedelta("1s")]), "is not a timestamp"),
     "period": (pd.Series([pd.Period("2024-06")]), "is not a timestamp"),
     "NaT": (pd.Series([pd.NaT]), "missing"),
@@ -205,7 +206,8 @@ def test_a_repeated_local_time_shows_both_readings():
     assert seconds(clock, timezone=NEW_YORK, ambiguous=True)[1] == summer
     assert seconds(clock, timezone=NEW_YORK, ambiguous=False)[1] == summer + 3600
     twice = pd.Series(pd.to_datetime(["2024-11-03 00:30", "2024-11-03 01:30", "2024-11-03 01:30", "2024-11-03 02:30"]))
-    assert seconds(twice, timezone=NEW_YORK, ambiguous="infer")[1:3] == [summer, summer + 3600]
+    inferred = observe(long(twice), ObservationOptions(timezone=NEW_YORK, ambiguous="infer"))
+    assert inferred.timestamps.tolist()[1:3] == [summer, summer + 3600]
     assert [position for position, _, _ in refusals(long(clock), timezone=NEW_YORK, ambiguous="infer")] == [1]
     assert [position for position, _, _ in refusals(long(clock), timezone=NEW_YORK, ambiguous="NaT")] == [1]
 
@@ -223,6 +225,54 @@ def test_a_skipped_local_time_shows_where_the_clock_went():
     assert [position for position, _, _ in refusals(long(clock), timezone=NEW_YORK, nonexistent="NaT")] == [1]
     still_in_the_gap = refusals(long(clock), timezone=NEW_YORK, nonexistent=timedelta(minutes=10))
     assert [position for position, _, _ in still_in_the_gap] == [1]
+
+
+def test_inference_of_a_repeated_hour_looks_at_each_series_by_itself():
+    """Two series at one repeated clock time are not taken for its two readings, in whatever order the rows come."""
+    clock = ["2024-11-03 00:30", "2024-11-03 01:30", "2024-11-03 01:30", "2024-11-03 02:30"]
+    both = pd.DataFrame({"timestamp": pd.to_datetime(clock * 2), "name": ["a"] * 4 + ["b"] * 4, "value": 1.0})
+    infer = ObservationOptions(timezone=NEW_YORK, ambiguous="infer")
+    for frame in (both, both.sort_values("timestamp", kind="stable")):
+        found = observe(frame, infer)
+        assert len(found) == 8
+        assert found.superseded == 0
+    once = pd.DataFrame({"timestamp": pd.to_datetime(clock[1:2] * 2), "name": ["a", "b"], "value": 1.0})
+    assert [position for position, _, _ in refusals(once, timezone=NEW_YORK, ambiguous="infer")] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("moment", "second"),
+    [("2100-07-01", 4118076000), ("1500-01-01", -14831772808), ("2024-06-20 10:00", JUNE)],
+    ids=["after 2037", "before 1900", "now"],
+)
+def test_a_zone_means_the_same_on_every_pandas(moment, second):
+    """Summer time goes on after 2037, and old offsets have seconds: pandas 2 would read zone names otherwise."""
+    assert seconds(pd.Series(np.array([moment], dtype="datetime64[s]")), timezone="Europe/Berlin") == [second]
+
+
+FAR = {
+    "milliseconds as seconds": pd.Series(np.array([1718870400000], dtype="datetime64[s]")).dt.tz_localize("UTC"),
+    "naive, year 20000": pd.Series(np.array(["20000-01-01"], dtype="datetime64[s]")),
+    "naive, year 1": pd.Series(np.array(["0001-01-01"], dtype="datetime64[s]")),
+    "NumPy object": pd.Series([np.datetime64(2**58, "s")], dtype=object),
+    "aware object": pd.Series([pd.Timestamp(np.datetime64(1718870400000, "s"), tz="UTC")], dtype=object),
+}
+
+
+@pytest.mark.parametrize("column", FAR.values(), ids=FAR)
+def test_a_moment_far_out_of_range_is_an_ordinary_fault(column):
+    """Moments that pandas itself can neither localise nor print are refused like any other, with a printable text."""
+    with pytest.raises(InvalidObservationsError, match="out of range") as raised:
+        observe(long(column), ObservationOptions(timezone="Europe/Berlin"))
+    raised.value.rows.to_string()
+
+
+def test_numpy_datetimes_among_objects_are_read_in_their_own_units():
+    """No common unit in which one of them would overflow or lose its fraction."""
+    column = pd.Series([np.datetime64("2024-06-20", "D"), np.datetime64("1970-01-02", "ps")], dtype=object)
+    assert seconds(column, timezone="UTC") == [JUNE - 8 * 3600, 86400]
+    fraction = pd.Series([np.datetime64("2024-01-01T00:00:00.000000001", "ns")], dtype=object)
+    assert "fraction" in refusals(long(fraction), timezone="UTC")[0][2]
 
 
 BAD_NAMES = {
@@ -334,6 +384,13 @@ def test_a_long_double_that_float64_does_not_hold_is_refused():
         )
 
 
+def test_a_category_of_integers_may_have_holes():
+    """A hole in a categorical column is a hole, not a crash."""
+    index = pd.DatetimeIndex(["2024-01-01", "2024-01-02"], tz="UTC")
+    assert len(observe(pd.DataFrame({"a": pd.Categorical([1, None])}, index=index))) == 1
+    assert refusals(long(pd.Series(pd.Categorical([1, None]))))[0][:2] == (1, "timestamp")
+
+
 def test_all_faults_are_found_in_one_pass():
     """Every bad cell is listed once, by position, with its label, its value and a reason."""
     frame = pd.DataFrame(
@@ -419,6 +476,7 @@ SHAPES = {
         "layout='long' or layout='wide'",
     ),
     "long without name": (pd.DataFrame({"timestamp": [0], "value": [1]}), {"layout": "long"}, "name="),
+    "columns in levels": (pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("a", "b")])), {}, "several levels"),
     "columns twice": (pd.DataFrame([[0, 1, 2]], columns=["timestamp", "a", "a"]), {}, r"\['a'\] exist more than once"),
     "nameless Series": (pd.Series([1.0], index=TWO_READINGS), {}, "has no name"),
     "Series by number": (pd.Series([1.0], name="orders"), {}, "no DatetimeIndex"),
@@ -444,6 +502,9 @@ def test_a_shape_with_no_or_two_readings_is_refused_with_the_argument_that_decid
         {"sub_second": "round"},
         {"ambiguous": "earliest"},
         {"nonexistent": "skip"},
+        {"ambiguous": np.array([True, False])},
+        {"nonexistent": timedelta(days=400)},
+        {"timestamp": ["timestamp"]},
     ],
     ids=str,
 )
@@ -456,6 +517,7 @@ def test_an_argument_that_makes_no_sense_is_refused_before_the_data_is_looked_at
 @pytest.mark.parametrize(
     "frame",
     [
+        pd.DataFrame(),
         pd.DataFrame({"timestamp": [], "name": [], "value": []}),
         pd.DataFrame({"timestamp": pd.Series(dtype="datetime64[ns]"), "orders": pd.Series(dtype=float)}),
         pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC")),

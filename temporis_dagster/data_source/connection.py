@@ -7,17 +7,16 @@ Never: knows SQL or HTTP (the targets do), or how a frame is checked (``observat
 from __future__ import annotations
 
 import os
-from calendar import timegm
 from collections.abc import Hashable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
 
-from temporis_dagster.contract import CLOUD_URL, DATA_SOURCE_NAME_RULE, is_data_source_name
+from temporis_dagster.contract import CLOUD_URL, DATA_SOURCE_NAME_RULE, is_data_source_name, series_name_fault
 from temporis_dagster.data_source.observations import (
     Ambiguous,
     Layout,
@@ -126,6 +125,8 @@ def connect(
 def _url_and_token(url: str | None, token: str | None) -> tuple[str, str | None]:
     token = token if token is not None else os.environ.get("TEMPORIS_TOKEN") or None
     url = url if url is not None else os.environ.get("TEMPORIS_URL") or (CLOUD_URL if token else None)
+    if not isinstance(url, str | None):
+        raise ConfigurationError(f"A {type(url).__name__} is not a URL. {HOW_TO_CONNECT}")
     if not url:
         raise ConfigurationError(f"There is nothing to connect to. {HOW_TO_CONNECT}")
     return url, token
@@ -147,6 +148,8 @@ def _remote(url: str, token: str | None, options: RemoteOptions) -> Target:
 
 
 def _store(url: str, *, account: str, create_missing: bool) -> Target:
+    if series_name_fault(account):  # the rule is the same: text that any database and terminal takes
+        raise ConfigurationError(f"account={account!r} cannot name an account. Use text, such as 'default'.")
     from temporis_dagster.data_source.store import SqlStore
 
     return SqlStore(url, account=account, create_missing=create_missing)
@@ -250,7 +253,8 @@ class DataSource:
     ) -> UpsertReport:
         """Store observations: new keys are inserted, existing keys get the new value, nothing is ever deleted.
 
-        Sending the same frame again is always safe. A row that vanished upstream stays.
+        Sending the same frame again is always safe. A row that vanished upstream stays. A frame without rows is no
+        request: nothing is asked and nothing is created.
 
         Args:
             data: *Long*: columns ``timestamp``, ``name``, ``value``. *Wide*: a DatetimeIndex (or the timestamp column)
@@ -433,12 +437,17 @@ def _second(argument: str, moment: Moment) -> int | None:
         raise ConfigurationError(f"{argument}={moment!r} is not a moment. Pass an aware datetime or a Unix second.")
     if moment.tzinfo is None:
         raise ConfigurationError(f"{argument}={moment!r} has no time zone. Attach one, such as datetime.timezone.utc.")
-    return timegm(moment.utctimetuple()) + bool(moment.microsecond or getattr(moment, "nanosecond", 0))
+    plain = moment.to_pydatetime(warn=False) if isinstance(moment, pd.Timestamp) else moment
+    since = plain.replace(tzinfo=None) - datetime(1970, 1, 1) - (plain.utcoffset() or timedelta())  # noqa: DTZ001
+    whole, rest = divmod(since, timedelta(seconds=1))
+    return whole + bool(rest or getattr(moment, "nanosecond", 0))
 
 
 def _exact_names(names: Iterable[str] | None) -> list[str] | None:
     if names is None:
         return None
+    if not isinstance(names, Iterable):
+        raise ConfigurationError(f"names={names!r} is no list. Pass the series names as a list of strings.")
     exact: list[Any] = [names] if isinstance(names, str) else list(names)
     if wrong := [name for name in exact if not isinstance(name, str)]:
         raise ConfigurationError(f"names has {wrong[0]!r}, which is not a string. Pass the series names as strings.")

@@ -215,6 +215,11 @@ class Tally:
         if outcome is Outcome.ACKNOWLEDGED and self._progress is not None:
             self._progress(len(self._outcomes[rows]))
 
+    def doubt_acknowledged(self, reason: str) -> None:
+        """Take back every acknowledgement: what was stored may be gone."""
+        self._unchanged = 0
+        self.settle(self.settled_as(Outcome.ACKNOWLEDGED), Outcome.UNKNOWN, reason=reason)
+
     def settled_as(self, outcome: Outcome) -> Mask:
         """Which observations have this outcome now."""
         return np.equal(self._outcomes, outcome)

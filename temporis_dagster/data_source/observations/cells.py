@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from temporis_dagster.data_source.observations.dtypes import Column
-from temporis_dagster.data_source.observations.faults import ColumnFaults, Fault, mask_of, where
+from temporis_dagster.data_source.observations.dtypes import Column, plain
+from temporis_dagster.data_source.observations.faults import ColumnFaults, Fault, elsewhere, mask_of, where
 from temporis_dagster.data_source.observations.layout import Table
 from temporis_dagster.data_source.observations.model import Codes, Floats, Int64s, Mask
 from temporis_dagster.data_source.observations.names import labels_as_names, names_of
@@ -56,14 +56,27 @@ class Cells:
 
 def cells_of(table: Table, options: ObservationOptions) -> Cells:
     """Check every cell of a table."""
-    stamps = timestamps_of(table.timestamps, options)
     if table.names is None:
-        return _wide_cells(table, stamps)
-    return _long_cells(table, stamps, table.names)
+        return _wide_cells(table, timestamps_of(table.timestamps, options))
+    return _long_cells(table, table.names, options)
 
 
-def _long_cells(table: Table, stamps: Timestamps, name_column: Column) -> Cells:
+def _long_timestamps(table: Table, codes: Codes, options: ObservationOptions) -> Timestamps:
+    """The timestamps of a long frame: which of two equal clock times is meant is inferred for each series by itself."""
+    if options.ambiguous != "infer":
+        return timestamps_of(table.timestamps, options)
+    seconds, faults = np.zeros(len(codes), dtype=np.int64), list[Fault]()
+    for code in np.unique(codes):
+        rows = np.flatnonzero(codes == code)
+        part = timestamps_of(plain(table.timestamps.iloc[rows]), options)
+        seconds[rows] = part.seconds
+        faults += elsewhere(part.faults, rows)
+    return Timestamps(seconds, faults)
+
+
+def _long_cells(table: Table, name_column: Column, options: ObservationOptions) -> Cells:
     names, values = names_of(name_column), values_of(table.values[0])
+    stamps = _long_timestamps(table, names.codes, options)
     missing = where(values.missing, "the value is missing (NaN): leave the row out")
     faults = [
         ColumnFaults(table.timestamp_label, table.timestamps, stamps.faults),

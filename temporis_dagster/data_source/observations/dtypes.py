@@ -22,6 +22,8 @@ def plain(column: Column) -> Column:
     if isinstance(column.dtype, pd.SparseDtype):
         return pd.Series(np.asarray(column))
     if isinstance(column.dtype, pd.CategoricalDtype):
+        if column.isna().any():  # which a category of integers cannot hold
+            return _with_dtype(column, "object")
         return plain(column.astype(column.dtype.categories.dtype))
     if isinstance(column.dtype, pd.ArrowDtype):
         return _from_arrow(column, column.dtype)

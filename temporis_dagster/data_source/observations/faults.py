@@ -15,6 +15,7 @@ import pandas as pd
 from temporis_dagster.data_source.observations.dtypes import Column
 from temporis_dagster.data_source.observations.model import Int64s, Mask
 
+LAST_YEAR_WITH_A_TEXT = 9999
 FAULT_COLUMNS = ("position", "label", "column", "value", "reason")
 
 
@@ -113,5 +114,7 @@ def objects(items: Sequence[object]) -> Column:
 
 
 def printable(item: object) -> object:
-    """The item, or its repr where it is text that a terminal or UI cannot show, such as a NUL or a lone surrogate."""
+    """The item, or text for one that a terminal cannot show (a NUL, a lone surrogate) or pandas cannot print."""
+    if isinstance(item, pd.Timestamp) and item.year > LAST_YEAR_WITH_A_TEXT:
+        return str(item.to_datetime64())
     return repr(item) if isinstance(item, str) and not item.isprintable() else item

@@ -53,6 +53,10 @@ def table_of(data: object, options: ObservationOptions) -> Table:
         return _from_series(data)
     if not isinstance(data, pd.DataFrame):
         refuse(f"A {type(data).__name__} is not a DataFrame or Series. Convert it to a pandas.DataFrame first.")
+    if not len(data):
+        return Table(data.index, pd.Series(dtype="int64"), INDEX, [], [])
+    if data.columns.nlevels > 1:
+        refuse("The columns have several levels. Make them plain, one name a column, first.")
     if not data.columns.is_unique:
         twice = data.columns[data.columns.duplicated()].unique().tolist()
         refuse(f"The columns {twice} exist more than once. Rename or drop the duplicates.")

@@ -7,6 +7,7 @@ Never: takes a local time for UTC.
 from __future__ import annotations
 
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -31,13 +32,14 @@ def to_utc(wall: Int64s, options: ObservationOptions) -> tuple[Int64s, list[Faul
     if not len(wall):
         return wall, []
     clock = pd.DatetimeIndex(wall.view("datetime64[s]"))
-    return _Reading(clock, options.timezone).resolve(options)
+    # A zone by name would be pytz's in pandas 2: minutes for seconds before 1900, no summer time after 2037.
+    return _Reading(clock, ZoneInfo(options.timezone)).resolve(options)
 
 
 class _Reading:
     """One way to read a wall clock in a zone, with the rows that have no or two readings."""
 
-    def __init__(self, clock: pd.DatetimeIndex, zone: str) -> None:
+    def __init__(self, clock: pd.DatetimeIndex, zone: ZoneInfo) -> None:
         self.clock, self.zone = clock, zone
         self.summer, self.winter = (self._localized(dst=dst, skipped="NaT") for dst in (True, False))
         self.skipped: Mask = np.asarray(self.summer.isna())

@@ -80,7 +80,7 @@ def _last_ones(observations: Observations) -> Observations:
 def _invalid(cells: Cells, bad: int, labels: pd.Index, data_source: str | None) -> InvalidObservationsError:
     rows = fault_frame(cells.faults, labels)
     first = [
-        f"row {row.position} (label {row.label!r}), column {row.column!r}, {row.value!r}: {row.reason}"
+        f"row {row.position} (label {row.label!r:.60}), column {row.column!r:.60}, {row.value!r:.60}: {row.reason}"
         for row in rows.head(SHOWN_FAULTS).itertuples()
     ]
     more = f"; and {len(rows) - len(first):,} more" if len(rows) > len(first) else ""

@@ -68,17 +68,27 @@ class ObservationOptions:
         _one_of("layout", self.layout, get_args(Layout))
         _one_of("sub_second", self.sub_second, get_args(SubSecond))
         _one_of("on_invalid", self.on_invalid, get_args(OnInvalid))
+        for argument in ("timestamp", "name", "value"):
+            if not isinstance(getattr(self, argument), Hashable):
+                raise ConfigurationError(f"{argument}={getattr(self, argument)!r} is not a column. Name one column.")
         if not isinstance(self.ambiguous, bool):
             _one_of("ambiguous", self.ambiguous, ("raise", "infer", "NaT", True, False))
-        if not isinstance(self.nonexistent, timedelta):
+        if isinstance(self.nonexistent, timedelta):
+            _ensure_within_a_day(self.nonexistent)
+        else:
             _one_of("nonexistent", self.nonexistent, ("raise", "shift_forward", "shift_backward", "NaT", "a timedelta"))
         if self.timezone is not None:
             _known_zone(self.timezone)
 
 
 def _one_of(argument: str, given: object, allowed: tuple[object, ...]) -> None:
-    if given not in allowed or given == "a timedelta":
+    if not isinstance(given, str) or given not in allowed or given == "a timedelta":
         raise ConfigurationError(f"{argument}={given!r} is not known. Use one of {', '.join(map(repr, allowed))}.")
+
+
+def _ensure_within_a_day(shift: timedelta) -> None:
+    if not timedelta(days=-1) <= shift <= timedelta(days=1):
+        raise ConfigurationError(f"nonexistent={shift!r} is more than a day. Pass how far to move out of the gap.")
 
 
 def _known_zone(name: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
-from numbers import Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,8 @@ OUT_OF_RANGE = "the timestamp is out of range: the first is the start of the yea
 NOT_A_TIMESTAMP = "{} is not a timestamp: convert it, for text with pd.to_datetime(..., utc=True)"
 FINER_UNITS = {"milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 BLOCK_ROWS = 100_000
-PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9, "ps": 10**12, "fs": 10**15, "as": 10**18}
+DAY_S = 86_400
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +74,12 @@ def _from_datetime64(stamps: npt.NDArray[np.datetime64], options: ObservationOpt
     faults += where(missing, MISSING)
     if aware:
         return Timestamps(seconds, faults)
-    usable = np.flatnonzero(~missing)
+    # A clock further off than any zone from the range of timestamps is left as it is, and refused for its range.
+    near = (seconds >= FIRST_TIMESTAMP + DAY_S) & (seconds < TIMESTAMP_LIMIT + DAY_S)
+    usable, seconds = np.flatnonzero(near & ~missing), seconds.copy()
     seconds[usable], zone_faults = to_utc(seconds[usable], options)
-    return Timestamps(seconds, faults + elsewhere(zone_faults, usable))
+    far = where(~near & ~missing, OUT_OF_RANGE)
+    return Timestamps(seconds, faults + elsewhere(zone_faults, usable) + far)
 
 
 def _whole(ticks: Int64s, per_second: int, missing: Mask, options: ObservationOptions) -> tuple[Int64s, list[Fault]]:
@@ -145,9 +149,11 @@ def _of_type(kind: type) -> Callable[[list[Any], ObservationOptions], Timestamps
         return lambda items, _: _all_of(items, MISSING)
     if issubclass(kind, datetime):
         return _datetimes
-    if issubclass(kind, date | np.datetime64):
+    if issubclass(kind, np.datetime64):
+        return _datetime64s
+    if issubclass(kind, date):
         return lambda items, options: _from_datetime64(_naive(items), options, aware=False)
-    if issubclass(kind, Real) and not issubclass(kind, bool):
+    if issubclass(kind, Integral | float | np.floating) and not issubclass(kind, bool):
         return _numbers
     return lambda items, _: _all_of(items, NOT_A_TIMESTAMP.format(type_word(kind)))
 
@@ -163,6 +169,19 @@ def _numbers(items: list[Any], options: ObservationOptions) -> Timestamps:
     near = pd.Series([0 if is_far else item for item, is_far in zip(items, far, strict=True)])
     found = _from_numbers(near, options)
     return Timestamps(found.seconds, found.faults + where(far, OUT_OF_RANGE))
+
+
+def _datetime64s(items: list[np.datetime64], options: ObservationOptions) -> Timestamps:
+    """NumPy datetimes, each read in its own unit: a common one might not hold them all."""
+    seconds, faults = np.zeros(len(items), dtype=np.int64), list[Fault]()
+    for dtype in dict.fromkeys(item.dtype for item in items):
+        rows = np.array([row for row, item in enumerate(items) if item.dtype == dtype])
+        stamps = np.array([items[row] for row in rows], dtype=dtype)
+        coarse = np.datetime_data(dtype)[0] not in PER_SECOND
+        part = _from_datetime64(stamps.astype("datetime64[s]") if coarse else stamps, options, aware=False)
+        seconds[rows] = part.seconds
+        faults += elsewhere(part.faults, rows)
+    return Timestamps(seconds, faults)
 
 
 def _datetimes(items: list[datetime], options: ObservationOptions) -> Timestamps:

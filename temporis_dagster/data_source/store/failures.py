@@ -7,6 +7,7 @@ Never: lets an exception of the driver or of SQLAlchemy out, or holds back one o
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,7 +124,7 @@ def _failed(url: str, failure: StoreUnusableError, tally: Tally | None) -> Tempo
 
 
 def _failure(cause: BaseException, path: Path) -> StoreUnusableError:
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):  # noqa: PTH112  # Path.is_dir raises for a name too long
         return StoreUnusableError(f"its directory {path.parent} does not exist", "Create the directory and try again.")
     advice = next((advice for words, advice in ADVICE.items() if words in str(cause)), "Check the file and try again.")
     return StoreUnusableError(str(cause).rstrip("."), advice, retryable=is_locked(cause))

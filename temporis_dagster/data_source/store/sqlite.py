@@ -76,6 +76,11 @@ class Database:
         with self._transaction("BEGIN IMMEDIATE", create=create) as connection:
             yield connection
 
+    @property
+    def file(self) -> tuple[int, int] | None:
+        """Which file is open: another one after it was deleted or replaced. None where none is."""
+        return self._opened
+
     def close(self) -> None:
         """Close the idle connections; those in use close when they come back."""
         with self._lock:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from temporis_dagster.data_source.observations.model import Int64s, Observations
 from temporis_dagster.data_source.report import Outcome, Tally
 from temporis_dagster.data_source.store import sources
-from temporis_dagster.data_source.store.failures import SourceArchivedError, explained
+from temporis_dagster.data_source.store.failures import SourceArchivedError, StoreUnusableError, explained
 from temporis_dagster.data_source.store.schema import NEGATIVE_ZERO
 from temporis_dagster.data_source.store.sqlite import Database, commit
 
@@ -55,6 +55,7 @@ class Upsert:
     def __init__(self, database: Database, url: str, account: str, tally: Tally, *, create_missing: bool) -> None:
         self._database, self._url, self._account, self._tally = database, url, account, tally
         self._create_missing = create_missing
+        self._file: tuple[int, int] | None = None
         self._ids = UNNUMBERED + np.arange(len(tally.observations.names), dtype=np.int64)
 
     def run(self) -> None:
@@ -73,6 +74,7 @@ class Upsert:
         chunk = _chunk(self._tally.observations, self._ids, rows)
         self._tally.requests += 1
         with self._database.writing(create=self._create_missing) as connection:
+            self._ensure_same_file()
             source = self._writable(connection)
             ids = self._numbered(connection, source, chunk)
             changed = _write(connection, chunk, ids)
@@ -80,6 +82,14 @@ class Upsert:
             commit(connection)
         self._ids = ids
         return changed
+
+    def _ensure_same_file(self) -> None:
+        """Refuse to go on in another file: the rows stored so far, and the ids of their series, are not in it."""
+        if self._file is None:
+            self._file = self._database.file
+        elif self._file != self._database.file:
+            self._tally.doubt_acknowledged("the store's file was replaced after these were stored in it")
+            raise StoreUnusableError("its file was replaced during the upsert", "Run the upsert again.")
 
     def _writable(self, connection: sa.Connection) -> sources.Source:
         if self._create_missing:
