@@ -48,6 +48,12 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
         repr=False,
         json_schema_extra={"dagster__is_secret": True},  # a URL may hold a password
     )
+    token: str | None = Field(
+        default=None,
+        description="The access token of an HTTP service, as dg.EnvVar. Without it, TEMPORIS_TOKEN says.",
+        repr=False,
+        json_schema_extra={"dagster__is_secret": True},
+    )
     create_missing: bool = Field(
         default=False, description="Whether the first write to a data source that is not there creates it."
     )
@@ -67,6 +73,7 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
             if self._connection is None:
                 self._connection = connect(
                     self.url,
+                    self.token,
                     create_missing=self.create_missing,
                     account=self.account,
                     dry_run=self.dry_run,

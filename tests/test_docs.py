@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from temporis_dagster import connect
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -26,6 +30,27 @@ def test_the_python_of_every_page_runs_from_top_to_bottom(page, tmp_path, monkey
     session = {"__name__": "__main__"}
     for code in blocks(page, "python"):
         exec(compile(code, str(page), "exec", dont_inherit=True), session)
+
+
+def test_the_commands_of_the_readme_run(tmp_path):
+    """The console session of the README, pasted line by line into a shell in an empty folder, ends well."""
+    (session,) = blocks(ROOT / "README.md", "console")
+    script = "set -e; trap 'kill $(jobs -p)' EXIT\n" + re.sub(r"^\$ ", "", session, flags=re.MULTILINE)
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": programs, "TEMPORIS_URL": "", "TEMPORIS_TOKEN": ""}
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    with connect(f"sqlite:///{tmp_path}/temporis.db") as temporis:
+        assert temporis.data_source("store_metrics").read().value.tolist() == [42.0]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_of_code_is_run(page):
+    """No page shows code in a language that the tests of this file pass over."""
+    kinds = {kind for kind, _ in BLOCK.findall(page.read_text())}
+    assert kinds <= ({"python", "sh", "console"} if page.name == "README.md" else {"python"})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -693,3 +693,60 @@ def test_windows_compare_in_utc():
     assert windows.of(np.array([start - 1, start, start + 5 * 3600 - 1, start + 5 * 3600])).tolist() == [-1, 0, 4, -1]
     assert partition_windows(partitions_def, []).spans() == []
     assert partition_windows(partitions_def, []).of(np.array([start])).tolist() == [-1]
+
+
+def test_a_partition_is_read_from_the_data_source_it_was_written_to(run, instance, url):
+    """A later run of another partition, into another data source, does not change where this one is read."""
+    with connect(url) as temporis:
+        temporis.create_data_source("of_june_2")
+        temporis.create_data_source("store_metrics")
+
+    @dg.asset(partitions_def=DAYS, io_manager_key="temporis_io_manager")
+    def orders(context: dg.AssetExecutionContext):
+        chosen = "of_june_2" if context.partition_key == "2024-06-02" else "store_metrics"
+        window = context.partition_time_window
+        hours = pd.date_range(window.start, window.end, freq="h", inclusive="left")
+        return dg.MaterializeResult(value=hourly(hours), metadata={"temporis/data_source": chosen})
+
+    seen = []
+
+    @dg.asset(partitions_def=DAYS)
+    def reader(orders: pd.DataFrame) -> None:
+        seen.append(len(orders))
+
+    for day in ("2024-06-01", "2024-06-02"):
+        assert run(orders, partition_key=day).success
+    assert run(orders, reader, selection=[reader], partition_key="2024-06-01").success
+    assert run(orders, reader, selection=[reader], partition_key="2024-06-02").success
+    assert seen == [24, 24]
+
+    @dg.asset
+    def everything(orders: pd.DataFrame) -> None:
+        """Reads every partition, so it needs one data source."""
+
+    for day in DAYS.get_partition_keys()[2:]:
+        instance.report_runless_asset_event(dg.AssetMaterialization("orders", partition=day))
+    failed = run(orders, everything, selection=[everything], raise_on_error=False)
+    assert not failed.success
+    assert "several data sources" in failed.failure_data_for_node("everything").user_failure_data.description
+
+
+def test_two_time_dimensions_are_refused_once(run, source):
+    """Which of two windows a row belongs to is not guessed, and a retry would not help."""
+    both = dg.MultiPartitionsDefinition({"a": DAYS, "b": DAYS})
+
+    @dg.asset(
+        partitions_def=both,
+        io_manager_key="temporis_io_manager",
+        metadata={"temporis/data_source": "store_metrics"},
+        retry_policy=dg.RetryPolicy(max_retries=2),
+    )
+    def orders() -> pd.DataFrame:
+        return hourly()
+
+    failed = run(
+        orders, raise_on_error=False, partition_key=dg.MultiPartitionKey({"a": "2024-06-01", "b": "2024-06-01"})
+    )
+    assert not failed.success
+    assert not failed.retry_attempts_for_node("orders")
+    assert "both of time" in failed.failure_data_for_node("orders").user_failure_data.description
