@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from temporis_dagster.assets import data_source_spec as data_source_spec
     from temporis_dagster.assets import temporis_asset as temporis_asset
-    from temporis_dagster.data_source.connection import DataSource as DataSource
     from temporis_dagster.data_source.connection import Temporis as Temporis
     from temporis_dagster.data_source.connection import connect as connect
     from temporis_dagster.data_source.report import UpsertReport as UpsertReport
+    from temporis_dagster.data_source.source import DataSource as DataSource
     from temporis_dagster.data_source.target import ArchiveState as ArchiveState
     from temporis_dagster.errors import AuthenticationError as AuthenticationError
     from temporis_dagster.errors import ConfigurationError as ConfigurationError
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "data_source.connection": ("connect", "Temporis", "DataSource"),
+    "data_source.connection": ("connect", "Temporis"),
+    "data_source.source": ("DataSource",),
     "data_source.report": ("UpsertReport",),
     "data_source.target": ("ArchiveState",),
     "errors": (

@@ -20,9 +20,9 @@ from temporis_dagster.asset_options import (
     asset_options,
     options_said,
 )
-from temporis_dagster.data_source.connection import DataSource
 from temporis_dagster.data_source.observations import Layout, Observations, OnInvalid, SubSecond, observe
 from temporis_dagster.data_source.report import UpsertReport
+from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.errors import ConfigurationError, DeliveryError, StoreError
 from temporis_dagster.failures import SHOWN_ROWS, offending_rows, permanent_failures
 from temporis_dagster.materialization import add_partition_rows, outcome, place, stored_partitions

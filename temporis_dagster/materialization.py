@@ -11,10 +11,10 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from temporis_dagster.data_source.connection import DataSource
 from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.data_source.observations.model import Int64s
 from temporis_dagster.data_source.report import COUNTS, UpsertReport
+from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.partition_windows import PartitionWindows
 
 PARTITION_ROWS = "dagster/partition_row_count"

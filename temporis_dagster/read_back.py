@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from temporis_dagster.asset_options import OwnSeries
-from temporis_dagster.data_source.connection import DataSource
 from temporis_dagster.data_source.observations.model import Mask
+from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.partition_windows import OUTSIDE, PartitionWindows
 

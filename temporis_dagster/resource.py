@@ -10,7 +10,8 @@ from threading import Lock
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
-from temporis_dagster.data_source.connection import DataSource, Temporis, connect
+from temporis_dagster.data_source.connection import Temporis, connect
+from temporis_dagster.data_source.source import DataSource
 
 _CONNECTING = Lock()  # one for all resources: connecting does no I/O, so nobody waits
 

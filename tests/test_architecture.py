@@ -37,6 +37,7 @@ CORE_ROOMS = [
     "attempts",
     "delivery",
     "remote",
+    "source",
     "connection",
 ]
 

@@ -1,0 +1,283 @@
+"""DataSource: upsert, check, read, archive: the one face over every kind of target.
+
+Comes in: frames, and what to do with them. Goes out: reports, frames, archive states, or one error of the tree.
+Never: knows SQL or HTTP (the targets do), or how a frame is checked (``observations`` does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import numpy as np
+import pandas as pd
+
+from temporis_dagster.data_source.observations import (
+    Ambiguous,
+    Layout,
+    Nonexistent,
+    ObservationArguments,
+    ObservationOptions,
+    Observations,
+    OnInvalid,
+    SubSecond,
+    observe,
+)
+from temporis_dagster.data_source.progress import progress_bar
+from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
+from temporis_dagster.data_source.target import ArchiveState, ReadableTarget, Target
+from temporis_dagster.errors import (
+    ConfigurationError,
+    DataSourceArchivedError,
+    NotSupportedError,
+    ReadNotSupportedError,
+    RejectedObservationsError,
+    TemporisError,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+Frame: TypeAlias = "pd.DataFrame | pd.Series[Any] | Observations"
+Moment: TypeAlias = "datetime | int | None"
+
+
+class DataSource:
+    """Many named series of observations under one name. Made by ``Temporis.data_source``."""
+
+    def __init__(self, name: str, target: Target, *, dry_run: bool = False) -> None:
+        self.name = name
+        self._target = target
+        self._dry_run = dry_run
+
+    @property
+    def url(self) -> str:
+        """Where the data source is: absolute, without secrets."""
+        return self._target.url
+
+    def __repr__(self) -> str:
+        return f"DataSource({self.name!r}, {self.url!r})"
+
+    def upsert(
+        self,
+        data: Frame,
+        *,
+        layout: Layout = "auto",
+        timestamp: Hashable = "timestamp",
+        name: Hashable = "name",
+        value: Hashable = "value",
+        timezone: str | None = None,
+        ambiguous: Ambiguous = "raise",
+        nonexistent: Nonexistent = "raise",
+        sub_second: SubSecond = "raise",
+        on_invalid: OnInvalid = "raise",
+        progress: bool | Progress | None = None,
+    ) -> UpsertReport:
+        """Store observations: new keys are inserted, existing keys get the new value, nothing is ever deleted.
+
+        Sending the same frame again is always safe. A row that vanished upstream stays. A frame without rows is no
+        request: nothing is asked and nothing is created.
+
+        Args:
+            data: *Long*: columns ``timestamp``, ``name``, ``value``. *Wide*: a DatetimeIndex (or the timestamp column)
+                and one numeric column a series; a NaN cell is no observation. A *Series* with a DatetimeIndex and a
+                name. Or ``Observations`` that were checked before. Never modified.
+            layout: ``"long"``, ``"wide"``, or ``"auto"``: long if the name and value columns exist, else wide.
+            timestamp: The column of timestamps; without it, the DatetimeIndex. None takes the index.
+            name: The column of series names (long).
+            value: The column of values (long): finite numbers that float64 holds exactly.
+            timezone: Zone name for naive timestamps and for dates, such as ``"Europe/Berlin"``.
+            ambiguous: For a local time that occurs twice: ``"raise"``, ``"infer"``, ``"NaT"``, True (DST) or False.
+            nonexistent: For a local time the clock skipped: ``"raise"``, ``"shift_forward"``, ``"shift_backward"``,
+                ``"NaT"`` or a timedelta.
+            sub_second: ``"floor"`` cuts fractions of a second off instead of refusing them.
+            on_invalid: ``"drop"`` sends the rest and lists the dropped rows; ``"raise"`` sends nothing.
+            progress: True shows a progress bar; or a function that is told how many observations were settled.
+
+        Returns:
+            What happened to every observation.
+
+        Raises:
+            InvalidObservationsError: Rows that cannot be observations. Nothing was sent.
+            ConfigurationError: An argument makes no sense. Nothing was sent.
+            DataSourceNotFoundError: There is no such data source.
+            DataSourceArchivedError: It takes no observations; the report says what was stored before.
+            RejectedObservationsError: The service refused some; the others are stored.
+            AuthenticationError: The service does not know the token.
+            UnavailableError: The service could not be reached for too long; run it again later.
+            DeliveryError: The service answered something the API does not document.
+            StoreError: The database failed; its report says what was stored before.
+        """
+        options = ObservationOptions(
+            layout, timestamp, name, value, timezone, ambiguous, nonexistent, sub_second, on_invalid
+        )
+        observations = data if isinstance(data, Observations) else observe(data, options, data_source=self.name)
+        with self._progress(progress, len(observations)) as settled:
+            report = self._deliver(Tally(self.name, observations, dry_run=self._dry_run, progress=settled))
+        if report.rejected and on_invalid == "raise":
+            raise self._rejected(report)
+        return report
+
+    def _deliver(self, tally: Tally) -> UpsertReport:
+        if self._dry_run:
+            return tally.report("A dry run writes nothing.")
+        if not len(tally.observations):
+            return tally.report()
+        try:
+            self._target.upsert(tally)
+        except TemporisError:
+            raise
+        except BaseException as interruption:
+            _attach(interruption, tally.report("The upsert was interrupted. Run it again."))
+            raise
+        return tally.report()
+
+    def _progress(self, progress: bool | Progress | None, total: int) -> AbstractContextManager[Progress | None]:
+        if progress is True:
+            return progress_bar(self.name, total)
+        return nullcontext(progress or None)
+
+    def _rejected(self, report: UpsertReport) -> RejectedObservationsError:
+        first = report.rejected_rows.iloc[0]
+        return RejectedObservationsError(
+            f"Data source {self.name!r} at {self.url} refused {report.rejected:,} of {report.observations_in:,}"
+            f" observations and stored {report.stored:,}. The first is row {first.position} (label {first.label!r}):"
+            f" {first.reason}. The error's .report.rejected_rows lists them all. Correct them, or pass"
+            " on_invalid='drop'.",
+            data_source=self.name,
+            report=report,
+        )
+
+    def check(self, data: Frame, **options: Unpack[ObservationArguments]) -> UpsertReport:
+        """Make the checks of ``upsert`` and send nothing: every good observation is reported as unsent.
+
+        Takes the arguments of ``upsert`` about the data and raises its errors about them.
+        """
+        observations = (
+            data
+            if isinstance(data, Observations)
+            else observe(data, ObservationOptions(**options), data_source=self.name)
+        )
+        return Tally(self.name, observations, dry_run=True).report("A check sends nothing.")
+
+    def read(self, start: Moment = None, end: Moment = None, names: Iterable[str] | None = None) -> pd.DataFrame:
+        """The stored observations of [start, end), sorted by (timestamp, name).
+
+        Args:
+            start: Aware datetime or Unix second; None for no bound.
+            end: Aware datetime or Unix second, itself left out; None for no bound.
+            names: Exact series names; None for all.
+
+        Returns:
+            Columns ``timestamp`` (datetime64[s, UTC]), ``name`` (str) and ``value`` (float64).
+
+        Raises:
+            ConfigurationError: A bound without a time zone, or names that are not strings.
+            DataSourceNotFoundError: There is no such data source.
+            ReadNotSupportedError: This target has no read-back.
+            StoreError: The database failed.
+        """
+        target = _readable(self._target)
+        return target.read(self.name, _second("start", start), _second("end", end), _exact_names(names))
+
+    def content_digest(self, start: Moment = None, end: Moment = None, names: Iterable[str] | None = None) -> str:
+        """A text that is equal exactly when the content of [start, end) is equal, bit for bit, whatever the order.
+
+        Takes the arguments of ``read`` and raises its errors.
+        """
+        target = _readable(self._target)
+        return target.content_digest(self.name, _second("start", start), _second("end", end), _exact_names(names))
+
+    def archive_state(self) -> ArchiveState:
+        """Whether the data source takes observations. Writes nothing.
+
+        Raises:
+            DataSourceNotFoundError: There is no such data source.
+            StoreError: The database failed.
+        """
+        return self._target.archive_state(self.name)
+
+    def ensure_writable(self) -> None:
+        """Return if the data source takes observations, or if that cannot be known; raise otherwise.
+
+        Raises:
+            DataSourceArchivedError: It is archived.
+            DataSourceNotFoundError: There is no such data source.
+            StoreError: The database failed.
+        """
+        if self.archive_state() is ArchiveState.ARCHIVED:
+            raise DataSourceArchivedError(
+                f"Data source {self.name!r} at {self.url} is archived and takes no observations. Unarchive it first.",
+                data_source=self.name,
+                report=UpsertReport(self.name),
+            )
+
+    def archive(self) -> None:
+        """Stop ingestion, keep the data. No observation lands after this returned. In a dry run, does nothing.
+
+        Raises:
+            NotSupportedError: This target is archived elsewhere; the message says where.
+            DataSourceNotFoundError: There is no such data source.
+            StoreError: The database failed.
+        """
+        self._set_archived(archived=True)
+
+    def unarchive(self) -> None:
+        """Take observations again. In a dry run, does nothing. Raises what ``archive`` raises."""
+        self._set_archived(archived=False)
+
+    def _set_archived(self, *, archived: bool) -> None:
+        target = manageable(self._target, "archive or unarchive a data source")
+        if not self._dry_run:
+            target.set_archived(self.name, archived=archived)
+
+
+def manageable(target: Target, what: str) -> ReadableTarget:
+    """The target as one that does what the dashboard does for the cloud.
+
+    Raises:
+        NotSupportedError: It cannot.
+    """
+    if not hasattr(target, "read"):
+        raise NotSupportedError(f"{target.url} cannot {what}. Do it in the Temporis dashboard.")
+    return cast("ReadableTarget", target)
+
+
+def _readable(target: Target) -> ReadableTarget:
+    if not hasattr(target, "read"):
+        raise ReadNotSupportedError(f"{target.url} has no read-back: the API never gives observations out.")
+    return cast("ReadableTarget", target)
+
+
+def _attach(interruption: BaseException, report: UpsertReport) -> None:
+    """Let the report go with an exception that is not ours, such as KeyboardInterrupt."""
+    interruption.report = report  # type: ignore[attr-defined]  # documented: the one way to hand it on
+    if hasattr(interruption, "add_note"):
+        interruption.add_note(f"{report}. What was stored stays; the exception's .report has the rows.")
+
+
+def _second(argument: str, moment: Moment) -> int | None:
+    """The first whole Unix second at or after the moment: timestamps are whole, so the comparison stays exact."""
+    if moment is None or (isinstance(moment, int | np.integer) and not isinstance(moment, bool)):
+        return None if moment is None else int(moment)
+    if not isinstance(moment, datetime) or pd.isna(moment):
+        raise ConfigurationError(f"{argument}={moment!r} is not a moment. Pass an aware datetime or a Unix second.")
+    if moment.tzinfo is None:
+        raise ConfigurationError(f"{argument}={moment!r} has no time zone. Attach one, such as datetime.timezone.utc.")
+    plain = moment.to_pydatetime(warn=False) if isinstance(moment, pd.Timestamp) else moment
+    since = plain.replace(tzinfo=None) - datetime(1970, 1, 1) - (plain.utcoffset() or timedelta())  # noqa: DTZ001
+    whole, rest = divmod(since, timedelta(seconds=1))
+    return whole + bool(rest or getattr(moment, "nanosecond", 0))
+
+
+def _exact_names(names: Iterable[str] | None) -> list[str] | None:
+    if names is None:
+        return None
+    if not isinstance(names, Iterable):
+        raise ConfigurationError(f"names={names!r} is no list. Pass the series names as a list of strings.")
+    exact: list[Any] = [names] if isinstance(names, str) else list(names)
+    if wrong := [name for name in exact if not isinstance(name, str)]:
+        raise ConfigurationError(f"names has {wrong[0]!r}, which is not a string. Pass the series names as strings.")
+    return exact
