@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from temporis_dagster.assets import data_source_spec as data_source_spec
     from temporis_dagster.assets import temporis_asset as temporis_asset
+    from temporis_dagster.checks.archive import build_archive_state_checks as build_archive_state_checks
+    from temporis_dagster.checks.gate import gated_selection as gated_selection
+    from temporis_dagster.checks.sensor import build_archive_state_sensor as build_archive_state_sensor
+    from temporis_dagster.checks.series import build_series_checks as build_series_checks
+    from temporis_dagster.components import TemporisIngestComponent as TemporisIngestComponent
     from temporis_dagster.data_source.connection import Temporis as Temporis
     from temporis_dagster.data_source.connection import connect as connect
     from temporis_dagster.data_source.report import UpsertReport as UpsertReport
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from temporis_dagster.errors import DataSourceNotFoundError as DataSourceNotFoundError
     from temporis_dagster.errors import DeliveryError as DeliveryError
     from temporis_dagster.errors import InvalidObservationsError as InvalidObservationsError
+    from temporis_dagster.errors import MirrorError as MirrorError
     from temporis_dagster.errors import NotSupportedError as NotSupportedError
     from temporis_dagster.errors import ReadNotSupportedError as ReadNotSupportedError
     from temporis_dagster.errors import RejectedObservationsError as RejectedObservationsError
@@ -31,6 +37,11 @@ if TYPE_CHECKING:
     from temporis_dagster.errors import UnavailableError as UnavailableError
     from temporis_dagster.io_manager import TemporisIOManager as TemporisIOManager
     from temporis_dagster.resource import TemporisResource as TemporisResource
+    from temporis_dagster.schedules.gap_fill import build_gap_fill_sensor as build_gap_fill_sensor
+    from temporis_dagster.schedules.mirror_flush import build_mirror_flush_schedule as build_mirror_flush_schedule
+    from temporis_dagster.schedules.trailing_window import (
+        build_trailing_window_schedule as build_trailing_window_schedule,
+    )
 
 __version__ = "0.1.0"
 
@@ -51,11 +62,20 @@ _ROOMS = {
         "UnavailableError",
         "NotSupportedError",
         "ReadNotSupportedError",
+        "MirrorError",
         "StoreError",
     ),
     "resource": ("TemporisResource",),
     "io_manager": ("TemporisIOManager",),
     "assets": ("temporis_asset", "data_source_spec"),
+    "checks.archive": ("build_archive_state_checks",),
+    "checks.gate": ("gated_selection",),
+    "checks.sensor": ("build_archive_state_sensor",),
+    "checks.series": ("build_series_checks",),
+    "components": ("TemporisIngestComponent",),
+    "schedules.trailing_window": ("build_trailing_window_schedule",),
+    "schedules.gap_fill": ("build_gap_fill_sensor",),
+    "schedules.mirror_flush": ("build_mirror_flush_schedule",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

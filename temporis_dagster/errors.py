@@ -13,7 +13,8 @@
     │   └── UnavailableError          transient, given up
     ├── NotSupportedError             this target cannot do that
     │   └── ReadNotSupportedError     this target has no read-back
-    └── StoreError                    the database under an embedded data source failed; .report
+    ├── MirrorError                   the mirror cannot be used like this: another target's, or full; .report
+    └── StoreError                    the database under an embedded data source or a mirror failed; .report
 
 Comes in: the parts of an error, by keyword. Goes out: an exception that keeps them as attributes, survives
 pickling (Dagster moves errors between processes) and ends its message with what to do.
@@ -60,11 +61,15 @@ class InvalidObservationsError(TemporisError):
     Attributes:
         rows: One line per offending cell, columns ``position``, ``label``, ``column``, ``value``, ``reason``.
             Empty where the frame's shape is at fault rather than its rows. Labels may repeat, positions do not.
+        invalid: How many observations are invalid; 0 where the shape is at fault.
+        observations_in: How many there are; 0 where the shape is at fault.
     """
 
-    def __init__(self, message: str, *, rows: pd.DataFrame) -> None:
+    def __init__(self, message: str, *, rows: pd.DataFrame, invalid: int = 0, observations_in: int = 0) -> None:
         super().__init__(message)
         self.rows = rows
+        self.invalid = invalid
+        self.observations_in = observations_in
 
 
 class DeliveryError(TemporisError):
@@ -121,6 +126,20 @@ class NotSupportedError(TemporisError):
 
 class ReadNotSupportedError(NotSupportedError):
     """The target has no read-back: the Temporis API takes observations in and never gives them out."""
+
+
+class MirrorError(TemporisError):
+    """The mirror cannot be used like this. Nothing was written into it by this call.
+
+    Attributes:
+        url: The mirror, as a URL.
+        report: What happened to every observation, where the call was an upsert; else None.
+    """
+
+    def __init__(self, message: str, *, url: str, report: UpsertReport | None = None) -> None:
+        super().__init__(message)
+        self.url = url
+        self.report = report
 
 
 class StoreError(TemporisError):

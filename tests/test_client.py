@@ -8,13 +8,16 @@ import logging
 import os
 import pickle
 import signal
+import socket
 import ssl
+import subprocess
 import sys
 import threading
 import traceback
 from collections.abc import Iterator
 
 import httpx
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,12 +27,16 @@ from temporis_dagster import (
     ConfigurationError,
     DataSourceArchivedError,
     DeliveryError,
+    NotSupportedError,
+    ReadNotSupportedError,
+    Temporis,
     TemporisError,
     UnavailableError,
     __version__,
     connect,
 )
-from temporis_dagster.data_source.client import QUOTED_CHARACTERS, Client
+from temporis_dagster.data_source.client import QUOTED_CHARACTERS, Answer, Client
+from temporis_dagster.data_source.connection import connect_with
 from temporis_dagster.data_source.options import RemoteOptions
 from temporis_dagster.data_source.pace import SystemClock
 from temporis_dagster.data_source.remote import Remote
@@ -81,6 +88,54 @@ def test_loopback_and_https_are_fine(url):
         assert temporis.url == url
 
 
+def test_the_scheme_has_no_case():
+    """As in any URL."""
+    with connect("HTTPS://API.temporis.co", "ts_secret") as temporis:
+        assert temporis.url == "https://api.temporis.co"
+
+
+@pytest.mark.parametrize("url", ["https://a..b", f"https://{'a' * 64}.co", "https://x.y:0", "https://x.y:70000"])
+def test_a_host_that_cannot_be_is_refused_at_once(url):
+    """Not in the middle of an upsert, with an exception of Python's own."""
+    with pytest.raises(ConfigurationError):
+        connect(url, "ts_secret")
+
+
+@pytest.mark.parametrize("token", [123, b"ts_secret"])
+def test_a_token_is_text(token):
+    """Anything else is refused as any other wrong token is."""
+    with pytest.raises(ConfigurationError, match="starts with 'ts_'"):
+        connect("https://api.temporis.co", token)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"HTTPS_PROXY": "ftp://user:hunter2@proxy"},
+        {"HTTPS_PROXY": "http://user:hun/ter2@proxy"},
+        {"NO_PROXY": "[::1]:hunter2"},
+        {"SSL_CERT_FILE": "/hunter2/missing.pem"},
+    ],
+    ids=str,
+)
+def test_an_environment_that_cannot_be_used_is_a_configuration_error(setting, monkeypatch):
+    """Proxies and certificates that httpx cannot take: said without quoting what may be a password."""
+    for name, value in setting.items():
+        monkeypatch.setenv(name, value)
+    with connect("https://localhost:1", CANARY) as temporis, pytest.raises(ConfigurationError) as caught:
+        temporis.data_source("store_metrics").upsert(rows(2))
+    assert "SSL_CERT_FILE" in str(caught.value)
+    assert "hun" not in "".join(traceback.format_exception(caught.value)).replace(__file__, "")
+
+
+def test_no_proxy_stands_before_this_machine(service, monkeypatch):
+    """A proxy of the environment is not given the token of a local service."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    with connect(service.url, service.token, give_up_after_s=0.01) as temporis:
+        assert temporis.data_source("store_metrics").upsert(rows(2)).stored == 2
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -99,6 +154,59 @@ def test_a_url_is_host_port_and_path(url):
     shown = "".join(traceback.format_exception_only(caught.value)) + repr(caught.value.__cause__)
     assert "hunter2" not in shown
     assert "hun" not in shown
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/temporis/v1", "/v1/data_sources/ingest", "/v1/data_sources"])
+def test_a_url_with_the_path_of_the_api_is_refused(path):
+    """Requests would go to /v1/v1/..., and be answered with a 404 that looks like a missing data source."""
+    with pytest.raises(ConfigurationError, match=r"Leave it out: end the URL before '/v1'\.$"):
+        connect(f"http://127.0.0.1:8008{path}", CANARY)
+    connect(f"http://127.0.0.1:8008/temporis/v11{path}x", CANARY).close()
+
+
+@pytest.mark.parametrize(("local", "place"), [
+    (True, "temporis {} store_metrics --store URL-OF-ITS-STORE."), (False, "in the Temporis dashboard."),
+])  # fmt: skip
+def test_advice_names_the_place_where_it_can_be_followed(local, place):
+    """A service on this machine has a store and commands; the cloud has its dashboard."""
+    url = "http://127.0.0.1:1" if local else "https://api.temporis.co"
+    remote = Remote(url, CANARY)
+    with Temporis(remote) as temporis:
+        source = temporis.data_source("store_metrics")
+        with pytest.raises(NotSupportedError) as caught:
+            source.archive()
+        assert str(caught.value).endswith(place.format("sources archive"))
+        with pytest.raises(NotSupportedError) as caught:
+            temporis.create_data_source("store_metrics")
+        assert str(caught.value).endswith(place.format("sources create"))
+        with pytest.raises(ReadNotSupportedError) as caught:
+            source.read()
+        expected = "temporis read --url sqlite:///temporis.db." if local else "in the Temporis dashboard."
+        assert expected.rstrip(".") in str(caught.value)
+        for status, command in ((404, "sources create"), (409, "sources unarchive")):
+            words = "Data source not found." if status == 404 else ""
+            remote._sender = Always(Answer(status, words))
+            with pytest.raises(DeliveryError) as caught:
+                source.upsert(rows(1))
+            assert str(caught.value).endswith(place.format(command))
+
+
+class Always:
+    """One answer to everything."""
+
+    def __init__(self, answer) -> None:
+        self.answer = answer
+
+    def post(self, body):
+        return self.answer
+
+
+def test_a_404_of_something_else_is_told_from_a_missing_data_source():
+    """A proxy or another server knows no such path: the words are not those of the API, and the URL is in doubt."""
+    with FakeService(token=CANARY, script=lambda _request: html_page(404)) as service:
+        assert "check the URL and its path, then the name" in str(failure_of(service))
+    with FakeService(token=CANARY, data_sources={"other": False}) as service:
+        assert "temporis sources create store_metrics" in str(failure_of(service))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +233,7 @@ def test_a_wrong_token_is_an_error_of_its_own(service):
     error = failure_of(service)
     assert type(error) is AuthenticationError
     assert (error.report.unsent, error.report.requests, error.retryable) == (4, 1, False)
-    assert str(error).endswith("Check the access token (TEMPORIS_TOKEN), or create a new one.")
+    assert "Check the access token (TEMPORIS_TOKEN) and the URL" in str(error)
     assert ".." not in str(error)
 
 
@@ -141,7 +249,18 @@ def test_a_request_says_who_sends_it(service):
     assert request.headers["content-type"] == "application/json"
     assert int(request.headers["content-length"]) == request.size
     assert "content-encoding" not in request.headers
+    assert request.headers["accept-encoding"] == "identity", "nobody reads the words of a compressed refusal"
     assert service.complaints == []
+
+
+def test_a_surface_over_the_core_says_who_calls(service):
+    """What the Dagster resource passes stands in the User-Agent; what no header takes is refused."""
+    options = RemoteOptions(caller="dagster-run/0d5a")
+    with connect_with(options, service.url, service.token) as temporis:
+        temporis.data_source("store_metrics").archive_state()
+    assert service.requests[0].headers["user-agent"].endswith(" dagster-run/0d5a")
+    with pytest.raises(ConfigurationError, match="header"):
+        RemoteOptions(caller="a\r\nAuthorization: b")
 
 
 def test_one_connection_serves_many_requests(service):
@@ -183,6 +302,7 @@ def test_a_proxy_page_is_quoted_in_one_line_and_shortened():
         '{"detail": {"a": [1]}}',
         "null",
         '"',
+        '{"detail": ' + "[" * 500 + "]" * 500 + "}",
     ):
         with FakeService(token=CANARY, script=lambda _request, body=body: Fault(403, body)) as service:
             assert len(str(failure_of(service))) < QUOTED_CHARACTERS + 400
@@ -193,8 +313,10 @@ def test_any_words_of_a_service_become_one_short_line(words):
     """As the API's detail or as plain text."""
     from temporis_dagster.data_source.client import _detail, _shortened
 
-    quoted = _shortened(_detail(words.encode()))
-    assert len(quoted) <= QUOTED_CHARACTERS + 1
+    for body in (words.encode(), orjson.dumps({"detail": words})):
+        quoted = _shortened(_detail(body))
+        assert len(quoted) <= QUOTED_CHARACTERS + 1
+        assert quoted.isprintable(), "a terminal or a log may take the rest for a command"
 
 
 def test_the_foreign_exceptions_of_httpx_stay_inside(service):
@@ -227,6 +349,86 @@ def test_a_large_body_is_given_more_time():
     assert seen == [pytest.approx(30), pytest.approx(130)]
 
 
+@contextlib.contextmanager
+def dripping_service(head: bytes, authority=None) -> Iterator[str]:
+    """Answers each request with a head, at once, and then a byte at a time for as long as somebody reads."""
+    hung_up = threading.Event()
+
+    def serve(listener):
+        with contextlib.suppress(OSError):
+            connection = listener.accept()[0]
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(head)
+                while not hung_up.wait(0.01):
+                    connection.sendall(b"x")
+        hung_up.set()
+
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        if authority is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            authority.issue_cert("127.0.0.1").configure_cert(context)
+            listener = stack.enter_context(context.wrap_socket(listener, server_side=True))
+        thread = threading.Thread(target=serve, args=[listener])
+        thread.start()
+        yield f"{'https' if authority else 'http'}://127.0.0.1:{listener.getsockname()[1]}"
+        assert hung_up.wait(30), "the client never hung up"
+        thread.join()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_an_answer_that_drips_ends_with_the_attempt(authority, tls):
+    """Each byte comes in time, the whole never does: no answer. Without the bound, this test would not end."""
+    with dripping_service(b"HTTP/1.1 204 ", authority if tls else None) as url:
+        client = Client(url, CANARY, timeout_s=0.3, max_in_flight=1, verify=False, agent="test")
+        answered = client.post(b"{}")
+        client.close()
+    assert (answered.status, answered.maybe_applied, answered.permanent) == (None, True, False)
+
+
+def test_words_that_drip_do_not_hide_the_status():
+    """The head came in time: what it says counts, whatever becomes of the words."""
+    with dripping_service(b"HTTP/1.1 409 Conflict\r\nContent-Length: 99999\r\n\r\n") as url:
+        client = Client(url, CANARY, timeout_s=0.3, max_in_flight=1, verify=True, agent="test")
+        answered = client.post(b"{}")
+        client.close()
+    assert answered.status == 409
+    assert answered.words.startswith("x")
+
+
+def test_a_close_by_another_thread_costs_an_attempt(service):
+    """No exception of httpx: the request is in doubt, and the next attempt opens the connection again."""
+    client = Client(service.url, CANARY, timeout_s=5, max_in_flight=1, verify=True, agent="test")
+    opened = client._opened
+    client._opened = lambda: (opened(), client.close())[0] if client._http is None else opened()
+    assert (answered := client.post(b"{}")).status is None
+    assert (answered.maybe_applied, answered.permanent) == (True, False)
+    client._opened = opened
+    assert client.post(b"{}").status == 422
+    client.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_child_has_connections_of_its_own(service):
+    """On its parent's it would read the parent's answers."""
+    code = (
+        "import os, sys; from temporis_dagster import connect\n"
+        "source = connect(sys.argv[1], sys.argv[2]).data_source('store_metrics')\n"
+        "source.archive_state()\n"
+        "if child := os.fork(): os.waitpid(child, 0)\n"
+        "source.archive_state()\n"
+    )
+    ports = []
+    service.state.script = lambda _request: ports.append(
+        {connection.getpeername()[1] for connection in service._server._connections}
+    )
+    subprocess.run([sys.executable, "-c", code, service.url, service.token], check=True)
+    mine, child, again = ports
+    assert child > mine, "the child used its parent's connection"
+    assert len(again) >= 1
+
+
 def test_waiting_for_ever_is_possible():
     """A wait longer than the platform's longest is cut, not an OverflowError."""
     condition = threading.Condition()
@@ -243,6 +445,13 @@ def test_waiting_for_ever_is_possible():
         {"timeout_s": float("nan")},
         {"requests_per_second": 0},
         {"give_up_after_s": 0},
+        {"timeout_s": float("inf")},
+        {"timeout_s": None},
+        {"batch_rows": "10"},
+        {"batch_rows": 10.5},
+        {"batch_rows": True},
+        {"max_in_flight": 1.5},
+        {"requests_per_second": "1"},
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused(options):
@@ -283,6 +492,14 @@ def test_an_unknown_certificate_is_final(authority):
     assert "certificate" in str(error).lower()
     assert "verify=" in str(error)
     assert "answered" not in str(error)
+
+
+def test_https_to_a_port_that_speaks_http_is_final(service):
+    """A mistake in the URL, which no retry mends."""
+    url = service.url.replace("http:", "https:")
+    with connect(url, CANARY) as temporis, pytest.raises(DeliveryError, match="http or https") as caught:
+        temporis.data_source("store_metrics").upsert(rows(3))
+    assert (type(caught.value), caught.value.report.unsent, caught.value.report.requests) == (DeliveryError, 3, 1)
 
 
 def test_a_ca_bundle_makes_it_known(authority, tmp_path):

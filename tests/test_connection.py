@@ -216,6 +216,21 @@ def test_progress_adds_up_to_what_was_settled(source, capsys):
     assert "store_metrics" in capsys.readouterr().err
 
 
+def test_a_report_is_one_line_in_a_session_and_a_table_in_a_notebook(source):
+    """The last expression of a cell or a prompt shows what happened, not twenty fields."""
+    report = source.upsert(FRAME)
+    assert repr(report) == f"<UpsertReport {report}>"
+    assert "7 observations of 2 series (7 stored)" in repr(report)
+    assert "<th style='text-align:left'>stored</th><td>7</td>" in report._repr_html_()
+
+
+def test_a_closed_connection_opens_again_when_it_is_used(source, temporis):
+    """close() lets go; it does not forbid."""
+    source.upsert(FRAME)
+    temporis.close()
+    assert len(source.read()) == 7
+
+
 def test_an_interrupted_upsert_hands_on_its_report(source):
     """Ctrl-C in the middle: the exception goes on as it is, with the exact report on it."""
     frame = pd.DataFrame({"timestamp": range(300_000), "name": "a", "value": 1.0})

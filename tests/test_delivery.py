@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -105,6 +106,7 @@ def test_every_status(fresh, client, status):
     assert (report.unsent, report.unknown, report.rejected) == counts
     assert set(stored(fresh.state)) == {0, 1}
     assert str(status) in str(error)
+    assert ("and 2 may be" in str(error)) == (report.unknown == 2)
     assert ".." not in str(error)
 
 
@@ -243,6 +245,39 @@ def test_silence_ends_an_upsert_when_patience_does_and_success_renews_it():
     assert "acknowledged nothing for" in str(error)
 
 
+@pytest.mark.parametrize("patience", [6, 20, 40])
+def test_patience_is_used_to_its_end(patience):
+    """The last wait is shortened to what is left, and then there is one more attempt: not given up seconds before."""
+    clock = FakeClock()
+    state = fake_state(lambda _request: answer(503), clock=clock)
+    _, error = upsert(DirectSender(state), rows(1), clock=clock, give_up_after_s=patience)
+    assert clock.now() == pytest.approx(1000 + patience)
+    assert state.requests[-1].arrived_at == pytest.approx(1000 + patience)
+    assert f"acknowledged nothing for {patience} s (give_up_after_s={patience})" in str(error)
+
+
+def test_a_service_that_comes_back_at_the_last_moment_is_in_time():
+    """What the patience was for."""
+    clock = FakeClock()
+    state = fake_state(lambda request: answer(503) if clock.now() < 1005.99 else None, clock=clock)
+    assert upsert(DirectSender(state), rows(1), clock=clock, give_up_after_s=6)[0].stored == 1
+
+
+def test_waiting_is_not_silent(caplog):
+    """A warning at the first failure of an upsert, and then not more often than every 30 s: who, what, how long yet."""
+    clock, moments = FakeClock(), []
+    with connected(DirectSender(fake_state(lambda _request: answer(503))), clock=clock) as temporis:
+        for pause in (0, 10_000):
+            clock.advance(pause)
+            begun, before = clock.now(), len(moments)
+            with caplog.filtering(lambda record: record.levelname != "WARNING" or not moments.append(clock.now())):
+                outcome(temporis.data_source("store_metrics"), rows(1))
+            assert moments[before] == begun
+    assert caplog.messages.count("the service failed (503: words). Trying again for up to 300 s.") == 2
+    assert 4 < len(moments) <= 2 * (1 + 300 / 30)
+    assert all(after - before >= 30 for before, after in pairwise(moments))
+
+
 # Retry-After
 
 
@@ -355,6 +390,26 @@ def test_a_single_row_too_large_is_rejected_and_costs_the_others_nothing():
     assert report.requests <= 25
 
 
+def test_a_service_that_takes_no_body_at_all_gets_few_requests():
+    """413 to everything, as from a proxy set up wrongly: it ends as the search for bad rows does, and adds up."""
+    state = fake_state(max_body_bytes=1)
+    to = connected(DirectSender(state), batch_rows=500)
+    with to as temporis, pytest.raises(RejectedObservationsError) as caught:
+        temporis.data_source("store_metrics").upsert(rows(5_000))
+    report = caught.value.report
+    assert report.requests <= delivery.SEARCH_REQUESTS + 50
+    assert report.rejected + report.unsent == 5_000
+    assert stored(state) == {}
+
+
+def test_progress_ends_at_the_number_of_observations():
+    """Bodies bounded by bytes, rows refused: each observation is told once all the same."""
+    state, seen = fake_state(fault_of=lambda record: "bad" if record["value"] == 7 else None), []
+    with connected(DirectSender(state), max_body_bytes=300) as temporis:
+        report = temporis.data_source("store_metrics").upsert(rows(100), on_invalid="drop", progress=seen.append)
+    assert (report.stored, report.rejected, sum(seen)) == (99, 1, 100)
+
+
 def test_rows_in_doubt_stay_in_doubt_when_their_batch_is_cut_in_two():
     """A batch that may have been applied and was then refused whole: its parts are not surely unsent."""
     faults = in_sequence(cut(applies="all"), answer(413), answer(409))
@@ -464,6 +519,47 @@ def test_interrupted_by_a_signal_while_threads_send(monkeypatch, answered):
     assert not numbers(report.unsent_rows) & set(stored(service.state))
     assert report.unknown == (0 if answered else 8)
     assert report.to_dict() == before
+
+
+def test_an_upsert_does_without_threads(monkeypatch):
+    """As at the end of the interpreter, or where the machine has none left."""
+
+    def no_thread(_thread):
+        raise RuntimeError("can't start new thread")
+
+    state = fake_state()
+    with connected(DirectSender(state), batch_rows=2) as temporis:
+        monkeypatch.setattr(threading.Thread, "start", no_thread)
+        assert temporis.data_source("store_metrics").upsert(rows(20)).stored == 20
+    assert len(stored(state)) == 20
+
+
+@pytest.mark.parametrize("batches", [1, 8])
+def test_after_an_interruption_the_next_upsert_waits_for_requests_left_behind(monkeypatch, batches):
+    """No key is in two requests at once on one connection, and what the interrupted upsert sent cannot win."""
+    monkeypatch.setattr(delivery, "INTERRUPT_GRACE_S", 0.01)
+    go_on, too_early, under_way = threading.Event(), threading.Event(), min(batches, 4)
+
+    def script(request):
+        if request.number == under_way - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        if request.number < under_way:
+            return held(go_on)
+        too_early.set()
+        return None
+
+    with FakeService(token=CANARY, script=script) as service, connected(service, batch_rows=4) as temporis:
+        source, frame = temporis.data_source("store_metrics"), rows(4 * batches)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            source.upsert(frame)
+        assert caught.value.report.unknown == 4 * under_way
+        again = threading.Thread(target=source.upsert, args=[rows(4 * batches, plus=0.5)])
+        again.start()
+        assert not too_early.wait(0.2), "the second upsert did not wait"
+        go_on.set()
+        again.join()
+        assert service.overlapping_keys == set()
+        assert stored(service.state) == {number: number + 0.5 for number in range(4 * batches)}
 
 
 def test_a_failing_progress_function_stops_the_upsert_with_its_report():
@@ -651,3 +747,33 @@ def test_a_fault_may_apply_a_part():
         b'{"timestamp":1,"name":"a","value":1}]}'
     )
     assert len(state.content) == 1
+
+
+# Memory
+
+
+class FourAtOnce:
+    """Answers only once four requests wait, so that four bodies are in memory; keeps none."""
+
+    def __init__(self) -> None:
+        self.arrived = threading.Barrier(4)
+
+    def post(self, body):
+        self.arrived.wait(timeout=60)
+        return Answer(204, "")
+
+
+def test_an_upsert_takes_seven_bytes_a_row_and_the_bodies_in_flight():
+    """A slow service does not make memory grow: 100 bodies are sent, and no more than four and a part are there."""
+    frame = rows(1_000_000)
+    upsert(FourAtOnce(), frame[:40_000], max_in_flight=4)  # what is imported at first use is no part of it
+    tracemalloc.start()
+    try:
+        report, error = upsert(FourAtOnce(), frame, max_in_flight=4)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert error is None
+    assert report.stored == len(frame)
+    bodies = 6 * report.bytes_sent / report.requests
+    assert most < 8 * len(frame) + bodies + 2_000_000

@@ -40,6 +40,7 @@ EVERY_ERROR = [
     errors.UnavailableError("S.", data_source="store_metrics", report=a_report(), attempts=3, retry_after_s=7.0),
     errors.NotSupportedError("Something."),
     errors.ReadNotSupportedError("Something."),
+    errors.MirrorError("Something.", url="sqlite:////x.db", report=a_report()),
     StoreError("Something.", url="sqlite:////x.db", report=a_report(), retryable=True),
 ]
 

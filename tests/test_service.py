@@ -10,7 +10,7 @@ import socket
 import sqlite3
 import struct
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from http.client import HTTPResponse
 
 import httpx
@@ -20,8 +20,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from temporis_dagster.contract import INGEST_PATH
-from temporis_dagster.data_source.store import SqlStore, sqlite
-from temporis_dagster.service import records
+from temporis_dagster.data_source.options import RemoteOptions
+from temporis_dagster.data_source.store import SqlStore
+from temporis_dagster.service import app, records
 from temporis_dagster.service.app import Limits
 from tests.service_fixture import Service, content, in_process, ingest_of, started_service
 
@@ -67,7 +68,7 @@ def sized(body: bytes) -> str:
 
 def post(service: Service, body: object, **headers: str) -> httpx.Response:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return httpx.post(service.endpoint, content=data, headers={**service.headers, **headers})
+    return httpx.post(service.endpoint, content=data, headers={**service.headers, **headers}, timeout=FOREVER_S)
 
 
 # What the documentation states, byte for byte
@@ -424,17 +425,37 @@ def test_writers_of_the_same_keys_are_all_answered_204(service):
     assert len(set(found.values())) == 1
 
 
-def test_a_locked_store_is_busy(service, monkeypatch):
+def test_a_locked_store_is_busy(tmp_path, monkeypatch):
     """503 with Retry-After while another process holds the lock for too long; afterwards all is well."""
-    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.05)
-    by_hand = sqlite3.connect(service.store.url.removeprefix("sqlite:///"), isolation_level=None)
-    by_hand.execute("BEGIN IMMEDIATE")
-    response = post(service, ONE)
-    assert (response.status_code, response.json()) == (503, {"detail": "The store is busy. Try again later."})
-    assert response.headers["Retry-After"] == "1"
-    by_hand.execute("ROLLBACK")
-    by_hand.close()
-    assert post(service, ONE).status_code == 204
+    monkeypatch.setattr(app, "PATIENCE_S", 0.05)
+    with started_service(tmp_path) as service:
+        by_hand = sqlite3.connect(service.store.url.removeprefix("sqlite:///"), isolation_level=None)
+        by_hand.execute("BEGIN IMMEDIATE")
+        response = post(service, ONE)
+        assert (response.status_code, response.json()) == (503, {"detail": "The store is busy. Try again later."})
+        assert response.headers["Retry-After"] == "1"
+        by_hand.execute("ROLLBACK")
+        by_hand.close()
+        assert post(service, ONE).status_code == 204
+
+
+def test_who_waits_too_long_behind_others_is_told_so(tmp_path, monkeypatch):
+    """503 also where nobody would look at the lock for a long time; the writers that do wait for it are answered."""
+    monkeypatch.setattr(app, "PATIENCE_S", 60.0)
+    with started_service(tmp_path) as service, ThreadPoolExecutor(app.WRITERS + 5) as pool:
+        monkeypatch.setattr(app, "PATIENCE_S", 0.05)
+        by_hand = sqlite3.connect(service.store.url.removeprefix("sqlite:///"), isolation_level=None)
+        by_hand.execute("BEGIN IMMEDIATE")
+        answers = as_completed([pool.submit(post, service, ONE) for _ in range(app.WRITERS + 5)], timeout=FOREVER_S)
+        assert [next(answers).result().status_code for _ in range(5)] == [503] * 5
+        by_hand.execute("ROLLBACK")
+        by_hand.close()
+        assert {answer.result().status_code for answer in answers} == {204}
+
+
+def test_a_busy_service_says_so_while_its_clients_still_wait():
+    """Nothing is left in doubt: both waits of a request are far shorter than the timeout of ``connect``."""
+    assert RemoteOptions().timeout_s >= 2 * (2 * app.PATIENCE_S)
 
 
 def test_a_store_that_fails_is_500_and_only_the_log_says_why(service, caplog):

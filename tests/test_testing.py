@@ -9,7 +9,7 @@ import threading
 import pytest
 import requests
 
-from temporis_dagster import UnavailableError, connect, testing
+from temporis_dagster import DeliveryError, UnavailableError, connect, testing
 from temporis_dagster.testing import (
     FakeService,
     answer,
@@ -124,6 +124,22 @@ def test_faults_do_what_they_are_called():
         assert post(service, records(5, 6)).status_code == 500
         assert {stamp for _, stamp, _ in service.content} == {2, 5}
         assert [request.status for request in service.requests] == [None, None, 503, 502, 500]
+
+
+def test_a_bug_in_a_script_is_shown_at_once():
+    """A script that raises is an answer that nobody retries, and that quotes it."""
+    with FakeService(script=lambda _request: {}["missing"]) as service, connect(service.url, service.token) as temporis:
+        with pytest.raises(DeliveryError, match="the script of the fake service raised KeyError") as caught:
+            temporis.data_source("store_metrics").upsert(sample_frame())
+        assert caught.value.report.requests == 1
+
+
+def test_an_archived_data_source_goes_before_a_bad_record():
+    """The order of the real service: 404 and 409, then 422."""
+    bad = records(0.5)
+    with FakeService({"store_metrics": False, "legacy": True}) as service:
+        sources = ("legacy", "missing", "store_metrics")
+        assert [post(service, bad | {"data_source": source}).status_code for source in sources] == [409, 404, 422]
 
 
 def test_a_write_can_be_applied_late():

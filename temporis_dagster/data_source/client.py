@@ -6,11 +6,13 @@ Never: retries, follows a redirect, or shows the token.
 
 from __future__ import annotations
 
+import math
+import os
 import ssl
 import threading
 import time
 from calendar import timegm
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -19,6 +21,10 @@ import httpx
 import orjson
 
 from temporis_dagster.contract import INGEST_PATH, Meaning, may_be_applied, meaning_of
+from temporis_dagster.errors import ConfigurationError
+
+UNPROXIED = {"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": None}
+"""The loopback hosts for httpx: else a proxy of the environment would be given the token, without TLS."""
 
 CONNECT_TIMEOUT_S = 10.0
 SLOWEST_BYTES_PER_S = 50_000
@@ -29,6 +35,12 @@ ERROR_BODY_BYTES = 16_384
 
 QUOTED_CHARACTERS = 300
 """How much of it is quoted."""
+
+LONGEST_WAIT_S = 10 * 365 * 86_400.0
+"""What a Retry-After beyond it is taken for: some send nonsense, and infinity fits neither JSON nor a date."""
+
+NOT_TLS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"}
+"""What OpenSSL, in its versions, calls an answer that is not TLS: https was said to a port that speaks http."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +70,12 @@ class Answer:
 
 
 class Client:
-    """A pooled HTTP client for one service and one token, opened at its first request.
+    """A pooled HTTP client for one service and one token, opened at its first request, and anew after a fork.
 
     Args:
         url: The base URL; a path prefix is kept.
         token: The access token, or None for a service that asks for none.
-        timeout_s: How long to wait for each step of an attempt.
+        timeout_s: How long an attempt may take, on top of the time its body needs on a slow line.
         max_in_flight: How many connections to keep.
         verify: Whether to verify certificates, or the file of a CA bundle.
         agent: Who is calling.
@@ -82,27 +94,46 @@ class Client:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._endpoint = url.rstrip("/") + INGEST_PATH
-        self._headers = {"Content-Type": "application/json", "User-Agent": agent}
+        # Of a compressed answer nobody could read the words.
+        self._headers = {"Content-Type": "application/json", "User-Agent": agent, "Accept-Encoding": "identity"}
         self._authorization = _Token(token)
         self._timeout_s, self._max_in_flight, self._verify = timeout_s, max_in_flight, verify
         self._wall_clock = wall_clock
         self._lock = threading.Lock()
         self._http: httpx.Client | None = None
+        self._process = os.getpid()
+        self._deadline = _Deadline()
 
     def post(self, body: bytes) -> Answer:
-        """Attempt one ingest."""
-        allowed_s = self._timeout_s + len(body) / SLOWEST_BYTES_PER_S
-        timeout = httpx.Timeout(allowed_s, connect=min(CONNECT_TIMEOUT_S, allowed_s), pool=None)
+        """Attempt one ingest.
+
+        Raises:
+            ConfigurationError: What the environment says about proxies or certificates cannot be used.
+        """
+        http = self._opened()
         try:
-            with self._opened().stream(
-                "POST", self._endpoint, content=body, headers=self._headers, timeout=timeout, auth=self._authorization
-            ) as response:
-                return self._answer(response)
+            return self._attempt(http, body)
         except httpx.TransportError as error:
             return _no_answer(error)
         except BaseException as interruption:  # noqa: BLE001  # raised again
+            if isinstance(interruption, Exception) and http.is_closed:
+                return Answer(None, "the connection was closed by another thread", maybe_applied=True)
             # Below this room, local variables hold the token, and some programs log those of a traceback.
             raise interruption.with_traceback(None) from None
+
+    def _attempt(self, http: httpx.Client, body: bytes) -> Answer:
+        allowed_s = self._timeout_s + len(body) / SLOWEST_BYTES_PER_S
+        self._deadline.begin(allowed_s)
+        with http.stream(
+            "POST",
+            self._endpoint,
+            content=body,
+            headers=self._headers,
+            auth=self._authorization,
+            timeout=httpx.Timeout(allowed_s, connect=min(CONNECT_TIMEOUT_S, allowed_s), pool=None),
+            extensions={"trace": self._deadline.watch},
+        ) as response:
+            return self._answer(response)
 
     def close(self) -> None:
         """Close the pool; the next attempt opens a new one."""
@@ -113,19 +144,61 @@ class Client:
 
     def _opened(self) -> httpx.Client:
         with self._lock:
-            if self._http is None:
-                limits = httpx.Limits(max_connections=None, max_keepalive_connections=self._max_in_flight)
-                verify = (
-                    ssl.create_default_context(cafile=self._verify) if isinstance(self._verify, str) else self._verify
-                )
-                self._http = httpx.Client(limits=limits, verify=verify, follow_redirects=False)
+            # A forked child that used its parent's connections would read the parent's answers.
+            if self._http is None or self._process != os.getpid():
+                self._http, self._process = self._made(), os.getpid()
             return self._http
+
+    def _made(self) -> httpx.Client:
+        try:
+            verify = ssl.create_default_context(cafile=self._verify) if isinstance(self._verify, str) else self._verify
+            return httpx.Client(
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=self._max_in_flight),
+                verify=verify,
+                follow_redirects=False,
+                mounts=UNPROXIED,
+            )
+        except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+            # Not quoted: the URL of a proxy may hold a password.
+            raise ConfigurationError(
+                f"No HTTP client can be made ({type(error).__name__}). Check the proxies and certificates of the"
+                " environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR) and the file"
+                " of verify=; a SOCKS proxy needs: pip install 'httpx[socks]'."
+            ) from None
 
     def _answer(self, response: httpx.Response) -> Answer:
         # Read to the end, also where there is nothing to read: else the pool throws the connection away.
         words = self._authorization.without(_words(response))
         asked = _seconds(response.headers.get("Retry-After"), self._wall_clock())
         return Answer(response.status_code, _shortened(words), asked, may_be_applied(response.status_code))
+
+
+class _Deadline(threading.local):
+    """When the attempt of this thread must be over: httpx bounds only each single read and write.
+
+    httpcore tells a trace of every stream that it opens, and goes on to use that very stream.
+    """
+
+    _ends = math.inf
+
+    def begin(self, allowed_s: float) -> None:
+        """An attempt begins."""
+        self._ends = time.monotonic() + allowed_s
+
+    def watch(self, event: str, info: Mapping[str, Any]) -> None:
+        """Bound what a new stream does from now on, for whichever thread and attempt."""
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            stream = info["return_value"]
+            stream.read, stream.write = self._bounded(stream.read), self._bounded(stream.write)
+
+    def _bounded(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        def bounded(what: Any, timeout: float | None = None) -> Any:
+            left_s = self._ends - time.monotonic()
+            if left_s <= 0:
+                raise httpx.ReadTimeout("no complete answer in time")
+            return step(what, left_s if timeout is None else min(timeout, left_s))
+
+        return bounded
 
 
 class _Token(httpx.Auth):
@@ -161,26 +234,28 @@ def _words(response: httpx.Response) -> str:
 
 
 def _shortened(text: str) -> str:
+    """One line that no terminal takes for a command."""
+    text = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return f"{text[:QUOTED_CHARACTERS]}…" if len(text) > QUOTED_CHARACTERS else text
 
 
 def _detail(body: bytes) -> str:
     try:
         detail = orjson.loads(body)["detail"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return " ".join(body.decode(errors="replace").split())
-    return detail if isinstance(detail, str) else orjson.dumps(detail).decode()
+        return detail if isinstance(detail, str) else orjson.dumps(detail).decode()
+    except (ValueError, KeyError, TypeError):  # ValueError and TypeError are also orjson's: nested too deeply
+        return body.decode(errors="replace")
 
 
 def _seconds(retry_after: str | None, now: float) -> float | None:
     """How long a Retry-After header, seconds or a date, asks to wait; None for one that cannot be read."""
     if retry_after is None:
         return None
-    if retry_after.strip().isdecimal():
-        return float(retry_after)
+    if (digits := retry_after.strip()).isdecimal():
+        return min(float(digits), LONGEST_WAIT_S)
     try:
         moment = parsedate_to_datetime(retry_after)
-        return max(timegm(moment.utctimetuple()) - now, 0.0)
+        return min(max(timegm(moment.utctimetuple()) - now, 0.0), LONGEST_WAIT_S)
     except (TypeError, ValueError, OverflowError):
         return None
 
@@ -190,13 +265,14 @@ def _no_answer(error: httpx.TransportError) -> Answer:
         error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError | httpx.UnsupportedProtocol
     )
     words = f"{type(error).__name__}: {error}".rstrip(": ")
-    permanent = isinstance(error, httpx.UnsupportedProtocol) or _is_about_certificates(error)
+    permanent = isinstance(error, httpx.UnsupportedProtocol) or _is_about_tls(error)
     return Answer(None, words, maybe_applied=not never_sent, permanent=permanent)
 
 
-def _is_about_certificates(error: BaseException | None) -> bool:
+def _is_about_tls(error: BaseException | None) -> bool:
+    """Whether no certificate can be verified, or there is no TLS at all: neither passes."""
     while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
+        if isinstance(error, ssl.SSLCertVerificationError) or getattr(error, "reason", None) in NOT_TLS:
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from temporis_dagster.contract import CLOUD_URL, DATA_SOURCE_NAME_RULE, is_data_source_name, series_name_fault
-from temporis_dagster.data_source.options import RemoteOptions
+from temporis_dagster.data_source.hosts import to_manage
+from temporis_dagster.data_source.options import MirrorOptions, OnUnavailable, RemoteOptions
 from temporis_dagster.data_source.source import DataSource, manageable
 from temporis_dagster.data_source.target import Target
 from temporis_dagster.errors import ConfigurationError
@@ -19,13 +20,15 @@ from temporis_dagster.errors import ConfigurationError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from temporis_dagster.data_source.remote import Remote
+
 HOW_TO_CONNECT = (
     "Pass url='sqlite:///temporis.db' for an embedded data source on this machine, or set TEMPORIS_URL to such a URL;"
     " for the Temporis cloud, pass token= or set TEMPORIS_TOKEN."
 )
 
 
-def connect(
+def connect(  # noqa: PLR0913  # one argument an option
     url: str | None = None,
     token: str | None = None,
     *,
@@ -39,6 +42,11 @@ def connect(
     verify: bool | str = True,
     create_missing: bool = False,
     account: str = "default",
+    mirror: str | None = None,
+    skip_unchanged: bool = False,
+    on_unavailable: OnUnavailable = "raise",
+    late_write_window_s: float = 60.0,
+    max_pending_rows: int = 50_000_000,
     dry_run: bool = False,
 ) -> Temporis:
     """Connect to a host of data sources. Nothing is opened before the first use.
@@ -61,7 +69,14 @@ def connect(
         verify: HTTP: whether to verify certificates, or the path of a CA bundle. Proxies come from the environment.
         create_missing: SQL: whether an upsert creates a data source that is not there.
         account: SQL: whose data sources; accounts never see each other's.
-        dry_run: Everything is checked and nothing is ever sent or written.
+        mirror: HTTP: ``sqlite:///mirror.db``, a file that keeps every row before it is sent and can be read.
+        skip_unchanged: With a mirror: send only what the service does not surely have.
+        on_unavailable: With a mirror: ``"raise"`` when rows cannot be delivered now (they are kept all the same), or
+            ``"queue"`` to only keep them.
+        late_write_window_s: With a mirror: for how long after an attempt without an answer the service may still
+            apply it.
+        max_pending_rows: With a mirror: how many rows may wait in it; an upsert beyond that is refused.
+        dry_run: Everything is checked, and no observation is ever sent or written.
 
     Returns:
         A connection, safe to share between threads; use it as a context manager, or close it.
@@ -83,12 +98,43 @@ def connect(
     options = RemoteOptions(
         batch_rows, max_body_bytes, max_in_flight, requests_per_second, timeout_s, give_up_after_s, allow_http, verify
     )
+    return connect_with(
+        options,
+        url,
+        token,
+        create_missing=create_missing,
+        account=account,
+        mirror=mirror,
+        mirroring=MirrorOptions(skip_unchanged, on_unavailable, late_write_window_s, max_pending_rows),
+        dry_run=dry_run,
+    )
+
+
+def connect_with(
+    options: RemoteOptions,
+    url: str | None = None,
+    token: str | None = None,
+    *,
+    create_missing: bool = False,
+    account: str = "default",
+    mirror: str | None = None,
+    mirroring: MirrorOptions | None = None,
+    dry_run: bool = False,
+) -> Temporis:
+    """``connect`` with each room's options as one value: for the surfaces over the core, which also say who calls."""
+    mirroring = mirroring or MirrorOptions()
     url, token = _url_and_token(url, token)
-    scheme = url.split(":", 1)[0]
+    scheme = url.split(":", 1)[0].lower()
     if scheme in ("http", "https"):
-        _refuse_for_http(create_missing=create_missing, account=account)
-        return Temporis(_remote(url, token, options), dry_run=dry_run)
+        _refuse_for_http(url, create_missing=create_missing, account=account)
+        if mirror is None:
+            _refuse_without_mirror(mirroring)
+            return Temporis(_remote(url, token, options), dry_run=dry_run)
+        return Temporis(_mirror(mirror, _remote(url, token, options), token, mirroring), dry_run=dry_run)
     if scheme == "sqlite":
+        if mirror is not None:
+            raise ConfigurationError("An embedded data source needs no mirror. Leave out mirror=.")
+        _refuse_without_mirror(mirroring)
         return Temporis(_store(url, account=account, create_missing=create_missing), dry_run=dry_run)
     # Only the scheme is shown: the rest may hold a password.
     raise ConfigurationError(f"There is no way to connect to a URL that starts with {scheme[:20]!r}. {HOW_TO_CONNECT}")
@@ -104,19 +150,33 @@ def _url_and_token(url: str | None, token: str | None) -> tuple[str, str | None]
     return url, token
 
 
-def _refuse_for_http(*, create_missing: bool, account: str) -> None:
+def _refuse_for_http(url: str, *, create_missing: bool, account: str) -> None:
     if create_missing:
         raise ConfigurationError(
-            "The API cannot create data sources. Create it in the dashboard, without create_missing."
+            f"The API cannot create data sources, so leave out create_missing=True. Create it"
+            f" {to_manage(url, 'sources create NAME')}."
         )
     if account != "default":
-        raise ConfigurationError("Over HTTP the token decides the account. Leave out account=.")
+        raise ConfigurationError("Over HTTP the token decides the account. Leave out the account.")
 
 
-def _remote(url: str, token: str | None, options: RemoteOptions) -> Target:
+def _refuse_without_mirror(options: MirrorOptions) -> None:
+    if options.skip_unchanged or options.on_unavailable != "raise":
+        raise ConfigurationError(
+            "skip_unchanged= and on_unavailable= need a mirror. Pass mirror='sqlite:///mirror.db', or leave them out."
+        )
+
+
+def _remote(url: str, token: str | None, options: RemoteOptions) -> Remote:
     from temporis_dagster.data_source.remote import Remote
 
     return Remote(url, token, options)
+
+
+def _mirror(url: str, remote: Remote, token: str | None, options: MirrorOptions) -> Target:
+    from temporis_dagster.data_source.mirror import Mirror
+
+    return Mirror(url, remote, token, options)
 
 
 def _store(url: str, *, account: str, create_missing: bool) -> Target:
@@ -141,7 +201,7 @@ class Temporis:
 
     @property
     def dry_run(self) -> bool:
-        """Whether nothing is ever written."""
+        """Whether no observation is ever sent or written."""
         return self._dry_run
 
     def data_source(self, name: str) -> DataSource:
@@ -164,7 +224,7 @@ class Temporis:
         """
         source = self.data_source(name)
         if not self._dry_run:
-            manageable(self._target, "create a data source").create_data_source(name)
+            manageable(self._target, "create a data source", f"sources create {name}").create_data_source(name)
         return source
 
     def data_sources(self) -> list[str]:
@@ -174,10 +234,10 @@ class Temporis:
             NotSupportedError: This target cannot list them.
             StoreError: The database failed.
         """
-        return manageable(self._target, "list data sources").data_sources()
+        return manageable(self._target, "list data sources", "sources list").data_sources()
 
     def close(self) -> None:
-        """Let go of connections. Safe to call twice."""
+        """Let go of connections. Safe to call twice. What is called after it opens what it needs again."""
         self._target.close()
 
     def __enter__(self) -> Self:

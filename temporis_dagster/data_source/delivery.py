@@ -7,12 +7,13 @@ Never: lets one key be in two requests at once, starts a request after a final r
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Protocol
 
 from temporis_dagster.contract import Meaning
 from temporis_dagster.data_source.attempts import Reply, Sender, reply_to
+from temporis_dagster.data_source.client import Answer
 from temporis_dagster.data_source.encoding import Batch, Encoder
 from temporis_dagster.data_source.pace import Pace, Stopped
 from temporis_dagster.data_source.report import Outcome, Tally
@@ -24,6 +25,58 @@ INTERRUPT_GRACE_S = 2.0
 """How long an interrupted upsert waits for the answers that are under way."""
 
 
+class Workers:
+    """The threads of one delivery.
+
+    They count themselves out, for an interruption cannot hit them. (Not thread.join(): in some versions of Python a
+    join that was interrupted makes the next one return at once.)
+    """
+
+    def __init__(self) -> None:
+        self._changed, self._running = threading.Condition(), 0
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Work in one more thread; in this one where there is none to be had."""
+        thread = threading.Thread(target=self._run, args=[work], name=f"temporis-{self._running}", daemon=True)
+        self._count(1)
+        try:
+            thread.start()
+        except RuntimeError:  # the machine has no more threads to give, or the interpreter is shutting down
+            self._run(work)
+        except BaseException:
+            if thread.ident is None:
+                self._count(-1)
+            raise
+
+    def wait(self, at_most_s: float | None = None) -> None:
+        """Wait until all have ended, or for so long."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._running <= 0, at_most_s)
+
+    def _run(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._changed:
+            self._running += change
+            self._changed.notify_all()
+
+
+class Watcher(Protocol):
+    """Hears of every attempt, in the thread that makes it."""
+
+    def before_attempt(self, batch: Batch) -> None:
+        """An attempt is about to start; whatever this raises stops the delivery."""
+        ...
+
+    def after_attempt(self, batch: Batch, answer: Answer) -> None:
+        """An attempt ended."""
+        ...
+
+
 class Delivery:
     """One upsert over HTTP.
 
@@ -32,12 +85,21 @@ class Delivery:
         pace: Says when.
         encoder: Makes the bodies.
         tally: Takes the outcomes; its observations are the encoder's.
-        max_in_flight: How many requests may be under way at once.
+        workers: Who sends. After an interruption some may still be at it: whoever delivers next waits for them.
+        watcher: Hears of every attempt.
     """
 
-    def __init__(self, sender: Sender, pace: Pace, encoder: Encoder, tally: Tally, *, max_in_flight: int) -> None:
+    def __init__(  # its parts
+        self,
+        sender: Sender,
+        pace: Pace,
+        encoder: Encoder,
+        tally: Tally,
+        workers: Workers,
+        watcher: Watcher | None = None,
+    ) -> None:
         self._sender, self._pace, self._encoder, self._tally = sender, pace, encoder, tally
-        self._max_in_flight = max_in_flight
+        self._workers, self._watcher = workers, watcher
         self._batches: Iterator[Batch] = encoder.batches()
         self._next_lock, self._tally_lock = threading.Lock(), threading.Lock()
         self._search_left = SEARCH_REQUESTS
@@ -45,51 +107,38 @@ class Delivery:
         self._refusal: Reply | None = None
         self._crash: BaseException | None = None
 
-    def run(self, expected_batches: int) -> Reply | None:
+    def run(self, in_flight: int) -> Reply | None:
         """Send everything.
 
         Args:
-            expected_batches: About how many bodies there will be: no more threads than that are started.
+            in_flight: How many requests may be under way at once.
 
         Returns:
             Why it stopped early, or None where every batch got an answer of its own.
         """
-        workers = min(self._max_in_flight, expected_batches)
         with self._pace.engaged():
-            if workers <= 1:
-                self._work()
-            else:
-                self._work_in_threads(workers)
+            try:
+                # Also a single one in a thread: an interruption, which hits the caller's, finds no request half done.
+                for _ in range(in_flight):
+                    self._workers.start(self._work)
+                self._workers.wait()
+            except BaseException:
+                self._stop(None)
+                self._abandon()
+                raise
         if self._crash is not None:
             raise self._crash
         return self._refusal
 
-    def _work_in_threads(self, workers: int) -> None:
-        # Not thread.join(): in some versions of Python a join that was interrupted makes the next one return at once.
-        finished, running = threading.Semaphore(0), 0
-        try:
-            for number in range(workers):
-                threading.Thread(target=self._work, args=[finished], name=f"temporis-{number}", daemon=True).start()
-                running += 1
-            while running:
-                finished.acquire()
-                running -= 1
-        except BaseException:
-            self._stop(None)
-            self._abandon(finished, running)
-            raise
-
-    def _abandon(self, finished: threading.Semaphore, running: int) -> None:
+    def _abandon(self) -> None:
         """Wait a little for the answers that are under way; from then on the tally stands still."""
-        deadline = time.monotonic() + INTERRUPT_GRACE_S
         try:
-            while running and finished.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
-                running -= 1
+            self._workers.wait(INTERRUPT_GRACE_S)
         finally:
             with self._tally_lock:
                 self._abandoned = True
 
-    def _work(self, finished: threading.Semaphore | None = None) -> None:
+    def _work(self) -> None:
         try:
             while not self._stopped and (batch := self._next()) is not None:
                 self._deliver(batch)
@@ -98,9 +147,6 @@ class Delivery:
         except BaseException as crash:  # noqa: BLE001  # raised again by run(), in the caller's thread
             self._crash = self._crash or crash
             self._stop(None)
-        finally:
-            if finished is not None:
-                finished.release()
 
     def _next(self) -> Batch | None:
         with self._next_lock:
@@ -127,7 +173,7 @@ class Delivery:
             self._pace,
             maybe_applied=maybe_applied,
             stopped=lambda: self._stopped,
-            before=lambda attempt: self._count(batch, retry=attempt > 0),
+            before=lambda attempt: self._begin(batch, retry=attempt > 0),
             after=lambda reply: self._settle_reply(batch, reply),
         )
 
@@ -135,16 +181,30 @@ class Delivery:
         """What to send instead of a batch that was refused whole, the first part last."""
         answer = reply.answer
         if len(batch) == 1:
-            self._settle(batch, Outcome.REJECTED, reason=f"the service answered {answer.status}: {answer.words}")
+            said = f"the service answered {answer.status}: {answer.words}".rstrip(": ")
+            self._settle(batch, Outcome.REJECTED, reason=said)
+            # Halving is free, for later bodies are smaller; but a service that takes no body at all must end it.
+            if answer.meaning is Meaning.TOO_LARGE:
+                self._may_search(1, reply)
             return []
         if answer.meaning is Meaning.TOO_LARGE:
             self._encoder.shrink_to(len(batch.body) // 2)
-        elif self._search_left > 0:
-            self._search_left -= 2
-        else:
-            self._stop(replace(reply, gave_up=f"{SEARCH_REQUESTS} requests did not find all of the bad rows"))
+        elif not self._may_search(2, reply):
             return []
         return self._encoder.halves(batch)[::-1]
+
+    def _may_search(self, requests: int, reply: Reply) -> bool:
+        """Whether so many more requests may be spent on finding bad rows; if not, that was it."""
+        if self._search_left > 0:
+            self._search_left -= requests
+            return True
+        self._stop(replace(reply, gave_up=f"{SEARCH_REQUESTS} requests did not find all of the bad rows"))
+        return False
+
+    def _begin(self, batch: Batch, *, retry: bool) -> None:
+        if self._watcher is not None:
+            self._watcher.before_attempt(batch)
+        self._count(batch, retry=retry)
 
     def _count(self, batch: Batch, *, retry: bool) -> None:
         with self._tally_lock:
@@ -159,10 +219,12 @@ class Delivery:
             )
 
     def _settle_reply(self, batch: Batch, reply: Reply) -> None:
+        if self._watcher is not None:
+            self._watcher.after_attempt(batch, reply.answer)
         if reply.answer.meaning is Meaning.STORED:
             self._settle(batch, Outcome.ACKNOWLEDGED)
         elif not reply.maybe_applied:
-            self._settle(batch, Outcome.UNSENT, reason="the service refused their request: see the error")
+            self._settle(batch, Outcome.UNSENT, reason="their request was refused, or never arrived: see the error")
 
     def _settle(self, batch: Batch, outcome: Outcome, *, reason: str = "") -> None:
         with self._tally_lock:

@@ -15,7 +15,13 @@ from dataclasses import dataclass
 import orjson
 
 from temporis_dagster.data_source.observations import Observations
-from temporis_dagster.data_source.observations.model import Floats, Int64s
+from temporis_dagster.data_source.observations.model import Floats, Seconds
+
+NEXT = b'},{"timestamp":'
+"""What stands between two records."""
+
+BLOCK_ROWS = 1_000
+"""Rows whose pieces are in memory at once: some 300 kB, which is faster too than the pieces of a whole body."""
 
 FILL = 0.95
 """How full to make a body, of the bytes that it may have: rows differ in length."""
@@ -95,15 +101,22 @@ class Encoder:
         return max(min(self._batch_rows, int(FILL * self._max_body_bytes / self._bytes_a_row)), 1)
 
     def _batch(self, rows: slice) -> Batch:
+        starts = range(rows.start, rows.stop, BLOCK_ROWS)
+        blocks = [self._records(slice(start, min(start + BLOCK_ROWS, rows.stop))) for start in starts]
+        blocks[0] = self._head + blocks[0]
+        blocks[-1] += b"}]}"
+        body = NEXT.join(blocks)
+        self._bytes_a_row = len(body) / (rows.stop - rows.start)
+        return Batch(rows, body)
+
+    def _records(self, rows: slice) -> bytes:
+        """The records of some rows, without what stands before the first timestamp and after the last value."""
         observations = self._observations
-        pieces = [b'},{"timestamp":'] * (4 * (rows.stop - rows.start))
+        pieces = [NEXT] * (4 * (rows.stop - rows.start) - 1)
         pieces[0::4] = _texts(observations.timestamps[rows])
         pieces[1::4] = map(self._names.__getitem__, observations.codes[rows].tolist())
         pieces[2::4] = _texts(observations.values[rows])
-        pieces[-1] = b"}]}"
-        body = self._head + b"".join(pieces)
-        self._bytes_a_row = len(body) / (rows.stop - rows.start)
-        return Batch(rows, body)
+        return b"".join(pieces)
 
 
 def empty_body(data_source: str) -> bytes:
@@ -111,7 +124,7 @@ def empty_body(data_source: str) -> bytes:
     return orjson.dumps({"data_source": data_source, "records": []})
 
 
-def _texts(numbers: Int64s | Floats) -> list[bytes]:
+def _texts(numbers: Seconds | Floats) -> list[bytes]:
     """The numbers as JSON, each the shortest text that reads back as the same bits."""
     contiguous = numbers if numbers.flags.c_contiguous else numbers.copy()
     return orjson.dumps(contiguous, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")

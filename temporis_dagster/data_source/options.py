@@ -1,4 +1,4 @@
-"""How to deliver over HTTP: the arguments of ``connect`` that tune it, as one checked value.
+"""How to deliver over HTTP, and how a mirror behaves: the arguments of ``connect`` about it, as checked values.
 
 Comes in: what the caller said. Goes out: frozen options, or a ConfigurationError.
 Never: connects.
@@ -6,15 +6,23 @@ Never: connects.
 
 from __future__ import annotations
 
+import numbers
+import re
 import ssl
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from temporis_dagster.errors import ConfigurationError
+
+LONGEST_TIMEOUT_S = 86_400.0
+"""Beyond some length, sockets take no timeout at all."""
+
+CALLER = re.compile(r"[\x20-\x7e]{0,200}")
 
 
 @dataclass(frozen=True)
 class RemoteOptions:
-    """How to deliver over HTTP. Every field is an argument of ``connect``.
+    """How to deliver over HTTP. Every field but ``caller`` is an argument of ``connect``.
 
     Attributes:
         batch_rows: At most so many observations a request.
@@ -25,6 +33,8 @@ class RemoteOptions:
         give_up_after_s: How long to go on without any acknowledgement.
         allow_http: Whether a token may travel unencrypted to another machine.
         verify: Whether to verify certificates, or the file of a CA bundle.
+        caller: Who calls, beside this library: added to the User-Agent, as in ``"dagster-run/4f2a..."``. For code that
+            connects with ``connect_with``, such as the Dagster resource.
     """
 
     batch_rows: int = 10_000
@@ -35,15 +45,28 @@ class RemoteOptions:
     give_up_after_s: float = 300.0
     allow_http: bool = False
     verify: bool | str = True
+    caller: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("batch_rows", "max_body_bytes", "max_in_flight", "timeout_s", "give_up_after_s"):
-            if not getattr(self, name) > 0:
-                raise ConfigurationError(f"{name}={getattr(self, name)!r} is not positive. Pass a larger number.")
-        if self.requests_per_second is not None and not self.requests_per_second > 0:
-            raise ConfigurationError("requests_per_second must be positive. Pass None for no limit.")
+        for name in ("batch_rows", "max_body_bytes", "max_in_flight"):
+            _check_number(name, getattr(self, name), numbers.Integral)
+        for name in ("timeout_s", "give_up_after_s"):
+            _check_number(name, getattr(self, name), numbers.Real)
+        if self.timeout_s > LONGEST_TIMEOUT_S:
+            raise ConfigurationError(f"timeout_s={self.timeout_s!r} is more than a day. Pass a smaller number.")
+        if self.requests_per_second is not None:
+            _check_number("requests_per_second", self.requests_per_second, numbers.Real)
         if not isinstance(self.verify, bool):
             _check_ca_bundle(self.verify)
+        if not CALLER.fullmatch(self.caller):
+            raise ConfigurationError(f"caller={self.caller!r} cannot stand in a header. Pass printable ASCII.")
+
+
+def _check_number(name: str, number: object, kind: type) -> None:
+    """A positive number, so that nothing is found out in the middle of an upsert."""
+    if not isinstance(number, kind) or isinstance(number, bool) or not number > 0:  # type: ignore[operator]  # a number
+        what = "whole number" if kind is numbers.Integral else "number"
+        raise ConfigurationError(f"{name}={number!r} is not a positive {what}. Pass one, or leave it out.")
 
 
 def _check_ca_bundle(path: str) -> None:
@@ -53,3 +76,31 @@ def _check_ca_bundle(path: str) -> None:
         raise ConfigurationError(
             f"verify={path!r} is not a CA bundle: {error}. Pass the path of a PEM file."
         ) from error
+
+
+OnUnavailable: TypeAlias = Literal["raise", "queue"]
+
+
+@dataclass(frozen=True)
+class MirrorOptions:
+    """How a mirror behaves. Every field is an argument of ``connect``.
+
+    Attributes:
+        skip_unchanged: Whether to send only what the service does not surely have.
+        on_unavailable: Whether an upsert that cannot be delivered now raises (the rows are kept), or only keeps them.
+        late_write_window_s: For how long after an attempt without an answer the service may still apply it.
+        max_pending_rows: How many rows may wait in the mirror; an upsert beyond that is refused.
+    """
+
+    skip_unchanged: bool = False
+    on_unavailable: OnUnavailable = "raise"
+    late_write_window_s: float = 60.0
+    max_pending_rows: int = 50_000_000
+
+    def __post_init__(self) -> None:
+        if self.on_unavailable not in ("raise", "queue"):
+            raise ConfigurationError(f"on_unavailable={self.on_unavailable!r} is unknown. Pass 'raise' or 'queue'.")
+        if not self.late_write_window_s >= 0:
+            raise ConfigurationError(f"late_write_window_s={self.late_write_window_s!r} is negative. Pass seconds.")
+        if not self.max_pending_rows > 0:
+            raise ConfigurationError(f"max_pending_rows={self.max_pending_rows!r} is not positive. Pass a number.")

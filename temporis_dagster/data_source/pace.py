@@ -9,6 +9,7 @@ the retry budget, however many batches wait.
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -20,6 +21,11 @@ from typing import Protocol
 from temporis_dagster.contract import Meaning
 from temporis_dagster.data_source.client import Answer
 from temporis_dagster.data_source.retry import GiveUp, RetryPolicy, Situation, next_step
+
+LOGGER = logging.getLogger(__name__)
+
+WARN_EVERY_S = 30.0
+"""An upsert that waits says so: at once, and then not more often than this."""
 
 
 class Clock(Protocol):
@@ -65,6 +71,7 @@ class Pace:
         policy: How patient to be.
         max_in_flight: How many requests may be under way at once.
         requests_per_second: The fastest pace, or None.
+        service: What warnings call it.
         clock: What time it is.
         chance: Random numbers in [0, 1).
     """
@@ -75,11 +82,13 @@ class Pace:
         *,
         max_in_flight: int,
         requests_per_second: float | None = None,
+        service: str = "the service",
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._policy, self._max_in_flight = policy, max_in_flight
         self._interval_s = 1 / requests_per_second if requests_per_second else 0.0
+        self._service, self._warn_at = service, 0.0
         self._clock, self._chance = clock or SystemClock(), chance
         self._changed = threading.Condition()
         self._not_before = self._last_sign = self._clock.now()
@@ -93,6 +102,7 @@ class Pace:
         with self._changed:
             if not self._engaged:
                 self._recover(self._clock.now() - self._idle_since)
+                self._warn_at = self._clock.now()
             self._engaged += 1
             self._last_sign = max(self._last_sign, self._clock.now())
         try:
@@ -178,7 +188,17 @@ class Pace:
                 self._remember(answer)
                 return step
             self._budget -= 1
+            self._warn(answer, self._policy.give_up_after_s - situation.silence_s)
             return self._resume_at(answer, self._clock.now() + step.seconds)
+
+    def _warn(self, answer: Answer, left_s: float) -> None:
+        """Silence for minutes would look like work."""
+        if self._clock.now() < self._warn_at:
+            return
+        self._warn_at = self._clock.now() + WARN_EVERY_S
+        said = f"{answer.status}: {answer.words}" if answer.status else answer.words
+        asked = "" if answer.retry_after_s is None else f" It asks to wait {answer.retry_after_s:.0f} s."
+        LOGGER.warning("%s failed (%s).%s Trying again for up to %.0f s.", self._service, said, asked, left_s)
 
     def _resume_at(self, answer: Answer, moment: float) -> float:
         """Hold everyone back for as long as the service asks, or while nothing gets through; else only this batch."""

@@ -9,15 +9,17 @@ from __future__ import annotations
 import platform
 import threading
 from collections import defaultdict
-from importlib.metadata import version
+from pathlib import PurePosixPath
 
 import httpx
 
-from temporis_dagster.contract import TOKEN, Meaning
+from temporis_dagster import __version__
+from temporis_dagster.contract import INGEST_PATH, NOT_FOUND, TOKEN, Meaning
 from temporis_dagster.data_source.attempts import Reply, Sender, reply_to
-from temporis_dagster.data_source.client import Client
-from temporis_dagster.data_source.delivery import Delivery
+from temporis_dagster.data_source.client import Answer, Client
+from temporis_dagster.data_source.delivery import Delivery, Watcher, Workers
 from temporis_dagster.data_source.encoding import Encoder, empty_body
+from temporis_dagster.data_source.hosts import LOOPBACK, to_manage
 from temporis_dagster.data_source.options import RemoteOptions
 from temporis_dagster.data_source.pace import Clock, Pace
 from temporis_dagster.data_source.report import Tally, UpsertReport
@@ -33,7 +35,8 @@ from temporis_dagster.errors import (
     UnavailableError,
 )
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
+API_PATHS = (INGEST_PATH, *(parent.as_posix() for parent in PurePosixPath(INGEST_PATH).parents[:-1]))
+"""What a base URL must not end with."""
 
 
 class Remote:
@@ -68,9 +71,11 @@ class Remote:
             RetryPolicy(give_up_after_s=options.give_up_after_s),
             max_in_flight=options.max_in_flight,
             requests_per_second=options.requests_per_second,
+            service=self._url,
             clock=clock,
         )
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._workers: dict[str, Workers] = {}
 
     def _make_client(self, token: str | None) -> Client:
         return Client(
@@ -79,7 +84,7 @@ class Remote:
             timeout_s=self._options.timeout_s,
             max_in_flight=self._options.max_in_flight,
             verify=self._options.verify,
-            agent=f"temporis-dagster/{version('temporis-dagster')} Python/{platform.python_version()}",
+            agent=f"temporis-dagster/{__version__} Python/{platform.python_version()} {self._options.caller}".rstrip(),
         )
 
     @property
@@ -87,18 +92,35 @@ class Remote:
         """The base URL, without user name or password."""
         return self._url
 
+    @property
+    def options(self) -> RemoteOptions:
+        """How it delivers."""
+        return self._options
+
     def upsert(self, tally: Tally) -> None:
-        """Deliver the tally's observations. Upserts into one data source take turns."""
+        """Deliver the tally's observations. Upserts into one data source take turns, also after an interrupted one."""
+        with self._turns[tally.data_source]:
+            self._workers.get(tally.data_source, Workers()).wait()
+            workers = self._workers[tally.data_source] = Workers()
+            refusal = self.deliver(tally, workers=workers)
+        if refusal is not None:
+            raise self.error(refusal, tally.data_source, tally.report("The upsert stopped before these were sent."))
+
+    def deliver(self, tally: Tally, *, watcher: Watcher | None = None, workers: Workers | None = None) -> Reply | None:
+        """Deliver without taking turns; why it stopped early, if it did.
+
+        Args:
+            tally: What to deliver; no other request may carry any of its keys meanwhile.
+            watcher: Hears of every attempt.
+            workers: The threads, for callers who wait for those that an interruption left behind.
+        """
         options, observations = self._options, tally.observations
         encoder = Encoder(
             tally.data_source, observations, batch_rows=options.batch_rows, max_body_bytes=options.max_body_bytes
         )
         expected = -(-len(observations) // options.batch_rows)
-        with self._turns[tally.data_source]:
-            delivery = Delivery(self._sender, self._pace, encoder, tally, max_in_flight=options.max_in_flight)
-            refusal = delivery.run(expected)
-        if refusal is not None:
-            raise self._error(refusal, tally.data_source, tally.report("The upsert stopped before these were sent."))
+        delivery = Delivery(self._sender, self._pace, encoder, tally, workers or Workers(), watcher)
+        return delivery.run(min(options.max_in_flight, expected))
 
     def archive_state(self, data_source: str) -> ArchiveState:
         """Ask with an ingest of nothing: a service that refuses an empty batch leaves it unknown."""
@@ -106,7 +128,7 @@ class Remote:
             reply = reply_to(empty_body(data_source), self._sender, self._pace)
         state = _STATES.get(reply.answer.meaning)
         if state is None:
-            raise self._error(reply, data_source, UpsertReport(data_source))
+            raise self.error(reply, data_source, UpsertReport(data_source))
         return state
 
     def close(self) -> None:
@@ -114,16 +136,19 @@ class Remote:
         if self._client is not None:
             self._client.close()
 
-    def _error(self, reply: Reply, data_source: str, report: UpsertReport) -> DeliveryError:
+    def error(self, reply: Reply, data_source: str, report: UpsertReport) -> DeliveryError:
         """The error for a reply that is not what was hoped for."""
         answer, where = reply.answer, f"Data source {data_source!r} at {self._url}"
+        doubtful = f", and {report.unknown:,} may be" if report.unknown else ""
         done = (
-            f" {report.stored:,} of {report.observations_in:,} observations were stored."
+            f" {report.stored:,} of {report.observations_in:,} observations were stored{doubtful}."
             if report.observations_in
             else ""
         )
+        if report.pending:
+            done += f" {report.pending:,} are kept in the mirror and go out with a later upsert or flush."
         said = (f"{answer.status}: {answer.words}" if answer.status else answer.words).rstrip(".: ")
-        if reply.gave_up and answer.meaning is Meaning.INVALID:
+        if reply.gave_up and answer.meaning in (Meaning.INVALID, Meaning.TOO_LARGE):
             return RejectedObservationsError(
                 f"{where} refuses observations ({said}), and {reply.gave_up}.{done} Correct the rejected rows, then"
                 " send the unsent ones again.",
@@ -145,8 +170,22 @@ class Remote:
                 data_source=data_source,
                 report=report,
             )
-        kind, advice = _FINAL.get(answer.meaning, (DeliveryError, _UNEXPECTED_ADVICE))
+        kind, advice = _FINAL.get(answer.meaning, DeliveryError), self._advice(answer, data_source)
         return kind(f"{where} answered {said}.{done} {advice}", data_source=data_source, report=report)
+
+    def _advice(self, answer: Answer, data_source: str) -> str:
+        """What to do about an answer that is final."""
+        create, unarchive = (to_manage(self._url, f"sources {verb} {data_source}") for verb in ("create", "unarchive"))
+        if answer.meaning is Meaning.NOT_AUTHENTICATED:
+            new = to_manage(self._url, "tokens create LABEL")
+            return f"Check the access token (TEMPORIS_TOKEN) and the URL, or create a new token {new}."
+        if answer.meaning is Meaning.ARCHIVED:
+            return f"It takes no observations. Unarchive it first {unarchive}."
+        if answer.meaning is Meaning.NOT_FOUND and answer.words == NOT_FOUND:
+            return f"Correct its name or the URL, or create it {create}."
+        if answer.meaning is Meaning.NOT_FOUND:
+            return f"The API itself would say {NOT_FOUND!r}: check the URL and its path, then the name."
+        return "That is no answer of the Temporis API: check the URL, and what stands between here and there."
 
 
 _STATES = {
@@ -155,40 +194,44 @@ _STATES = {
     Meaning.INVALID: ArchiveState.UNKNOWN,
     Meaning.TOO_LARGE: ArchiveState.UNKNOWN,
 }
-_UNEXPECTED_ADVICE = "That is no answer of the Temporis API: check the URL, and what stands between here and there."
 _UNREACHABLE_ADVICE = (
-    "Its certificate cannot be verified: check the URL; for a certificate authority of your own, pass verify= the file"
-    " of its CA bundle."
+    "Its certificate cannot be verified, or it does not speak TLS: check the URL (http or https, and the port); for a"
+    " certificate authority of your own, pass verify= the file of its CA bundle."
 )
-_FINAL: dict[Meaning, tuple[type[DeliveryError], str]] = {
-    Meaning.NOT_AUTHENTICATED: (AuthenticationError, "Check the access token (TEMPORIS_TOKEN), or create a new one."),
-    Meaning.NOT_FOUND: (
-        DataSourceNotFoundError,
-        "Create it first, in the dashboard of this account, or correct its name.",
-    ),
-    Meaning.ARCHIVED: (DataSourceArchivedError, "It takes no observations. Unarchive it first."),
+_FINAL: dict[Meaning, type[DeliveryError]] = {
+    Meaning.NOT_AUTHENTICATED: AuthenticationError,
+    Meaning.NOT_FOUND: DataSourceNotFoundError,
+    Meaning.ARCHIVED: DataSourceArchivedError,
 }
 
 
 def _checked_url(url: str, options: RemoteOptions) -> str:
     try:
         parsed = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError):
+        parsed.host.encode("idna")  # else it fails when a connection is made
+    except (httpx.InvalidURL, TypeError, UnicodeError):
         raise ConfigurationError("The URL cannot be read. Pass one such as 'https://api.temporis.co'.") from None
     shown = str(parsed.copy_with(username=None, password=None, query=None, fragment=None)).rstrip("/")
     if not parsed.host or parsed.userinfo or parsed.query or parsed.fragment:
         raise ConfigurationError(
             f"{shown!r} has no host, or has more than host, port and path. Pass the token with token=."
         )
+    if parsed.port is not None and not 0 < parsed.port < 2**16:
+        raise ConfigurationError(f"{shown!r} has a port that cannot be. Ports are from 1 to 65535.")
+    if parsed.path.rstrip("/").endswith(API_PATHS):
+        raise ConfigurationError(
+            f"{shown!r} has the API's own path in it, which is added for each request. Leave it out: end the URL before"
+            " '/v1'."
+        )
     if parsed.scheme == "http" and parsed.host not in LOOPBACK and not options.allow_http:
         raise ConfigurationError(
-            f"{shown!r} would send the access token unencrypted. Use https, or pass allow_http=True if you must."
+            f"{shown!r} would send the access token unencrypted. Use https, or in Python allow_http=True if you must."
         )
     return shown
 
 
-def _check_token(token: str | None) -> None:
-    if token is not None and not TOKEN.fullmatch(token):
+def _check_token(token: object) -> None:
+    if token is not None and not (isinstance(token, str) and TOKEN.fullmatch(token)):
         raise ConfigurationError(
             "The access token is not one: it starts with 'ts_' and has neither spaces nor line breaks. It was not sent."
             " Copy it again, without quotes."

@@ -20,6 +20,9 @@ from dataclasses import dataclass
 from temporis_dagster.contract import Meaning
 from temporis_dagster.data_source.client import Answer
 
+LAST_MOMENT_S = 0.001
+"""What is left of the patience when it is taken for used up: clocks count in floats."""
+
 
 @dataclass(frozen=True)
 class RetryPolicy:
@@ -78,7 +81,7 @@ def is_transient(answer: Answer) -> bool:
 
 
 def next_step(policy: RetryPolicy, situation: Situation, answer: Answer, chance: float) -> Wait | GiveUp:
-    """Decide what follows a transient failure.
+    """Decide what follows a transient failure. The last wait ends with the patience, so that none of it is given away.
 
     Args:
         policy: How patient to be.
@@ -97,9 +100,10 @@ def next_step(policy: RetryPolicy, situation: Situation, answer: Answer, chance:
         return GiveUp(f"it failed with an internal error {situation.server_errors} times")
     if situation.budget_left <= 0:
         return GiveUp(f"the retry budget of {policy.budget} requests is used up")
+    asked_s, left_s = answer.retry_after_s or 0.0, policy.give_up_after_s - situation.silence_s
+    if left_s < max(asked_s, LAST_MOMENT_S):
+        asked = "" if answer.retry_after_s is None else f" and asks to wait {asked_s:.0f} s"
+        limit = f"give_up_after_s={policy.give_up_after_s:g}"
+        return GiveUp(f"it acknowledged nothing for {situation.silence_s:.0f} s{asked} ({limit})")
     longest = min(policy.first_wait_s * 2.0 ** min(situation.failures - 1, 60), policy.longest_wait_s)
-    seconds = (answer.retry_after_s or 0.0) + chance * longest
-    if situation.silence_s + seconds > policy.give_up_after_s:
-        asked = "" if answer.retry_after_s is None else f" and asks to wait {answer.retry_after_s:g} s"
-        return GiveUp(f"it acknowledged nothing for {situation.silence_s:.0f} s{asked}")
-    return Wait(seconds)
+    return Wait(min(asked_s + chance * longest, left_s))

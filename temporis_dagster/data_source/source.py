@@ -7,13 +7,14 @@ Never: knows SQL or HTTP (the targets do), or how a frame is checked (``observat
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
 
+from temporis_dagster.data_source.hosts import to_manage, to_read
+from temporis_dagster.data_source.mirrored import Mirrored
 from temporis_dagster.data_source.observations import (
     Ambiguous,
     Layout,
@@ -25,9 +26,14 @@ from temporis_dagster.data_source.observations import (
     SubSecond,
     observe,
 )
-from temporis_dagster.data_source.progress import progress_bar
+from temporis_dagster.data_source.progress import shown
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
-from temporis_dagster.data_source.target import ArchiveState, ReadableTarget, Target
+from temporis_dagster.data_source.target import (
+    ArchiveState,
+    ManageableTarget,
+    ReadableTarget,
+    Target,
+)
 from temporis_dagster.errors import (
     ConfigurationError,
     DataSourceArchivedError,
@@ -44,13 +50,8 @@ Frame: TypeAlias = "pd.DataFrame | pd.Series[Any] | Observations"
 Moment: TypeAlias = "datetime | int | None"
 
 
-class DataSource:
+class DataSource(Mirrored):
     """Many named series of observations under one name. Made by ``Temporis.data_source``."""
-
-    def __init__(self, name: str, target: Target, *, dry_run: bool = False) -> None:
-        self.name = name
-        self._target = target
-        self._dry_run = dry_run
 
     @property
     def url(self) -> str:
@@ -89,11 +90,13 @@ class DataSource:
             name: The column of series names (long).
             value: The column of values (long): finite numbers that float64 holds exactly.
             timezone: Zone name for naive timestamps and for dates, such as ``"Europe/Berlin"``.
-            ambiguous: For a local time that occurs twice: ``"raise"``, ``"infer"``, ``"NaT"``, True (DST) or False.
+            ambiguous: For a local time that occurs twice: ``"raise"``, ``"infer"``, ``"NaT"``, True (DST, the first) or
+                False; one for all, so no array.
             nonexistent: For a local time the clock skipped: ``"raise"``, ``"shift_forward"``, ``"shift_backward"``,
                 ``"NaT"`` or a timedelta.
             sub_second: ``"floor"`` cuts fractions of a second off instead of refusing them.
-            on_invalid: ``"drop"`` sends the rest and lists the dropped rows; ``"raise"`` sends nothing.
+            on_invalid: ``"drop"`` sends the rest and lists the dropped rows; ``"raise"`` sends nothing. Timestamps
+                without a zone and no ``timezone`` are never dropped, but raised.
             progress: True shows a progress bar; or a function that is told how many observations were settled.
 
         Returns:
@@ -108,16 +111,17 @@ class DataSource:
             AuthenticationError: The service does not know the token.
             UnavailableError: The service could not be reached for too long; run it again later.
             DeliveryError: The service answered something the API does not document.
-            StoreError: The database failed; its report says what was stored before.
+            StoreError: The database or the mirror's file failed; its report says what was stored before.
+            MirrorError: The mirror is another target's, or full; nothing was written.
         """
         options = ObservationOptions(
             layout, timestamp, name, value, timezone, ambiguous, nonexistent, sub_second, on_invalid
         )
         observations = data if isinstance(data, Observations) else observe(data, options, data_source=self.name)
-        with self._progress(progress, len(observations)) as settled:
+        with shown(progress, self.name, len(observations)) as settled:
             report = self._deliver(Tally(self.name, observations, dry_run=self._dry_run, progress=settled))
         if report.rejected and on_invalid == "raise":
-            raise self._rejected(report)
+            raise rejection(report, observations, self.url, options)
         return report
 
     def _deliver(self, tally: Tally) -> UpsertReport:
@@ -133,22 +137,6 @@ class DataSource:
             _attach(interruption, tally.report("The upsert was interrupted. Run it again."))
             raise
         return tally.report()
-
-    def _progress(self, progress: bool | Progress | None, total: int) -> AbstractContextManager[Progress | None]:
-        if progress is True:
-            return progress_bar(self.name, total)
-        return nullcontext(progress or None)
-
-    def _rejected(self, report: UpsertReport) -> RejectedObservationsError:
-        first = report.rejected_rows.iloc[0]
-        return RejectedObservationsError(
-            f"Data source {self.name!r} at {self.url} refused {report.rejected:,} of {report.observations_in:,}"
-            f" observations and stored {report.stored:,}. The first is row {first.position} (label {first.label!r}):"
-            f" {first.reason}. The error's .report.rejected_rows lists them all. Correct them, or pass"
-            " on_invalid='drop'.",
-            data_source=self.name,
-            report=report,
-        )
 
     def check(self, data: Frame, **options: Unpack[ObservationArguments]) -> UpsertReport:
         """Make the checks of ``upsert`` and send nothing: every good observation is reported as unsent.
@@ -191,7 +179,7 @@ class DataSource:
         return target.content_digest(self.name, _second("start", start), _second("end", end), _exact_names(names))
 
     def archive_state(self) -> ArchiveState:
-        """Whether the data source takes observations. Writes nothing.
+        """Whether the data source takes observations. Over HTTP it asks with an ingest of none, also in a dry run.
 
         Raises:
             DataSourceNotFoundError: There is no such data source.
@@ -229,25 +217,49 @@ class DataSource:
         self._set_archived(archived=False)
 
     def _set_archived(self, *, archived: bool) -> None:
-        target = manageable(self._target, "archive or unarchive a data source")
+        command = "sources archive" if archived else "sources unarchive"
+        target = manageable(self._target, "archive or unarchive a data source", f"{command} {self.name}")
         if not self._dry_run:
             target.set_archived(self.name, archived=archived)
 
 
-def manageable(target: Target, what: str) -> ReadableTarget:
+def rejection(
+    report: UpsertReport, observations: Observations, url: str, options: ObservationOptions
+) -> RejectedObservationsError:
+    """The error for observations that the service refused one by one, of the options that they were read with."""
+    first, origin = report.rejected_rows.iloc[0], observations.origin
+    place = f"row {first.position} ({origin.labels_called} {origin.labels[first.position]!r}), series {first['name']!r}"
+    return RejectedObservationsError(
+        f"Data source {report.data_source!r} at {url} refused {report.rejected:,} of {report.observations_in:,}"
+        f" observations and stored {report.stored:,}. The first is {place}:"
+        f" {first.reason}. {options.LIST_OF_REJECTED} Correct them, or pass {options.spelled('on_invalid', 'drop')}.",
+        data_source=report.data_source,
+        report=report,
+    )
+
+
+def manageable(target: Target, what: str, command: str) -> ManageableTarget:
     """The target as one that does what the dashboard does for the cloud.
+
+    Args:
+        target: Any target.
+        what: What it is to do.
+        command: The command that does so on the store of a local service.
 
     Raises:
         NotSupportedError: It cannot.
     """
-    if not hasattr(target, "read"):
-        raise NotSupportedError(f"{target.url} cannot {what}. Do it in the Temporis dashboard.")
-    return cast("ReadableTarget", target)
+    if not hasattr(target, "set_archived"):
+        raise NotSupportedError(f"{target.url} cannot {what}. Do it {to_manage(target.url, command)}.")
+    return cast("ManageableTarget", target)
 
 
 def _readable(target: Target) -> ReadableTarget:
     if not hasattr(target, "read"):
-        raise ReadNotSupportedError(f"{target.url} has no read-back: the API never gives observations out.")
+        raise ReadNotSupportedError(
+            f"{target.url} has no read-back: the API never gives observations out. To see them, {to_read(target.url)};"
+            " or keep a copy: connect with mirror='sqlite:///mirror.db'."
+        )
     return cast("ReadableTarget", target)
 
 

@@ -24,7 +24,7 @@ from temporis_dagster.errors import DataSourceArchivedError, DataSourceNotFoundE
 logger = logging.getLogger("temporis_dagster.service")
 
 RETRY_AFTER_S = 1
-"""How long a client is asked to wait while another process holds the store's lock. choice"""
+"""How long a client is asked to wait while the store is busy. choice"""
 
 
 class Refusal(Exception):  # noqa: N818  # an answer, not an error of the service
@@ -76,6 +76,11 @@ def invalid_body(faults: list[dict[str, object]]) -> Refusal:
     return Refusal(422, faults)
 
 
+def busy() -> Refusal:
+    """Nothing was stored, and later it may be."""
+    return Refusal(503, "The store is busy. Try again later.", {"Retry-After": str(RETRY_AFTER_S)})
+
+
 @contextmanager
 def refused() -> Iterator[None]:
     """Turn the errors of a store into refusals."""
@@ -88,8 +93,7 @@ def refused() -> Iterator[None]:
     except StoreError as error:
         if error.retryable:
             logger.warning("%s", error)
-            detail = "The store is busy. Try again later."
-            raise Refusal(503, detail, {"Retry-After": str(RETRY_AFTER_S)}) from None
+            raise busy() from None
         logger.exception("A request failed")
         raise Refusal(500, "The store failed. The service's log says why.") from None
 

@@ -1,7 +1,7 @@
 """The application: one route, and the order of its checks.
 
 Comes in: a request. Goes out: 204 once every record is committed, or the first refusal that applies: 401, 413, 415,
-404, 409, 422.
+503, 404, 409, 422.
 Never: keeps anything between two requests: a deleted token, an archived data source has effect at the next one.
 """
 
@@ -42,6 +42,10 @@ BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.IGNORECASE)
 WRITERS = 8
 """Requests being decoded or written at once; SQLite writes one at a time, so more would only hold memory."""
 
+PATIENCE_S = 5.0
+"""How long a request waits for its turn, and then again for a lock that another process holds, before it is answered
+503. Together far less than clients wait: one that gave up could not know whether it was stored. choice"""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -58,9 +62,11 @@ def application(store: SqlStore, limits: Limits | None = None) -> Starlette:
     """The service over a store, as an ASGI application.
 
     Args:
-        store: Whose data sources, of all accounts, and tokens. Closed when the server stops.
+        store: Whose data sources, of all accounts, and tokens. From now on the service's own: it waits less for locks,
+            and is closed when the server stops.
         limits: How much one request may bring.
     """
+    store.wait_for_locks(PATIENCE_S)
     service = _Service(store, limits or Limits())
 
     @asynccontextmanager
@@ -91,12 +97,23 @@ class _Service:
         token = _token(request)
         account = await run_sync(self._account, token)
         body = await bounded_body(request, self._limits.body_bytes)
-        async with self._turns:
+        async with self._turn():
             # Nobody waits for the answer any more, and may have sent a newer value since: not to be written then.
             if await request.is_disconnected():
                 raise answers.cut_body()
             await run_sync(self._write, account, body)
         return Response(status_code=204)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        with anyio.move_on_after(PATIENCE_S) as wait:
+            await self._turns.acquire()
+        if wait.cancelled_caught:
+            raise answers.busy()
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     def _account(self, token: str) -> str:
         with answers.refused():

@@ -16,7 +16,7 @@ from typing import TypeAlias
 import orjson
 
 from temporis_dagster.contract import ARCHIVED, INVALID_TOKEN, MISSING_TOKEN, NOT_FOUND
-from temporis_dagster.testing.faults import Applies, Ends, Fault, Script
+from temporis_dagster.testing.faults import Applies, Ends, Fault, Script, answer
 from temporis_dagster.testing.requests import Key, Record, Request, request_from
 
 Write: TypeAlias = tuple[str, int, str, float]
@@ -71,11 +71,17 @@ class FakeState:
         with self._lock:
             request = request_from(len(self.requests), self.clock(), headers, body)
             self._arrive(request)
-            fault = self.script(request) or Fault(applies="all")
+            fault = self._scripted(request)
         if fault.until is not None:
             fault.until.wait()
         with self._lock:
             return self._finish(request, fault, headers.get("Authorization"))
+
+    def _scripted(self, request: Request) -> Fault:
+        try:
+            return self.script(request) or Fault(applies="all")
+        except Exception as bug:  # noqa: BLE001  # shown where the test looks: an answer that is final
+            return answer(501, f"the script of the fake service raised {bug!r}")
 
     def release_late(self) -> int:
         """Apply the records that were kept for later, oldest first; how many."""
@@ -111,8 +117,8 @@ class FakeState:
             return _detail(401, INVALID_TOKEN if known_form else MISSING_TOKEN)
         if self._is_too_large(request):
             return _detail(413, "Request body is too large.")
-        if request.complaints:
-            return _detail(422, [{"msg": complaint} for complaint in request.complaints])
+        if request.complaints and not request.data_source:
+            return _complaints(request)
         if self.archived.get(request.data_source, True):
             known = request.data_source in self.archived
             return _detail(409, ARCHIVED) if known else _detail(404, NOT_FOUND)
@@ -124,6 +130,8 @@ class FakeState:
         return by_bytes or (rules.max_records is not None and len(request.records) > rules.max_records)
 
     def _judge_records(self, request: Request) -> Response:
+        if request.complaints:
+            return _complaints(request)
         if not request.records and self.rules.refuses_empty:
             return _detail(422, [{"loc": ["body", "records"], "msg": "List should have at least 1 item"}])
         for position, record in enumerate(request.records):
@@ -147,6 +155,10 @@ class FakeState:
 def _full_keys(request: Request) -> list[tuple[str, int, str]]:
     keys: list[Key] = request.keys
     return [(request.data_source, timestamp, name) for timestamp, name in keys]
+
+
+def _complaints(request: Request) -> Response:
+    return _detail(422, [{"msg": complaint} for complaint in request.complaints])
 
 
 def _detail(status: int, detail: object) -> Response:

@@ -43,7 +43,8 @@ class Fault:
 
 
 Script: TypeAlias = Callable[[Request], "Fault | None"]
-"""Asked for each request, in the order of arrival; None lets the service answer as it should."""
+"""Asked for each request, in the order of arrival; None lets the service answer as it should. What a script raises is
+answered as a 501, which nobody retries."""
 
 
 def answer(
