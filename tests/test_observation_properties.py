@@ -4,16 +4,36 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from temporis_dagster.data_source.observations import ObservationOptions, Observations, observe
+from temporis_dagster.data_source.observations import (
+    ObservationOptions,
+    Observations,
+    model,
+    names,
+    observe,
+    superseded,
+    timestamps,
+)
+from temporis_dagster.data_source.observations.model import put
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=4)
-SECONDS = st.one_of(st.integers(-3, 3), st.integers(-62135596800, 10**11 - 1))
+BITS_END = st.sampled_from([sign * 2**bits + step for sign in (-1, 1) for bits in (31, 32) for step in (-1, 0)])
+SECONDS = st.one_of(st.integers(-3, 3), BITS_END, st.integers(-62135596800, 10**11 - 1))
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 ROWS = st.lists(st.tuples(SECONDS, st.one_of(st.sampled_from("abc"), NAMES), NUMBERS), max_size=30)
 UNITS = st.sampled_from(["s", "ms", "us", "int", "float", "objects"])
+
+
+@pytest.fixture(scope="module", autouse=True, params=[3, 100_000], ids="in blocks of {} rows".format)
+def _block_rows(request):
+    """Every rule holds however a frame is cut into blocks."""
+    with pytest.MonkeyPatch.context() as patch:
+        for room in (model, names, superseded, timestamps):
+            patch.setattr(room, "BLOCK_ROWS", request.param)
+        yield
 
 
 def frame_of(rows, unit="int") -> pd.DataFrame:
@@ -93,3 +113,19 @@ def test_dropping_leaves_out_exactly_the_spoilt_rows(rows, spoilt):
     assert as_dict(observations) == fed_row_by_row([row for i, row in enumerate(rows) if i not in bad])
     assert set(observations.dropped_rows.get("position", [])) == bad
     assert observations.observations_in == len(rows)
+
+
+INTEGERS = st.one_of(st.integers(-3, 3), BITS_END, st.integers(-(2**63), 2**63 - 1))
+
+
+@given(blocks=st.lists(st.lists(INTEGERS, min_size=1, max_size=4), max_size=6))
+def test_integers_written_block_by_block_are_kept_exactly_and_as_narrow_as_that_allows(blocks):
+    """An array starts narrow and widens once a block does not fit: nothing wraps around, whichever block is wider."""
+    everything = [number for block in blocks for number in block]
+    whole, start = np.empty(len(everything), dtype=np.int32), 0
+    for block in blocks:
+        whole = put(np.array(block, dtype=np.int64), whole, start)
+        start += len(block)
+    assert whole.tolist() == everything
+    narrow = all(-(2**31) <= n < 2**31 for n in everything) or all(0 <= n < 2**32 for n in everything)
+    assert whole.dtype.itemsize == (4 if narrow else 8)

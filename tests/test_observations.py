@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import tracemalloc
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
@@ -212,6 +213,19 @@ def test_a_repeated_local_time_shows_both_readings():
     assert [position for position, _, _ in refusals(long(clock), timezone=NEW_YORK, ambiguous="NaT")] == [1]
 
 
+def test_the_advice_about_a_repeated_or_skipped_time_is_not_what_was_already_done():
+    """What was passed and did not help is named; what would help is another word."""
+    repeated = long(pd.Series(pd.to_datetime(["2024-11-03 00:30", "2024-11-03 01:30"])))
+    skipped = long(pd.Series(pd.to_datetime(["2024-03-10 02:30"])))
+    assert refusals(repeated, timezone=NEW_YORK)[0][2].endswith("pass ambiguous= to say what it means")
+    assert "pass ambiguous=True for the first" in refusals(repeated, timezone=NEW_YORK, ambiguous="infer")[0][2]
+    assert refusals(repeated, timezone=NEW_YORK, ambiguous="NaT")[0][2].endswith(
+        "ambiguous='NaT' takes no reading, so correct it"
+    )
+    assert refusals(skipped, timezone=NEW_YORK)[0][2].endswith("pass nonexistent= to say what it means")
+    assert "nonexistent='NaT' takes no reading" in refusals(skipped, timezone=NEW_YORK, nonexistent="NaT")[0][2]
+
+
 def test_a_skipped_local_time_shows_where_the_clock_went():
     """In a spring-forward hour the gap is shown, and nonexistent= decides, in pandas' words."""
     clock = pd.Series(pd.to_datetime(["2024-03-10 01:30", "2024-03-10 02:30"]))
@@ -409,6 +423,49 @@ def test_all_faults_are_found_in_one_pass():
     assert str(raised.value).endswith("pass on_invalid='drop' to send the rest.")
 
 
+def test_a_fault_of_many_rows_is_said_once():
+    """The message shows each kind of fault once, with its first cell and how many there are; .rows has them all."""
+    frame = long([1, 2, 3, 4], names=["a", "", "a", "a"], values=[np.inf, np.inf, 1.0, np.inf])
+    with pytest.raises(InvalidObservationsError) as raised:
+        observe(frame)
+    assert str(raised.value).count("infinite") == 1
+    assert "column 'value', inf: the value is infinite: a value is a finite number (3 such rows); row 1" in str(
+        raised.value
+    )
+    assert (raised.value.invalid, raised.value.observations_in, len(raised.value.rows)) == (3, 4, 4)
+
+
+@pytest.mark.parametrize("layout", ["long", "wide"])
+@pytest.mark.parametrize("naive", [[True, True], [True, False]])
+def test_a_missing_zone_is_the_fault_of_the_call_and_drops_no_row(layout, naive):
+    """on_invalid="drop" is for bad rows. Naive times without timezone= would be dropped by a mere slip: refused."""
+    clock = [pd.Timestamp("2024-06-20 10:00"), pd.Timestamp("2024-06-20 11:00")]
+    stamps = pd.Series(
+        [t if bare else t.tz_localize("UTC") for t, bare in zip(clock, naive, strict=True)], dtype=object
+    )
+    frame = long(stamps) if layout == "long" else pd.DataFrame({"timestamp": stamps, "orders": [1.0, 2.0]})
+    with pytest.raises(InvalidObservationsError) as raised:
+        observe(frame, ObservationOptions(on_invalid="drop"))
+    assert str(raised.value).count("pass timezone='Europe/Berlin' or whichever it is in") == 1
+    assert str(raised.value).endswith("Correct them.")
+    assert raised.value.invalid == sum(naive)
+    assert len(observe(frame, ObservationOptions(on_invalid="drop", timezone="UTC"))) == 2
+
+
+def test_dropping_every_row_is_said_aloud(caplog):
+    """A report with everything dropped is easily taken for a success: the log has a warning, with the first reason."""
+    milliseconds = long([JUNE * 1000, JUNE * 1000 + 1])
+    assert len(observe(milliseconds, ObservationOptions(on_invalid="drop"), data_source="store_metrics")) == 0
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "All 2 observations for 'store_metrics' are invalid and were dropped" in record.getMessage()
+    assert "divide by 1_000" in record.getMessage()
+    caplog.clear()
+    observe(long([JUNE, JUNE * 1000]), ObservationOptions(on_invalid="drop"))
+    observe(long([]), ObservationOptions(on_invalid="drop"))
+    assert not caplog.records
+
+
 def test_on_invalid_drop_takes_the_rest_and_lists_what_it_left_out():
     """Dropped rows keep their position, label, key and reasons; the last *valid* row of a key wins."""
     frame = pd.DataFrame({"timestamp": [1, 1, 1], "name": "a", "value": [1.0, 2.0, np.nan]}, index=[7, 8, 9])
@@ -476,6 +533,11 @@ SHAPES = {
         "layout='long' or layout='wide'",
     ),
     "long without name": (pd.DataFrame({"timestamp": [0], "value": [1]}), {"layout": "long"}, "name="),
+    "index in levels": (
+        pd.DataFrame({"value": [1]}, index=pd.MultiIndex.from_tuples([(JUNE, "a")], names=["timestamp", "name"])),
+        {},
+        r"Call \.reset_index\(\) first",
+    ),
     "columns in levels": (pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("a", "b")])), {}, "several levels"),
     "columns twice": (pd.DataFrame([[0, 1, 2]], columns=["timestamp", "a", "a"]), {}, r"\['a'\] exist more than once"),
     "nameless Series": (pd.Series([1.0], index=TWO_READINGS), {}, "has no name"),
@@ -530,3 +592,53 @@ def test_an_empty_frame_is_no_observation_and_no_error(frame):
     observations = observe(frame)
     assert (len(observations), observations.observations_in) == (0, 0)
     assert observations.frame().empty
+
+
+def memory_of(frame, **options) -> tuple[float, float]:
+    """Bytes a row that observing a frame keeps, and the most that it takes on the way."""
+    observe(frame.iloc[:10], ObservationOptions(**options))  # what is imported at first use is no part of it
+    tracemalloc.start()
+    try:
+        observations = observe(frame, ObservationOptions(**options))
+        kept, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert observations.observations_in == len(frame)
+    return kept / len(frame), most / len(frame)
+
+
+FRUGAL_TIMESTAMPS = {
+    "ns, UTC": lambda utc: utc.dt.as_unit("ns"),
+    "us, UTC": lambda utc: utc.dt.as_unit("us"),
+    "us, another zone": lambda utc: utc.dt.as_unit("us").dt.tz_convert("Asia/Kathmandu"),
+    "ns, naive": lambda utc: utc.dt.as_unit("ns").dt.tz_localize(None),
+    "integer seconds": lambda utc: utc.dt.as_unit("s").astype("int64"),
+    "float seconds": lambda utc: utc.dt.as_unit("s").astype("int64").astype("float64"),
+    "until 2081": lambda utc: utc + pd.Timedelta(days=365 * 57),
+}
+
+
+@pytest.mark.parametrize("made_of", FRUGAL_TIMESTAMPS.values(), ids=FRUGAL_TIMESTAMPS)
+def test_ordered_rows_take_six_bytes_each_beside_the_frame(made_of):
+    """What is kept of a row is 4 bytes of seconds and 2 of its series; what is needed on the way hardly grows with it.
+
+    The blocks on the way take up to 7 MB, however many rows there are: here 7 bytes a row.
+    """
+    count = 1_000_000
+    names = np.array([f"series {i}" for i in range(100)], dtype=object)[np.arange(count) % 100]
+    utc = pd.Series(pd.to_datetime(JUNE + np.arange(count) // 100 * 60, unit="s", utc=True))
+    kept, most = memory_of(long(made_of(utc), names, np.arange(count) / 7), timezone="UTC")
+    assert kept < 6.5
+    assert most < 14
+
+
+def test_shuffled_rows_with_repeated_keys_take_eighteen_bytes_each_beside_the_frame():
+    """Where rows are superseded, those that stay are copied: 8 bytes more of values and 4 of positions."""
+    count = 1_000_000
+    order = np.random.default_rng(0).permutation(count)
+    order[: count // 100] = order[-count // 100 :]
+    names = np.array([f"series {i}" for i in range(100)], dtype=object)[order % 100]
+    utc = pd.Series(pd.to_datetime(JUNE + order // 100 * 60, unit="s", utc=True))
+    kept, most = memory_of(long(utc, names, order / 7))
+    assert kept < 19
+    assert most < 32

@@ -13,7 +13,7 @@ import numpy as np
 from temporis_dagster.data_source.observations.dtypes import Column, plain
 from temporis_dagster.data_source.observations.faults import ColumnFaults, Fault, elsewhere, mask_of, where
 from temporis_dagster.data_source.observations.layout import Table
-from temporis_dagster.data_source.observations.model import Codes, Floats, Int64s, Mask
+from temporis_dagster.data_source.observations.model import Codes, Floats, Int64s, Mask, Seconds, width_for
 from temporis_dagster.data_source.observations.names import labels_as_names, names_of
 from temporis_dagster.data_source.observations.options import ObservationOptions
 from temporis_dagster.data_source.observations.timestamps import Timestamps, timestamps_of
@@ -34,13 +34,18 @@ class Cells:
         faults: What is wrong, column by column.
     """
 
-    seconds: Int64s
+    seconds: Seconds
     codes: Codes
     names: tuple[str, ...]
     floats: Floats
     present: Mask
     bad: Mask
     faults: list[ColumnFaults]
+
+    @property
+    def call_at_fault(self) -> bool:
+        """Whether an argument is wanting, so that dropping the rows would be a guess at what was meant."""
+        return any(fault.of_call for column in self.faults for fault in column.faults)
 
     def reasons(self, chosen: Int64s, width: int) -> list[list[str]]:
         """What is wrong with each of the chosen cells."""
@@ -103,7 +108,7 @@ def _wide_cells(table: Table, stamps: Timestamps) -> Cells:
     on_time = _where_observed(stamps.faults, np.logical_or.reduce(present, axis=1))
     bad |= mask_of(on_time, rows)[:, np.newaxis] & present
     faults.insert(0, ColumnFaults(table.timestamp_label, table.timestamps, on_time))
-    seconds, codes = np.repeat(stamps.seconds, width), np.tile(np.arange(width, dtype=np.int32), rows)
+    seconds, codes = np.repeat(stamps.seconds, width), np.tile(np.arange(width, dtype=width_for(width)), rows)
     return Cells(seconds, codes, names, floats.ravel(), present.ravel(), bad.ravel(), _real(faults))
 
 
@@ -112,7 +117,8 @@ def _where_observed(faults: list[Fault], observed: Mask) -> list[Fault]:
     kept = []
     for fault in faults:
         chosen = np.flatnonzero(observed[fault.rows])
-        kept.append(Fault(fault.rows[chosen], [fault.reason(i) for i in chosen.tolist()]))
+        reasons = fault.reasons if isinstance(fault.reasons, str) else [fault.reasons[i] for i in chosen.tolist()]
+        kept.append(Fault(fault.rows[chosen], reasons, fault.of_call))
     return [fault for fault in kept if len(fault.rows)]
 
 

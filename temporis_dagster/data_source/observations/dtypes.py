@@ -18,7 +18,7 @@ Column: TypeAlias = "pd.Series[Any]"
 
 def plain(column: Column) -> Column:
     """The same values in a plain dtype, rows renumbered from 0."""
-    column = pd.Series(column.array, dtype=column.dtype, copy=False)  # reset_index would copy it in pandas 2
+    column = renumbered(column)
     if isinstance(column.dtype, pd.SparseDtype):
         return pd.Series(np.asarray(column))
     if isinstance(column.dtype, pd.CategoricalDtype):
@@ -28,6 +28,11 @@ def plain(column: Column) -> Column:
     if isinstance(column.dtype, pd.ArrowDtype):
         return _from_arrow(column, column.dtype)
     return column
+
+
+def renumbered(column: Column) -> Column:
+    """The same column, rows numbered from 0. Not by ``reset_index``, which copies it in pandas 2."""
+    return pd.Series(column.array, dtype=column.dtype, copy=False)
 
 
 def _from_arrow(column: Column, dtype: pd.ArrowDtype) -> Column:
@@ -51,11 +56,17 @@ def _with_dtype(column: Column, dtype: str) -> Column:
 
 def numbers_of(column: Column) -> tuple[np.ndarray[Any, np.dtype[Any]], Mask]:
     """The numbers of a plain column, nullable or not, in their own NumPy dtype, and which are missing (NaN or NA)."""
-    missing = column.isna().to_numpy(dtype=np.bool_)
+    missing = missing_in(column)
     if isinstance(column.dtype, np.dtype):
         return column.to_numpy(), missing
     numbers = column.to_numpy(dtype=np.dtype(getattr(column.dtype, "numpy_dtype", object)), na_value=0)
     return numbers, missing | (numbers != numbers)  # noqa: PLR0124  # a nullable float may hold NaN that is not NA
+
+
+def missing_in(column: Column) -> Mask:
+    """Which are missing. Read-only, and free, where none is."""
+    missing = column.isna().to_numpy(dtype=np.bool_)
+    return missing if missing.any() else np.broadcast_to(np.False_, len(column))
 
 
 def kind_of(column: Column) -> str:

@@ -1,13 +1,14 @@
 """Faults: which cells of a frame cannot be observations, and why.
 
-Comes in: row positions and a reason from each check. Goes out: the frame that errors and reports show.
+Comes in: row positions and a reason from each check. Goes out: the frame that errors and reports show, and its words.
 Never: decides what a fault is.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from temporis_dagster.data_source.observations.model import Int64s, Mask
 
 LAST_YEAR_WITH_A_TEXT = 9999
 FAULT_COLUMNS = ("position", "label", "column", "value", "reason")
+SHOWN_FAULTS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,28 +28,26 @@ class Fault:
     Attributes:
         rows: Row positions.
         reasons: One text for all of them, or one text a row.
+        of_call: Whether the call is at fault, for want of an argument, rather than the rows: they cannot be dropped.
     """
 
     rows: Int64s
     reasons: str | Sequence[str]
-
-    def reason(self, i: int) -> str:
-        """The reason of the i-th of the rows."""
-        return self.reasons if isinstance(self.reasons, str) else self.reasons[i]
+    of_call: bool = False
 
     def each(self) -> list[str]:
         """A reason for each of the rows."""
         return [self.reasons] * len(self.rows) if isinstance(self.reasons, str) else list(self.reasons)
 
 
-def where(mask: Mask, reasons: str) -> list[Fault]:
+def where(mask: Mask, reasons: str, *, of_call: bool = False) -> list[Fault]:
     """The rows of a mask as a fault, or nothing where there are none."""
-    return [Fault(np.flatnonzero(mask), reasons)] if mask.any() else []
+    return [Fault(np.flatnonzero(mask), reasons, of_call)] if mask.any() else []
 
 
 def elsewhere(faults: Sequence[Fault], rows: Int64s) -> list[Fault]:
     """Faults found in a part of a column, as faults of the whole: the part's i-th row is ``rows[i]``."""
-    return [Fault(rows[fault.rows], fault.reasons) for fault in faults]
+    return [replace(fault, rows=rows[fault.rows]) for fault in faults]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +92,25 @@ def fault_frame(columns: Sequence[ColumnFaults], labels: pd.Index) -> pd.DataFra
     if not parts:
         return pd.DataFrame({name: pd.Series(dtype=object) for name in FAULT_COLUMNS}).astype({"position": "int64"})
     return pd.concat(parts, ignore_index=True).sort_values("position", kind="stable", ignore_index=True)
+
+
+def in_words(rows: pd.DataFrame, labels_called: str) -> str:
+    """The first few kinds of fault of such a frame, each with its first cell.
+
+    Args:
+        rows: What ``fault_frame`` made.
+        labels_called: What to call the labels.
+    """
+    counts = Counter(zip(rows["column"], rows["reason"], strict=True))
+    first = []
+    for row in rows[~rows.duplicated(["column", "reason"])].head(SHOWN_FAULTS).itertuples():
+        where_it_is = f"row {row.position} ({labels_called} {row.label!r:.60}), column {row.column!r:.60}"
+        alike = counts[row.column, row.reason]
+        first.append(
+            f"{where_it_is}, {row.value!r:.60}: {row.reason}" + (f" ({alike:,} such rows)" if alike > 1 else "")
+        )
+    more = len(rows) - sum(list(counts.values())[:SHOWN_FAULTS])
+    return "; ".join(first) + (f"; and {more:,} more" if more else "")
 
 
 def _part(column: ColumnFaults, fault: Fault, labels: pd.Index) -> pd.DataFrame:

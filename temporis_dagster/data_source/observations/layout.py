@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import pandas as pd
 
-from temporis_dagster.data_source.observations.dtypes import Column, kind_of, plain
+from temporis_dagster.data_source.observations.dtypes import Column, kind_of, plain, renumbered
 from temporis_dagster.data_source.observations.faults import fault_frame
 from temporis_dagster.data_source.observations.options import ObservationOptions
 from temporis_dagster.errors import InvalidObservationsError
@@ -60,7 +60,7 @@ def table_of(data: object, options: ObservationOptions) -> Table:
     if not data.columns.is_unique:
         twice = data.columns[data.columns.duplicated()].unique().tolist()
         refuse(f"The columns {twice} exist more than once. Rename or drop the duplicates.")
-    timestamps, label = _timestamps(data, options.timestamp)
+    timestamps, label = _timestamps(data, options)
     if _is_long(data, options):
         return _long(data, options, timestamps, label)
     return _wide(data, timestamps, label)
@@ -80,7 +80,8 @@ def _from_series(series: Column) -> Table:
     return Table(series.index, stamps, INDEX, [plain(series)], [series.name])
 
 
-def _timestamps(data: pd.DataFrame, column: Hashable) -> tuple[Column, Hashable]:
+def _timestamps(data: pd.DataFrame, options: ObservationOptions) -> tuple[Column, Hashable]:
+    column = options.timestamp
     in_column, in_index = column is not None and column in data.columns, _is_time_index(data.index)
     if in_column and in_index:
         refuse(
@@ -89,10 +90,12 @@ def _timestamps(data: pd.DataFrame, column: Hashable) -> tuple[Column, Hashable]
         )
     if in_column:
         return plain(data[column]), column
+    if isinstance(data.index, pd.MultiIndex):
+        refuse("The index has several levels. Call .reset_index() first, so that each of them is a column.")
     if not in_index:
         refuse(
             f"There is no column {column!r}, and the index is not a DatetimeIndex. Say which column of"
-            f" {data.columns.tolist()[:20]} holds the timestamps, with timestamp=."
+            f" {data.columns.tolist()[:20]} holds the timestamps, with {options.spelled('timestamp')}."
         )
     return plain(data.index.to_series()), INDEX
 
@@ -108,13 +111,14 @@ def _is_long(data: pd.DataFrame, options: ObservationOptions) -> bool:
     if name != value:
         there, missing = (options.name, options.value) if name else (options.value, options.name)
         refuse(
-            f"There is a column {there!r} but no column {missing!r}. Pass layout='wide' if every column is a series, or"
-            " say which columns hold the series names and the values, with name= and value=."
+            f"There is a column {there!r} but no column {missing!r}. Pass {options.spelled('layout', 'wide')} if every"
+            " column is a series, or say which columns hold the series names and the values, with"
+            f" {options.spelled('name')} and {options.spelled('value')}."
         )
     if name and len(data) and kind_of(plain(data[options.name].iloc[:0])) in ("int", "float"):
         refuse(
             f"The column {options.name!r} holds numbers, so it may be series names gone wrong or a series itself."
-            " Pass layout='long' or layout='wide'."
+            f" Pass {options.spelled('layout', 'long')} or {options.spelled('layout', 'wide')}."
         )
     return name
 
@@ -122,8 +126,9 @@ def _is_long(data: pd.DataFrame, options: ObservationOptions) -> bool:
 def _long(data: pd.DataFrame, options: ObservationOptions, timestamps: Column, label: Hashable) -> Table:
     for argument, column in (("name", options.name), ("value", options.value)):
         if column not in data.columns:
-            refuse(f"There is no column {column!r}. Say which of {data.columns.tolist()[:20]} it is, with {argument}=.")
-    names = data[options.name].reset_index(drop=True)
+            which = f"Say which of {data.columns.tolist()[:20]} it is, with {options.spelled(argument)}."
+            refuse(f"There is no column {column!r}. {which}")
+    names = renumbered(data[options.name])
     return Table(data.index, timestamps, label, [plain(data[options.value])], [options.value], names, options.name)
 
 

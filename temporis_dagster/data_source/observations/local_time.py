@@ -16,8 +16,8 @@ from temporis_dagster.data_source.observations.faults import Fault, where
 from temporis_dagster.data_source.observations.model import Int64s, Mask
 from temporis_dagster.data_source.observations.options import ObservationOptions
 
-NO_ZONE = "the timestamp has no time zone: attach one, or pass timezone='Europe/Berlin' or whichever it is in"
-UNREADABLE = "{}: pass ambiguous= and nonexistent= so that it has one reading"
+NO_ZONE = "the timestamp has no time zone: attach one, or pass {} or whichever it is in"
+UNREADABLE = "{}: pass {}"
 
 
 def to_utc(wall: Int64s, options: ObservationOptions) -> tuple[Int64s, list[Fault]]:
@@ -28,7 +28,8 @@ def to_utc(wall: Int64s, options: ObservationOptions) -> tuple[Int64s, list[Faul
         options: Their ``timezone``, ``ambiguous`` and ``nonexistent``.
     """
     if options.timezone is None:
-        return wall, where(np.ones(len(wall), dtype=np.bool_), NO_ZONE)
+        reason = NO_ZONE.format(options.spelled("timezone", "Europe/Berlin"))
+        return wall, where(np.ones(len(wall), dtype=np.bool_), reason, of_call=True)
     if not len(wall):
         return wall, []
     clock = pd.DatetimeIndex(wall.view("datetime64[s]"))
@@ -63,16 +64,18 @@ class _Reading:
             seconds[rows] = _seconds(self.summer if options.ambiguous else self.winter)[rows]
             return []
         if options.ambiguous == "infer":
-            return self._infer(seconds, rows)
-        pairs = zip(self.summer[rows], self.winter[rows], strict=True)
-        reasons = [f"the clock showed this time twice in {self.zone}: {a} and {b}: pass ambiguous=" for a, b in pairs]
-        return [Fault(rows, reasons)]
+            return self._infer(seconds, rows, options)
+        pairs, advice = zip(self.summer[rows], self.winter[rows], strict=True), _advice("ambiguous", options)
+        text = "the clock showed this time twice in {}: {} and {}: {}"
+        return [Fault(rows, [text.format(self.zone, first, second, advice) for first, second in pairs])]
 
-    def _infer(self, seconds: Int64s, rows: Int64s) -> list[Fault]:
+    def _infer(self, seconds: Int64s, rows: Int64s, options: ObservationOptions) -> list[Fault]:
         try:
             inferred = self.clock.tz_localize(self.zone, ambiguous="infer", nonexistent="NaT")
         except Exception as error:  # noqa: BLE001  # pandas 2 raises pytz errors here, pandas 3 ValueError
-            return [Fault(rows, UNREADABLE.format(error))]
+            second = options.spelled("ambiguous", value=False)
+            either = f"{options.spelled('ambiguous', value=True)} for the first, {second} for the second"
+            return [Fault(rows, UNREADABLE.format(error, either))]
         seconds[rows] = _seconds(inferred)[rows]
         return []
 
@@ -80,17 +83,23 @@ class _Reading:
         rows = np.flatnonzero(self.skipped)
         if options.nonexistent in ("raise", "NaT"):
             before, after = (self._localized(dst=True, skipped=way) for way in ("shift_backward", "shift_forward"))
-            pairs = zip(before[rows], after[rows], strict=True)
-            text = "the clock skipped this time in {}: it went from {} to {}: pass nonexistent="
-            return [Fault(rows, [text.format(self.zone, a, b) for a, b in pairs])]
+            pairs, advice = zip(before[rows], after[rows], strict=True), _advice("nonexistent", options)
+            text = "the clock skipped this time in {}: it went from {} to {}: {}"
+            return [Fault(rows, [text.format(self.zone, a, b, advice) for a, b in pairs])]
         try:
             shifted = self.clock[rows].tz_localize(
                 self.zone, ambiguous=np.ones(len(rows), dtype=bool), nonexistent=options.nonexistent
             )
         except Exception as error:  # noqa: BLE001  # pandas 2 raises pytz errors here, pandas 3 ValueError
-            return [Fault(rows, UNREADABLE.format(error))]
+            return [Fault(rows, UNREADABLE.format(error, options.spelled("nonexistent", "shift_forward")))]
         seconds[rows] = _seconds(shifted)
         return []
+
+
+def _advice(argument: Literal["ambiguous", "nonexistent"], options: ObservationOptions) -> str:
+    if getattr(options, argument) == "NaT":
+        return f"{options.spelled(argument, 'NaT')} takes no reading, so correct it"
+    return f"pass {options.spelled(argument)} to say what it means"
 
 
 def _seconds(localized: pd.DatetimeIndex) -> Int64s:

@@ -7,21 +7,58 @@ Never: checks anything.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
-Codes: TypeAlias = npt.NDArray[np.signedinteger[Any]]
-"""Series as small integers: 16 bits where they are enough, because there is one for every observation."""
+Integers: TypeAlias = npt.NDArray[np.integer[Any]]
+"""As narrow as holds them all, because there is one for every observation; so widen them before reckoning."""
+
+Codes: TypeAlias = Integers
+"""Series: 16 bits, or more for more than 32,768 of them."""
+
+Seconds: TypeAlias = Integers
+"""Unix seconds, UTC: 32 bits if all are from 1901 to 2038 (signed) or from 1970 to 2106 (unsigned), else 64."""
+
+Positions: TypeAlias = Integers
+"""Where observations stand."""
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Rows: TypeAlias = "slice | Mask | Int64s"
 """Which observations: a slice costs no copy."""
+
+T = TypeVar("T", Integers, Floats)
+
+
+BLOCK_ROWS = 100_000
+"""What is reckoned for every row is reckoned for so many at once, so that only what is kept takes memory for all."""
+
+WIDTHS = (np.int16, np.int32, np.uint32, np.int64)
+
+
+def width_for(*numbers: int) -> type[np.integer[Any]]:
+    """The narrowest type that holds these."""
+    return next(width for width in WIDTHS if _holds(width, numbers))
+
+
+def _holds(width: npt.DTypeLike, numbers: Sequence[int]) -> bool:
+    return np.iinfo(width).min <= min(numbers) and max(numbers) <= np.iinfo(width).max
+
+
+def put(block: Integers, whole: Integers, start: int) -> Integers:
+    """Write a block into an array that is filled up to ``start``, and return the array: a wider one where needed."""
+    ends = [int(block.min()), int(block.max())]
+    if not _holds(whole.dtype, ends):
+        ends += [int(whole[:start].min()), int(whole[:start].max())] if start else []
+        whole = whole.astype(width_for(*ends))
+    whole[start : start + len(block)] = block
+    return whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +80,16 @@ class Origin:
         """How many cells a row has."""
         return 1 if self.columns is None else len(self.columns)
 
-    def positions(self, cells: Int64s) -> Int64s:
+    @property
+    def labels_called(self) -> str:
+        """What messages call the labels."""
+        return "label" if self.labels.name is None else str(self.labels.name)
+
+    def positions(self, cells: Positions) -> Positions:
         """The row number of each cell."""
         return cells if self.columns is None else cells // max(self.width, 1)
 
-    def labels_of(self, cells: Int64s) -> list[object]:
+    def labels_of(self, cells: Positions) -> list[object]:
         """The row label of each cell; for a wide frame the pair (row label, column)."""
         rows = self.labels.take(self.positions(cells)).tolist()
         if self.columns is None:
@@ -69,12 +111,12 @@ class Observations:
         dropped_rows: The rows that ``on_invalid="drop"`` left out: position, label, timestamp, name, value, reason.
     """
 
-    timestamps: Int64s
+    timestamps: Seconds
     codes: Codes
     names: tuple[str, ...]
     values: Floats
     origin: Origin
-    cells: Int64s | None = None
+    cells: Positions | None = None
     superseded: int = 0
     dropped_rows: pd.DataFrame = field(default_factory=pd.DataFrame)
 
@@ -94,18 +136,19 @@ class Observations:
         """
         return replace(
             self,
-            timestamps=self.timestamps[rows],
-            codes=self.codes[rows],
-            values=self.values[rows],
             cells=self._cells_of(rows),
+            timestamps=_chosen(self.timestamps, rows),
+            codes=_chosen(self.codes, rows),
+            values=_chosen(self.values, rows),
         )
 
-    def _cells_of(self, rows: Rows) -> Int64s:
+    def _cells_of(self, rows: Rows) -> Positions:
         if self.cells is not None:
-            return self.cells[rows]
+            return _chosen(self.cells, rows)
+        dtype = width_for(len(self))
         if isinstance(rows, slice):
-            return np.arange(*rows.indices(len(self)), dtype=np.int64)
-        return np.flatnonzero(rows) if rows.dtype == np.bool_ else rows.astype(np.int64, copy=False)
+            return np.arange(*rows.indices(len(self)), dtype=dtype)
+        return _chosen(np.arange(len(self), dtype=dtype), rows)
 
     def in_time_order(self) -> Observations:
         """The same observations by timestamp; those of one second keep their order. Free where they already are."""
@@ -115,13 +158,26 @@ class Observations:
 
     def frame(self) -> pd.DataFrame:
         """Columns ``position``, ``label``, ``timestamp`` (UTC), ``name``, ``value``: for reports, not for speed."""
-        cells = np.arange(len(self), dtype=np.int64) if self.cells is None else self.cells
+        cells = self._cells_of(slice(None))
         return pd.DataFrame(
             {
-                "position": self.origin.positions(cells),
+                "position": self.origin.positions(cells).astype(np.int64),
                 "label": pd.Series(self.origin.labels_of(cells), dtype=object),
                 "timestamp": pd.to_datetime(self.timestamps.astype("datetime64[s]"), utc=True),
                 "name": np.array(self.names, dtype=object)[self.codes],
                 "value": self.values,
             }
         )
+
+
+def _chosen(column: T, rows: Rows) -> T:
+    """``column[rows]``; by a mask, block by block: fast as by positions, and those of all rows are never there."""
+    if isinstance(rows, slice) or rows.dtype != np.bool_:
+        return column[rows]
+    chosen, count = np.empty(np.count_nonzero(rows), dtype=column.dtype), 0
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        part = column[block][np.flatnonzero(rows[block])]
+        chosen[count : count + len(part)] = part
+        count += len(part)
+    return chosen

@@ -18,10 +18,9 @@ import pandas as pd
 from temporis_dagster.contract import series_name_fault
 from temporis_dagster.data_source.observations.dtypes import Column, plain
 from temporis_dagster.data_source.observations.faults import Fault, where
-from temporis_dagster.data_source.observations.model import Codes
+from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Codes, put, width_for
 
 STOPS_AT_NUL = int(pd.__version__.split(".")[0]) < 3  # noqa: PLR2004  # pandas 2's hash of texts
-BLOCK_ROWS = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,16 +72,12 @@ def _factorize(column: Column) -> tuple[Codes, Sequence[object]]:
 def _by_pandas(blocks: Sequence[Column]) -> tuple[Codes, Sequence[object]]:
     """Block by block: pandas' own codes take 64 bits a row."""
     seen: dict[object, int] = {}
-    parts: list[Codes] = []
-    for block in blocks:
+    all_codes: Codes = np.empty(sum(map(len, blocks)), dtype=np.int16)
+    for i, block in enumerate(blocks):
         codes, uniques = pd.factorize(block)
-        numbers = np.array([seen.setdefault(unique, len(seen)) for unique in uniques] + [-1], dtype=np.int32)
-        parts.append(_narrow(numbers[codes], len(seen)))
-    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int16), list(seen)
-
-
-def _narrow(codes: Codes, names: int) -> Codes:
-    return codes.astype(np.int16 if names <= np.iinfo(np.int16).max else np.int32, copy=False)
+        numbers = [seen.setdefault(unique, len(seen)) for unique in uniques] + [-1]
+        all_codes = put(np.array(numbers, dtype=width_for(len(seen)))[codes], all_codes, i * BLOCK_ROWS)
+    return all_codes, list(seen)
 
 
 def _hashes_texts_whole(objects: npt.NDArray[np.object_]) -> bool:

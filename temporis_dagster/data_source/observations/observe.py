@@ -1,11 +1,12 @@
 """observe: the one way from a frame to observations.
 
 Comes in: a DataFrame or Series and how to read it. Goes out: observations, at most one for each (timestamp, name).
-Never: sends anything, modifies the frame, or stops at the first fault: all are found in one pass.
+Never: sends anything, modifies the frame, stops at the first fault (all are found at once), or drops all in silence.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -13,14 +14,14 @@ import numpy as np
 import pandas as pd
 
 from temporis_dagster.data_source.observations.cells import Cells, cells_of
-from temporis_dagster.data_source.observations.faults import fault_frame, objects
+from temporis_dagster.data_source.observations.faults import fault_frame, in_words, objects
 from temporis_dagster.data_source.observations.layout import Table, table_of
 from temporis_dagster.data_source.observations.model import Int64s, Observations, Origin
 from temporis_dagster.data_source.observations.options import ObservationOptions
 from temporis_dagster.data_source.observations.superseded import last_of_each_key
 from temporis_dagster.errors import InvalidObservationsError
 
-SHOWN_FAULTS = 3
+LOGGER = logging.getLogger(__name__)
 
 
 def observe(
@@ -38,7 +39,7 @@ def observe(
 
     Raises:
         InvalidObservationsError: The frame's shape or some of its rows cannot be observations. With
-            ``on_invalid="drop"``, only for its shape.
+            ``on_invalid="drop"``, only for its shape, or for timestamps without a zone and no ``timezone``.
 
     Examples:
         >>> import pandas as pd
@@ -51,10 +52,21 @@ def observe(
     table = table_of(data, options)
     cells = cells_of(table, options)
     bad = np.flatnonzero(cells.bad) if cells.faults else np.empty(0, dtype=np.int64)
-    if len(bad) and options.on_invalid == "raise":
-        raise _invalid(cells, len(bad), table.labels, data_source)
+    if len(bad) and (options.on_invalid == "raise" or cells.call_at_fault):
+        raise _invalid(cells, len(bad), _origin(table), options, data_source)
     dropped = _dropped_rows(table, cells, bad) if len(bad) else pd.DataFrame()
-    return _last_ones(replace(_good_ones(table, cells), dropped_rows=dropped))
+    observations = _last_ones(replace(_good_ones(table, cells), dropped_rows=dropped))
+    if len(dropped) and not len(observations):
+        LOGGER.warning(
+            "All %s observations%s are invalid and were dropped, so there is nothing to store. The first: %s."
+            " Correct them.",
+            *(f"{len(dropped):,}", _for(data_source), dropped["reason"].iloc[0]),
+        )
+    return observations
+
+
+def _for(data_source: str | None) -> str:
+    return "" if data_source is None else f" for {data_source!r}"
 
 
 def _origin(table: Table) -> Origin:
@@ -66,29 +78,29 @@ def _good_ones(table: Table, cells: Cells) -> Observations:
     everything = Observations(cells.seconds, cells.codes, cells.names, cells.floats, origin)
     if not cells.faults and cells.present.all():
         return everything
-    return everything.take(np.flatnonzero(cells.present & ~cells.bad))
+    return everything.take(cells.present & ~cells.bad)
 
 
 def _last_ones(observations: Observations) -> Observations:
     last = last_of_each_key(observations.timestamps, observations.codes, len(observations.names))
     if last is None:
         return observations
-    kept = observations.take(np.flatnonzero(last))
+    kept = observations.take(last)
     return replace(kept, superseded=len(observations) - len(kept))
 
 
-def _invalid(cells: Cells, bad: int, labels: pd.Index, data_source: str | None) -> InvalidObservationsError:
-    rows = fault_frame(cells.faults, labels)
-    first = [
-        f"row {row.position} (label {row.label!r:.60}), column {row.column!r:.60}, {row.value!r:.60}: {row.reason}"
-        for row in rows.head(SHOWN_FAULTS).itertuples()
-    ]
-    more = f"; and {len(rows) - len(first):,} more" if len(rows) > len(first) else ""
+def _invalid(
+    cells: Cells, bad: int, origin: Origin, options: ObservationOptions, data_source: str | None
+) -> InvalidObservationsError:
+    rows, total = fault_frame(cells.faults, origin.labels), int(cells.present.sum())
+    # What is at fault for want of an argument is not dropped either.
+    way_out = "" if cells.call_at_fault else f", or pass {options.spelled('on_invalid', 'drop')} to send the rest"
     return InvalidObservationsError(
-        f"{bad:,} of {int(cells.present.sum()):,} observations {'' if data_source is None else f'for {data_source!r} '}"
-        f"are invalid, so none was sent. {'; '.join(first)}{more}."
-        " The error's .rows lists them all. Correct them, or pass on_invalid='drop' to send the rest.",
+        f"{bad:,} of {total:,} observations{_for(data_source)} are invalid, so none was sent."
+        f" {in_words(rows, origin.labels_called)}. {options.LIST_OF_INVALID} Correct them{way_out}.",
         rows=rows,
+        invalid=bad,
+        observations_in=total,
     )
 
 

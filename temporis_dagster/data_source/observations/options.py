@@ -45,7 +45,7 @@ class ObservationOptions:
         name: The column of series names (long).
         value: The column of values (long).
         timezone: Zone name, such as ``"Europe/Berlin"``, that naive timestamps and dates are in.
-        ambiguous: What a local time that occurs twice means, in pandas' words.
+        ambiguous: What a local time that occurs twice means, in pandas' words, but one for all: no array.
         nonexistent: What a local time that the clock skipped means, in pandas' words.
         sub_second: ``"floor"`` cuts fractions of a second off; ``"raise"`` refuses them.
         on_invalid: ``"drop"`` leaves offending rows out and reports them; ``"raise"`` sends nothing.
@@ -64,6 +64,19 @@ class ObservationOptions:
     sub_second: SubSecond = "raise"
     on_invalid: OnInvalid = "raise"
 
+    # What advice says, and no fields: whoever reads options from elsewhere than Python says it otherwise.
+    LIST_OF_INVALID = "The error's .rows lists them all."
+    LIST_OF_REJECTED = "The error's .report.rejected_rows lists them all."
+    TEXT_AS_TIMESTAMP = "for text with pd.to_datetime(..., utc=True)"
+
+    def spelled(self, argument: str, value: object = ...) -> str:
+        """An argument as advice spells it.
+
+        >>> ObservationOptions().spelled("on_invalid", "drop")
+        "on_invalid='drop'"
+        """
+        return f"{argument}={'' if value is ... else repr(value)}"
+
     def __post_init__(self) -> None:
         _one_of("layout", self.layout, get_args(Layout))
         _one_of("sub_second", self.sub_second, get_args(SubSecond))
@@ -78,7 +91,7 @@ class ObservationOptions:
         else:
             _one_of("nonexistent", self.nonexistent, ("raise", "shift_forward", "shift_backward", "NaT", "a timedelta"))
         if self.timezone is not None:
-            _known_zone(self.timezone)
+            _ensure_zone(self.timezone, self.spelled("timezone", self.timezone))
 
 
 def _one_of(argument: str, given: object, allowed: tuple[object, ...]) -> None:
@@ -91,10 +104,10 @@ def _ensure_within_a_day(shift: timedelta) -> None:
         raise ConfigurationError(f"nonexistent={shift!r} is more than a day. Pass how far to move out of the gap.")
 
 
-def _known_zone(name: str) -> None:
+def _ensure_zone(name: str, spelled: str) -> None:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, TypeError, OSError) as error:
         raise ConfigurationError(
-            f"timezone={name!r} is not a time zone. Use a name of the IANA database, such as 'Europe/Berlin' or 'UTC'."
+            f"{spelled} is not a time zone. Use a name of the IANA database, such as 'Europe/Berlin' or 'UTC'."
         ) from error

@@ -6,16 +6,21 @@ Never: looks at values.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
-from temporis_dagster.data_source.observations.model import Codes, Int64s, Mask
+from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Codes, Int64s, Mask, Seconds
 
 LARGEST_KEY = 2**62
-BLOCK_ROWS = 100_000
+
+PARTS = 17
+"""Of keys looked at one after the other, so that their hash table takes a 17th of the memory. A prime: timestamps are
+multiples of a minute or an hour, and must fall into all parts."""
 
 
-def last_of_each_key(timestamps: Int64s, codes: Codes, series: int) -> Mask | None:
+def last_of_each_key(timestamps: Seconds, codes: Codes, series: int) -> Mask | None:
     """Which observations are the last with their (timestamp, name); None if all are, which ordered keys show at once.
 
     Args:
@@ -25,11 +30,13 @@ def last_of_each_key(timestamps: Int64s, codes: Codes, series: int) -> Mask | No
     """
     if not len(timestamps) or _ascend(timestamps, codes) or _ascend(codes, timestamps):
         return None
-    superseded = pd.Series(_offsets(timestamps, series) * series + codes).duplicated(keep="last").to_numpy()
-    return ~superseded if superseded.any() else None
+    last = np.ones(len(timestamps), dtype=np.bool_)
+    for rows in _parts(timestamps):
+        last[rows] = ~pd.Series(_keys(timestamps[rows], codes[rows], series)).duplicated(keep="last").to_numpy()
+    return None if last.all() else last
 
 
-def _ascend(major: Int64s | Codes, minor: Int64s | Codes) -> bool:
+def _ascend(major: Seconds | Codes, minor: Seconds | Codes) -> bool:
     """Whether the pairs ascend strictly, looked at block by block: no array of all keys is made."""
     for start in range(0, len(major) - 1, BLOCK_ROWS):
         here, after = slice(start, start + BLOCK_ROWS), slice(start + 1, start + BLOCK_ROWS + 1)
@@ -40,11 +47,23 @@ def _ascend(major: Int64s | Codes, minor: Int64s | Codes) -> bool:
     return True
 
 
-def _offsets(timestamps: Int64s, series: int) -> Int64s:
-    """Timestamps from 0 up, ranked where keys made of them would not fit into 64 bits."""
-    offsets: Int64s = timestamps - timestamps.min()
-    span = int(offsets.max()) + 1
-    if span * max(series, 1) < LARGEST_KEY:
-        return offsets
-    ranks = np.unique(timestamps, return_inverse=True)[1]
-    return np.asarray(ranks, dtype=np.int64)
+def _parts(timestamps: Seconds) -> Iterator[Int64s]:
+    """The rows in parts that share no timestamp, or all of them where they are few."""
+    parts = PARTS if len(timestamps) > BLOCK_ROWS else 1
+    part_of = np.empty(len(timestamps), dtype=np.int8)
+    np.remainder(timestamps, parts, out=part_of, casting="unsafe")
+    for part in range(parts):
+        yield np.flatnonzero(part_of == part)
+
+
+def _keys(timestamps: Seconds, codes: Codes, series: int) -> Int64s:
+    """One number for each (timestamp, name); timestamps are ranked where it would not fit into 64 bits."""
+    keys: Int64s = timestamps.astype(np.int64)
+    if not len(keys):
+        return keys
+    keys -= keys.min()
+    if (int(keys.max()) + 1) * max(series, 1) >= LARGEST_KEY:
+        keys = np.asarray(np.unique(timestamps, return_inverse=True)[1], dtype=np.int64)
+    keys *= series
+    keys += codes
+    return keys

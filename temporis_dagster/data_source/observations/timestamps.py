@@ -1,13 +1,13 @@
 """Timestamps: a column of moments of any dtype becomes Unix seconds, UTC, or faults.
 
-Comes in: a plain column and what the caller said of time zones and fractions. Goes out: int64 seconds and faults.
+Comes in: a plain column and what the caller said of time zones and fractions. Goes out: seconds and faults.
 Never: guesses a time zone or a unit, and never rounds unless told to floor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timezone
 from numbers import Integral
 from typing import Any
@@ -20,15 +20,14 @@ from temporis_dagster.contract import FIRST_TIMESTAMP, TIMESTAMP_LIMIT
 from temporis_dagster.data_source.observations.dtypes import Column, kind_of, numbers_of, type_groups, type_word
 from temporis_dagster.data_source.observations.faults import Fault, elsewhere, mask_of, where
 from temporis_dagster.data_source.observations.local_time import to_utc
-from temporis_dagster.data_source.observations.model import Floats, Int64s, Mask
+from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Floats, Int64s, Mask, Seconds, put
 from temporis_dagster.data_source.observations.options import ObservationOptions
 
 MISSING = "the timestamp is missing (NaT)"
-FRACTION = "the timestamp has a fraction of a second: pass sub_second='floor' to cut it off"
+FRACTION = "the timestamp has a fraction of a second: pass {} to cut it off"
 OUT_OF_RANGE = "the timestamp is out of range: the first is the start of the year 1, the last is in the year 5138"
-NOT_A_TIMESTAMP = "{} is not a timestamp: convert it, for text with pd.to_datetime(..., utc=True)"
+NOT_A_TIMESTAMP = "{} is not a timestamp: convert it, {}"
 FINER_UNITS = {"milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
-BLOCK_ROWS = 100_000
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9, "ps": 10**12, "fs": 10**15, "as": 10**18}
 DAY_S = 86_400
 
@@ -38,27 +37,41 @@ class Timestamps:
     """A column of timestamps after its checks.
 
     Attributes:
-        seconds: Unix seconds, UTC; anything where at fault.
+        seconds: Unix seconds, UTC; anything within the range of timestamps where at fault.
         faults: Rows that hold no usable timestamp.
     """
 
-    seconds: Int64s
+    seconds: Seconds
     faults: list[Fault]
 
 
 def timestamps_of(column: Column, options: ObservationOptions) -> Timestamps:
-    """Read a plain column as timestamps."""
+    """Read a plain column as timestamps, block by block: only the seconds take memory for every row."""
+    # Which of two equal clock times is meant is inferred from the rows around them: that takes the whole column.
+    block_rows = max(len(column), 1) if options.ambiguous == "infer" else BLOCK_ROWS
+    seconds: Seconds = np.empty(len(column), dtype=np.int32)
+    faults = list[Fault]()
+    for start in range(0, len(column), block_rows):
+        block = _block_of(column.iloc[start : start + block_rows], options)
+        seconds = put(block.seconds, seconds, start)
+        faults += [replace(fault, rows=fault.rows + start) for fault in block.faults]
+    return Timestamps(seconds, faults)
+
+
+def _block_of(column: Column, options: ObservationOptions) -> Timestamps:
     found = _READERS.get(kind_of(column), _unreadable)(column, options)
     seconds = found.seconds
-    if not len(seconds) or (seconds.min() >= FIRST_TIMESTAMP and seconds.max() < TIMESTAMP_LIMIT):
+    if seconds.min() >= FIRST_TIMESTAMP and seconds.max() < TIMESTAMP_LIMIT:
         return found
-    outside = ((seconds < FIRST_TIMESTAMP) | (seconds >= TIMESTAMP_LIMIT)) & ~mask_of(found.faults, len(column))
-    return Timestamps(seconds, found.faults + where(outside, OUT_OF_RANGE))
+    outside = (seconds < FIRST_TIMESTAMP) | (seconds >= TIMESTAMP_LIMIT)
+    faults = where(outside & ~mask_of(found.faults, len(column)), OUT_OF_RANGE)
+    return Timestamps(np.where(outside, 0, seconds), found.faults + faults)
 
 
-def _unreadable(column: Column, _options: ObservationOptions) -> Timestamps:
+def _unreadable(column: Column, options: ObservationOptions) -> Timestamps:
     missing = column.isna().to_numpy(dtype=np.bool_)
-    faults = where(missing, MISSING) + where(~missing, NOT_A_TIMESTAMP.format(kind_of(column)))
+    reason = NOT_A_TIMESTAMP.format(kind_of(column), options.TEXT_AS_TIMESTAMP)
+    faults = where(missing, MISSING) + where(~missing, reason)
     return Timestamps(np.zeros(len(column), dtype=np.int64), faults)
 
 
@@ -71,6 +84,7 @@ def _from_datetimes(column: Column, options: ObservationOptions) -> Timestamps:
 def _from_datetime64(stamps: npt.NDArray[np.datetime64], options: ObservationOptions, *, aware: bool) -> Timestamps:
     missing = np.isnat(stamps)
     seconds, faults = _whole(stamps.view(np.int64), PER_SECOND[np.datetime_data(stamps.dtype)[0]], missing, options)
+    seconds[missing] = 0
     faults += where(missing, MISSING)
     if aware:
         return Timestamps(seconds, faults)
@@ -87,12 +101,11 @@ def _whole(ticks: Int64s, per_second: int, missing: Mask, options: ObservationOp
     seconds = ticks // per_second
     if options.sub_second == "floor" or per_second == 1:
         return seconds, []
-    cut = np.empty(len(ticks), dtype=np.bool_)
-    for start in range(0, len(ticks), BLOCK_ROWS):
-        block = slice(start, start + BLOCK_ROWS)
-        cut[block] = seconds[block] * per_second != ticks[block]
-    cut &= ~missing
-    return seconds, where(cut, FRACTION)
+    return seconds, where((seconds * per_second != ticks) & ~missing, _fraction(options))
+
+
+def _fraction(options: ObservationOptions) -> str:
+    return FRACTION.format(options.spelled("sub_second", "floor"))
 
 
 def _from_numbers(column: Column, options: ObservationOptions) -> Timestamps:
@@ -115,7 +128,7 @@ def _from_floats(given: npt.NDArray[Any], options: ObservationOptions) -> Timest
     whole = np.floor(np.where(beyond | infinite, 0.0, floats))
     faults = where(infinite, "the timestamp is infinite: correct it") + _too_large(beyond, floats)
     if options.sub_second == "raise":
-        faults += where((whole != floats) & ~beyond & ~infinite, FRACTION)
+        faults += where((whole != floats) & ~beyond & ~infinite, _fraction(options))
     return Timestamps(whole.astype(np.int64), faults)
 
 
@@ -155,7 +168,7 @@ def _of_type(kind: type) -> Callable[[list[Any], ObservationOptions], Timestamps
         return lambda items, options: _from_datetime64(_naive(items), options, aware=False)
     if issubclass(kind, Integral | float | np.floating) and not issubclass(kind, bool):
         return _numbers
-    return lambda items, _: _all_of(items, NOT_A_TIMESTAMP.format(type_word(kind)))
+    return lambda items, options: _all_of(items, NOT_A_TIMESTAMP.format(type_word(kind), options.TEXT_AS_TIMESTAMP))
 
 
 def _all_of(items: list[object], reason: str) -> Timestamps:
@@ -196,7 +209,7 @@ def _datetimes(items: list[datetime], options: ObservationOptions) -> Timestamps
         seconds[rows] = part.seconds
         finer = np.array([bool(getattr(item, "nanosecond", 0)) for item in chosen], dtype=np.bool_)
         finer &= ~mask_of(part.faults, len(chosen)) & (options.sub_second == "raise")
-        faults += elsewhere(part.faults + where(finer, FRACTION), rows)
+        faults += elsewhere(part.faults + where(finer, _fraction(options)), rows)
     return Timestamps(seconds, faults)
 
 
