@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import sqlite3
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -402,6 +404,18 @@ def test_closing_is_not_final(store):
     store.close()
     store.close()
     assert len(content(store)) == 5
+
+
+def test_a_store_let_go_is_closed(url, monkeypatch):
+    """A notebook that never closes leaves no connection open, and hears no ResourceWarning (of Python 3.13) for it."""
+    disposed = []
+    dispose = sa.Engine.dispose
+    monkeypatch.setattr(sa.Engine, "dispose", lambda engine: disposed.append(engine) or dispose(engine))
+    store = SqlStore(url, create_missing=True)
+    put(store, minutes(5))
+    del store
+    gc.collect()
+    assert len(disposed) == 1
 
 
 def test_a_deleted_file_is_gone(store, tmp_path):

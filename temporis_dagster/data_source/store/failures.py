@@ -8,6 +8,7 @@ Never: lets an exception of the driver or of SQLAlchemy out, or holds back one o
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,9 +95,11 @@ def is_locked(error: BaseException) -> bool:
 def _not_found(url: str, data_source: str, account: str, path: Path, tally: Tally | None) -> TemporisError:
     report = tally.report("the data source does not exist") if tally else UpsertReport(data_source=data_source)
     missing = "" if path.exists() else " (the file does not exist)"
+    whose = "" if account == "default" else f" --account {shlex.quote(account)}"
     return DataSourceNotFoundError(
         f"There is no data source {data_source!r} of account {account!r} in {url}{missing}{_counted(report)}."
-        f" Create it with create_data_source({data_source!r}), or connect with create_missing=True.",
+        f" Create it with create_data_source({data_source!r}) or create_missing=True, or in a shell with: temporis"
+        f" sources create {data_source} --store {shlex.quote(url)}{whose}.",
         data_source=data_source,
         report=report,
     )

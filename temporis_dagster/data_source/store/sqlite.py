@@ -44,12 +44,17 @@ class Database:
 
     Args:
         path: The file, absolute.
+
+    Attributes:
+        busy_timeout_s: How long to wait for a lock that another connection holds; None for ``BUSY_TIMEOUT_S``.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.busy_timeout_s: float | None = None
         self._engine: sa.Engine | None = None
         self._opened: tuple[int, int] | None = None
+        self._at_collection: weakref.finalize[..., Database] | None = None
         self._lock = threading.Lock()
         _databases.add(self)
 
@@ -88,7 +93,7 @@ class Database:
 
     @contextmanager
     def _transaction(self, begin: str, *, create: bool) -> Iterator[sa.Connection]:
-        connection = _patiently(lambda: _begun(self._open(create), begin))
+        connection = _patiently(lambda: _begun(self._open(create), begin), self.busy_timeout_s)
         try:
             yield connection
         finally:
@@ -101,20 +106,10 @@ class Database:
                 self._dispose()
                 if present is None and not create:
                     raise SourceMissingError
-                self._engine = self._prepared(create)
+                self._engine = _prepared(self.path, create)
+                self._at_collection = weakref.finalize(self, self._engine.dispose)
                 self._opened = self._identity()
             return self._engine
-
-    def _prepared(self, create: bool) -> sa.Engine:
-        engine = sa.create_engine(
-            "sqlite://", creator=lambda: _connect(self.path, create), poolclass=QueuePool, max_overflow=-1
-        )
-        try:
-            _prepare(engine, create)
-        except BaseException:
-            engine.dispose()
-            raise
-        return engine
 
     def _identity(self) -> tuple[int, int] | None:
         """Which file is at the path: one that was deleted or replaced must not be written to any more."""
@@ -125,9 +120,9 @@ class Database:
         return found.st_dev, found.st_ino
 
     def _dispose(self) -> None:
-        engine, self._engine, self._opened = self._engine, None, None
-        if engine is not None:
-            engine.dispose()
+        self._engine, self._opened = None, None
+        if self._at_collection is not None:
+            self._at_collection()
 
     def forget(self) -> None:
         """In a forked child, let go of what belongs to the parent: neither close nor collect it.
@@ -136,6 +131,8 @@ class Database:
         """
         if self._engine is not None:
             _abandoned.append(self._engine)
+        if self._at_collection is not None:
+            self._at_collection.detach()
         self._engine, self._opened, self._lock = None, None, threading.Lock()
 
 
@@ -168,6 +165,16 @@ def commit(connection: sa.Connection) -> None:
 def driver(connection: sa.Connection) -> sqlite3.Connection:
     """The driver's own connection, for statements that must cost nothing beside the driver."""
     return cast(sqlite3.Connection, connection.connection.driver_connection)
+
+
+def _prepared(path: Path, create: bool) -> sa.Engine:
+    engine = sa.create_engine("sqlite://", creator=lambda: _connect(path, create), poolclass=QueuePool, max_overflow=-1)
+    try:
+        _prepare(engine, create)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
 
 
 def _connect(path: Path, create: bool) -> sqlite3.Connection:
@@ -213,9 +220,9 @@ def _prepare(engine: sa.Engine, create: bool) -> None:
         connection.exec_driver_sql("COMMIT")
 
 
-def _patiently(attempt: Callable[[], T]) -> T:
+def _patiently(attempt: Callable[[], T], timeout_s: float | None = None) -> T:
     """Attempt until no lock is in the way. SQLite's own waiting does not cover the switch to the write-ahead log."""
-    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    deadline = time.monotonic() + (BUSY_TIMEOUT_S if timeout_s is None else timeout_s)
     while True:
         try:
             return attempt()

@@ -51,6 +51,11 @@ class SqlStore:
         """Where it is, with an absolute path."""
         return sa.URL.create("sqlite", database=self._database.path.as_posix()).render_as_string()
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is a file yet: the first data source or token makes it."""
+        return self._database.path.exists()
+
     def __repr__(self) -> str:
         return f"SqlStore({self.url!r}, account={self._account!r})"
 
@@ -64,6 +69,10 @@ class SqlStore:
         other = copy(self)
         other._account = account  # noqa: SLF001  # of this very class
         return other
+
+    def wait_for_locks(self, at_most_s: float) -> None:
+        """Give up on a lock that another process holds after so long, instead of a minute."""
+        self._database.busy_timeout_s = at_most_s
 
     def upsert(self, tally: Tally) -> None:
         """Store the tally's observations, settling them chunk by chunk; each chunk is one transaction.
