@@ -1,0 +1,235 @@
+"""Batches: what was written in one transaction and is to be delivered, as SQL.
+
+Comes in: a connection inside a transaction. Goes out: batches, and what is known of them.
+Never: commits, sends, or changes what a batch carries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import sqlalchemy as sa
+
+from temporis_dagster.data_source.mirror.lookup import blocks, parameters, places, present
+from temporis_dagster.data_source.mirror.rows import Risk, Rows
+from temporis_dagster.data_source.observations.model import Floats, Int64s, Mask
+
+KEYS_PER_STATEMENT = 400
+"""Two parameters each stay below the 999 that an old SQLite takes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """A batch as it was when it was claimed.
+
+    Attributes:
+        id: The sequence number of its writes.
+        rows: What it carries.
+        written_at: When its rows came into the mirror.
+        doubtful_until: Until when earlier attempts may still be applied; None for no doubt.
+        at_risk_until: Until when a different value might still arrive for each row, or 0; None for none.
+    """
+
+    id: int
+    rows: Rows
+    written_at: float
+    doubtful_until: float | None = None
+    at_risk_until: Floats | None = None
+
+
+def insert(  # a batch has that many properties
+    connection: sa.Connection,
+    source: int,
+    rows: Rows,
+    *,
+    live: int,
+    written_at: float,
+    not_before: float = 0.0,
+    doubtful_until: float | None = None,
+) -> int:
+    """Keep a new batch; its id."""
+    number = connection.exec_driver_sql(
+        "INSERT INTO temporis_mirror_batch (data_source, live, written_at, not_before, doubtful_until)"
+        " VALUES (?, ?, ?, ?, ?)",
+        (source, live, written_at, not_before, doubtful_until),
+    ).lastrowid
+    connection.exec_driver_sql("INSERT INTO temporis_mirror_rows VALUES (?, ?, ?)", (number, *rows.to_bytes()))
+    count_pending(connection, source, live)
+    return int(number)
+
+
+def count_pending(connection: sa.Connection, source: int, more: int) -> None:
+    """So many more rows, or fewer, are pending."""
+    if more:
+        connection.exec_driver_sql(
+            "INSERT INTO temporis_mirror_source (data_source, pending) VALUES (?, ?)"
+            " ON CONFLICT (data_source) DO UPDATE SET pending = pending + excluded.pending",
+            (source, more),
+        )
+
+
+def carry(connection: sa.Connection, keys: Int64s, batch: int) -> None:
+    """Let the observations of these keys, which are as they are in the batch, be carried by it."""
+    for block in blocks(keys):
+        connection.exec_driver_sql(
+            f"WITH k (series, timestamp) AS (VALUES {places(block)}) UPDATE temporis_observation"  # noqa: S608 no data
+            f" SET batch = {batch} WHERE (series, timestamp) IN k",
+            parameters(block),
+        )
+
+
+def forget(connection: sa.Connection, keys: Int64s) -> None:
+    """Delete the observations of these keys."""
+    for block in blocks(keys):
+        connection.exec_driver_sql(
+            f"WITH k (series, timestamp) AS (VALUES {places(block)}) DELETE FROM temporis_observation"  # noqa: S608
+            " WHERE (series, timestamp) IN k",
+            parameters(block),
+        )
+
+
+def live_rows(connection: sa.Connection, batch: Batch, live: int) -> Mask:
+    """Which rows of a batch are its own still: no newer write has taken their key.
+
+    Args:
+        connection: A connection.
+        batch: The batch.
+        live: How many there are.
+    """
+    if live == len(batch.rows):
+        return np.ones(len(batch.rows), dtype=np.bool_)
+    mask = np.zeros(len(batch.rows), dtype=np.bool_)
+    if live:
+        known = present(connection, batch.rows.keys)
+        mask[known.found[known.batches == batch.id]] = True
+    return mask
+
+
+def open_ones(connection: sa.Connection, ids: Sequence[int]) -> list[int]:
+    """Those of these batches that still have rows to deliver."""
+    found: list[int] = []
+    for start in range(0, len(ids), KEYS_PER_STATEMENT):
+        block = tuple(ids[start : start + KEYS_PER_STATEMENT])
+        sql = f"SELECT id FROM temporis_mirror_batch WHERE live > 0 AND id IN ({','.join('?' * len(block))})"  # noqa: S608
+        found += connection.exec_driver_sql(sql, block).scalars()
+    return found
+
+
+def has_others(connection: sa.Connection, source: int, own: set[int]) -> bool:
+    """Whether any batch but these waits or is in flight."""
+    sql = "SELECT id FROM temporis_mirror_batch WHERE data_source = ? AND live > 0 LIMIT ?"
+    return bool(set(connection.exec_driver_sql(sql, (source, len(own) + 1)).scalars()) - own)
+
+
+def overwritten(connection: sa.Connection, source: int, batches: Int64s) -> None:
+    """Newer writes took keys of these batches, one for each time that a batch is named."""
+    ids, counts = np.unique(batches, return_counts=True)
+    taken = dict(zip(ids.tolist(), counts.tolist(), strict=True))
+    for number in open_ones(connection, list(taken)):
+        connection.exec_driver_sql(
+            "UPDATE temporis_mirror_batch SET live = live - ? WHERE id = ?", (taken[number], number)
+        )
+        # A batch that was never sent and has no row left is of no more use.
+        connection.exec_driver_sql(
+            "DELETE FROM temporis_mirror_batch WHERE id = ? AND live = 0 AND doubtful_until IS NULL", (number,)
+        )
+        count_pending(connection, source, -taken[number])
+
+
+def risk(connection: sa.Connection, source: int, rows: Rows, now: float, *, but: int = 0) -> Floats:
+    """Until when a different value may still arrive for each row; 0 where none can.
+
+    Args:
+        connection: A connection.
+        source: The data source.
+        rows: The rows.
+        now: What time it is.
+        but: A batch to leave out: the one that carries them.
+    """
+    found = connection.exec_driver_sql(
+        "SELECT doubtful_until, keys, vals FROM temporis_mirror_batch JOIN temporis_mirror_rows ON batch = id"
+        " WHERE data_source = ? AND doubtful_until > ? AND id <> ?",
+        (source, now, but),
+    )
+    at_risk: Risk | None = None
+    for until, keys, values in found if len(rows) else ():
+        at_risk = at_risk or Risk(rows)
+        at_risk.add(Rows.from_bytes(keys, values), until)
+    return np.zeros(len(rows)) if at_risk is None else at_risk.until
+
+
+def waiting(
+    connection: sa.Connection, source: int, wanted: Iterable[int] | None, now: float, *, limit: int
+) -> list[tuple[int, int]]:
+    """The oldest batches that may be sent now: their ids and how many live rows they have.
+
+    Args:
+        connection: A connection.
+        source: The data source.
+        wanted: Which batches; None for all.
+        now: What time it is.
+        limit: How many at most.
+    """
+    ids: tuple[int, ...] = ()
+    among = ""
+    if wanted is not None:
+        ids = tuple(sorted(wanted)[:limit])
+        among = f" AND id IN ({','.join('?' * len(ids))})"
+    found = connection.exec_driver_sql(
+        "SELECT id, live FROM temporis_mirror_batch WHERE data_source = ? AND live > 0 AND not_before <= ?"  # noqa: S608
+        f" AND (sender IS NULL OR lease_until <= ?){among} ORDER BY written_at, id LIMIT ?",
+        (source, now, now, *ids, limit),
+    )
+    return [(int(number), int(live)) for number, live in found]
+
+
+def get(connection: sa.Connection, number: int) -> Batch:
+    """A batch with what it carries."""
+    written_at, until, keys, values = connection.exec_driver_sql(
+        "SELECT written_at, doubtful_until, keys, vals FROM temporis_mirror_batch"
+        " JOIN temporis_mirror_rows ON batch = id WHERE id = ?",
+        (number,),
+    ).one()
+    return Batch(number, Rows.from_bytes(keys, values), written_at, until)
+
+
+def names_of(connection: sa.Connection, ids: Sequence[int]) -> dict[int, str]:
+    """The names of series, by id."""
+    names: dict[int, str] = {}
+    for start in range(0, len(ids), KEYS_PER_STATEMENT):
+        block = tuple(ids[start : start + KEYS_PER_STATEMENT])
+        sql = f"SELECT id, name FROM temporis_series WHERE id IN ({','.join('?' * len(block))})"  # noqa: S608
+        names.update(tuple(row) for row in connection.exec_driver_sql(sql, block))
+    return names
+
+
+def in_flight(connection: sa.Connection, source: int, now: float) -> list[Rows]:
+    """What is being sent right now, by anybody."""
+    found = connection.exec_driver_sql(
+        "SELECT keys, vals FROM temporis_mirror_batch JOIN temporis_mirror_rows ON batch = id"
+        " WHERE data_source = ? AND doubtful_until > ? AND sender IS NOT NULL AND lease_until > ?",
+        (source, now, now),
+    )
+    return [Rows.from_bytes(keys, values) for keys, values in found]
+
+
+def close(connection: sa.Connection, source: int, batch: Batch, live: int, now: float) -> None:
+    """Nothing of this batch is to be delivered any more; it stays while it is doubtful."""
+    count_pending(connection, source, -live)
+    if batch.doubtful_until is not None and batch.doubtful_until > now:
+        connection.exec_driver_sql(
+            "UPDATE temporis_mirror_batch SET live = 0, sender = NULL, lease_until = NULL, doubtful_until = ?"
+            " WHERE id = ?",
+            (batch.doubtful_until, batch.id),
+        )
+    else:
+        connection.exec_driver_sql("DELETE FROM temporis_mirror_batch WHERE id = ?", (batch.id,))
+
+
+def purge(connection: sa.Connection, source: int, now: float) -> None:
+    """Drop the closed batches that are doubtful no more."""
+    connection.exec_driver_sql(
+        "DELETE FROM temporis_mirror_batch WHERE data_source = ? AND doubtful_until <= ? AND live = 0", (source, now)
+    )

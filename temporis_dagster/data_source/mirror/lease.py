@@ -1,0 +1,97 @@
+"""Lease: the right to send some batches, for a while, by the database's clock.
+
+Comes in: batches that a transaction claims. Goes out: the right, kept while it is needed, or LeaseLostError.
+Never: takes back a lease that has ended: another sender may have sent newer values since.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from temporis_dagster.data_source.client import SLOWEST_BYTES_PER_S
+from temporis_dagster.data_source.mirror.ledger import Ledger
+from temporis_dagster.data_source.remote import Remote
+from temporis_dagster.data_source.store.sqlite import commit
+
+ROOM = 1.25
+"""A lease lasts so many times as long as the longest attempt: so it is renewed now and then, not before each one."""
+
+MARGIN_S = 1.0
+TYPICAL_ROW_BYTES = 80
+
+
+class LeaseLostError(Exception):
+    """Signal: another sender may have taken over; nothing more may be sent."""
+
+
+@dataclass(frozen=True)
+class KnownSource:
+    """A data source in the file of a mirror."""
+
+    name: str
+    id: int
+    file: tuple[int, int] | None
+
+
+class Lease:
+    """The lease of one sender.
+
+    Args:
+        ledger: The mirror's file.
+        remote: Where its requests go.
+        source: The data source.
+        window_s: For how long after its end a request may still be applied.
+    """
+
+    def __init__(self, ledger: Ledger, remote: Remote, source: KnownSource, *, window_s: float) -> None:
+        self.sender = secrets.randbits(62)
+        self._ledger, self._source, self._window_s = ledger, source, window_s
+        options = remote.options
+        self._timeout_s = options.timeout_s
+        typical = min(options.batch_rows * TYPICAL_ROW_BYTES, options.max_body_bytes)
+        self._length_s = ROOM * self._attempt_s(typical)
+        self._ends, self._count = 0.0, 0
+        self._lock = threading.Lock()
+
+    def take(self, connection: sa.Connection, ids: list[int]) -> None:
+        """Lease these batches, which nobody holds, in the caller's transaction."""
+        self._ends, self._count = self._ledger.clock.monotonic() + self._length_s, len(ids)
+        until = self._ledger.clock.now(connection) + self._length_s
+        for number in ids:
+            connection.exec_driver_sql(
+                "UPDATE temporis_mirror_batch SET sender = ?, lease_until = ?, doubtful_until = ? WHERE id = ?",
+                (self.sender, until, until + self._window_s, number),
+            )
+
+    def ensure(self, body_bytes: int) -> None:
+        """See that the lease lasts for an attempt of this size.
+
+        Raises:
+            LeaseLostError: It ended.
+        """
+        with self._lock:
+            attempt_s = self._attempt_s(body_bytes)
+            if self._ledger.clock.monotonic() + attempt_s > self._ends:
+                self._renew(max(self._length_s, ROOM * attempt_s))
+
+    def _renew(self, length_s: float) -> None:
+        before = self._ledger.clock.monotonic()
+        with self._ledger.writing(same_file=self._source.file) as connection:
+            now = self._ledger.clock.now(connection)
+            until = now + length_s
+            renewed = connection.exec_driver_sql(
+                "UPDATE temporis_mirror_batch SET lease_until = ?, doubtful_until = ?"
+                " WHERE data_source = ? AND doubtful_until > ? AND sender = ? AND lease_until > ?",
+                (until, until + self._window_s, self._source.id, now, self.sender, now),
+            ).rowcount
+            if renewed != self._count:
+                raise LeaseLostError
+            commit(connection)
+        self._ends = before + length_s
+
+    def _attempt_s(self, body_bytes: int) -> float:
+        return self._timeout_s + body_bytes / SLOWEST_BYTES_PER_S + MARGIN_S

@@ -1,0 +1,249 @@
+"""Mirror: the face of the mirror, one method an operation.
+
+Comes in: tallies, names, windows. Goes out: what the ``Target`` protocol says, ``read``, and what is pending.
+Never: sends anything that is not in its file, or opens the file before it is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+
+from temporis_dagster.contract import Meaning
+from temporis_dagster.data_source.attempts import Reply
+from temporis_dagster.data_source.mirror import backlog, batches, discard, rebuild, rejected
+from temporis_dagster.data_source.mirror.clock import MirrorClock
+from temporis_dagster.data_source.mirror.flush import Flush
+from temporis_dagster.data_source.mirror.ledger import Ledger
+from temporis_dagster.data_source.mirror.schema import ACCOUNT, Identity
+from temporis_dagster.data_source.mirror.upsert import FullError, Upsert
+from temporis_dagster.data_source.mirror.write import store_rows
+from temporis_dagster.data_source.options import MirrorOptions
+from temporis_dagster.data_source.remote import Remote
+from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
+from temporis_dagster.data_source.store import SqlStore, read, sources
+from temporis_dagster.data_source.store.failures import SourceMissingError
+from temporis_dagster.data_source.store.sqlite import commit
+from temporis_dagster.data_source.target import ArchiveState, PendingInfo
+from temporis_dagster.errors import DataSourceArchivedError, DeliveryError, MirrorError, UnavailableError
+
+QUEUED = (UnavailableError, DataSourceArchivedError)
+"""What ``on_unavailable="queue"`` takes in its stride."""
+
+
+class Mirror:
+    """A SQLite file in front of the data sources of an HTTP service. Implements ``MirroringTarget``.
+
+    Args:
+        url: The file: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``. Made at the first use.
+        remote: The data sources.
+        token: The access token of ``remote``, of which the file gets a salted hash.
+        options: How to behave.
+        clock: What time it is.
+
+    Raises:
+        ConfigurationError: The URL is not that of a SQLite file.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        remote: Remote,
+        token: str | None,
+        options: MirrorOptions | None = None,
+        *,
+        clock: MirrorClock | None = None,
+    ) -> None:
+        shown = SqlStore(url).url
+        path = Path(str(make_url(shown).database))
+        self._remote, self._options = remote, options or MirrorOptions()
+        self._ledger = Ledger(path, shown, Identity(remote.url, token), clock or MirrorClock())
+
+    @property
+    def url(self) -> str:
+        """Where the data sources are."""
+        return self._remote.url
+
+    @property
+    def mirror_url(self) -> str:
+        """Where the mirror is, with an absolute path."""
+        return self._ledger.url
+
+    def __repr__(self) -> str:
+        return f"Mirror({self.mirror_url!r}, {self._remote.url!r})"
+
+    def upsert(self, tally: Tally) -> None:
+        """Keep the tally's observations, then deliver them.
+
+        Raises:
+            DeliveryError: They could not be delivered now; the report counts them as pending.
+            MirrorError: It is another target's mirror, or full. Nothing was written.
+            StoreError: The mirror's file failed; the report says what is in it.
+        """
+        with self._ledger.explained(tally.data_source, tally):
+            self._ensure_not_archived(tally)
+            try:
+                refusal = Upsert(self._ledger, self._remote, tally, self._options).run()
+            except FullError as full:
+                raise self._full(full, tally) from None
+        if refusal is not None:
+            self._refused(refusal, tally.data_source, tally.report())
+
+    def flush(self, data_source: str, *, wait: bool = True, progress: Progress | None = None) -> UpsertReport:
+        """Deliver what is pending, oldest first.
+
+        Args:
+            data_source: Of which data source.
+            wait: Whether to wait for rows that may not be sent yet, until nothing is pending.
+            progress: Told how many rows were delivered, each time some are.
+        """
+        with self._ledger.explained(data_source):
+            flush = Flush(self._ledger, self._remote, data_source, self._options, progress)
+            refusal = flush.run(wait=wait)
+        if refusal is not None:
+            self._refused(refusal, data_source, flush.report(), queue=False)
+        return flush.report()
+
+    def pending(self, data_source: str) -> PendingInfo:
+        """What the service does not surely have."""
+        with self._known(data_source) as (connection, source):
+            return PendingInfo() if source is None else backlog.info(connection, source.id)
+
+    def discard_pending(self, data_source: str) -> int:
+        """Forget what is pending by now and not in flight, a transaction a batch; how many rows."""
+        with self._known(data_source) as (connection, source):
+            ids = [] if source is None else discard.live_batches(connection, source.id)
+        count = 0
+        for number in ids:
+            with self._changing(data_source) as (connection, known):
+                count += discard.discard(connection, known.id, number, self._ledger.clock.now(connection))
+        return count
+
+    def rejected_rows(self, data_source: str) -> pd.DataFrame:
+        """The rows that the service refused: timestamp, name, value, reason, rejected_at."""
+        with self._known(data_source) as (connection, source):
+            return rejected.frame(connection, -1 if source is None else source.id)
+
+    def retry_rejected(self, data_source: str) -> int:
+        """Let the refused rows be pending again; how many."""
+        with self._changing(data_source) as (connection, source):
+            rows = rejected.take_all(connection, source.id)
+            if len(rows):
+                now = self._ledger.clock.now(connection)
+                store_rows(
+                    connection, rows, batches.insert(connection, source.id, rows, live=len(rows), written_at=now)
+                )
+            return len(rows)
+
+    def discard_rejected(self, data_source: str) -> int:
+        """Forget the refused rows; how many."""
+        with self._changing(data_source) as (connection, source):
+            return len(rejected.take_all(connection, source.id))
+
+    def rebuild(self, progress: Progress | None = None) -> int:
+        """Let every row of every data source be pending, for a new or an emptied service, and bind the mirror to it.
+
+        Returns:
+            How many rows are pending now.
+        """
+        with self._ledger.explained():
+            return rebuild.rebuild(self._ledger, progress)
+
+    def rebind(self) -> None:
+        """From now on it is the mirror of this URL and token: the same account, with a new token."""
+        with self._ledger.explained():
+            self._ledger.rebind()
+
+    def data_sources(self) -> list[str]:
+        """The names of the data sources that the mirror knows, sorted."""
+        with self._ledger.explained(), self._ledger.reading() as connection:
+            return sources.names(connection, ACCOUNT)
+
+    def archive_state(self, data_source: str) -> ArchiveState:
+        """Ask the service, and remember what it said."""
+        state = self._remote.archive_state(data_source)
+        if state is not ArchiveState.UNKNOWN:
+            with self._known(data_source) as (_, source):
+                differs = source is not None and source.archived is not (state is ArchiveState.ARCHIVED)
+            if differs:
+                with self._changing(data_source) as (connection, known):
+                    backlog.set_archived(connection, known.id, archived=state is ArchiveState.ARCHIVED)
+        return state
+
+    def read(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> pd.DataFrame:
+        """What was written through the mirror, pending rows included, rejected ones not."""
+        with self._known(data_source) as (connection, source):
+            return read.frame(connection, source or NOTHING, read.Selection(start, end, names))
+
+    def content_digest(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> str:
+        """A text that is equal exactly when ``read`` would return the same, bit for bit."""
+        with self._known(data_source) as (connection, source):
+            return read.digest(connection, source or NOTHING, read.Selection(start, end, names))
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._remote.close()
+        with self._ledger.explained():
+            self._ledger.close()
+
+    @contextmanager
+    def _known(self, data_source: str) -> Iterator[tuple[sa.Connection, sources.Source | None]]:
+        """A reading connection, and the data source if the mirror knows it."""
+        with self._ledger.explained(data_source), self._ledger.reading() as connection:
+            try:
+                source = self._ledger.source(connection, data_source)
+            except SourceMissingError:
+                source = None
+            yield connection, source
+
+    @contextmanager
+    def _changing(self, data_source: str) -> Iterator[tuple[sa.Connection, sources.Source]]:
+        with self._ledger.explained(data_source), self._ledger.writing() as connection:
+            yield connection, self._ledger.source(connection, data_source, create=True)
+            commit(connection)
+
+    def _ensure_not_archived(self, tally: Tally) -> None:
+        """Refuse before anything is written, where the service said that it is archived and does not say otherwise."""
+        if self._options.on_unavailable == "queue":
+            return
+        with self._known(tally.data_source) as (_, source):
+            if source is None or not source.archived:
+                return
+        try:
+            archived = self.archive_state(tally.data_source) is ArchiveState.ARCHIVED
+        except DeliveryError:
+            archived = True
+        if archived:
+            raise DataSourceArchivedError(
+                f"Data source {tally.data_source!r} at {self.url} is archived and takes no observations. Nothing was"
+                " written. Unarchive it first, or keep rows in the mirror with on_unavailable='queue'.",
+                data_source=tally.data_source,
+                report=tally.report("the data source is archived"),
+            )
+
+    def _refused(self, refusal: Reply, data_source: str, report: UpsertReport, *, queue: bool = True) -> None:
+        error = self._remote.error(refusal, data_source, report)
+        with self._changing(data_source) as (connection, source):
+            now = self._ledger.clock.now(connection)
+            archived = refusal.answer.meaning is Meaning.ARCHIVED
+            backlog.failed(connection, source.id, str(error), now, archived=archived)
+        if not (queue and self._options.on_unavailable == "queue" and isinstance(error, QUEUED)):
+            raise error
+
+    def _full(self, full: FullError, tally: Tally) -> MirrorError:
+        return MirrorError(
+            f"The mirror {self.mirror_url} keeps {full.pending:,} pending rows and takes no"
+            f" {len(tally.observations):,} more (max_pending_rows={self._options.max_pending_rows:,}). Nothing was"
+            " written. Find out why they are not delivered (pending()), then flush, and upsert again.",
+            url=self.mirror_url,
+            report=tally.report("the mirror is full"),
+        )
+
+
+NOTHING = sources.Source(-1, archived=False)
+"""What is read of a data source that the mirror does not know."""

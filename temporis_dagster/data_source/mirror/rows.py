@@ -1,0 +1,117 @@
+"""Rows: the keys and values that a batch carries, as two arrays.
+
+Comes in: arrays, or the bytes a batch keeps. Goes out: the other; and what two batches have to do with each other.
+Never: touches the database.
+
+A key is one integer: the series' id in the upper bits, the seconds since the earliest timestamp in the lower 38.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from temporis_dagster.contract import FIRST_TIMESTAMP, TIMESTAMP_LIMIT
+from temporis_dagster.data_source.observations.model import Floats, Int64s, Mask, Observations, Origin, Seconds
+
+TIME_BITS = (TIMESTAMP_LIMIT - FIRST_TIMESTAMP).bit_length()
+SERIES_LIMIT = 2 ** (63 - TIME_BITS)
+"""A mirror has fewer series than this: 33 million."""
+
+WIDEST_TABLE = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Some rows, each key at most once."""
+
+    keys: Int64s
+    values: Floats
+
+    @classmethod
+    def from_bytes(cls, keys: bytes, values: bytes) -> Rows:
+        """What ``to_bytes`` gave."""
+        return cls(np.frombuffer(keys, dtype="<i8"), np.frombuffer(values, dtype="<f8"))
+
+    def to_bytes(self) -> tuple[bytes, bytes]:
+        """Keys and values, 8 bytes each, little-endian."""
+        return self.keys.astype("<i8", copy=False).tobytes(), self.values.astype("<f8", copy=False).tobytes()
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def take(self, mask: Mask) -> Rows:
+        """Those of the mask."""
+        return Rows(self.keys[mask], self.values[mask])
+
+    def series_ids(self) -> list[int]:
+        """The different series, ascending; without sorting all rows where ids are dense."""
+        series = self.keys >> TIME_BITS
+        low, high = (int(series.min()), int(series.max())) if len(series) else (0, 0)
+        if high - low >= WIDEST_TABLE:
+            sparse: list[int] = np.unique(series).tolist()
+            return sparse
+        seen = np.zeros(high - low + 1, dtype=np.bool_)
+        seen[series - low] = True
+        dense: list[int] = (np.flatnonzero(seen) + low).tolist()
+        return dense
+
+    def shares_a_key_with(self, keys: Int64s) -> bool:
+        """Whether any of these keys is among the rows."""
+        return bool(np.isin(keys, self.keys).any())
+
+
+def packed(series: Int64s, timestamps: Seconds) -> Int64s:
+    """The keys of these observations."""
+    return (series << TIME_BITS) | (timestamps.astype(np.int64) - FIRST_TIMESTAMP)
+
+
+def unpacked(keys: Int64s) -> tuple[Int64s, Int64s]:
+    """The series ids and timestamps of keys."""
+    return keys >> TIME_BITS, (keys & (2**TIME_BITS - 1)) + FIRST_TIMESTAMP
+
+
+def same_bits(ours: Floats, theirs: Floats) -> Mask:
+    """Where two arrays of values are equal bit for bit: 0.0 and -0.0 are not."""
+    return np.equal(ours.view(np.int64), theirs.view(np.int64))
+
+
+class Risk:
+    """Until when a different value of which key may still arrive.
+
+    Args:
+        rows: The rows in question.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._order = np.argsort(rows.keys, kind="stable")
+        self._sorted = rows.keys[self._order]
+        self.until = np.zeros(len(rows))
+
+    def add(self, doubtful: Rows, until: float) -> None:
+        """Take a doubtful batch into account."""
+        found = np.searchsorted(self._sorted, doubtful.keys)
+        found[found == len(self._sorted)] = 0
+        match = self._sorted[found] == doubtful.keys
+        mine, theirs = self._order[found[match]], doubtful.values[match]
+        at_risk = mine[~same_bits(self._rows.values[mine], theirs)]
+        self.until[at_risk] = np.maximum(self.until[at_risk], until)
+
+
+def observations(rows: Rows, names: Mapping[int, str]) -> Observations:
+    """The rows as observations, in their order.
+
+    Args:
+        rows: The rows.
+        names: The names of the series by their ids.
+    """
+    series, timestamps = unpacked(rows.keys)
+    ids = rows.series_ids()
+    codes = np.searchsorted(ids, series)
+    return Observations(
+        timestamps, codes, tuple(names[number] for number in ids), rows.values, Origin(pd.RangeIndex(len(rows)))
+    )

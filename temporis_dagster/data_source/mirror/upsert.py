@@ -1,0 +1,156 @@
+"""Upsert: one upsert through the mirror: written, then sent, then, if there is little of it, the backlog.
+
+Comes in: a tally. Goes out: the same tally, settled; the refusal that stopped it, if one did.
+Never: waits for rows of others, except those that carry its own keys.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import sqlalchemy as sa
+
+from temporis_dagster.data_source.attempts import Reply
+from temporis_dagster.data_source.client import Answer
+from temporis_dagster.data_source.mirror import backlog, batches, lookup
+from temporis_dagster.data_source.mirror.batches import Batch
+from temporis_dagster.data_source.mirror.courier import Courier, Load
+from temporis_dagster.data_source.mirror.lease import KnownSource
+from temporis_dagster.data_source.mirror.ledger import Ledger, ReplacedError
+from temporis_dagster.data_source.mirror.loads import KEPT, Backlog, Own
+from temporis_dagster.data_source.mirror.write import Writing
+from temporis_dagster.data_source.options import MirrorOptions
+from temporis_dagster.data_source.remote import Remote
+from temporis_dagster.data_source.report import Outcome, Tally
+from temporis_dagster.data_source.store.sqlite import commit
+
+CHUNK_ROWS = 50_000
+"""Rows a transaction, and so a batch: the write lock is held for some 100 ms."""
+
+POLL_S = 0.02
+"""How often to look whether another sender is done with the same keys."""
+
+
+class FullError(Exception):
+    """Signal: the mirror keeps as many pending rows as it may.
+
+    Args:
+        pending: How many there are.
+    """
+
+    def __init__(self, pending: int) -> None:
+        super().__init__(pending)
+        self.pending = pending
+
+
+class Upsert:
+    """One upsert.
+
+    Args:
+        ledger: The mirror's file.
+        remote: Where to.
+        tally: What.
+        options: How.
+    """
+
+    def __init__(self, ledger: Ledger, remote: Remote, tally: Tally, options: MirrorOptions) -> None:
+        self._ledger, self._remote, self._tally, self._options = ledger, remote, tally, options
+        self._writing: Writing | None = None
+        self._load = Own(tally, {})
+        self._courier: Courier | None = None
+
+    def run(self) -> Reply | None:
+        """Write everything, then send; why that stopped early, if it did."""
+        try:
+            return self._deliver(self._write())
+        except ReplacedError:
+            # What was written into the file that is gone is nowhere else.
+            kept = self._tally.settled_as(Outcome.PENDING)
+            self._tally.settle(kept, Outcome.UNKNOWN, reason="the mirror's file was replaced: send the rows again")
+            raise
+
+    def _write(self) -> list[Batch]:
+        """Write all chunks; the transaction of the last one claims what is to be sent first."""
+        count, first = len(self._tally.observations), []
+        for start in range(0, count, CHUNK_ROWS):
+            positions = np.arange(start, min(start + CHUNK_ROWS, count), dtype=np.int64)
+            with self._ledger.writing(same_file=self._courier.file if self._courier else None) as connection:
+                now = self._ledger.clock.now(connection)
+                writing, courier = self._begun(connection, count)
+                chunk = writing.chunk(connection, positions, now)
+                if start + CHUNK_ROWS >= count:
+                    first = courier.claim(connection, writing.batches_with(chunk), now)
+                commit(connection)
+            writing.committed(chunk)
+            self._load.batches = writing.own
+            self._tally.settle(chunk.written, Outcome.PENDING, reason=KEPT)
+            self._tally.settle(chunk.unchanged, Outcome.ACKNOWLEDGED, unchanged=len(chunk.unchanged))
+        return first
+
+    def _begun(self, connection: sa.Connection, count: int) -> tuple[Writing, Courier]:
+        if self._writing is None or self._courier is None:
+            waiting = backlog.pending_of_all(connection)
+            if waiting + count > self._options.max_pending_rows:
+                raise FullError(waiting)
+            source = self._ledger.source(connection, self._tally.data_source, create=True)
+            known = KnownSource(self._tally.data_source, source.id, self._ledger.file)
+            self._writing = Writing(self._tally, source, self._options.skip_unchanged)
+            self._courier = self._courier_for(known, self._load)
+        return self._writing, self._courier
+
+    def _courier_for(self, source: KnownSource, load: Load) -> Courier:
+        return Courier(self._ledger, self._remote, source, load, window_s=self._options.late_write_window_s)
+
+    def _deliver(self, first: list[Batch]) -> Reply | None:
+        courier, writing = self._courier, self._writing
+        if courier is None or writing is None or not self._load.batches:
+            return None
+        refusal = self._send(courier, first)
+        patience = self._ledger.clock.monotonic() + self._remote.options.give_up_after_s
+        while refusal is None and self._options.on_unavailable == "raise" and self._is_due():
+            if self._ledger.clock.monotonic() > patience:
+                return ELSEWHERE
+            self._ledger.clock.sleep(POLL_S)
+            refusal = self._send(courier, None)
+        self._learn(writing)
+        if refusal is None:
+            self._send_backlog(courier.source)
+        return refusal
+
+    def _send(self, courier: Courier, first: list[Batch] | None) -> Reply | None:
+        made = courier.deliver(first)
+        self._tally.requests += made.requests
+        self._tally.retries += made.retries
+        self._tally.bytes_sent += made.bytes_sent
+        return made.refusal
+
+    def _is_due(self) -> bool:
+        if not self._load.batches:
+            return False
+        with self._ledger.reading() as connection:
+            return backlog.are_due(connection, self._load.batches, self._ledger.clock.now(connection))
+
+    def _learn(self, writing: Writing) -> None:
+        """Own batches that somebody else delivered: what became of their rows."""
+        if not self._load.batches:
+            return
+        with self._ledger.reading() as connection:
+            unsettled = set(batches.open_ones(connection, list(self._load.batches)))
+            for number, positions in self._load.batches.items():
+                if number not in unsettled:
+                    known = lookup.present(connection, writing.keys(positions))
+                    stored = known.found[known.batches == number]
+                    self._tally.settle(positions[stored], Outcome.ACKNOWLEDGED)
+
+    def _send_backlog(self, source: KnownSource) -> None:
+        """All of what was left behind where it fits into one request, else at most as many rows as this upsert had."""
+        with self._ledger.reading() as connection:
+            left = backlog.oldest(connection, source.id, self._ledger.clock.now(connection))
+        fits = left.pending <= self._remote.options.batch_rows
+        room = left.pending if fits else len(self._tally.observations)
+        if 0 < left.first <= room:
+            self._courier_for(source, Backlog(room)).deliver()
+
+
+ELSEWHERE = Reply(
+    Answer(None, "another process is sending these very keys"), 0, maybe_applied=False, gave_up="it did not end"
+)

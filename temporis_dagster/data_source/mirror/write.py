@@ -1,0 +1,149 @@
+"""Write: an upsert's observations into the mirror, one transaction and one batch for each chunk.
+
+Comes in: a tally. Goes out: the same tally, its rows pending or unchanged; and which batch carries which of them.
+Never: sends.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, field
+
+import numpy as np
+import sqlalchemy as sa
+
+from temporis_dagster.data_source.mirror import batches, lookup, rejected
+from temporis_dagster.data_source.mirror.rows import SERIES_LIMIT, Rows, packed, same_bits, unpacked
+from temporis_dagster.data_source.observations.model import Int64s, Mask
+from temporis_dagster.data_source.report import Tally
+from temporis_dagster.data_source.store import sources
+from temporis_dagster.data_source.store.failures import StoreUnusableError
+from temporis_dagster.data_source.store.schema import NEGATIVE_ZERO
+
+ROWS_PER_STATEMENT = 1_000 if sqlite3.sqlite_version_info >= (3, 32) else 300
+"""Three parameters each; before 3.32 SQLite takes 999 of them."""
+
+UNKNOWN_ID = -1
+
+
+@dataclass(eq=False)
+class Writing:
+    """One upsert on its way into the mirror.
+
+    Attributes:
+        tally: The caller's.
+        source: The data source's id.
+        skip_unchanged: Whether to leave out what the service surely has.
+        own: The batches made so far, and which of the tally's observations each carries.
+    """
+
+    tally: Tally
+    source: sources.Source
+    skip_unchanged: bool
+    own: dict[int, Int64s] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._ids = np.full(len(self.tally.observations.names), UNKNOWN_ID, dtype=np.int64)
+
+    def chunk(self, connection: sa.Connection, positions: Int64s, now: float) -> Chunk:
+        """Write some observations, in a transaction that the caller commits before he calls ``committed``."""
+        observations = self.tally.observations
+        ids = self._numbered(connection, np.unique(observations.codes[positions]))
+        keys = packed(ids[observations.codes[positions]], observations.timestamps[positions])
+        rows = Rows(keys, observations.values[positions])
+        changed = self._make_room(connection, rows, now)
+        kept = rows if changed is None else rows.take(changed)
+        if not len(kept):
+            return Chunk(ids, None, positions[:0], positions)
+        rejected.outdated(connection, self.source.id, kept.keys)
+        batch = batches.insert(connection, self.source.id, kept, live=len(kept), written_at=now)
+        store_rows(connection, kept, batch)
+        if changed is None:
+            return Chunk(ids, batch, positions, positions[:0])
+        return Chunk(ids, batch, positions[changed], positions[~changed])
+
+    def batches_with(self, chunk: Chunk) -> list[int]:
+        """The batches so far and that of a chunk which is not committed yet."""
+        return [*self.own, *([] if chunk.batch is None else [chunk.batch])]
+
+    def keys(self, positions: Int64s) -> Int64s:
+        """The keys of these observations, which are written."""
+        observations = self.tally.observations
+        return packed(self._ids[observations.codes[positions]], observations.timestamps[positions])
+
+    def committed(self, chunk: Chunk) -> None:
+        """The chunk's transaction is durable."""
+        self._ids = chunk.ids
+        if chunk.batch is not None:
+            self.own[chunk.batch] = chunk.written
+
+    def _make_room(self, connection: sa.Connection, rows: Rows, now: float) -> Mask | None:
+        """Take the keys of these rows from the batches that carry them; which rows change; None for all."""
+        others = batches.has_others(connection, self.source.id, set(self.own))
+        if not others and not self.skip_unchanged:
+            return None
+        known = lookup.present(connection, rows.keys)
+        changed = np.ones(len(rows), dtype=np.bool_)
+        if self.skip_unchanged:
+            waiting = batches.open_ones(connection, np.unique(known.batches).tolist())
+            safe = ~np.isin(known.batches, waiting) & (
+                batches.risk(connection, self.source.id, rows, now)[known.found] == 0
+            )
+            changed[known.found] = ~(same_bits(rows.values[known.found], known.values) & safe)
+        if others:
+            batches.overwritten(connection, self.source.id, known.batches[changed[known.found]])
+        return changed
+
+    def _numbered(self, connection: sa.Connection, codes: Int64s) -> Int64s:
+        """The ids with those of these series filled in: to be kept only if the transaction commits."""
+        unknown = codes[self._ids[codes] == UNKNOWN_ID]
+        if not len(unknown):
+            return self._ids
+        wanted = [self.tally.observations.names[code] for code in unknown.tolist()]
+        found = sources.ensured_series(connection, self.source, wanted)
+        ids = self._ids.copy()
+        ids[unknown] = [found[name] for name in wanted]
+        if ids.max() >= SERIES_LIMIT:
+            raise StoreUnusableError(f"it holds {SERIES_LIMIT:,} series already", "Use a second mirror.")
+        return ids
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """What a transaction did.
+
+    Attributes:
+        ids: The ids of the series, by their place among the names.
+        batch: The batch that it made; None for none.
+        written: The observations that it carries.
+        unchanged: Those that the service surely has.
+    """
+
+    ids: Int64s
+    batch: int | None
+    written: Int64s
+    unchanged: Int64s
+
+
+def store_rows(connection: sa.Connection, rows: Rows, batch: int) -> None:
+    """Make these rows the present ones of their keys, carried by the batch."""
+    order = np.argsort(rows.keys, kind="stable")
+    series, timestamps = unpacked(rows.keys[order])
+    values = rows.values[order]
+    stored: list[float | str] = values.tolist()
+    for position in np.flatnonzero((values == 0) & np.signbit(values)).tolist():
+        stored[position] = NEGATIVE_ZERO
+    parameters: list[float | str] = [0] * (3 * len(rows))
+    parameters[0::3], parameters[1::3], parameters[2::3] = series.tolist(), timestamps.tolist(), stored
+    for start in range(0, len(parameters), 3 * ROWS_PER_STATEMENT):
+        block = tuple(parameters[start : start + 3 * ROWS_PER_STATEMENT])
+        connection.exec_driver_sql(_statement(len(block) // 3, batch), block)
+
+
+def _statement(rows: int, batch: int) -> str:
+    # The batch stands in the text: a parameter more for every row would cost more than preparing it anew.
+    places = ",".join([f"(?,?,?,{batch})"] * rows)
+    return (
+        f"INSERT INTO temporis_observation (series, timestamp, value, batch) VALUES {places}"  # noqa: S608 no data in it
+        " ON CONFLICT (series, timestamp) DO UPDATE SET value = excluded.value, batch = excluded.batch"
+    )
