@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import logging
 import os
 import re
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -24,9 +26,11 @@ import temporis_dagster
 from temporis_dagster import errors
 from temporis_dagster.cli import main
 from temporis_dagster.cli.exits import EPILOG, exit_code
+from temporis_dagster.cli.ingest import ingest as ingest_command
 from temporis_dagster.cli.tables import moments
 from temporis_dagster.data_source.store import SqlStore, sqlite
 from temporis_dagster.errors import TemporisError
+from temporis_dagster.testing import FakeService
 from tests.service_fixture import ServiceProcess, content, ingest_of, started_service
 from tests.test_errors import EVERY_ERROR
 
@@ -67,7 +71,7 @@ def test_data_sources_are_created_listed_archived_and_unarchived(tmp_path):
     """As the dashboard does for the cloud; silent but for the listing, which is a name and a state a line."""
     at = {"TEMPORIS_STORE": f"sqlite:///{tmp_path}/temporis.db"}
     silent = [("create", "b"), ("create", "a"), ("create", "a"), ("archive", "b")]
-    assert run("sources", "list", **at).output == ""
+    assert run("sources", "list", **at).stdout == ""
     assert [run("sources", *call, **at).output for call in silent] == ["", "", "", ""]
     assert run("sources", "list", **at).stdout == "a\tactive\nb\tarchived\n"
     assert run("sources", "unarchive", "b", **at).exit_code == 0
@@ -148,7 +152,8 @@ def test_check_only_checks(tmp_path):
     assert (done.exit_code, "2 unsent" in done.stdout) == (0, True)
     (tmp_path / "bad.csv").write_text(LONG + "1718870400,orders,many\n")
     done = run("ingest", tmp_path / "bad.csv", "--data-source", "store_metrics", "--check", "--json")
-    assert (done.exit_code, done.stdout) == (3, "")
+    failure = json.loads(done.stdout)
+    assert (done.exit_code, failure["observations_in"], failure["invalid"]) == (3, 3, 1)
     assert "1 of 3 observations" in done.stderr
     assert "'many'" in done.stderr
     assert run("ingest", tmp_path / "good.csv", "--data-source", "Bad", "--check").exit_code == 2
@@ -241,8 +246,7 @@ def test_the_options_of_a_frame(store):
     done = ingest(
         store, wide, "--timestamp", "when", "--layout", "wide", "--sub-second", "floor", "--on-invalid", "drop"
     )
-    assert (done.exit_code, done.stderr) == (0, "")
-    assert "(2 stored, 1 dropped)" in done.stdout
+    assert (done.exit_code, "(2 stored, 1 dropped)" in done.stdout) == (0, True)
     assert content(store) == {(1718877600, "name"): 1, (1718877600, "orders"): 2}
     done = ingest(store, "t,series,v\n0,NA,1\n", "--timestamp", "t", "--name", "series", "--value", "v")
     assert done.exit_code == 0
@@ -294,6 +298,207 @@ def test_parquet_without_pyarrow(store, tmp_path, monkeypatch):
     assert (done.exit_code, "pip install pyarrow" in done.stderr) == (2, True)
 
 
+# What was not taken
+
+
+BAD = """timestamp,name,value
+2024-06-20T10:00Z,"two
+lines",1
+
+2024-06-20T10:00Z,a,many
+2024-06-20T10:00Z,a,inf
+2024-06-20T10:00Z,"b",2
+"""
+
+
+@pytest.mark.parametrize(("option", "code"), [("drop", 0), ("raise", 3)])
+def test_the_invalid_rows_can_be_had_as_a_file(store, tmp_path, option, code):
+    """All of them, with the line each begins on in the file, whether they stopped the upsert or were dropped."""
+    done = ingest(store, BAD, "--on-invalid", option, "--invalid-rows", tmp_path / "bad.csv")
+    assert done.exit_code == code
+    rows = pd.read_csv(tmp_path / "bad.csv", dtype=str)
+    assert rows[["position", "line", "column", "value"]].values.tolist() == [
+        ["1", "5", "value", "many"],
+        ["2", "6", "value", "inf"],
+    ]
+    assert rows.reason.tolist()[1] == "the value is infinite: a value is a finite number"
+    assert "row 1 (line 5), column 'value', 'many': text is not a number" in done.stderr
+    assert "--invalid-rows FILE lists them all." in done.stderr
+    assert len(content(store)) == (2 if code == 0 else 0)
+    assert ingest(store, LONG, "--invalid-rows", tmp_path / "bad.csv").exit_code == 0
+    assert (tmp_path / "bad.csv").read_text() == "position,line,column,value,reason\n", "nothing of an earlier run"
+
+
+@pytest.mark.parametrize(("option", "code"), [("drop", 0), ("raise", 7)])
+@pytest.mark.parametrize("text", [
+    "timestamp,name,value\n0,a,1\n60,a,2\n", "timestamp,a\n0,1\n60,2\n",
+])  # fmt: skip
+def test_what_the_service_refused_is_in_the_file_too(tmp_path, option, code, text):
+    """With the service's own words."""
+    with FakeService(fault_of=lambda record: "not welcome" if record["value"] == 2 else None) as service:
+        sending = ["--data-source", "store_metrics", "--url", service.url, "--token", service.token]
+        done = run("ingest", "-", *sending, "--on-invalid", option, "--invalid-rows", tmp_path / "bad", stdin=text)
+    assert done.exit_code == code
+    (row,) = pd.read_csv(tmp_path / "bad").to_dict("records")
+    assert (row["position"], row["line"], row["value"]) == (1, 3, 2)
+    assert row["column"] == ("value" if "name" in text else "a")
+    assert "not welcome" in row["reason"]
+    if code:
+        assert "(line 3)" in done.stderr
+        assert done.stderr.endswith("--invalid-rows FILE lists them all. Correct them, or pass --on-invalid drop.\n")
+
+
+def test_the_file_of_invalid_rows_is_never_the_source(store, tmp_path):
+    """A slip must not cost the data; a place that cannot be written is found out before anything is sent."""
+    (tmp_path / "sales.csv").write_text(LONG)
+    send = ["ingest", tmp_path / "sales.csv", "--data-source", "store_metrics", "--url", store.url]
+    for path in (tmp_path / "sales.csv", tmp_path / "nowhere" / "bad.csv"):
+        assert run(*send, "--invalid-rows", path).exit_code == 2
+    assert (tmp_path / "sales.csv").read_text() == LONG
+    assert content(store) == {}
+
+
+def test_a_forgotten_zone_is_no_reason_to_drop_everything(store):
+    """--on-invalid drop does not make a success of a missing --timezone; other files without a good row warn."""
+    naive = "timestamp,name,value\n2024-06-20T10:00,a,1\n2024-06-20T11:00,a,1\n"
+    done = ingest(store, naive, "--on-invalid", "drop")
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert "pass --timezone Europe/Berlin" in done.stderr
+    done = ingest(store, "timestamp,name,value\n0,a,x\n60,a,y\n", "--on-invalid", "drop")
+    assert done.exit_code == 0
+    assert "Warning: All 2 observations for 'store_metrics' are invalid and were dropped" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--on-invalid", "drop"], ["--timezone", "Mars/Olympus"], ["--data-source", "nosuch"], [],
+    ["--url", "http://127.0.0.1:1", "--give-up-after", "0.01"], ["--data-source", "archived"],
+])  # fmt: skip
+def test_json_says_how_it_ended_whatever_the_exit_code(store, arguments):
+    """One object on stdout: what is known of the observations, and the error, or null."""
+    store.create_data_source("archived")
+    store.set_archived("archived", archived=True)
+    done = ingest(
+        store, "timestamp,name,value\n0,a,1\n0,b,x\n"[: 29 if len(arguments) > 1 else None], "--json", *arguments
+    )
+    said = json.loads(done.stdout)
+    if done.exit_code == 0:
+        assert said["error"] is None
+    else:
+        assert said["error"]["exit_code"] == done.exit_code
+        assert said["error"]["message"] in " ".join(done.stderr.split())
+        assert said["error"]["retryable"] == (done.exit_code == 8)
+        assert said["error"]["kind"].endswith("Error")
+    assert said["data_source"] in ("store_metrics", "nosuch", "archived")
+
+
+# In the words of the command line
+
+
+ARGUMENT = re.compile(r"\b\w+=")
+
+
+@pytest.mark.parametrize(("text", "options", "words"), [
+    ("timestamp,name,value\n2024-06-20T10:00,a,1\n", [], "--timezone Europe/Berlin"),
+    ("timestamp,name,value\n0,a,x\n", [], "--on-invalid drop"),
+    ("timestamp,name,value\n0.5,a,1\n", [], "--sub-second floor"),
+    ("timestamp,name,value\nyesterday,a,1\n", [], "ISO 8601"),
+    ("time,name,value\n0,a,1\n", [], "with --timestamp."),
+    ("timestamp,name\n0,a\n", [], "--layout wide"),
+    ("timestamp,value\n0,1\n", ["--layout", "long"], "with --name."),
+    ("timestamp,name,value\n2024-11-03T01:30,a,1\n", ["--timezone", "America/New_York"], "pass --ambiguous to"),
+    ("timestamp,name,value\n2024-03-10T02:30,a,1\n", ["--timezone", "America/New_York"], "pass --nonexistent to"),
+    (LONG, ["--timezone", "Mars/Olympus"], "--timezone Mars/Olympus is not a time zone"),
+])  # fmt: skip
+def test_advice_is_spelled_as_options(store, text, options, words):
+    """Nobody in a shell can pass timezone=: what is wrong with a file is said in options that exist."""
+    done = ingest(store, text, *options)
+    assert words in done.stderr
+    assert not ARGUMENT.search(done.stderr)
+    known = {name for option in ingest_command.params for name in option.opts}
+    assert set(re.findall(r"--[a-z][a-z-]*", done.stderr)) <= known
+
+
+@pytest.mark.parametrize(("option", "stamp"), [("true", 1730611800), ("false", 1730615400)])
+def test_a_time_that_the_clock_showed_twice_or_skipped_can_be_decided(store, option, stamp):
+    """As in Python, with --ambiguous and --nonexistent."""
+    text = "timestamp,name,value\n2024-11-03T01:30,a,1\n2024-03-10T02:30,a,1\n"
+    zone = ["--timezone", "America/New_York"]
+    assert ingest(store, text, *zone, "--ambiguous", option, "--nonexistent", "shift_forward").exit_code == 0
+    assert seconds(store) == [1710054000, stamp]
+
+
+def test_where_to_is_never_guessed_from_a_store(store):
+    """TEMPORIS_STORE without a URL: a local token and local data must not go to the cloud by a slip."""
+    setting = {"TEMPORIS_STORE": store.url, "TEMPORIS_TOKEN": "ts_local"}
+    for command in (["ingest", "-"], ["read"]):
+        done = run(*command, "--data-source", "store_metrics", stdin=LONG, **setting)
+        assert done.exit_code == 2
+        assert "Say which is meant: --url http://127.0.0.1:8008" in done.stderr
+        assert run(*command, "--data-source", "x", stdin=LONG).stderr.startswith("Error: It is not said where")
+    assert run("ingest", "-", "--data-source", "x", "--check", stdin=LONG, **setting).exit_code == 0
+    sent = run("ingest", "-", "--data-source", "store_metrics", stdin=LONG, TEMPORIS_URL=store.url, **setting)
+    assert sent.exit_code == 0
+
+
+def test_a_missing_data_source_is_created_with_the_command_that_is_shown(store):
+    """The advice can be pasted into a shell."""
+    text = ingest(store, LONG, "--data-source", "nosuch", "--account", "a b").stderr
+    command = re.search(r"in a shell with: temporis (sources create .*)\.$", text)[1]
+    assert run(*shlex.split(command)).exit_code == 0
+    assert ingest(store, LONG, "--data-source", "nosuch", "--account", "a b").exit_code == 0
+
+
+def test_a_service_that_is_down_is_not_waited_for_in_silence():
+    """A warning on stderr at once, --give-up-after ends it, and the limit is named."""
+    down = ["--url", "http://127.0.0.1:1", "--give-up-after", "0.2"]
+    done = run("ingest", "-", "--data-source", "store_metrics", *down, stdin=LONG)
+    warning, error = done.stderr.splitlines()
+    assert re.match(r"Warning: http://127.0.0.1:1 failed \(.*refused\). Trying again for up to 0 s.", warning)
+    assert (done.exit_code, "give_up_after_s=0.2" in error) == (8, True)
+    assert logging.getLogger("temporis_dagster").handlers == []
+
+
+def test_a_store_that_does_not_exist_yet_is_said(tmp_path):
+    """Listing or serving an empty place looks like a success: a typo in its path is said on stderr."""
+    url = f"sqlite:///{tmp_path}/typo.db"
+    for command in (["sources", "list"], ["tokens", "list"], ["serve", "--host", "192.0.2.1"]):
+        done = run(*command, "--store", url)
+        assert "typo.db does not exist yet: no data sources, no tokens." in done.stderr
+        assert done.stdout == ""
+    assert run("sources", "create", "a", "--store", url).output == ""
+    assert run("tokens", "list", "--store", url).output == ""
+
+
+# Other files
+
+
+def test_csv_may_be_packed_and_may_have_another_delimiter(store, tmp_path):
+    """gzip is told by its first bytes, also from stdin; a broken one is refused. Any one character separates."""
+    (tmp_path / "sales.csv.gz").write_bytes(gzip.compress(LONG.replace(",", ";").encode()))
+    send = ["--data-source", "store_metrics", "--url", store.url]
+    assert run("ingest", tmp_path / "sales.csv.gz", *send, "--delimiter", ";").exit_code == 0
+    assert len(content(store)) == 2
+    tabs = LONG.replace(",", "\t").encode()
+    assert ingest(store, gzip.compress(tabs), "--delimiter", "tab").exit_code == 0
+    assert ingest(store, gzip.compress(tabs)[:-9]).exit_code == 3
+    for wrong in ("", ";;", '"', "é"):
+        assert ingest(store, LONG, "--delimiter", wrong).exit_code == 2
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("timestamp;name;value\n0;a;1,5\n", "Pass --delimiter ';'"),
+    ("timestamp\tname\tvalue\n0\ta\t1\n", "Pass --delimiter tab"),
+    (",orders\n2024-06-20T10:00Z,1\n", "--timestamp 'Unnamed: 0'"),
+    (",timestamp,orders\n0,2024-06-20T10:00Z,1\n", "Write the file without the index"),
+])  # fmt: skip
+def test_a_common_slip_in_a_csv_has_a_hint(store, text, words):
+    """Another delimiter, and the index that to_csv wrote without a name."""
+    done = ingest(store, text)
+    assert (done.exit_code, words in done.stderr) == (3, True)
+    assert ingest(store, ",orders\n2024-06-20T10:00Z,1\n", "--timestamp", "Unnamed: 0").exit_code == 0
+    assert ingest(store, ",timestamp,name,value\n0,0,a,1\n").exit_code == 0
+
+
 # Exit codes
 
 
@@ -302,7 +507,8 @@ def test_every_error_of_the_tree_has_an_exit_code():
     codes = {type(error).__name__: exit_code(error) for error in EVERY_ERROR}
     shown = {int(code) for code in re.findall(r"^  (\d)  ", EPILOG, re.MULTILINE)}
     assert set(codes.values()) < shown == set(range(9))
-    assert {codes[name] for name in codes if name in ("TemporisError", "NotSupportedError")} == {1}
+    assert {codes[name] for name in codes if name == "TemporisError"} == {1}
+    assert codes["NotSupportedError"] == codes["ReadNotSupportedError"] == 2
     assert codes["ConfigurationError"] == 2
     assert codes["InvalidObservationsError"] == 3
     assert codes["DataSourceNotFoundError"] == 4
@@ -331,7 +537,7 @@ def test_kinds_of_failure_over_a_store(store, monkeypatch):
     assert run("sources", "archive", "nothing", "--store", store.url).exit_code == 4
     assert run("sources", "create", "Bad-Name", "--store", store.url).exit_code == 2
     assert run("sources", "create", "x").exit_code == 2
-    assert run("sources", "create", "x", "--store", "https://api.temporis.co", TEMPORIS_TOKEN="ts_x").exit_code == 1
+    assert run("sources", "create", "x", "--store", "https://api.temporis.co", TEMPORIS_TOKEN="ts_x").exit_code == 2
     assert run("tokens", "create", "x", "--store", "https://api.temporis.co").exit_code == 2
     assert run("ingest", "no_such_file.csv", "--data-source", "x", "--url", store.url).exit_code == 2
     assert ingest(store, LONG, "--timezone", "Mars/Olympus").exit_code == 2
@@ -351,7 +557,8 @@ def test_kinds_of_failure_over_a_service(tmp_path):
         with_token = {"TEMPORIS_TOKEN": service.token}
         assert run("ingest", "-", *reach, stdin=LONG, **with_token).exit_code == 0
         assert len(content(service.store)) == 2
-        assert run("read", *reach, **with_token).exit_code == 1
+        read = run("read", *reach, **with_token)
+        assert (read.exit_code, "temporis read --url sqlite:///" in read.stderr) == (2, True)
         assert run("ingest", "-", *reach, stdin=LONG, TEMPORIS_TOKEN="ts_unknown").exit_code == 6
         assert run("ingest", "-", *reach, stdin=LONG).exit_code == 6
         other = service.store.of_account("other").tokens.create("x")
@@ -376,6 +583,8 @@ def test_an_interrupted_upsert_says_what_was_stored(store, monkeypatch):
     done = ingest(store, LONG)
     assert (done.exit_code, done.stdout) == (1, "")
     assert "Interrupted. store_metrics: 2 observations of 2 series (2 unsent)" in done.stderr
+    said = json.loads(ingest(store, LONG, "--json").stdout)
+    assert (said["unsent"], said["error"]["kind"], said["error"]["exit_code"]) == (2, "KeyboardInterrupt", 1)
 
 
 # As a process

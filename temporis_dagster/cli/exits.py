@@ -14,6 +14,7 @@ from temporis_dagster.errors import (
     DataSourceArchivedError,
     DataSourceNotFoundError,
     InvalidObservationsError,
+    NotSupportedError,
     RejectedObservationsError,
     TemporisError,
 )
@@ -22,6 +23,7 @@ OTHER, NOT_FOUND, UNAVAILABLE = 1, 4, 8
 
 EXIT_CODES: dict[type[TemporisError], int] = {
     ConfigurationError: 2,
+    NotSupportedError: 2,
     InvalidObservationsError: 3,
     DataSourceNotFoundError: NOT_FOUND,
     DataSourceArchivedError: 5,
@@ -33,7 +35,7 @@ EPILOG = """\b
 Exit codes:
   0  done
   1  anything that has no other code
-  2  a wrong option, argument or setting; nothing was sent
+  2  a wrong option, argument or setting, or what this data source cannot do; nothing was sent
   3  invalid observations; nothing was sent
   4  no such data source or token
   5  the data source is archived

@@ -1,6 +1,6 @@
 """``temporis ingest``: a file of observations into a data source.
 
-Comes in: a file and how to read it. Goes out: the report on stdout; progress, on a terminal, on stderr.
+Comes in: a file and how to read it. Goes out: the report on stdout; warnings and progress on stderr; invalid rows.
 Never: checks or sends anything itself.
 """
 
@@ -8,24 +8,32 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from temporis_dagster.cli.exits import EPILOG
+from temporis_dagster.cli.connecting import connected, warnings_on_stderr
+from temporis_dagster.cli.exits import EPILOG, exit_code
 from temporis_dagster.cli.options import (
     account_option,
     data_source_option,
     json_option,
+    one_character,
     token_option,
     url_option,
 )
 from temporis_dagster.contract import DATA_SOURCE_NAME_RULE, is_data_source_name
-from temporis_dagster.errors import ConfigurationError, DeliveryError, StoreError
+from temporis_dagster.errors import ConfigurationError, DeliveryError, InvalidObservationsError, TemporisError
 
 if TYPE_CHECKING:
-    from temporis_dagster.data_source.observations import Observations, OnInvalid
+    from temporis_dagster.cli.file_options import FileOptions
+    from temporis_dagster.cli.invalid_rows import InvalidRows
+    from temporis_dagster.data_source.observations import Observations
     from temporis_dagster.data_source.report import UpsertReport
+    from temporis_dagster.data_source.source import DataSource
 
 
 @click.command(epilog=EPILOG)
@@ -38,48 +46,120 @@ if TYPE_CHECKING:
 @click.option("--timestamp", default="timestamp", show_default=True, help="The column of timestamps.")
 @click.option("--name", default="name", show_default=True, help="The column of series names (long).")
 @click.option("--value", default="value", show_default=True, help="The column of values (long).")
+@click.option(
+    "--delimiter",
+    default=",",
+    show_default=True,
+    callback=one_character,
+    help="What separates the columns of CSV; tab for a tab.",
+)
 @click.option("--timezone", metavar="ZONE", help="The zone of times without an offset, such as Europe/Berlin.")
+@click.option(
+    "--ambiguous",
+    type=click.Choice(["raise", "infer", "NaT", "true", "false"]),
+    default="raise",
+    show_default=True,
+    help="A time that the clock showed twice: infer it from the rows around it, or true for the first (summer time).",
+)
+@click.option(
+    "--nonexistent",
+    type=click.Choice(["raise", "shift_forward", "shift_backward", "NaT"]),
+    default="raise",
+    show_default=True,
+    help="A time that the clock skipped.",
+)
 @click.option("--sub-second", type=click.Choice(["raise", "floor"]), default="raise", show_default=True)
-@click.option("--on-invalid", type=click.Choice(["raise", "drop"]), default="raise", show_default=True)
+@click.option(
+    "--on-invalid",
+    type=click.Choice(["raise", "drop"]),
+    default="raise",
+    show_default=True,
+    help="Send nothing if a row is invalid, or leave such rows out.",
+)
+@click.option(
+    "--invalid-rows",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write what was invalid, dropped or rejected: CSV of position, line, column, value, reason.",
+)
+@click.option(
+    "--give-up-after",
+    type=click.FloatRange(min=0, min_open=True),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to try again without any acknowledgement.",
+)
 @click.option("--check", is_flag=True, help="Only check the file: nothing is opened or sent.")
 @json_option
-def ingest(  # noqa: PLR0913  # one argument an option
+def ingest(
     *,
     file: str,
     data_source: str,
     url: str | None,
     token: str | None,
     account: str,
-    layout: Literal["auto", "long", "wide"],
-    timestamp: str,
-    name: str,
-    value: str,
-    timezone: str | None,
-    sub_second: Literal["raise", "floor"],
-    on_invalid: Literal["raise", "drop"],
+    delimiter: str,
+    invalid_rows: str | None,
+    give_up_after: float,
     check: bool,
     as_json: bool,
+    **frame: Any,
 ) -> None:
-    """Store the observations of FILE: CSV, or Parquet by its ending; - is CSV from stdin.
+    """Store the observations of FILE: CSV (also .gz), or Parquet by its ending; - is CSV from stdin.
 
     Long: columns timestamp, name, value. Wide: a column of timestamps and one column a series. A timestamp is Unix
     seconds or ISO 8601 text. Sending the same file again is safe.
     """
-    from temporis_dagster.cli.tables import table_of
-    from temporis_dagster.data_source.observations import ObservationOptions, observe
-
-    options = ObservationOptions(layout, timestamp, name, value, timezone, sub_second=sub_second, on_invalid=on_invalid)
-    table = table_of(file, timestamp=timestamp, name=None if layout == "wide" else name)
-    observations = observe(table, options, data_source=data_source)
-    if check:
-        _print(_checked(data_source, observations), as_json)
-        return
     try:
-        _print(_sent(data_source, observations, url, token, account, on_invalid), as_json)
-    except (DeliveryError, StoreError) as error:
-        if as_json and error.report is not None:
-            _print(error.report, as_json)
+        options = _options(frame)
+        with warnings_on_stderr(), _invalid_rows(invalid_rows, file, options) as bad:
+            observations = _observed(file, delimiter, options, data_source, bad)
+            if check:
+                report = _checked(data_source, observations)
+            else:
+                with connected(url, token, account, give_up_after_s=give_up_after) as temporis:
+                    report = _sent(temporis.data_source(data_source), observations, options, bad)
+    except (TemporisError, KeyboardInterrupt) as error:
+        if as_json:
+            click.echo(json.dumps(_failure(data_source, error)))
         raise
+    click.echo(json.dumps({**report.to_dict(), "error": None}) if as_json else str(report))
+
+
+def _options(frame: dict[str, Any]) -> FileOptions:
+    from temporis_dagster.cli.file_options import FileOptions
+
+    meant = {"true": True, "false": False}
+    return FileOptions(**{**frame, "ambiguous": meant.get(frame["ambiguous"], frame["ambiguous"])})
+
+
+@contextmanager
+def _invalid_rows(path: str | None, file: str, options: FileOptions) -> Iterator[InvalidRows]:
+    from temporis_dagster.cli.invalid_rows import InvalidRows
+
+    bad = InvalidRows(path, file, str(options.value))
+    try:
+        yield bad
+    finally:
+        bad.write()
+
+
+def _observed(file: str, delimiter: str, options: FileOptions, data_source: str, bad: InvalidRows) -> Observations:
+    from temporis_dagster.cli.tables import table_of
+    from temporis_dagster.data_source.observations import observe
+
+    name = None if options.layout == "wide" else str(options.name)
+    table = table_of(file, timestamp=str(options.timestamp), name=name, delimiter=delimiter)
+    try:
+        return observe(table, replace(options, on_invalid="raise"), data_source=data_source)
+    except InvalidObservationsError as error:
+        bad.invalid(error.rows, table.index.name)
+        if options.on_invalid == "raise":
+            raise
+    observations = observe(table, options, data_source=data_source)
+    click.echo(f"Dropped: {bad.in_words()}. {options.LIST_OF_INVALID}", err=True)
+    return observations
 
 
 def _checked(data_source: str, observations: Observations) -> UpsertReport:
@@ -90,20 +170,29 @@ def _checked(data_source: str, observations: Observations) -> UpsertReport:
     return Tally(data_source, observations, dry_run=True).report("A check sends nothing.")
 
 
-def _sent(
-    data_source: str,
-    observations: Observations,
-    url: str | None,
-    token: str | None,
-    account: str,
-    on_invalid: OnInvalid,
-) -> UpsertReport:
-    from temporis_dagster.data_source.connection import connect
+def _sent(source: DataSource, observations: Observations, options: FileOptions, bad: InvalidRows) -> UpsertReport:
+    from temporis_dagster.data_source.source import rejection
 
-    with connect(url, token, account=account) as temporis:
-        source = temporis.data_source(data_source)
-        return source.upsert(observations, on_invalid=on_invalid, progress=sys.stderr.isatty())
+    try:
+        report = source.upsert(observations, on_invalid="drop", progress=sys.stderr.isatty())
+    except DeliveryError as error:
+        bad.rejected(error.report, observations)
+        raise
+    bad.rejected(report, observations)
+    if report.rejected and options.on_invalid == "raise":
+        raise rejection(report, observations, source.url, options)
+    return report
 
 
-def _print(report: UpsertReport, as_json: bool) -> None:
-    click.echo(json.dumps(report.to_dict()) if as_json else str(report))
+def _failure(data_source: str, error: TemporisError | KeyboardInterrupt) -> dict[str, object]:
+    """A failure for programs: what is known of the observations, and the error."""
+    report: UpsertReport | None = getattr(error, "report", None)
+    known: dict[str, object] = {"data_source": data_source} if report is None else report.to_dict()
+    if isinstance(error, InvalidObservationsError):
+        known |= {"observations_in": error.observations_in, "invalid": error.invalid}
+    if isinstance(error, KeyboardInterrupt):
+        message, retryable, code = "Interrupted.", True, 1
+    else:
+        message, retryable, code = str(error), error.retryable, exit_code(error)
+    said = {"kind": type(error).__name__, "message": message, "retryable": retryable, "exit_code": code}
+    return {**known, "error": said}

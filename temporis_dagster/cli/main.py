@@ -11,6 +11,7 @@ import click
 import temporis_dagster
 from temporis_dagster.cli.exits import EPILOG, Commands
 from temporis_dagster.cli.ingest import ingest
+from temporis_dagster.cli.mirror import mirror
 from temporis_dagster.cli.read import read
 from temporis_dagster.cli.serve import serve
 from temporis_dagster.cli.sources import sources
@@ -23,5 +24,5 @@ def main() -> None:
     """Send time series to Temporis data sources, and keep them in a file of your own."""
 
 
-for _command in (ingest, read, sources, tokens, serve):
+for _command in (ingest, read, sources, tokens, serve, mirror):
     main.add_command(_command)

@@ -1,6 +1,6 @@
 """Options that several commands take.
 
-Comes in: nothing. Goes out: decorators.
+Comes in: nothing. Goes out: decorators, and what several commands say.
 Never: shows the value of a token: no default, no prompt.
 """
 
@@ -25,7 +25,7 @@ url_option = click.option(
     show_envvar=True,
     metavar="URL",
     help="Where the data source is: https://..., http://127.0.0.1:8008 or sqlite:///temporis.db."
-    " Without it, the Temporis cloud.",
+    " Without it, the Temporis cloud, if there is a token and no TEMPORIS_STORE.",
 )
 token_option = click.option(
     "--token",
@@ -36,3 +36,24 @@ token_option = click.option(
 )
 data_source_option = click.option("--data-source", required=True, metavar="NAME", help="The data source.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+
+
+def tell_if_missing(store: str) -> None:
+    """Say on stderr that there is no such store yet: its path may be a slip of the pen."""
+    from temporis_dagster.data_source.store import SqlStore
+
+    opened = SqlStore(store)
+    if not opened.exists:
+        click.echo(
+            f"{opened.url} does not exist yet: no data sources, no tokens. Check the path, or create it with: temporis"
+            " sources create NAME",
+            err=True,
+        )
+
+
+def one_character(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
+    """A delimiter that CSV can have; the word tab for the one that is hard to type."""
+    delimiter = "\t" if given in ("tab", "\\t") else given
+    if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
+        raise click.BadParameter(f"{given!r} is not one character. Use , or ; or tab, for example.")
+    return delimiter

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from temporis_dagster.cli.connecting import connected
 from temporis_dagster.cli.exits import EPILOG
 from temporis_dagster.cli.options import account_option, data_source_option, token_option, url_option
 from temporis_dagster.errors import ConfigurationError
@@ -40,9 +41,7 @@ def read(
     names: tuple[str, ...],
 ) -> None:
     """Print observations as CSV: timestamp (ISO 8601, UTC), name, value, by time and name."""
-    from temporis_dagster.data_source.connection import connect
-
-    with connect(url, token, account=account) as temporis:
+    with connected(url, token, account) as temporis:
         frame = temporis.data_source(data_source).read(_moment("start", start), _moment("end", end), names or None)
     _shown(frame).to_csv(sys.stdout.buffer, mode="wb", index=False, lineterminator="\n")
 

@@ -12,10 +12,10 @@ from contextlib import suppress
 import click
 
 from temporis_dagster.cli.exits import EPILOG
-from temporis_dagster.cli.options import store_option
+from temporis_dagster.cli.options import store_option, tell_if_missing
+from temporis_dagster.data_source.hosts import LOOPBACK
 from temporis_dagster.errors import ConfigurationError
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -39,5 +39,6 @@ def serve(store: str, host: str, port: int) -> None:
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     if host not in LOOPBACK:
         click.echo("Tokens travel unencrypted on this address. Put a proxy that speaks TLS before it.", err=True)
+    tell_if_missing(store)
     with suppress(KeyboardInterrupt):
         serve_until_stopped(SqlStore(store), host, port, started=click.echo)

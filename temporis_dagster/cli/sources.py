@@ -11,7 +11,7 @@ import json
 import click
 
 from temporis_dagster.cli.exits import EPILOG
-from temporis_dagster.cli.options import account_option, json_option, store_option
+from temporis_dagster.cli.options import account_option, json_option, store_option, tell_if_missing
 
 
 @click.group(epilog=EPILOG)
@@ -41,6 +41,7 @@ def list_(store: str, account: str, *, as_json: bool) -> None:
 
     with connect(store, account=account) as temporis:
         states = {name: temporis.data_source(name).archive_state().value for name in temporis.data_sources()}
+    tell_if_missing(store)
     if as_json:
         click.echo(json.dumps([{"name": name, "state": state} for name, state in states.items()]))
     elif states:

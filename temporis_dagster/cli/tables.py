@@ -7,20 +7,31 @@ cell that is neither a number nor a moment: it stays text, so that the check nam
 
 from __future__ import annotations
 
+import csv
+import gzip
 import io
 import math
 import re
+import shlex
 import sys
 import warnings
+import zlib
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pandas as pd
 
+from temporis_dagster.cli.invalid_rows import LINE
 from temporis_dagster.contract import EXACT_INTEGER_LIMIT
 from temporis_dagster.data_source.observations.layout import refuse
 from temporis_dagster.errors import ConfigurationError
+
+GZIP = b"\x1f\x8b"
+OTHER_DELIMITERS = (",", ";", "\t", "|")
+UNNAMED = "Unnamed: 0"
+"""What pandas calls a first column without a name."""
 
 PARQUET = (".parquet", ".pq")
 MISSING = frozenset({"", "NA", "N/A", "NaN", "NaT", "nan", "null", "NULL", "None"})
@@ -31,13 +42,17 @@ FULL = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{3}|\.\d{6})?)?(?
 INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 
 
-def table_of(path: str, *, timestamp: str, name: str | None) -> pd.DataFrame:
+def table_of(path: str, *, timestamp: str, name: str | None, delimiter: str = ",") -> pd.DataFrame:
     """Read a file.
 
     Args:
-        path: A CSV or Parquet file, or - for CSV from stdin.
+        path: A CSV or Parquet file, or - for CSV from stdin. CSV may be compressed with gzip.
         timestamp: The column of timestamps.
         name: The column of series names, which are taken as they are; None if there is none.
+        delimiter: What separates the columns of CSV.
+
+    Returns:
+        The cells. The index of CSV is the line of each row in the file, where that can be told, and is called so.
 
     Raises:
         InvalidObservationsError: It is no such file.
@@ -46,11 +61,12 @@ def table_of(path: str, *, timestamp: str, name: str | None) -> pd.DataFrame:
     if path.lower().endswith(PARQUET):
         return _parquet(path)
     content = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-    frame = _csv(content)
+    content = _unpacked(content)
+    frame = _csv(content, delimiter, timestamp, name)
     for column in frame.columns:
         if column != name:
             frame[column] = moments(frame[column]) if column == timestamp else numbers(frame[column])
-    return frame
+    return frame.set_axis(_lines(content, len(frame), delimiter))
 
 
 def moments(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -107,21 +123,53 @@ def _parsed(texts: pd.Series[Any], *, utc: bool) -> pd.Series[Any]:
     return pd.to_datetime(texts, format="ISO8601", utc=utc, errors="coerce")
 
 
-def _csv(content: bytes) -> pd.DataFrame:
+def _unpacked(content: bytes) -> bytes:
+    try:
+        return gzip.decompress(content) if content.startswith(GZIP) else content
+    except (OSError, EOFError, zlib.error) as error:
+        _refuse_file(error)
+
+
+def _lines(content: bytes, rows: int, delimiter: str) -> pd.Index:
+    """The line of the file on which each row begins; the rows' numbers where that cannot be told."""
+    if content.rstrip(b"\r\n").count(b"\n") == rows:
+        return pd.RangeIndex(2, rows + 2, name=LINE)
+    text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="")
+    reader, begins, ended = csv.reader(text, delimiter=delimiter), list[int](), 0
+    with suppress(csv.Error):
+        for cells in reader:
+            if any(cells) or len(cells) > 1:
+                begins.append(ended + 1)
+            ended = reader.line_num
+    return pd.Index(begins[1:], name=LINE) if len(begins) == rows + 1 else pd.RangeIndex(rows)
+
+
+def _csv(content: bytes, delimiter: str, timestamp: str, name: str | None) -> pd.DataFrame:
     """All cells as the text that they are."""
-    text: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_filter": False}
+    text: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_filter": False, "sep": delimiter}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             header = pd.read_csv(io.BytesIO(content), header=None, nrows=1, **text)
-            _check_unique([str(column) for column in header.iloc[0]])
+            _check_header([str(column) for column in header.iloc[0]], delimiter, timestamp, name)
             frame: pd.DataFrame = pd.read_csv(io.BytesIO(content), index_col=False, **text)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
         _refuse_file(error)
     return frame
 
 
-def _check_unique(columns: list[str]) -> None:
+def _check_header(columns: list[str], delimiter: str, timestamp: str, name: str | None) -> None:
+    others = [other for other in OTHER_DELIMITERS if other != delimiter and other in columns[0]]
+    if len(columns) == 1 and others and timestamp not in columns:
+        other = "tab" if others[0] == "\t" else shlex.quote(others[0])
+        refuse(f"There is only one column, {columns[0]!r}. Pass --delimiter {other} if that separates the columns.")
+    if columns[0] == "" and timestamp not in (*columns, UNNAMED):
+        refuse(
+            f"There is no column {timestamp!r}, and the first column has no name: pandas writes an index so. Pass"
+            f" --timestamp '{UNNAMED}' if it holds the timestamps."
+        )
+    if columns[0] == "" and timestamp != UNNAMED and name not in columns:
+        refuse("The first column has no name, so it would be a series without one. Write the file without the index.")
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
         refuse(f"The columns {twice} exist more than once. Rename or drop the duplicates.")

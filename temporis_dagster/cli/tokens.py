@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from temporis_dagster.cli.exits import EPILOG, NotFound
-from temporis_dagster.cli.options import account_option, json_option, store_option
+from temporis_dagster.cli.options import account_option, json_option, store_option, tell_if_missing
 
 if TYPE_CHECKING:
     from temporis_dagster.data_source.store.tokens import Tokens
@@ -43,6 +43,7 @@ def list_(store: str, account: str, *, as_json: bool) -> None:
     """List the tokens: label, tab, when it was created."""
     with _tokens(store, account) as kept:
         known = {token.label: token.created_at.isoformat() for token in kept.all()}
+    tell_if_missing(store)
     if as_json:
         click.echo(json.dumps([{"label": label, "created_at": created_at} for label, created_at in known.items()]))
     elif known:

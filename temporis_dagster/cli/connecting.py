@@ -1,0 +1,63 @@
+"""Connecting: the connection of the commands that act as a client.
+
+Comes in: what --url, --token and the like said. Goes out: a connection; what the library warns of, on stderr.
+Never: takes the cloud for meant where a store of one's own is set.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from temporis_dagster.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from temporis_dagster.data_source.connection import Temporis
+
+PLACES = (
+    "--url http://127.0.0.1:8008 for a local service, --url sqlite:///temporis.db for a store without one, or --url"
+    " https://api.temporis.co with a token for the Temporis cloud; or set TEMPORIS_URL"
+)
+
+
+@contextmanager
+def connected(
+    url: str | None, token: str | None, account: str, *, give_up_after_s: float = 300.0
+) -> Iterator[Temporis]:
+    """A connection for the length of a command.
+
+    Raises:
+        ConfigurationError: It is not said, or not clear, where to.
+    """
+    from temporis_dagster.data_source.connection import connect
+
+    if url is None and os.environ.get("TEMPORIS_STORE"):
+        raise ConfigurationError(
+            "TEMPORIS_STORE is set, but that is for the commands that manage a store, and without --url this one would"
+            f" go to the Temporis cloud. Say which is meant: {PLACES}."
+        )
+    if url is None and token is None:
+        raise ConfigurationError(f"It is not said where the data source is. Pass {PLACES}.")
+    with connect(url, token, account=account, give_up_after_s=give_up_after_s) as temporis:
+        yield temporis
+
+
+@contextmanager
+def warnings_on_stderr() -> Iterator[None]:
+    """Show what the library warns of, such as waiting for a service that is down."""
+    handler, logger = _OnStderr(logging.WARNING), logging.getLogger("temporis_dagster")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _OnStderr(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"Warning: {record.getMessage()}", err=True)

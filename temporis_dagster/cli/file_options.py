@@ -1,0 +1,31 @@
+"""How a file is to be read: the options of a frame, where advice spells them as the command line does.
+
+Comes in: the options of ``temporis ingest``. Goes out: options for ``observe``.
+Never: decides differently from its base class.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from temporis_dagster.data_source.observations import ObservationOptions
+
+LISTED = "--invalid-rows FILE lists them all."
+
+
+class FileOptions(ObservationOptions):
+    """``ObservationOptions`` of the command line.
+
+    >>> FileOptions().spelled("on_invalid", "drop"), FileOptions().spelled("timezone")
+    ('--on-invalid drop', '--timezone')
+    """
+
+    LIST_OF_INVALID = LISTED
+    LIST_OF_REJECTED = LISTED
+    TEXT_AS_TIMESTAMP = "to Unix seconds or to ISO 8601, such as 2024-06-20T08:00Z"
+
+    def spelled(self, argument: str, value: object = ...) -> str:
+        """As an option, which has the name of the argument."""
+        option = f"--{argument.replace('_', '-')}"
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        return option if value is ... else f"{option} {shlex.quote(text)}"

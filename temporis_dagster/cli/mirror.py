@@ -1,0 +1,193 @@
+"""``temporis mirror``: what a mirror keeps, and what is to become of it.
+
+Comes in: a mirror, and the service that it stands in front of. Goes out: counts, CSV, reports; progress, on a
+terminal, on stderr.
+Never: deletes a row without being asked to.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from temporis_dagster.cli.exits import EPILOG
+from temporis_dagster.cli.options import json_option, token_option, url_option
+from temporis_dagster.contract import CLOUD_URL
+from temporis_dagster.errors import DeliveryError
+
+if TYPE_CHECKING:
+    from temporis_dagster.data_source.mirror import Mirror
+    from temporis_dagster.data_source.report import Progress, UpsertReport
+
+mirror_option = click.option(
+    "--mirror",
+    "file",
+    envvar="TEMPORIS_MIRROR",
+    show_envvar=True,
+    required=True,
+    metavar="URL",
+    help="The mirror, such as sqlite:///mirror.db.",
+)
+one_source_option = click.option("--data-source", metavar="NAME", help="Only this data source.")
+
+
+@click.group(epilog=EPILOG)
+def mirror() -> None:
+    """Look at what a mirror keeps, deliver it, or send everything again."""
+
+
+@mirror.command(epilog=EPILOG)
+@mirror_option
+@one_source_option
+@url_option
+@token_option
+@json_option
+def status(*, file: str, data_source: str | None, url: str | None, token: str | None, as_json: bool) -> None:
+    """Say how much is pending and rejected, of which data source, since when, and the last error."""
+    with _opened(file, url, token) as opened:
+        known = {name: opened.pending(name) for name in _names(opened, data_source)}
+    rows: list[dict[str, Any]] = [
+        {
+            "data_source": name,
+            "pending": info.rows,
+            "rejected": info.rejected,
+            "oldest": info.oldest and info.oldest.isoformat(timespec="seconds"),
+            "last_error": info.last_error,
+        }
+        for name, info in known.items()
+    ]
+    if as_json:
+        click.echo(json.dumps(rows))
+    for row in [] if as_json else rows:
+        since = f" since {row['oldest']}" if row["oldest"] else ""
+        error = f"\t{row['last_error']}" if row["last_error"] else ""
+        click.echo(f"{row['data_source']}\t{row['pending']:,} pending{since}\t{row['rejected']:,} rejected{error}")
+
+
+@mirror.command(epilog=EPILOG)
+@mirror_option
+@one_source_option
+@url_option
+@token_option
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for rows that may not be sent yet.")
+@json_option
+def flush(*, file: str, data_source: str | None, url: str | None, token: str | None, wait: bool, as_json: bool) -> None:
+    """Deliver what is pending, oldest first."""
+    with _opened(file, url, token) as opened:
+        for name in _names(opened, data_source):
+            try:
+                with _progress(name, opened.pending(name).rows) as progress:
+                    report = opened.flush(name, wait=wait, progress=progress)
+            except DeliveryError as error:
+                _print(error.report, as_json)
+                raise
+            _print(report, as_json)
+
+
+@mirror.command(epilog=EPILOG)
+@mirror_option
+@click.option("--data-source", required=True, metavar="NAME", help="The data source.")
+@url_option
+@token_option
+def rejected(*, file: str, data_source: str, url: str | None, token: str | None) -> None:
+    """Print the rows that the service refused as CSV: timestamp, name, value, reason, rejected_at."""
+    with _opened(file, url, token) as opened:
+        frame = opened.rejected_rows(data_source)
+    frame.to_csv(sys.stdout.buffer, mode="wb", index=False, lineterminator="\n", date_format="%Y-%m-%dT%H:%M:%SZ")
+
+
+@mirror.command("discard-pending", epilog=EPILOG)
+@mirror_option
+@click.option("--data-source", required=True, metavar="NAME", help="The data source.")
+@url_option
+@token_option
+@click.confirmation_option("--yes", prompt="What is pending will never be sent, and can be read no longer. Discard it?")
+def discard_pending(*, file: str, data_source: str, url: str | None, token: str | None) -> None:
+    """Forget what is pending, such as for a data source that stays archived.
+
+    What another process sends at this moment is left alone.
+    """
+    with _opened(file, url, token) as opened:
+        click.echo(
+            f"{data_source}\t{opened.discard_pending(data_source):,} discarded"
+            f"\t{opened.pending(data_source).rows:,} pending"
+        )
+
+
+@mirror.command("retry-rejected", epilog=EPILOG)
+@mirror_option
+@one_source_option
+@url_option
+@token_option
+def retry_rejected(*, file: str, data_source: str | None, url: str | None, token: str | None) -> None:
+    """Let the rejected rows be pending again, for the next flush."""
+    with _opened(file, url, token) as opened:
+        for name in _names(opened, data_source):
+            click.echo(f"{name}\t{opened.retry_rejected(name):,} pending again")
+
+
+@mirror.command("discard-rejected", epilog=EPILOG)
+@mirror_option
+@one_source_option
+@url_option
+@token_option
+def discard_rejected(*, file: str, data_source: str | None, url: str | None, token: str | None) -> None:
+    """Forget the rejected rows."""
+    with _opened(file, url, token) as opened:
+        for name in _names(opened, data_source):
+            click.echo(f"{name}\t{opened.discard_rejected(name):,} discarded")
+
+
+@mirror.command(epilog=EPILOG)
+@mirror_option
+@url_option
+@token_option
+def rebuild(*, file: str, url: str | None, token: str | None) -> None:
+    """Send everything again: bind the mirror to a new or emptied service, and let every row be pending.
+
+    Then flush. Rejected rows stay as they are.
+    """
+    with _opened(file, url, token) as opened, _progress("rebuild", None) as progress:
+        count = opened.rebuild(progress)
+    click.echo(f"{count:,} pending")
+
+
+@mirror.command(epilog=EPILOG)
+@mirror_option
+@url_option
+@token_option
+def rebind(*, file: str, url: str | None, token: str | None) -> None:
+    """The same account has a new access token or URL: let the mirror take it. Nothing is sent again."""
+    with _opened(file, url, token) as opened:
+        opened.rebind()
+
+
+@contextmanager
+def _opened(file: str, url: str | None, token: str | None) -> Iterator[Mirror]:
+    from temporis_dagster.data_source.mirror import Mirror
+    from temporis_dagster.data_source.remote import Remote
+
+    opened = Mirror(file, Remote(url or CLOUD_URL, token), token)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def _names(opened: Mirror, data_source: str | None) -> list[str]:
+    return opened.data_sources() if data_source is None else [data_source]
+
+
+def _progress(name: str, total: int | None) -> AbstractContextManager[Progress | None]:
+    from temporis_dagster.data_source.progress import progress_bar
+
+    return progress_bar(name, total) if sys.stderr.isatty() else nullcontext()
+
+
+def _print(report: UpsertReport, as_json: bool) -> None:
+    click.echo(json.dumps(report.to_dict()) if as_json else str(report))
