@@ -6,6 +6,8 @@ Never: connects, or looks at data.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 import dagster as dg
@@ -19,7 +21,7 @@ OutsidePartition: TypeAlias = Literal["raise", "drop", "allow"]
 NAMESPACE = "temporis/"
 SEVERAL = (list, tuple, set, frozenset)
 FRAME_OPTIONS = tuple(ObservationOptions.__dataclass_fields__)
-PER_RUN_OPTIONS = ("data_source", "outside_partition", *FRAME_OPTIONS)
+PER_RUN_OPTIONS = ("data_source", "outside_partition", "plot", *FRAME_OPTIONS)
 """What a run may decide. Which series are the asset's own is not among them: a later load could not know."""
 
 HOW_TO_NAME_A_DATA_SOURCE = (
@@ -42,7 +44,11 @@ class OwnSeries:
     prefix: str = ""
 
     def __contains__(self, name: str) -> bool:
-        return name.startswith(self.prefix) if self.names is None else name in self.names
+        return name.startswith(self.prefix) if self.names is None else name in self._names
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(self.names or ())  # a tuple of thousands is slow to search
 
     def __str__(self) -> str:
         return f"those that start with {self.prefix!r}" if self.names is None else ", ".join(map(repr, self.names))
@@ -57,12 +63,14 @@ class AssetOptions:
         outside_partition: What becomes of rows outside the partitions of a run.
         series: Its own series; by default every series of the data source.
         frame: How its frames are to be read.
+        plot: Whether a materialization shows a plot of what was written.
     """
 
     data_source: str
     outside_partition: OutsidePartition
     series: OwnSeries
     frame: ObservationOptions
+    plot: bool = False
 
 
 def asset_options(
@@ -86,6 +94,7 @@ def asset_options(
         outside_partition=ensure_outside_partition(said["outside_partition"]),
         series=own_series(_plain(definition.get(f"{NAMESPACE}series"))),
         frame=frame_options({option: said[option] for option in FRAME_OPTIONS}),
+        plot=ensure_plot(said["plot"]),
     )
 
 
@@ -109,6 +118,19 @@ def ensure_outside_partition(said: object) -> OutsidePartition:
         allowed = ", ".join(map(repr, get_args(OutsidePartition)))
         raise ConfigurationError(f"outside_partition={said!r} is not known. Use one of {allowed}.")
     return cast("OutsidePartition", said)
+
+
+def ensure_plot(said: object) -> bool:
+    """The option as it is.
+
+    Raises:
+        ConfigurationError: It is neither True nor False, or what draws plots is not installed.
+    """
+    if not isinstance(said, bool):
+        raise ConfigurationError(f"plot={said!r} is not known. Use True or False.")
+    if said and find_spec("matplotlib") is None:
+        raise ConfigurationError("plot=True needs matplotlib. Install it: pip install 'temporis-dagster[plots]'.")
+    return said
 
 
 def frame_options(said: Mapping[str, object]) -> ObservationOptions:

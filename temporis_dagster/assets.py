@@ -14,6 +14,7 @@ from temporis_dagster.asset_options import (
     SEVERAL,
     OutsidePartition,
     ensure_outside_partition,
+    ensure_plot,
     frame_options,
     own_series,
 )
@@ -38,6 +39,7 @@ def temporis_asset(  # noqa: PLR0913  the arguments of dagster.asset, and those 
     nonexistent: str | None = None,
     sub_second: SubSecond | None = None,
     on_invalid: OnInvalid | None = None,
+    plot: bool | None = None,
     partitions_def: dg.PartitionsDefinition | None = None,
     backfill_policy: dg.BackfillPolicy | None = None,
     deps: Iterable[Any] | None = None,
@@ -68,6 +70,7 @@ def temporis_asset(  # noqa: PLR0913  the arguments of dagster.asset, and those 
         nonexistent: What a local time that the clock skipped means.
         sub_second: ``"floor"`` cuts fractions of a second off.
         on_invalid: ``"drop"`` stores the rest and counts the invalid rows.
+        plot: Whether each materialization shows a small plot of what was written (extra ``[plots]``).
         partitions_def: The asset's partitions.
         backfill_policy: By default ``BackfillPolicy.single_run()`` where the asset is partitioned.
         deps: What else it depends on.
@@ -118,7 +121,7 @@ def temporis_asset(  # noqa: PLR0913  the arguments of dagster.asset, and those 
         "sub_second": sub_second,
         "on_invalid": on_invalid,
     }
-    said = {"data_source": data_source, "series": series, "outside_partition": outside_partition, **frame}
+    said = {"data_source": data_source, "series": series, "outside_partition": outside_partition, "plot": plot, **frame}
     options = {option: value for option, value in said.items() if value is not None}
     key = data_source_key(data_source)
     _ensure_usable(options, frame)
@@ -190,6 +193,8 @@ def _ensure_usable(options: Mapping[str, object], frame: Mapping[str, object]) -
     frame_options({option: options[option] for option in frame if option in options})
     if "outside_partition" in options:
         ensure_outside_partition(options["outside_partition"])
+    if "plot" in options:
+        ensure_plot(options["plot"])
 
 
 def _with_data_source(deps: Iterable[Any] | None, key: dg.AssetKey) -> list[Any]:

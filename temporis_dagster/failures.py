@@ -1,9 +1,20 @@
-"""What a retry cannot mend becomes a ``dagster.Failure`` that is not retried, with the rows and counts to act on.
+"""Errors as Dagster understands them: what is never retried, what is retried later, and what the retry policy decides.
 
-Comes in: the error tree. Goes out: Dagster failures for permanent errors; transient ones pass as they are, for the
-asset's retry policy. Never: decides what is transient (the error knows).
+| error | becomes |
+| --- | --- |
+| a retry meets it again: bad or rejected rows, 401, 404, 409, a wrong option | ``Failure``, no retry |
+| unavailable, and a mirror keeps the rows | ``Failure`` with the counts: the asset's retry policy decides |
+| unavailable, and the service asks for a longer wait than ``give_up_after_s`` | ``RetryRequested`` after that wait |
+| unavailable, a locked database | itself: the asset's retry policy decides |
+
+Dagster has no other way than to run a step again to turn it green. Where a mirror keeps the rows, a flush delivers them
+without that: nothing is started again on our own account, and nothing that the asset's author asked for is refused.
+
+Comes in: the error tree. Goes out: Dagster's failures, with the rows and counts to act on.
+Never: decides what may pass (the error knows), or waits.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,20 +22,34 @@ import dagster as dg
 import pandas as pd
 
 from temporis_dagster.data_source.report import COUNTS, UpsertReport
-from temporis_dagster.errors import InvalidObservationsError, TemporisError
+from temporis_dagster.errors import InvalidObservationsError, TemporisError, UnavailableError
 
 SHOWN_ROWS = 20
 
+LATER_RETRIES = 3
+"""How often a step is started again because the service asked for a long wait."""
+
 
 @contextmanager
-def permanent_failures() -> Iterator[None]:
-    """Raise ``Failure(allow_retries=False)`` for every error that the same call would meet again.
+def failures_for_dagster(give_up_after_s: float = math.inf) -> Iterator[None]:
+    """Raise what Dagster acts on, for the errors of the tree; see the table above.
+
+    Args:
+        give_up_after_s: The longest wait that the client itself had the patience for; infinite where nothing is sent.
 
     Raises:
-        Failure: From the error, whose words it has.
+        Failure: From an error that the same call would meet again, with its words; and, retried where the asset's
+            policy says so, from an outage while a mirror keeps the rows.
+        RetryRequested: From an error of a service that asks to wait for longer.
     """
     try:
         yield
+    except UnavailableError as error:
+        if error.report.pending:
+            raise dg.Failure(printable(str(error)), metadata=_facts(error)) from error
+        if (error.retry_after_s or 0.0) <= give_up_after_s:
+            raise
+        raise dg.RetryRequested(LATER_RETRIES, seconds_to_wait=error.retry_after_s) from error
     except TemporisError as error:
         if error.retryable:
             raise
@@ -32,7 +57,7 @@ def permanent_failures() -> Iterator[None]:
 
 
 def _facts(error: TemporisError) -> dict[str, dg.MetadataValue]:
-    facts: dict[str, dg.MetadataValue] = {}
+    facts: dict[str, dg.MetadataValue] = {"temporis/error": dg.MetadataValue.text(type(error).__name__)}
     if isinstance(error, InvalidObservationsError):
         facts |= offending_rows("invalid", error.rows)
     report: UpsertReport | None = getattr(error, "report", None)

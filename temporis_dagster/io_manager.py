@@ -4,13 +4,13 @@ Comes in: frames and Dagster's contexts. Goes out: one upsert a step and its met
 Never: knows how a frame is checked or delivered (the core does), or writes a row outside a run's partitions unasked.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import dagster as dg
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
 from temporis_dagster.asset_options import (
     PER_RUN_OPTIONS,
@@ -24,16 +24,28 @@ from temporis_dagster.data_source.observations import Layout, Observations, OnIn
 from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.errors import ConfigurationError, DeliveryError, StoreError
-from temporis_dagster.failures import SHOWN_ROWS, offending_rows, permanent_failures
-from temporis_dagster.materialization import add_partition_rows, outcome, place, stored_partitions
+from temporis_dagster.failures import SHOWN_ROWS, failures_for_dagster, offending_rows
+from temporis_dagster.materialization import (
+    DATA_SOURCE,
+    add_once,
+    add_partition_rows,
+    left_out_rows,
+    outcome,
+    partitions_of_run,
+    stored_partitions,
+)
 from temporis_dagster.partition_windows import OUTSIDE, PartitionWindows, partition_windows
-from temporis_dagster.read_back import ensure_materialized, read_back
-from temporis_dagster.resource import TemporisResource
+from temporis_dagster.plots import plot_of
+from temporis_dagster.progress_log import ProgressLog
+from temporis_dagster.read_back import last_written, read_back, series_of_others
+from temporis_dagster.resource import TemporisResource, ensure_known_options
 
 HOW_TO_RETURN_NOTHING = (
     "The asset returned None, and None cannot be stored. Return a DataFrame (an empty one is fine), "
     "or annotate the asset with '-> None' if it stores nothing."
 )
+
+WAITING = "%s observations wait in the mirror for a later write or flush; the others are stored. The reason: %s"
 
 
 class TemporisIOManager(dg.ConfigurableIOManager):
@@ -82,6 +94,8 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             )
     """
 
+    model_config = ConfigDict(hide_input_in_errors=True)
+
     temporis: dg.ResourceDependency[TemporisResource] = Field(description="The connection to the data sources.")
     data_source: str | None = Field(default=None, description="The data source of assets that do not name their own.")
     outside_partition: OutsidePartition = Field(
@@ -115,6 +129,21 @@ class TemporisIOManager(dg.ConfigurableIOManager):
     on_invalid: OnInvalid = Field(
         default="raise", description="'drop' stores the rest and counts the invalid rows; 'raise' sends nothing."
     )
+    plot: bool = Field(
+        default=False,
+        description="Whether each materialization shows a small plot of what was written. Needs the extra [plots]; "
+        "Dagster keeps the image in its event log for good.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_options(cls, said: Mapping[str, Any]) -> Mapping[str, Any]:
+        if isinstance(said.get("temporis"), str | None):
+            raise ConfigurationError(
+                f"{cls.__name__} has no connection. Say how to connect: temporis=TemporisResource(url=...)."
+            )
+        ensure_known_options(cls.__name__, said, cls.model_fields)
+        return said
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Upsert what the asset returned, and say in its metadata what became of it.
@@ -126,9 +155,12 @@ class TemporisIOManager(dg.ConfigurableIOManager):
         Raises:
             Failure: A retry cannot mend it: invalid rows, rows outside the partitions, an archived or missing data
                 source, a wrong option. Never retried, whatever the asset's retry policy.
+            RetryRequested: The service asks for a longer wait than the client's patience: the step starts again then.
+            UnavailableError: The service could not be reached; the asset's retry policy decides. With a mirror that
+                keeps the rows, a Failure that counts them as pending; the retry policy decides as well.
             StoreError: The database failed in a way that may pass; the asset's retry policy decides.
         """
-        with permanent_failures():
+        with failures_for_dagster(self.temporis.give_up_after_s):
             if obj is None:
                 raise ConfigurationError(HOW_TO_RETURN_NOTHING)
             options = self._options(context.definition_metadata, context.output_metadata)
@@ -137,13 +169,17 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             checked = observe(cast("pd.DataFrame", obj), options.frame)  # anything else it refuses
             _ensure_own(checked, options.series)
             observations = _inside(windows, checked, options.outside_partition).in_time_order()
-            report = _upsert(context, source, windows, observations)
+            report = _upsert(context, source, windows, observations, options.frame.on_invalid)
             left_out = len(checked) - len(observations)
-            context.add_output_metadata(
-                {**place(source), **outcome(report), **({"temporis/outside_partition": left_out} if left_out else {})}
-            )
-            if context.has_asset_partitions and not report.dry_run:
-                add_partition_rows(context, windows, observations)
+            outside = {"temporis/outside_partition": left_out} if left_out else {}
+            context.add_output_metadata({**outcome(source, report), **partitions_of_run(context), **outside})
+            if report.pending:
+                context.log.warning(WAITING, f"{report.pending:,}", source.pending().last_error or "not yet delivered")
+            add_once(context, {**left_out_rows(report), **(_plot(context, observations) if options.plot else {})})
+            if report.dry_run:
+                context.log.warning("Dry run: %s. Dagster shows a materialization, but nothing was stored.", report)
+            elif context.has_asset_partitions:
+                add_partition_rows(context, windows, observations, report)
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame:
         """Read the upstream asset's own series back, in the windows of the partitions that the input maps to.
@@ -160,12 +196,17 @@ class TemporisIOManager(dg.ConfigurableIOManager):
                 retried.
             StoreError: The database failed in a way that may pass; the asset's retry policy decides.
         """
-        with permanent_failures():
+        with failures_for_dagster(self.temporis.give_up_after_s):
             if not context.has_asset_key:
                 raise ConfigurationError("Only assets can be read back. Return the frame of an op as an asset.")
-            ensure_materialized(context)
-            options = self._options(_upstream_metadata(context), _data_source_of_last_run(context))
-            return read_back(self.temporis.data_source(options.data_source), options.series, _windows(context))
+            definition = _upstream_metadata(context)
+            default = cast("str | None", options_said(definition).get("data_source", self.data_source))
+            written = last_written(context, default, dry_run=self.temporis.dry_run)
+            options = self._options(definition, {DATA_SOURCE: written.data_source} if written.data_source else {})
+            frame = read_back(self.temporis.data_source(options.data_source), options.series, _windows(context))
+            if warning := series_of_others(frame, options.series, written):
+                context.log.warning("Input %s: %s", context.asset_key.to_user_string(), warning)
+            return frame
 
     def _options(self, definition: Mapping[str, Any], run: Mapping[str, Any]) -> AssetOptions:
         return asset_options({option: getattr(self, option) for option in PER_RUN_OPTIONS}, definition, run)
@@ -179,39 +220,6 @@ def _windows(context: dg.OutputContext | dg.InputContext) -> PartitionWindows | 
 
 def _upstream_metadata(context: dg.InputContext) -> Mapping[str, Any]:
     return context.upstream_output.definition_metadata if context.upstream_output else {}
-
-
-def _data_source_of_last_run(context: dg.InputContext) -> Mapping[str, Any]:
-    """The data source that the latest materializations of what is read name in their metadata, if they name any.
-
-    Raises:
-        ConfigurationError: They name several.
-    """
-    said = {options_said(materialization.metadata).get("data_source") for materialization in _latest(context)}
-    if len(said) > 1:
-        raise ConfigurationError(
-            f"The partitions of {context.asset_key.to_user_string()} were written to several data sources "
-            f"({', '.join(sorted(str(name or 'the default') for name in said))}). Read them in runs of their own."
-        )
-    name = said.pop() if said else None
-    return {"temporis/data_source": name} if name else {}
-
-
-def _latest(context: dg.InputContext) -> Iterator[dg.AssetMaterialization]:
-    """The latest materialization of each partition that is read, or of the asset."""
-    keys = list(context.asset_partition_keys) if context.has_asset_partitions else None
-    wanted = dg.AssetRecordsFilter(asset_key=context.asset_key, asset_partitions=keys)
-    seen: set[str | None] = set()
-    cursor: str | None = None
-    while True:
-        found = context.instance.fetch_materializations(wanted, limit=1_000 if keys else 1, cursor=cursor)
-        for record in found.records:
-            if record.asset_materialization and record.partition_key not in seen:
-                seen.add(record.partition_key)
-                yield record.asset_materialization
-        if not keys or not found.has_more or len(seen) >= len(keys):
-            return
-        cursor = found.cursor
 
 
 def _ensure_own(observations: Observations, series: OwnSeries) -> None:
@@ -252,13 +260,27 @@ def _outside_failure(windows: PartitionWindows, observations: Observations, outs
 
 
 def _upsert(
-    context: dg.OutputContext, source: DataSource, windows: PartitionWindows | None, observations: Observations
+    context: dg.OutputContext,
+    source: DataSource,
+    windows: PartitionWindows | None,
+    observations: Observations,
+    on_invalid: OnInvalid,
 ) -> UpsertReport:
     """Upsert; if that fails on the way, first record the partitions that are stored."""
+    progress = ProgressLog(context.log.info, source.name, len(observations))
     try:
-        return source.upsert(observations)
+        return source.upsert(observations, on_invalid=on_invalid, progress=progress)
     except (DeliveryError, StoreError) as error:
         if windows is not None and error.report is not None:
             for stored in stored_partitions(context, source, windows, observations, error.report):
                 context.log_event(stored)
         raise
+
+
+def _plot(context: dg.OutputContext, observations: Observations) -> dict[str, dg.MetadataValue]:
+    """The plot of what was written; a warning in the log instead, where it cannot be drawn: the write stands."""
+    try:
+        return {"temporis/plot": dg.MetadataValue.md(plot_of(observations))}
+    except Exception:  # whatever a drawing library raises
+        context.log.warning("The plot could not be drawn. What was written is stored.", exc_info=True)
+        return {}

@@ -6,6 +6,7 @@ Never: sends or reads observations.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -15,10 +16,21 @@ from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.data_source.observations.model import Int64s
 from temporis_dagster.data_source.report import COUNTS, UpsertReport
 from temporis_dagster.data_source.source import DataSource
+from temporis_dagster.failures import offending_rows
 from temporis_dagster.partition_windows import PartitionWindows
 
 PARTITION_ROWS = "dagster/partition_row_count"
+ALL_PARTITION_ROWS = "temporis/partition_row_counts"
+DATA_SOURCE = "temporis/data_source"
+DRY_RUN = "temporis/dry_run"
+LAST_OBSERVATION = "temporis/last_observation"
+SERIES_COUNT = "temporis/series_count"
 ALWAYS_SHOWN = ("stored", "unchanged")
+
+
+MOST_COUNTED_APART = 2_000
+"""Dagster's price for metadata of one partition grows with the partitions that have some: 2,000 are 0.3 s, 8,600 are
+7 s (benchmarks/partitions.py). Where more partitions differ, their counts stand together, in one place."""
 
 
 def place(source: DataSource) -> dict[str, dg.MetadataValue]:
@@ -29,50 +41,93 @@ def place(source: DataSource) -> dict[str, dg.MetadataValue]:
     }
 
 
-def outcome(report: UpsertReport) -> dict[str, dg.MetadataValue]:
-    """What became of the observations of one upsert; for a range of partitions, of them all together."""
+def _written_to(source: DataSource) -> dict[str, dg.MetadataValue]:
+    """The place, and the name by which a later load finds it."""
+    return {**place(source), DATA_SOURCE: dg.MetadataValue.text(source.name)}
+
+
+def outcome(source: DataSource, report: UpsertReport) -> dict[str, dg.MetadataValue]:
+    """What became of the observations of one upsert; for a range of partitions, of them all together.
+
+    A dry run names no place: nothing is there.
+    """
     shown = [name for name in COUNTS if name in ALWAYS_SHOWN or getattr(report, name)]
     metadata: dict[str, dg.MetadataValue] = {
+        **({DRY_RUN: dg.MetadataValue.bool(True)} if report.dry_run else _written_to(source)),
         **{f"temporis/{name}": dg.MetadataValue.int(getattr(report, name)) for name in shown},
-        "temporis/series_count": dg.MetadataValue.int(report.series),
+        SERIES_COUNT: dg.MetadataValue.int(report.series),
         "temporis/requests": dg.MetadataValue.int(report.requests),
+        "temporis/retries": dg.MetadataValue.int(report.retries),
         "temporis/duration_s": dg.MetadataValue.float(round(report.duration_s, 3)),
     }
     if report.first_timestamp and report.last_timestamp:
         metadata["temporis/first_observation"] = dg.MetadataValue.timestamp(report.first_timestamp)
-        metadata["temporis/last_observation"] = dg.MetadataValue.timestamp(report.last_timestamp)
-    if report.dry_run:
-        metadata["temporis/dry_run"] = dg.MetadataValue.bool(True)
+        metadata[LAST_OBSERVATION] = dg.MetadataValue.timestamp(report.last_timestamp)
     return metadata
 
 
-def add_partition_rows(context: dg.OutputContext, windows: PartitionWindows | None, observations: Observations) -> None:
+def partitions_of_run(context: dg.OutputContext) -> dict[str, dg.MetadataValue]:
+    """The partitions that the counts are about, where they are several: the event they stand in names only one."""
+    keys = context.asset_partition_keys if context.has_asset_partitions else []
+    if len(keys) < 2:  # noqa: PLR2004  the event names a single one
+        return {}
+    return {"temporis/partitions": dg.MetadataValue.text(f"{keys[0]}...{keys[-1]} ({len(keys):,})")}
+
+
+def left_out_rows(report: UpsertReport) -> dict[str, dg.MetadataValue]:
+    """The first of the rows that were dropped or rejected, as tables; nothing where all were stored."""
+    return {**offending_rows("dropped", report.dropped_rows), **offending_rows("rejected", report.rejected_rows)}
+
+
+def add_once(context: dg.OutputContext, metadata: Mapping[str, Any]) -> None:
+    """Add what takes room, such as tables, to one event: of a range of partitions, the one of the last.
+
+    Dagster keeps events for good, and one run may have thousands.
+    """
+    if not metadata:
+        return
+    keys = context.asset_partition_keys if context.has_asset_partitions else []
+    if len(keys) > 1:
+        context.step_context.add_asset_metadata(metadata, context.asset_key, keys[-1])
+    else:
+        context.add_output_metadata(metadata)
+
+
+def add_partition_rows(
+    context: dg.OutputContext, windows: PartitionWindows | None, observations: Observations, report: UpsertReport
+) -> None:
     """Say how many observations each partition of the run has.
 
-    The most frequent count is said once for all partitions, and only those that differ say their own: Dagster's price
-    for metadata of one partition grows with the number of partitions of the run.
+    The most frequent count is said once for all partitions, and only those that differ say their own. Where too many
+    differ, no partition says it, and the last one has them all, as ``temporis/partition_row_counts``.
     """
-    counts = partition_rows(context.asset_partition_keys, windows, observations)
+    counts = partition_rows(context.asset_partition_keys, windows, observations, report)
     if not counts:
         return
     sizes, frequencies = np.unique(list(counts.values()), return_counts=True)
     usual = int(sizes[frequencies.argmax()])
+    apart = {key: count for key, count in counts.items() if count != usual}
+    if len(apart) > MOST_COUNTED_APART:
+        add_once(context, {ALL_PARTITION_ROWS: dg.MetadataValue.json(dict(counts))})
+        return
     context.add_output_metadata({PARTITION_ROWS: usual})
-    for key, count in counts.items():
-        if count != usual:
-            context.step_context.add_asset_metadata({PARTITION_ROWS: count}, context.asset_key, key)
+    for key, count in apart.items():
+        context.step_context.add_asset_metadata({PARTITION_ROWS: count}, context.asset_key, key)
 
 
 def partition_rows(
-    keys: Sequence[str], windows: PartitionWindows | None, observations: Observations
+    keys: Sequence[str], windows: PartitionWindows | None, observations: Observations, report: UpsertReport
 ) -> Mapping[str, int]:
-    """How many observations each partition has; empty where an observation does not say to which one it belongs."""
+    """How many observations each partition has; empty where an observation does not say to which one it belongs.
+
+    Those that the service rejected are not there.
+    """
     if windows is None:
-        return {keys[0]: len(observations)} if len(keys) == 1 else {}
+        return {keys[0]: len(observations) - report.rejected} if len(keys) == 1 else {}
     if not windows.one_key_each:
         return {}
-    counts = windows.counts(observations.timestamps)[windows.numbers]
-    return dict(zip(windows.keys, counts.tolist(), strict=True))
+    counts = windows.counts(observations.timestamps) - windows.counts(_timestamps(report.rejected_rows))
+    return dict(zip(windows.keys, counts[windows.numbers].tolist(), strict=True))
 
 
 def stored_partitions(
@@ -92,16 +147,22 @@ def stored_partitions(
         report: What became of it.
     """
     done = windows.done(observations.timestamps, _not_stored(report))[windows.numbers]
-    rows = partition_rows(windows.keys, windows, observations)
-    for key, stored in zip(windows.keys, done.tolist(), strict=True):
+    rows = partition_rows(windows.keys, windows, observations, report)
+    newest = windows.newest(observations.timestamps)
+    for key, number, stored in zip(windows.keys, windows.numbers.tolist(), done.tolist(), strict=True):
         if stored:
             counted = {PARTITION_ROWS: rows[key]} if rows else {}
-            metadata = {**context.output_metadata, **place(source), **counted}
+            last = newest[number]
+            moment = {} if last is None else {LAST_OBSERVATION: dg.MetadataValue.timestamp(float(last))}
+            metadata = {**context.output_metadata, **_written_to(source), **counted, **moment}
             yield dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata)
 
 
 def _not_stored(report: UpsertReport) -> Int64s:
     """The timestamps of the observations that are not, or may not be, stored."""
-    frames = (report.unsent_rows, report.unknown_rows, report.rejected_rows)
-    stamps = [pd.DatetimeIndex(frame["timestamp"]).as_unit("s").asi8 for frame in frames]
-    return np.concatenate(stamps)
+    frames = (report.unsent_rows, report.unknown_rows, report.rejected_rows, report.pending_rows)
+    return np.concatenate([_timestamps(frame) for frame in frames])
+
+
+def _timestamps(rows: pd.DataFrame) -> Int64s:
+    return pd.DatetimeIndex(rows["timestamp"]).as_unit("s").asi8

@@ -10,8 +10,9 @@ from typing import TypeGuard
 
 import dagster as dg
 import numpy as np
+import pandas as pd
 
-from temporis_dagster.data_source.observations.model import Int64s, Mask
+from temporis_dagster.data_source.observations.model import Int64s, Mask, Seconds
 from temporis_dagster.errors import ConfigurationError
 
 OUTSIDE = -1
@@ -39,17 +40,23 @@ class PartitionWindows:
         """Whether a window says which partition it is."""
         return len(self.keys) == len(self.starts)
 
-    def of(self, timestamps: Int64s) -> Int64s:
+    def of(self, timestamps: Seconds) -> Int64s:
         """The window number of each timestamp, ``OUTSIDE`` for those in none."""
         if not len(self.starts):
             return np.full(len(timestamps), OUTSIDE, dtype=np.int64)
         numbers = np.searchsorted(self.starts, timestamps, side="right") - 1
         return np.where((numbers >= 0) & (timestamps < self.ends[numbers]), numbers, OUTSIDE)
 
-    def counts(self, timestamps: Int64s) -> Int64s:
+    def counts(self, timestamps: Seconds) -> Int64s:
         """How many of the timestamps each window has."""
         numbers = self.of(timestamps)
         return np.bincount(numbers[numbers != OUTSIDE], minlength=len(self.starts))
+
+    def newest(self, timestamps: Seconds) -> list[int | None]:
+        """The last of the timestamps in each window; None in an empty one."""
+        numbers = self.of(timestamps)
+        newest = pd.Series(timestamps[numbers != OUTSIDE]).groupby(numbers[numbers != OUTSIDE]).max().to_dict()
+        return [newest.get(number) for number in range(len(self.starts))]
 
     def spans(self) -> list[tuple[int, int]]:
         """The windows as [start, end), those that touch joined into one."""
@@ -58,7 +65,7 @@ class PartitionWindows:
         ends = self.ends[np.concatenate((apart, [True]))] if len(self.ends) else self.ends
         return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
-    def done(self, timestamps: Int64s, unfinished: Int64s) -> Mask:
+    def done(self, timestamps: Seconds, unfinished: Seconds) -> Mask:
         """The windows whose every timestamp is settled, and the empty ones between two such.
 
         Args:

@@ -5,13 +5,18 @@ process works on the run.
 Never: opens anything before its first use (Dagster initialises a resource once for every resource that nests it).
 """
 
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from threading import Lock
+from typing import Any, Literal
 
 import dagster as dg
-from pydantic import Field, PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
-from temporis_dagster.data_source.connection import Temporis, connect
+from temporis_dagster.data_source.connection import Temporis, connect_with
+from temporis_dagster.data_source.options import MirrorOptions, RemoteOptions
 from temporis_dagster.data_source.source import DataSource
+from temporis_dagster.errors import ConfigurationError
 
 _CONNECTING = Lock()  # one for all resources: connecting does no I/O, so nobody waits
 
@@ -43,6 +48,8 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
             defs = dg.Definitions(assets=[orders], resources={"temporis": temporis})
     """
 
+    model_config = ConfigDict(hide_input_in_errors=True)
+
     url: str | None = Field(
         default=None,
         description="Where the data sources are, such as 'sqlite:///temporis.db'. Without it, TEMPORIS_URL says.",
@@ -55,13 +62,72 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
         repr=False,
         json_schema_extra={"dagster__is_secret": True},
     )
-    create_missing: bool = Field(
-        default=False, description="Whether the first write to a data source that is not there creates it."
+    batch_rows: int = Field(
+        default=RemoteOptions.batch_rows, description="HTTP: at most so many observations a request."
     )
-    account: str = Field(default="default", description="Whose data sources; accounts never see each other's.")
+    max_body_bytes: int = Field(
+        default=RemoteOptions.max_body_bytes, description="HTTP: at most so many bytes a request."
+    )
+    max_in_flight: int = Field(
+        default=RemoteOptions.max_in_flight, description="HTTP: at most so many requests at once, for each run."
+    )
+    requests_per_second: float | None = Field(
+        default=None, description="HTTP: the fastest pace of a run. Without it, no limit."
+    )
+    timeout_s: float = Field(
+        default=RemoteOptions.timeout_s,
+        description="HTTP: how many seconds an attempt may take, on top of what its body needs on a slow line.",
+    )
+    give_up_after_s: float = Field(
+        default=RemoteOptions.give_up_after_s,
+        description="HTTP: for how many seconds to go on without any acknowledgement, so that a healthy load of any "
+        "size is never cut. A service that asks for a longer wait is tried again by Dagster when that is over.",
+    )
+    allow_http: bool = Field(
+        default=False, description="HTTP: whether the token may travel unencrypted to another machine."
+    )
+    verify: str | None = Field(
+        default=None,
+        description="HTTP: the path of a file of CA certificates (PEM) to trust. Without it, the usual authorities. "
+        "Certificates are always verified.",
+    )
+    create_missing: bool = Field(
+        default=False, description="SQL: whether the first write to a data source that is not there creates it."
+    )
+    account: str = Field(default="default", description="SQL: whose data sources; accounts never see each other's.")
+    mirror: str | None = Field(
+        default=None,
+        description="HTTP: a file that keeps every row before it is sent, such as 'sqlite:///mirror.db', on a disk "
+        "that outlives the run. With it, what was written can be loaded back, and nothing is lost in an outage.",
+    )
+    skip_unchanged: bool = Field(
+        default=MirrorOptions.skip_unchanged,
+        description="With a mirror: send only what the service does not surely have.",
+    )
+    on_unavailable: Literal["raise", "queue"] = Field(
+        default="raise",
+        description="With a mirror, when rows cannot be delivered now: 'raise' fails the step (the rows are kept all "
+        "the same), 'queue' goes on, and a later write or flush delivers them.",
+    )
+    late_write_window_s: float = Field(
+        default=MirrorOptions.late_write_window_s,
+        description="With a mirror: for how many seconds after an attempt without an answer the service may still "
+        "apply it.",
+    )
+    max_pending_rows: int = Field(
+        default=MirrorOptions.max_pending_rows,
+        description="With a mirror: how many rows may wait in it; a write beyond that is refused.",
+    )
     dry_run: bool = Field(default=False, description="Check everything and write nothing, as in branch deployments.")
 
     _connection: Temporis | None = PrivateAttr(default=None)
+    _run_id: str | None = PrivateAttr(default=None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_options(cls, said: Mapping[str, Any]) -> Mapping[str, Any]:
+        ensure_known_options(cls.__name__, said, cls.model_fields)
+        return said
 
     @property
     def connection(self) -> Temporis:
@@ -72,14 +138,38 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
         """
         with _CONNECTING:
             if self._connection is None:
-                self._connection = connect(
+                self._connection = connect_with(
+                    self._remote_options(),
                     self.url,
                     self.token,
                     create_missing=self.create_missing,
                     account=self.account,
+                    mirror=self.mirror,
+                    mirroring=self._mirror_options(),
                     dry_run=self.dry_run,
                 )
             return self._connection
+
+    def _remote_options(self) -> RemoteOptions:
+        return RemoteOptions(
+            batch_rows=self.batch_rows,
+            max_body_bytes=self.max_body_bytes,
+            max_in_flight=self.max_in_flight,
+            requests_per_second=self.requests_per_second,
+            timeout_s=self.timeout_s,
+            give_up_after_s=self.give_up_after_s,
+            allow_http=self.allow_http,
+            verify=self.verify or True,
+            caller=f"dagster-run/{self._run_id}" if self._run_id else "",
+        )
+
+    def _mirror_options(self) -> MirrorOptions:
+        return MirrorOptions(
+            skip_unchanged=self.skip_unchanged,
+            on_unavailable=self.on_unavailable,
+            late_write_window_s=self.late_write_window_s,
+            max_pending_rows=self.max_pending_rows,
+        )
 
     def data_source(self, name: str) -> DataSource:
         """The data source of that name. Whether it exists shows at its first use.
@@ -127,6 +217,34 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
         if connection is not None:
             connection.close()
 
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Remember the run, which the service then sees in the User-Agent of every request."""
+        self._run_id = context.run.run_id if context.run else None
+
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002  Dagster's signature
         """Close the connection."""
         self.close()
+
+
+def ensure_known_options(what: str, said: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse what Dagster would leave out without a word: a misspelt ``url`` would be the cloud.
+
+    Args:
+        what: What is configured.
+        said: The names of its options, as they were given.
+        known: The names that it has.
+
+    Raises:
+        ConfigurationError: An option is unknown; the message has the nearest one.
+
+    Examples:
+        >>> ensure_known_options("TemporisResource", ["uri"], ["url", "token"])
+        Traceback (most recent call last):
+        temporis_dagster.errors.ConfigurationError: TemporisResource has no option 'uri'. Did you mean 'url'?
+    """
+    names = list(known)
+    for option in said:
+        if option not in names:
+            near = get_close_matches(option, names, n=1)
+            advice = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(names)}."
+            raise ConfigurationError(f"{what} has no option {option!r}. {advice}")

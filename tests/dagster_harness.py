@@ -9,16 +9,22 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+from unittest.mock import patch
 
 import dagster as dg
-from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, PartitionBackfill
-from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
+from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionStatus, PartitionBackfill
+from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
+from dagster._daemon import sensor
 from dagster._daemon.backfill import execute_backfill_iteration
+from dagster._daemon.sensor import execute_sensor_iteration
+from dagster._scheduler.scheduler import launch_scheduled_runs
 from dagster._time import get_current_timestamp
 
 RANGE_START = "dagster/asset_partition_range_start"
@@ -69,15 +75,72 @@ def shown_in_the_ui(resource: dg.ConfigurableResource) -> dict[str, str]:
     return {name: "********" if name in secrets else str(value) for name, value in shown.configured_values.items()}
 
 
-@contextmanager
-def backfill_environment(python_file: Path) -> Iterator[tuple[dg.DagsterInstance, WorkspaceProcessContext]]:
-    """An instance and a code location, both in this process, for ``run_backfill``."""
-    origin = InProcessCodeLocationOrigin(
-        LoadableTargetOrigin(executable_path=sys.executable, python_file=str(python_file))
+def queued_from(job: str) -> RemoteJobOrigin:
+    """Where a queued run says that its job is: Dagster makes none without."""
+    location = InProcessCodeLocationOrigin(LoadableTargetOrigin(executable_path=sys.executable, python_file=__file__))
+    return RemoteRepositoryOrigin(location, "__repository__").get_job_origin(job)
+
+
+def plan(instance: dg.DagsterInstance, run: dg.DagsterRun, asset: dg.AssetKey) -> None:
+    """Let a run plan to write an asset, as Dagster does when it makes the run."""
+    event = DagsterEvent.build_asset_materialization_planned_event(
+        run.job_name, "step", AssetMaterializationPlannedData(asset)
     )
+    instance.report_dagster_event(event, run.run_id)
+
+
+def requested_backfill(
+    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, asset: dg.AssetKey, partitions: Sequence[str]
+) -> str:
+    """Ask for an asset backfill, as the UI does, and leave it to a daemon that is not there; its id."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        backfill = PartitionBackfill.from_asset_partitions(
+            backfill_id="requested",
+            asset_graph=repository.asset_graph,
+            partition_names=list(partitions),
+            asset_selection=[asset],
+            backfill_timestamp=get_current_timestamp(),
+            tags={},
+            dynamic_partitions_store=instance,
+            all_partitions=False,
+            title=None,
+            description=None,
+            run_config=None,
+        )
+    instance.add_backfill(backfill)
+    return backfill.backfill_id
+
+
+def requested_job_backfill(instance: dg.DagsterInstance, job: str, partitions: Sequence[str]) -> str:
+    """The same for a backfill of a job; its id."""
+    repository = queued_from(job).repository_origin
+    backfill = PartitionBackfill(
+        backfill_id="of_a_job",
+        status=BulkActionStatus.REQUESTED,
+        from_failure=False,
+        tags={},
+        backfill_timestamp=get_current_timestamp(),
+        partition_set_origin=repository.get_partition_set_origin(f"{job}_partition_set"),
+        partition_names=list(partitions),
+    )
+    instance.add_backfill(backfill)
+    return backfill.backfill_id
+
+
+def end_backfill(instance: dg.DagsterInstance, backfill_id: str) -> None:
+    """Mark a backfill as through."""
+    instance.update_backfill(instance.get_backfill(backfill_id).with_status(BulkActionStatus.COMPLETED_SUCCESS))
+
+
+@contextmanager
+def backfill_environment(*python_files: Path) -> Iterator[tuple[dg.DagsterInstance, WorkspaceProcessContext]]:
+    """An instance and code locations, all in this process, for ``run_backfill``."""
+    targets = [LoadableTargetOrigin(executable_path=sys.executable, python_file=str(file)) for file in python_files]
+    origins = [InProcessCodeLocationOrigin(target, location_name=str(place)) for place, target in enumerate(targets)]
     with (
         dg.instance_for_test(synchronous_run_launcher=True, synchronous_run_coordinator=True) as instance,
-        WorkspaceProcessContext(instance, InProcessWorkspaceLoadTarget([origin])) as workspace,
+        WorkspaceProcessContext(instance, InProcessWorkspaceLoadTarget(origins)) as workspace,
     ):
         yield instance, workspace
 
@@ -108,3 +171,18 @@ def run_backfill(
         if status in BULK_ACTION_TERMINAL_STATUSES:
             return status.value
     raise AssertionError("the backfill does not end")
+
+
+def run_schedules(workspace: WorkspaceProcessContext, until: datetime, crash_at: str | None = None) -> None:
+    """One turn of the scheduler daemon: every tick of every schedule up to that time. It may crash on the way."""
+    repository = next(iter(workspace.create_request_context().code_locations)).get_repositories()["__repository__"]
+    crashes = {crash_at: RuntimeError("killed here")} if crash_at else {}
+    flags = {schedule.name: crashes for schedule in repository.get_schedules()}
+    logger = logging.getLogger("scheduler")
+    list(launch_scheduled_runs(workspace, logger, until, {}, max_tick_retries=1, debug_crash_flags=flags))
+
+
+def run_sensors(workspace: WorkspaceProcessContext) -> None:
+    """One turn of the sensor daemon, with every sensor: none has to wait until it is due."""
+    with patch.object(sensor, "is_under_min_interval", return_value=False):
+        list(execute_sensor_iteration(workspace, logging.getLogger("sensors"), None, None))

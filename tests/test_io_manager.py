@@ -1,8 +1,10 @@
 """TemporisIOManager, through real Dagster runs: one upsert a step, exact about partitions, never retried in vain."""
 
 import json
+import logging
 import sqlite3
 import warnings
+from contextlib import contextmanager
 from datetime import datetime
 from importlib import import_module
 from zoneinfo import ZoneInfo
@@ -11,8 +13,17 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 
-from temporis_dagster import TemporisIOManager, TemporisResource, connect, data_source_spec, temporis_asset
+from temporis_dagster import (
+    TemporisIOManager,
+    TemporisResource,
+    connect,
+    data_source_spec,
+    materialization,
+    progress_log,
+    temporis_asset,
+)
 from temporis_dagster.data_source.store import sqlite, upsert
 from temporis_dagster.partition_windows import partition_windows
 from tests.dagster_harness import (
@@ -55,8 +66,8 @@ def instance():
 def run(url, instance):
     """Materialize assets in process, against the data source of the test."""
 
-    def materialize(*assets, dry_run=False, raise_on_error=True, options=None, **run_arguments):
-        temporis = TemporisResource(url=url, dry_run=dry_run)
+    def materialize(*assets, dry_run=False, create_missing=False, raise_on_error=True, options=None, **run_arguments):
+        temporis = TemporisResource(url=url, dry_run=dry_run, create_missing=create_missing)
         return dg.materialize(
             [data_source_spec("store_metrics"), *assets],
             selection=run_arguments.pop("selection", list(assets)),
@@ -76,7 +87,7 @@ def hourly(hours=HOURS, name="orders"):
 def storing(data, **arguments):
     """An asset called orders that returns this, whatever its partitions."""
 
-    @temporis_asset(data_source="store_metrics", name="orders", **arguments)
+    @temporis_asset(**{"data_source": "store_metrics", "name": "orders", **arguments})
     def orders():
         return data() if callable(data) else data
 
@@ -110,11 +121,13 @@ def test_one_partition(run, source):
     assert metadata == {
         "dagster/uri": source.url,
         "dagster/table_name": "store_metrics",
+        "temporis/data_source": "store_metrics",
         "dagster/partition_row_count": 24,
         "temporis/stored": 24,
         "temporis/unchanged": 0,
         "temporis/series_count": 1,
         "temporis/requests": 1,
+        "temporis/retries": 0,
         "temporis/first_observation": HOURS[0].timestamp(),
         "temporis/last_observation": HOURS[23].timestamp(),
     }
@@ -279,11 +292,52 @@ def test_invalid_rows_are_shown_in_the_failure(run, source):
     assert (attempts(result), source.read().empty) == (1, True)
 
 
-def test_on_invalid_drop_stores_the_rest_and_counts(run, source):
-    """The option of upsert reaches it, and the materialization says how many rows were dropped."""
+def test_on_invalid_drop_stores_the_rest_and_shows_what_was_dropped(run, source):
+    """The option of upsert reaches it; the materialization counts the dropped rows and has the first as a table."""
     some = pd.DataFrame({"timestamp": HOURS[:30], "name": "orders", "value": [np.inf] * 29 + [1.0]})
     (metadata,) = materializations(run(storing(some, on_invalid="drop")), "orders").values()
     assert (metadata["temporis/stored"], metadata["temporis/dropped"], len(source.read())) == (1, 29, 1)
+    rows = rows_of(metadata["temporis/dropped_rows"])
+    assert (metadata["temporis/dropped_count"], len(rows), rows[3]["position"]) == (29, 20, 3)
+    json.dumps(rows, allow_nan=False)
+
+
+def test_a_table_is_once_in_a_range(run, source):
+    """Events stay for good, so the dropped rows of a whole range are on the event of its last partition only."""
+    some = hourly().reset_index(names="timestamp").melt("timestamp", var_name="name").replace({"value": {5.0: np.inf}})
+    events = materializations(run(storing(some, partitions_def=DAYS, on_invalid="drop"), tags=FIVE_DAYS), "orders")
+    assert [key for key, metadata in events.items() if "temporis/dropped_rows" in metadata] == ["2024-06-05"]
+    assert {metadata["temporis/dropped"] for metadata in events.values()} == {1}
+
+
+def test_too_many_counts_stand_together(run, source, monkeypatch):
+    """Where more partitions differ than Dagster can be told one by one, the last one has the counts of all."""
+    monkeypatch.setattr(materialization, "MOST_COUNTED_APART", 2)
+    uneven = hourly().drop(HOURS[30:72])
+    events = materializations(run(storing(uneven, partitions_def=DAYS), tags=FIVE_DAYS), "orders")
+    assert events["2024-06-02"]["dagster/partition_row_count"] == 6  # two differ from the usual 24
+    uneven = hourly().drop(HOURS[[30, 50, 51, 100, 101, 102]])
+    events = materializations(run(storing(uneven, partitions_def=DAYS), tags=FIVE_DAYS), "orders")
+    assert not any("dagster/partition_row_count" in metadata for metadata in events.values())
+    counts = {"2024-06-01": 24, "2024-06-02": 23, "2024-06-03": 22, "2024-06-04": 24, "2024-06-05": 21}
+    assert events.pop("2024-06-05")["temporis/partition_row_counts"] == counts
+    assert not any("temporis/partition_row_counts" in metadata for metadata in events.values())
+
+
+def test_figures_are_numbers_and_moments(run, source):
+    """Dagster's UI plots ints and floats and shows timestamps in the reader's zone; text it can do neither with."""
+    result = run(storing(hourly(HOURS[:24]), partitions_def=DAYS), partition_key="2024-06-01")
+    (event,) = result.get_asset_materialization_events()
+    kinds = {key: type(entry) for key, entry in event.step_materialization_data.materialization.metadata.items()}
+    floats, moments = {"temporis/duration_s"}, {"temporis/first_observation", "temporis/last_observation"}
+    texts = {"dagster/uri", "dagster/table_name", "temporis/data_source"}
+    expected = {
+        **dict.fromkeys(kinds, dg.IntMetadataValue),
+        **dict.fromkeys(floats, dg.FloatMetadataValue),
+        **dict.fromkeys(moments, dg.TimestampMetadataValue),
+        **dict.fromkeys(texts, dg.TextMetadataValue),
+    }
+    assert kinds == expected
 
 
 def test_none_is_not_a_frame(run, source):
@@ -310,6 +364,37 @@ def test_a_locked_database_is_retried_by_the_retry_policy(run, source, url, monk
     holder.close()
     assert result.success
     assert (bodies, len(source.read())) == (["run", "run"], 120)
+
+
+# Writing: how far a long write is
+
+
+def progress_lines(instance, result):
+    messages = [entry.user_message for entry in instance.all_logs(result.run_id)]
+    return [message for message in messages if " observations (" in message and " after " in message]
+
+
+def test_a_long_write_logs_its_progress(run, source, instance, monkeypatch):
+    """Lines in Dagster's event log, with the share that is settled; a short write logs none."""
+    monkeypatch.setattr(upsert, "CHUNK_ROWS", 40)
+    assert progress_lines(instance, run(storing(hourly()))) == []
+    monkeypatch.setattr(progress_log, "LOG_EVERY_S", 0.0)
+    lines = progress_lines(instance, run(storing(hourly() + 1)))
+    assert [line.split(" after ")[0] for line in lines] == [
+        "store_metrics: 40 of 120 observations (33 %)",
+        "store_metrics: 80 of 120 observations (66 %)",
+        "store_metrics: 120 of 120 observations (100 %)",
+    ]
+
+
+def test_progress_is_at_most_a_line_in_half_a_minute():
+    """However many batches there are, on an injected clock: an hour of a batch a second is 120 lines."""
+    seconds, lines = iter(range(3_601)), []
+    log = progress_log.ProgressLog(lambda text, *parts: lines.append(text % parts), "a", 3_600, now=seconds.__next__)
+    for _ in range(3_600):
+        log(1)
+    assert len(lines) == 120
+    assert lines[59] == "a: 1,800 of 3,600 observations (50 %) after 1800 s"
 
 
 # Writing: a failure on the way
@@ -345,6 +430,8 @@ def test_partitions_stored_before_a_failure_are_recorded(run, source, instance, 
     events = recorded(instance, "orders")
     assert list(events) == [f"2024-06-0{day}" for day in range(1, complete + 1)]
     assert all(event["dagster/partition_row_count"] == 24 for event in events.values())
+    newest = [event["temporis/last_observation"] for event in events.values()]
+    assert newest == [HOURS[24 * day - 1].timestamp() for day in range(1, complete + 1)]
     _, facts = failure(result)
     assert facts["temporis/stored"] == 12 * chunks == len(source.read())
 
@@ -356,6 +443,7 @@ def test_an_empty_partition_is_recorded_only_between_two_complete_ones(run, inst
     run(storing(frame, partitions_def=DAYS), tags=FIVE_DAYS, raise_on_error=False)
     counts = {key: metadata["dagster/partition_row_count"] for key, metadata in recorded(instance, "orders").items()}
     assert counts == {"2024-06-01": 24, "2024-06-02": 0, "2024-06-03": 24}
+    assert "temporis/last_observation" not in recorded(instance, "orders")["2024-06-02"]
 
 
 def test_recorded_partitions_keep_what_the_run_said(run, source, instance, archived_after):
@@ -491,6 +579,36 @@ def test_an_input_is_the_windows_of_its_partitions(run, source):
     whole = reading()
     every = run(orders, whole, selection=[whole])
     assert (read_of(every)["days"], read_of(every)["rows"]) == ([1, 2, 3, 4, 5], 120)
+
+
+@pytest.mark.parametrize(("partitions", "statements"), [(1, 1), (5, 1), (30, 1)])
+def test_touching_partitions_are_read_in_one_query(run, source, partitions, statements):
+    """The windows of a range are one: as many statements for a month as for a day, one a series."""
+    month = pd.date_range("2024-06-01", "2024-07-01", freq="h", tz="UTC", inclusive="left")
+    orders = storing(hourly(month), partitions_def=DAYS)
+    keys = DAYS.get_partition_keys()
+    run(orders, tags=key_range(keys[0], keys[-1]))
+    reader = reading(partitions_def=DAYS, backfill_policy=dg.BackfillPolicy.single_run())
+    with queries_of_observations() as asked:
+        result = run(orders, reader, selection=[reader], tags=key_range(keys[0], keys[partitions - 1]))
+    assert (read_of(result)["rows"], len(asked)) == (24 * partitions, statements)
+
+
+@contextmanager
+def queries_of_observations():
+    """Every SELECT of observations that SQLite is given, by a connection opened while the block lasts."""
+    asked = []
+
+    def watch(connection, _record):
+        connection.set_trace_callback(
+            lambda statement: asked.append(statement) if "FROM temporis_observation" in statement else None
+        )
+
+    sa.event.listen(sa.pool.Pool, "connect", watch)
+    try:
+        yield asked
+    finally:
+        sa.event.remove(sa.pool.Pool, "connect", watch)
 
 
 def test_an_input_in_many_pieces_is_whole(run, source):
@@ -637,14 +755,35 @@ def test_metadata_of_the_body_never_breaks_the_run(run, source):
 
 
 def test_a_dry_run_checks_everything_and_writes_nothing(run, source):
-    """Branch deployments: the materialization says that it was dry and counts no rows of the partition."""
+    """Branch deployments: the materialization says that it was dry, names no place and counts no rows."""
     orders = storing(hourly(HOURS[:24]), partitions_def=DAYS)
     (metadata,) = materializations(run(orders, partition_key="2024-06-01", dry_run=True), "orders").values()
     assert (metadata["temporis/dry_run"], metadata["temporis/unsent"], metadata["temporis/stored"]) == (True, 24, 0)
-    assert "dagster/partition_row_count" not in metadata
+    assert not [key for key in metadata if key.startswith("dagster/")]
     assert source.read().empty
     refused = run(orders, partition_key="2024-06-02", dry_run=True, raise_on_error=False)
     assert failure(refused)[1]["temporis/outside_count"] == 24
+
+
+def test_a_dry_run_is_a_warning_in_the_event_log(run, source, instance):
+    """Dagster shows a materialization all the same; the log says that nothing was stored."""
+    result = run(storing(hourly()), dry_run=True)
+    warned = [entry for entry in instance.all_logs(result.run_id) if entry.level == logging.WARNING]
+    assert ["nothing was stored" in entry.user_message for entry in warned] == [True]
+
+
+@pytest.mark.parametrize("partitioned", [False, True])
+def test_what_only_a_dry_run_materialized_is_not_read_back(run, source, partitioned):
+    """It stored nothing; a dry run of the reader reads what is there, and a run in earnest makes it whole."""
+    single_run = {"partitions_def": DAYS, "backfill_policy": dg.BackfillPolicy.single_run()} if partitioned else {}
+    when = {"partition_key": "2024-06-01"} if partitioned else {}
+    orders, reader = storing(hourly(HOURS[:24]), **single_run), reading(**single_run)
+    assert read_of(run(orders, reader, dry_run=True, **when))["rows"] == 0
+    said, _ = failure(run(orders, reader, selection=[reader], raise_on_error=False, **when))
+    assert "materialized only by dry runs" in said.description
+    run(orders, **when)
+    run(orders, dry_run=True, **when)
+    assert read_of(run(orders, reader, selection=[reader], **when))["rows"] == 24
 
 
 def test_ops_can_write_too(url, source):
@@ -729,6 +868,63 @@ def test_a_partition_is_read_from_the_data_source_it_was_written_to(run, instanc
     failed = run(orders, everything, selection=[everything], raise_on_error=False)
     assert not failed.success
     assert "several data sources" in failed.failure_data_for_node("everything").user_failure_data.description
+
+
+def test_an_asset_that_moved_is_read_from_where_it_was_written(run, url):
+    """Its definition names another data source now: what was stored before is read from where it is, never as empty."""
+    with connect(url) as temporis:
+        temporis.create_data_source("before")
+        temporis.create_data_source("after")
+    inside = {"partitions_def": DAYS, "outside_partition": "drop"}
+    before, after = (storing(hourly(), data_source=name, **inside) for name in ("before", "after"))
+    reader = reading(partitions_def=DAYS)
+    assert run(before, partition_key="2024-06-01").success
+    assert read_of(run(after, reader, selection=[reader], partition_key="2024-06-01"))["rows"] == 24
+    everything = reading()
+    assert run(after, tags=key_range("2024-06-02", "2024-06-30")).success
+    said, _ = failure(run(after, everything, selection=[everything], raise_on_error=False))
+    assert "several data sources (after, before)" in said.description
+    assert run(after, partition_key="2024-06-01").success
+    assert read_of(run(after, everything, selection=[everything]))["rows"] == 120
+
+
+def test_what_was_materialized_by_hand_is_where_the_definition_says(run, instance, source):
+    """A partition reported in the UI names no data source; read with others, it is no other one."""
+    orders, reader = storing(hourly(), partitions_def=DAYS, outside_partition="drop"), reading()
+    assert run(orders, tags=key_range("2024-06-01", "2024-06-29")).success
+    instance.report_runless_asset_event(dg.AssetMaterialization("orders", partition="2024-06-30"))
+    assert read_of(run(orders, reader, selection=[reader]))["rows"] == 120
+
+
+def test_an_asset_that_depends_on_itself_starts_from_nothing(run, source):
+    """Its first partition is given an empty frame, also where its own first write makes the data source."""
+    yesterday = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
+    ins, given = {"running_total": dg.AssetIn(partition_mapping=yesterday)}, []
+
+    @temporis_asset(data_source="of_its_own", series=["total"], partitions_def=DAYS, ins=ins)
+    def running_total(context: dg.AssetExecutionContext, running_total: pd.DataFrame) -> pd.DataFrame:
+        given.append(running_total)
+        return hourly(HOURS[:1] + pd.Timedelta(days=len(given) - 1), name="total")
+
+    for day in ("2024-06-01", "2024-06-02"):
+        assert run(running_total, partition_key=day, create_missing=True).success
+    assert [frame["name"].tolist() for frame in given] == [[], ["total"]]
+    assert given[0].dtypes.tolist() == given[1].dtypes.tolist() == source.read().dtypes.tolist()
+
+
+@pytest.mark.parametrize(("series", "warned"), [(None, True), (["orders"], False)])
+def test_series_of_others_are_warned_of(run, source, instance, series, warned):
+    """An asset that does not say which series are its own reads those of other assets, too; the run's log says so."""
+    orders, reader = storing(hourly(), series=series), reading()
+    alone = run(orders, reader)
+    source.upsert(hourly(name="returns"))
+    shared = run(orders, reader)
+    warnings_of = [
+        [entry.user_message for entry in instance.all_logs(result.run_id) if "may be of other assets" in str(entry)]
+        for result in (alone, shared)
+    ]
+    assert [len(said) for said in warnings_of] == [0, int(warned)]
+    assert all("2 series were read" in said and "'store_metrics'" in said for said in warnings_of[1])
 
 
 def test_two_time_dimensions_are_refused_once(run, source):

@@ -1,0 +1,85 @@
+"""A finding: what a check expected, what it found, and what to do about it.
+
+Comes in: plain words and figures, or an error of the tree. Goes out: Dagster's check results and evaluations.
+Never: looks at a data source itself.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from temporis_dagster.errors import TemporisError
+from temporis_dagster.failures import printable
+
+Facts = Mapping[str, dg.MetadataValue]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        passed: Whether nothing is known to be wrong. What cannot be known passes, with a warning: a check that fails
+            for ever would stop automation for ever.
+        expected: What should be, in words.
+        found: What is, in words.
+        what_to_do: What mends it; empty where nothing is wrong.
+        warning: What could not be checked, and why.
+        facts: Further metadata.
+    """
+
+    passed: bool
+    expected: str
+    found: str
+    what_to_do: str = ""
+    warning: str = ""
+    facts: Facts = field(default_factory=dict)
+
+    @property
+    def description(self) -> str:
+        """It all in a line or two."""
+        found = f"{self.found[:1].upper()}{self.found[1:]}."
+        return printable(" ".join(filter(None, (found, self.what_to_do, self.warning))))
+
+    @property
+    def metadata(self) -> dict[str, dg.MetadataValue]:
+        """It all as metadata; what is empty is left out."""
+        words = ("expected", "found", "what_to_do", "warning")
+        said = {f"temporis/{word}": printable(getattr(self, word)) for word in words if getattr(self, word)}
+        return {**{key: dg.MetadataValue.text(text) for key, text in said.items()}, **self.facts}
+
+    def result(self, check: dg.AssetCheckKey, severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
+        """What a check in a run yields."""
+        return dg.AssetCheckResult(
+            passed=self.passed,
+            asset_key=check.asset_key,
+            check_name=check.name,
+            severity=severity,
+            metadata=self.metadata,
+            description=self.description,
+        )
+
+    def evaluation(self, check: dg.AssetCheckKey) -> dg.AssetCheckEvaluation:
+        """What is recorded outside a run, of a blocking check."""
+        return dg.AssetCheckEvaluation(
+            check.asset_key,
+            check.name,
+            self.passed,
+            metadata=self.metadata,
+            description=self.description,
+            blocking=True,
+        )
+
+
+def could_not_ask(error: TemporisError, expected: str, facts: Facts | None = None) -> Finding:
+    """The finding of a check whose data source answered with an error: it fails, and no other check does.
+
+    Args:
+        error: What came instead of an answer; its message ends with what to do.
+        expected: What should be, in words.
+        facts: Further metadata.
+    """
+    found = f"The data source could not be asked: {type(error).__name__}: {str(error).rstrip('.')}"
+    again = "It may pass by itself: run the check again later." if error.retryable else "Then run the check again."
+    return Finding(passed=False, expected=expected, found=found, what_to_do=again, facts=facts or {})

@@ -1,0 +1,69 @@
+"""How long do observations wait in the mirror: asked of the mirror alone.
+
+Comes in: a resource, an expectation, the time. Goes out: a finding.
+Never: asks the service, or takes a moment's wait for a fault.
+"""
+
+from datetime import timedelta
+
+import dagster as dg
+
+from temporis_dagster.checks.expectations import PENDING, Expectations, in_words
+from temporis_dagster.checks.finding import Facts, Finding, could_not_ask
+from temporis_dagster.data_source.target import PendingInfo
+from temporis_dagster.errors import NotSupportedError, TemporisError
+from temporis_dagster.failures import printable
+from temporis_dagster.materialization import place
+from temporis_dagster.resource import TemporisResource
+
+NO_MIRROR = "Not checked: the connection has no mirror, so nobody knows what was not delivered."
+REJECTED = (
+    "{:,} observations that the service refused are kept: DataSource.rejected_rows() has its words. Write them anew, "
+    "or discard_rejected()."
+)
+WHAT_TO_DO = (
+    "Mend what temporis/last_error says, then flush (build_mirror_flush_schedule, DataSource.flush()). What is not "
+    "wanted any more: DataSource.discard_pending()."
+)
+
+
+def find_pending(temporis: TemporisResource, data_source: str, expectations: Expectations, now: float) -> Finding:
+    """Compare how long the oldest pending observation waits with how long it may.
+
+    Args:
+        temporis: The connection.
+        data_source: The name of the data source.
+        expectations: What is expected; ``max_pending_age`` is.
+        now: Unix seconds.
+    """
+    expected = expectations.descriptions[PENDING].rstrip(".")
+    facts: Facts = {}
+    try:
+        source = temporis.data_source(data_source)
+        facts = place(source)
+        info = source.pending()
+    except NotSupportedError:
+        return Finding(passed=True, expected=expected, found="There is no mirror", warning=NO_MIRROR, facts=facts)
+    except TemporisError as error:
+        return could_not_ask(error, expected, facts)
+    max_age_s = (expectations.max_pending_age or timedelta.max).total_seconds()
+    age_s = max(now - info.oldest.timestamp(), 0.0) if info.oldest else 0.0
+    passed = age_s <= max_age_s
+    waiting = f"{info.rows:,} observations wait in the mirror"
+    return Finding(
+        passed=passed,
+        expected=expected,
+        found=f"{waiting}, the oldest for {in_words(timedelta(seconds=int(age_s)))}" if info.oldest else waiting,
+        what_to_do="" if passed else WHAT_TO_DO,
+        warning=REJECTED.format(info.rejected) if info.rejected else "",
+        facts={**facts, **_figures(info), "temporis/max_pending_age_s": dg.MetadataValue.float(max_age_s)},
+    )
+
+
+def _figures(info: PendingInfo) -> Facts:
+    return {
+        "temporis/pending": dg.MetadataValue.int(info.rows),
+        "temporis/rejected": dg.MetadataValue.int(info.rejected),
+        **({"temporis/oldest_pending": dg.MetadataValue.timestamp(info.oldest)} if info.oldest else {}),
+        **({"temporis/last_error": dg.MetadataValue.text(printable(info.last_error))} if info.last_error else {}),
+    }

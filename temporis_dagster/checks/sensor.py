@@ -1,0 +1,132 @@
+"""``build_archive_state_sensor``: the archive checks evaluated on a clock of their own, without runs.
+
+Comes in: the state that each data source should have. Goes out: a sensor that records check evaluations.
+Never: launches a run, writes an observation, or waits longer than a tick may take.
+"""
+
+from collections.abc import Mapping
+from concurrent.futures import Future, wait
+from threading import Thread
+from typing import cast
+
+import dagster as dg
+
+from temporis_dagster.checks.archive_state import archive_check_key, checked_states, find_state
+from temporis_dagster.checks.finding import Finding
+from temporis_dagster.data_source.target import ArchiveState
+from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.resource import TemporisResource
+
+
+def build_archive_state_sensor(
+    *,
+    data_sources: Mapping[str, ArchiveState],
+    resource_key: str = "temporis",
+    name: str = "archive_state_sensor",
+    minimum_interval_seconds: int = 300,
+    answer_within_s: float = 30.0,
+    default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
+) -> dg.SensorDefinition:
+    """A sensor that evaluates the checks of ``build_archive_state_checks`` without runs.
+
+    Each tick asks every data source for its state and records one evaluation for each, so that the UI and automation
+    conditions (``all_deps_blocking_checks_passed``) follow within one interval when it is archived, unarchived or
+    out of reach. A data source that gives no answer in time fails like one that answers with an error, and alone.
+
+    Every tick adds one event a data source to the event log, and over HTTP costs one request each: an interval of
+    five minutes makes 288 a day.
+
+    Args:
+        data_sources: The state expected of each; pass what ``build_archive_state_checks`` was given.
+        resource_key: The key of the ``TemporisResource``.
+        name: The name of the sensor.
+        minimum_interval_seconds: How long to wait between ticks.
+        answer_within_s: How long a tick waits for answers, all together. Dagster ends a tick after 60 s.
+        default_status: Whether it runs before somebody starts it in the UI.
+
+    Raises:
+        ConfigurationError: No data source can have such a name or be expected in such a state, or a time is not
+            positive.
+
+    Examples:
+        .. code-block:: python
+
+            import dagster as dg
+
+            from temporis_dagster import (
+                ArchiveState,
+                TemporisResource,
+                build_archive_state_checks,
+                build_archive_state_sensor,
+                data_source_spec,
+            )
+
+            states = {"store_metrics": ArchiveState.ACTIVE}
+            defs = dg.Definitions(
+                assets=[data_source_spec("store_metrics")],
+                asset_checks=build_archive_state_checks(data_sources=states),
+                sensors=[build_archive_state_sensor(data_sources=states)],
+                resources={"temporis": TemporisResource(url="sqlite:////var/lib/temporis.db")},
+            )
+    """
+    states = checked_states(data_sources)
+    if not answer_within_s > 0:
+        raise ConfigurationError(f"answer_within_s={answer_within_s!r} is not positive. Pass a larger number.")
+
+    @dg.sensor(
+        name=name,
+        minimum_interval_seconds=minimum_interval_seconds,
+        required_resource_keys={resource_key},
+        default_status=default_status,
+        description=f"Evaluates the archive state of {', '.join(states)}.",
+    )
+    def archive_state_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        temporis = cast("TemporisResource", getattr(context.resources, resource_key))
+        findings = _findings(temporis, states, answer_within_s)
+        return dg.SensorResult(
+            asset_events=[finding.evaluation(archive_check_key(source)) for source, finding in findings.items()],
+            skip_reason=_in_short(findings),
+        )
+
+    return archive_state_sensor
+
+
+def _findings(
+    temporis: TemporisResource, states: Mapping[str, ArchiveState], answer_within_s: float
+) -> dict[str, Finding]:
+    """Ask all at once, and wait for them together: one that does not answer holds up no other."""
+    asked = {source: _asked(temporis, source, expected) for source, expected in states.items()}
+    answered = wait(asked.values(), timeout=answer_within_s).done
+    return {
+        source: answer.result() if answer in answered else _no_answer(states[source], answer_within_s)
+        for source, answer in asked.items()
+    }
+
+
+def _in_short(findings: Mapping[str, Finding]) -> str:
+    """What the list of ticks shows."""
+    failed = [source for source, finding in findings.items() if not finding.passed]
+    return f"Asked {len(findings):,} data sources. " + (f"Failed: {', '.join(failed)}." if failed else "All passed.")
+
+
+def _asked(temporis: TemporisResource, data_source: str, expected: ArchiveState) -> "Future[Finding]":
+    answer: Future[Finding] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(find_state(temporis, data_source, expected))
+        except BaseException as error:  # noqa: BLE001  raised where the answer is awaited
+            answer.set_exception(error)
+
+    # A daemon, as an executor's threads are not: a service that never answers must not keep the process alive.
+    Thread(target=ask, name=f"archive-state-{data_source}", daemon=True).start()
+    return answer
+
+
+def _no_answer(expected: ArchiveState, answer_within_s: float) -> Finding:
+    return Finding(
+        passed=False,
+        expected=expected.value,
+        found=f"The data source gave no answer within {answer_within_s:g} s",
+        what_to_do="Check that its service can be reached. The next tick asks again.",
+    )

@@ -1,0 +1,186 @@
+"""What keeps a component's asset filled and watched: schedule, gap sensor, archive and series checks.
+
+Comes in: attributes from YAML, and the asset. Goes out: definitions made by the same factories as from Python.
+Never: runs anything by itself; a schedule or a sensor is off until it is switched on, here or in the UI.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Annotated, Any, TypeAlias
+
+import dagster as dg
+import pandas as pd
+from pydantic import Field
+
+from temporis_dagster.assets import data_source_spec
+from temporis_dagster.checks.archive import build_archive_state_checks
+from temporis_dagster.checks.gate import gated_selection
+from temporis_dagster.checks.series import build_series_checks
+from temporis_dagster.data_source.target import ArchiveState
+from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.schedules.gap_fill import build_gap_fill_sensor
+from temporis_dagster.schedules.trailing_window import build_trailing_window_schedule
+
+
+def resolve_length(context: dg.ResolutionContext, said: object) -> timedelta:
+    """A length of time from text such as ``3h``, ``15min`` or ``7D``.
+
+    Raises:
+        ConfigurationError: The text has no unit, or is no length of time.
+    """
+    value = context.resolve_value(said, as_type=object)
+    if isinstance(value, timedelta):
+        return value
+    length = None if str(value).strip().isdigit() else _length(str(value))
+    if length is None:
+        raise ConfigurationError(f"{value!r} is no length of time. Write it with its unit, as 90s, 15min, 3h or 7D.")
+    return length
+
+
+def _length(text: str) -> timedelta | None:
+    try:
+        return pd.Timedelta(text).to_pytimedelta()
+    except ValueError:
+        return None
+
+
+Length: TypeAlias = Annotated[timedelta, dg.Resolver(resolve_length, model_field_type=str, inject_before_resolve=False)]
+
+
+class ScheduleOptions(dg.Resolvable, dg.Model):
+    """A schedule that fills the trailing partitions at every tick: ``build_trailing_window_schedule``."""
+
+    lookback: int = Field(description="How many partitions a tick fills, counted back from the newest complete one.")
+    cron_schedule: str | None = Field(
+        default=None,
+        description="When to tick; by default at once when a partition is complete.",
+        examples=["5 * * * *"],
+    )
+    execution_timezone: str | None = Field(
+        default=None, description="The zone of cron_schedule; by default that of the partitions."
+    )
+    max_reach_back: int | None = Field(
+        default=None, description="The most partitions a tick fills when it makes up for others."
+    )
+    running: bool = Field(default=False, description="Whether it runs as soon as it is deployed.")
+
+
+class GapFillOptions(dg.Resolvable, dg.Model):
+    """A sensor that fills missing and failed partitions: ``build_gap_fill_sensor``."""
+
+    horizon: int = Field(description="How many partitions to look at, counted back from the newest complete one.")
+    exclude_latest: int = Field(default=1, description="How many of the newest are left to the schedule.")
+    max_partitions_per_run: int = Field(default=100, description="The longest range of a run.")
+    max_runs_per_tick: int = Field(default=4, description="How many runs a tick launches.")
+    max_attempts: int = Field(default=3, description="How many attempts a partition has.")
+    retry_delay_s: float = Field(default=300.0, description="Seconds before the second attempt; doubles with each.")
+    running: bool = Field(default=False, description="Whether it runs as soon as it is deployed.")
+
+
+class SeriesCheckOptions(dg.Resolvable, dg.Model):
+    """What is expected of the asset's series: ``build_series_checks``."""
+
+    max_age: Length | None = Field(default=None, description="How old the newest observation may be, such as 3h.")
+    expected_interval: Length | None = Field(
+        default=None, description="How far apart neighbours of one series may be, such as 15min."
+    )
+    expected_series: list[str] = Field(default_factory=list, description="Series that must have observations.")
+    bounds: Mapping[str, list[float | None]] = Field(
+        default_factory=dict,
+        description="The lowest and highest value of series, by name; null is no bound.",
+        examples=[{"orders": [0, None]}],
+    )
+    max_pending_age: Length | None = Field(
+        default=None, description="How long observations may wait in the mirror, such as 1h."
+    )
+    horizon: Length = Field(default=timedelta(days=7), description="How far back to look, such as 7D.")
+    severity: dg.AssetCheckSeverity = Field(
+        default=dg.AssetCheckSeverity.WARN, description="Of checks that fail: WARN or ERROR."
+    )
+
+
+class Automation(dg.Model):
+    """The attributes of a component beside its asset."""
+
+    resource_key: str = Field(default="temporis", description="The project's TemporisResource, by its resource key.")
+    define_data_source: bool = Field(
+        default=True,
+        description="Whether to define the data source's external asset and its archive check, too: false where the "
+        "project does. Components may share a data source as they are.",
+    )
+    archive_check: bool = Field(
+        default=True,
+        description="Whether runs of the schedule and the sensor first check that the data source is not archived.",
+    )
+    schedule: ScheduleOptions | None = Field(default=None, description="Refill the trailing partitions by the clock.")
+    gap_fill: GapFillOptions | None = Field(default=None, description="Find and fill what is missing.")
+    series_checks: SeriesCheckOptions | None = Field(default=None, description="Check what the series hold.")
+
+    def data_source_defs(self, data_source: str) -> dg.Definitions:
+        """The data source's external asset, and the check that it is not archived."""
+        expected = {data_source: ArchiveState.ACTIVE}
+        checks = build_archive_state_checks(data_sources=expected, resource_key=self.resource_key)
+        return dg.Definitions(assets=[data_source_spec(data_source)], asset_checks=checks if self.archive_check else [])
+
+    def automate(self, asset: dg.AssetsDefinition, data_source: str) -> dg.Definitions:
+        """Everything around the asset, which is not among it.
+
+        Raises:
+            ConfigurationError: An attribute cannot be used with this asset.
+        """
+        checks = _series_checks(self.series_checks, asset, self.resource_key) if self.series_checks is not None else []
+        if self.schedule is None and self.gap_fill is None:
+            return dg.Definitions(asset_checks=checks)
+        partitions = asset.partitions_def
+        if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
+            raise ConfigurationError(
+                "A schedule and a gap_fill fill partitions, and there are none. Add partitions_def."
+            )
+        job = dg.define_asset_job(
+            f"{asset.op.name}_job",
+            selection=gated_selection(asset) if self.archive_check else dg.AssetSelection.assets(asset),
+        )
+        arguments: dict[str, Any] = {"target": job, "data_sources": [data_source], "resource_key": self.resource_key}
+        schedules = [_schedule(self.schedule, partitions, arguments)] if self.schedule is not None else []
+        sensors = [_gap_fill(self.gap_fill, arguments)] if self.gap_fill is not None else []
+        return dg.Definitions(asset_checks=checks, jobs=[job], schedules=schedules, sensors=sensors)
+
+
+def _series_checks(
+    options: SeriesCheckOptions, asset: dg.AssetsDefinition, resource_key: str
+) -> Sequence[dg.AssetChecksDefinition]:
+    bounds = {name: (pair[0], pair[-1]) for name, pair in options.bounds.items() if len(pair) == 2}  # noqa: PLR2004
+    if len(bounds) < len(options.bounds):
+        raise ConfigurationError("Each of the bounds is a pair, as in 'orders: [0, null]'.")
+    return build_series_checks(
+        assets=[asset],
+        max_age=options.max_age,
+        expected_interval=options.expected_interval,
+        expected_series=options.expected_series,
+        bounds=bounds,
+        max_pending_age=options.max_pending_age,
+        horizon=options.horizon,
+        severity=options.severity,
+        resource_key=resource_key,
+    )
+
+
+def _schedule(
+    options: ScheduleOptions, partitions_def: dg.TimeWindowPartitionsDefinition, arguments: dict[str, Any]
+) -> dg.ScheduleDefinition:
+    status = dg.DefaultScheduleStatus
+    return build_trailing_window_schedule(
+        **arguments,
+        **options.model_dump(exclude={"running"}),
+        partitions_def=partitions_def,
+        default_status=status.RUNNING if options.running else status.STOPPED,
+    )
+
+
+def _gap_fill(options: GapFillOptions, arguments: dict[str, Any]) -> dg.SensorDefinition:
+    status = dg.DefaultSensorStatus
+    return build_gap_fill_sensor(
+        **arguments,
+        **options.model_dump(exclude={"running"}),
+        default_status=status.RUNNING if options.running else status.STOPPED,
+    )

@@ -1,0 +1,110 @@
+"""The URL of a database that is read: where it comes from, and what of it may be shown.
+
+Comes in: ``{{ env.NAME }}``, another template or a URL, from YAML; driver errors. Goes out: an engine; text to show.
+Never: reads an environment variable before a run needs it, or shows a password.
+"""
+
+import os
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from temporis_dagster.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+FROM_ENVIRONMENT = re.compile(r"\{\{\s*env\.(\w+)\s*\}\}|\{\{\s*env\(\s*['\"](\w+)['\"]\s*\)\s*\}\}")
+HIDDEN = "***"
+
+
+@dataclass(frozen=True)
+class DatabaseUrl:
+    """A URL, or the name of the environment variable that holds it: its text is in no repr.
+
+    Attributes:
+        text: SQLAlchemy's URL of a database; may hold a password.
+        variable: The environment variable that is read instead, when a run needs it.
+    """
+
+    text: str = field(default="", repr=False)
+    variable: str | None = None
+
+    def reveal(self) -> str:
+        """The text.
+
+        Raises:
+            ConfigurationError: The environment variable is not set, or the text is empty.
+        """
+        text = os.environ.get(self.variable, "") if self.variable else self.text
+        if text:
+            return text
+        raise ConfigurationError(
+            f"The environment variable {self.variable} is not set. Set it to the database's URL where assets run."
+            if self.variable
+            else "The url is empty. Give the database's URL, best as '{{ env.WAREHOUSE_URL }}'."
+        )
+
+
+def database_url(said: object) -> object:
+    """A string or ``dg.EnvVar`` as a DatabaseUrl; anything else as it is, to be refused."""
+    if isinstance(said, dg.EnvVar):
+        return DatabaseUrl(variable=said.env_var_name)
+    return DatabaseUrl(said) if isinstance(said, str) else said
+
+
+def resolve_url(context: dg.ResolutionContext, said: str) -> object:
+    """``{{ env.NAME }}`` stays a name, so that no definition holds the password; other templates are filled in."""
+    found = FROM_ENVIRONMENT.fullmatch(said.strip())
+    return DatabaseUrl(variable=found[1] or found[2]) if found else database_url(context.resolve_value(said))
+
+
+def engine_of(url: DatabaseUrl) -> "sa.Engine":
+    """An engine for the URL, which connects to nothing yet.
+
+    Raises:
+        ConfigurationError: The environment variable is not set, it holds no URL, or its driver is not installed.
+    """
+    import sqlalchemy as sa
+
+    text = url.reveal()
+    try:
+        return sa.create_engine(sa.make_url(text))
+    except ImportError as error:
+        raise ConfigurationError(
+            f"The driver of the database is not installed: {error}. Install it where runs are executed, or name "
+            "another in the URL, as in postgresql+psycopg://."
+        ) from None
+    except (sa.exc.ArgumentError, ValueError):
+        raise ConfigurationError(
+            "The database's URL cannot be used (it is not shown here, as it may hold a password). Give one like "
+            "postgresql+psycopg://user:password@host/name, and percent-encode what is special in the password."
+        ) from None
+
+
+def place_of(engine: "sa.Engine") -> str:
+    """The URL without user, password and options, any of which may be a secret."""
+    import sqlalchemy as sa
+
+    url = engine.url
+    return sa.URL.create(url.drivername, host=url.host, port=url.port, database=url.database).render_as_string()
+
+
+def without_secrets(text: str, engine: "sa.Engine") -> str:
+    """The text with everything hidden that the URL holds besides driver, host, port and database."""
+    url = engine.url
+    options = [value for values in url.normalized_query.values() for value in values]
+    parts = [engine.url.render_as_string(hide_password=False), str(url.password or ""), *options]
+    encoded = [part for secret in filter(None, parts) for part in (secret, _encoded(secret))]
+    for secret in sorted(set(encoded), key=len, reverse=True):
+        if len(secret) > 1:
+            text = text.replace(secret, HIDDEN)
+    return text
+
+
+def _encoded(secret: str) -> str:
+    from urllib.parse import quote_plus
+
+    return quote_plus(secret)

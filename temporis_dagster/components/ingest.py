@@ -1,0 +1,161 @@
+"""TemporisIngestComponent: partitioned ingestion from a SQL query or a Python function, written in YAML.
+
+Comes in: attributes that Dagster resolved from YAML, or gave from Python. Goes out: plain Dagster definitions, made by
+the same factories that are used from Python.
+Never: has behaviour of its own: the asset is a ``@temporis_asset``, and the resources are the project's.
+"""
+
+from types import ModuleType
+from typing import Annotated, Any
+
+import dagster as dg
+from pydantic import Field, model_validator
+
+from temporis_dagster.assets import temporis_asset
+from temporis_dagster.components.automation import Automation
+from temporis_dagster.components.options import IngestOptions
+from temporis_dagster.components.python_function import PythonFunction, resolve_python_function
+from temporis_dagster.components.scaffolder import IngestScaffolder
+from temporis_dagster.components.sql_query import SqlQuery
+from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.failures import failures_for_dagster
+from temporis_dagster.partition_windows import partition_windows
+
+OUTSIDE_PARTITION = "temporis/outside_partition"
+
+
+@dg.scaffold_with(IngestScaffolder)
+class TemporisIngestComponent(dg.Component, dg.Resolvable, Automation, IngestOptions):
+    """Ingests observations from a SQL query or a Python function into a Temporis data source.
+
+    Examples:
+        .. code-block:: yaml
+
+            type: temporis_dagster.components.TemporisIngestComponent
+            attributes:
+              data_source: store_metrics
+              asset:
+                key: orders
+                partitions_def: {type: daily, start_date: "2024-06-01", timezone: Europe/Berlin}
+              sql:
+                url: "{{ env.WAREHOUSE_URL }}"
+                query: |
+                  SELECT placed_at AS timestamp, 'orders' AS name, items AS value
+                  FROM orders WHERE placed_at >= :start AND placed_at < :end
+                time_column: {stored_as: timestamptz}
+    """
+
+    asset: dg.ResolvedAssetSpec = Field(description="The asset, as Dagster writes assets: key, partitions_def, ...")
+    sql: SqlQuery | None = Field(default=None, description="The query whose rows are stored.")
+    function: Annotated[
+        PythonFunction | None,
+        dg.Resolver(
+            resolve_python_function,
+            model_field_type=str | PythonFunction.model(),
+            description="The function whose frame is stored, such as my_module.fetch: called with start and end of "
+            "the window, in UTC.",
+        ),
+    ] = None
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """What ``dg list components`` shows beside the docstring."""
+        return dg.ComponentTypeSpec(tags=["temporis", "sql", "time-series", "ingest"])
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "TemporisIngestComponent":
+        if (self.sql is None) == (self.function is None):
+            raise ValueError("Give either sql: or function:, one of the two.")
+        return self
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """The asset, its data source, and what watches over them."""
+        self._ensure_usable()
+        asset = self._asset()
+        around = self.automate(asset, self.data_source)
+        source = self.data_source_defs(self.data_source) if self._is_first_of_its_source(context) else dg.Definitions()
+        return dg.Definitions.merge(dg.Definitions(assets=[asset]), around, source)
+
+    def _is_first_of_its_source(self, context: dg.ComponentLoadContext) -> bool:
+        """Whether it is for this component to define the data source.
+
+        Dagster marks each definition with its component, and so takes the same one of two components for a conflict.
+        """
+        tree = context.component_tree
+        if not self.define_data_source or not isinstance(
+            tree.defs_module, ModuleType
+        ):  # the tree of Dagster's test tools
+            return self.define_data_source
+        defining = (one for one in tree.get_all_components(TemporisIngestComponent) if one.define_data_source)
+        return next((one is self for one in defining if one.data_source == self.data_source), True)
+
+    def _ensure_usable(self) -> None:
+        """Refuse when the code is loaded what a run could not do."""
+        partitions = self.asset.partitions_def
+        if not isinstance(partitions, dg.TimeWindowPartitionsDefinition | None):
+            raise ConfigurationError(
+                f"The partitions of {self._name} are not windows of time, which neither a query nor a function could "
+                "know about. Use hourly, daily, weekly or time_window, or none and an asset for each part."
+            )
+        if self.function is not None:
+            self.function.ensure_takes(window=partitions is not None)
+        if self.sql is not None and self.sql.has_window != (partitions is not None):
+            raise ConfigurationError(
+                f"The query of {self._name} has :start and :end, but the asset has no partitions. Add partitions_def."
+                if self.sql.has_window
+                else f"{self._name} is partitioned, but its query has no :start and :end, so every partition would "
+                "fetch everything. Compare its time column with them, as in 'WHERE at >= :start AND at < :end'."
+            )
+
+    @property
+    def _name(self) -> str:
+        return self.asset.key.to_user_string()
+
+    def _asset(self) -> dg.AssetsDefinition:
+        @temporis_asset(**self._asset_arguments())
+        def ingest(context: dg.AssetExecutionContext) -> Any:
+            with failures_for_dagster():
+                return self._fetch(context)
+
+        return ingest
+
+    def _asset_arguments(self) -> dict[str, Any]:
+        """The attributes of the spec and the component's options, as ``@temporis_asset`` takes them."""
+        spec, options = self.asset, self.arguments()
+        if self.sql is not None and self.sql.time_column is not None and self.sql.time_column.timezone:
+            options["timezone"] = self.timezone or self.sql.time_column.timezone
+        if self.sql is not None:
+            query = dg.MetadataValue.md(f"```sql\n{self.sql.query}\n```")
+        return options | {
+            "key": spec.key,
+            "partitions_def": spec.partitions_def,
+            "deps": spec.deps,
+            "description": spec.description,
+            "metadata": {**({"temporis/query": query} if self.sql is not None else {}), **spec.metadata},
+            "group_name": spec.group_name,
+            "owners": spec.owners,
+            "tags": {tag: value for tag, value in spec.tags.items() if not tag.startswith("dagster/kind/")},
+            "kinds": spec.kinds,
+            "code_version": spec.code_version,
+            "automation_condition": spec.automation_condition,
+            "freshness_policy": spec.freshness_policy,
+        }
+
+    def _fetch(self, context: dg.AssetExecutionContext) -> Any:
+        spans = _spans(context, self.asset.partitions_def)
+        if self.sql is None:
+            return self.function.fetch(spans) if self.function else None
+        found = self.sql.fetch(spans, self.timestamp or "timestamp")
+        if not found.exact and self.outside_partition != "allow":
+            context.add_output_metadata({OUTSIDE_PARTITION: "drop"})
+        return found.frame
+
+
+def _spans(
+    context: dg.AssetExecutionContext, partitions_def: dg.PartitionsDefinition | None
+) -> list[tuple[int, int]] | None:
+    """The windows of the run's partitions, in Unix seconds, those that touch joined."""
+    if partitions_def is None:
+        return None
+    windows = partition_windows(partitions_def, context.partition_keys)
+    return windows.spans() if windows is not None else None

@@ -1,0 +1,155 @@
+"""Which gaps to fill now: pure planning, no Dagster.
+
+Comes in: the partitions of the horizon in order, with what is known of each. Goes out: ranges to run, and what is
+left alone, with the reason.
+Never: knows where its facts are from, reads a clock, or lets a partition have more attempts than it may.
+"""
+
+import enum
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from temporis_dagster.errors import ConfigurationError
+
+
+class PartitionStatus(enum.Enum):
+    """What is known of a partition."""
+
+    FILLED = "filled"
+    BUSY = "busy"
+    GAP = "gap"
+
+
+@dataclass(frozen=True)
+class PartitionState:
+    """One partition of the horizon.
+
+    Attributes:
+        key: Its key.
+        status: Whether it is there.
+        attempts: How often the sensor tried to fill it since it was last there.
+        last_attempt_at: When the last of those ended, in Unix seconds.
+    """
+
+    key: str
+    status: PartitionStatus
+    attempts: int = 0
+    last_attempt_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class GapLimits:
+    """How much at once, and how often.
+
+    Attributes:
+        max_partitions_per_run: The longest range of a first attempt.
+        max_runs_per_tick: How many runs a tick launches.
+        max_attempts: How many attempts a partition has.
+        retry_delay_s: How long to wait after the first attempt; twice as long after each further one.
+    """
+
+    max_partitions_per_run: int
+    max_runs_per_tick: int
+    max_attempts: int
+    retry_delay_s: float
+
+    def __post_init__(self) -> None:
+        for name in ("max_partitions_per_run", "max_runs_per_tick", "max_attempts"):
+            count = getattr(self, name)
+            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+                raise ConfigurationError(f"{name}={count!r} is not a number of them. Pass 1 or more.")
+        if not self.retry_delay_s >= 0:
+            raise ConfigurationError(f"retry_delay_s={self.retry_delay_s!r} is no time to wait. Pass 0 or more.")
+
+    def run_size(self, attempt: int) -> int:
+        """The longest range of an attempt: shorter each time, and the last attempt is alone with its partition.
+
+        So a partition that always fails takes no neighbour with it.
+
+        Examples:
+            >>> limits = GapLimits(max_partitions_per_run=100, max_runs_per_tick=4, max_attempts=3, retry_delay_s=300)
+            >>> [limits.run_size(attempt) for attempt in (1, 2, 3)]
+            [100, 10, 1]
+        """
+        if self.max_attempts == 1:
+            return self.max_partitions_per_run
+        share = (self.max_attempts - attempt) / (self.max_attempts - 1)
+        return max(round(math.pow(self.max_partitions_per_run, share)), 1)
+
+    def ready_at(self, state: PartitionState) -> float:
+        """When a partition may be tried again."""
+        if not state.attempts:
+            return 0.0
+        return state.last_attempt_at + self.retry_delay_s * 2.0 ** (state.attempts - 1)
+
+
+@dataclass(frozen=True)
+class GapRun:
+    """A range to fill in one run.
+
+    Attributes:
+        keys: Its partitions, neighbours, oldest first.
+        attempt: Which attempt of theirs this is, from 1.
+    """
+
+    keys: tuple[str, ...]
+    attempt: int
+
+
+@dataclass(frozen=True)
+class GapPlan:
+    """What to do about the gaps.
+
+    Attributes:
+        runs: What to launch now.
+        later: What a later tick launches, because this one has launched enough.
+        waiting: What waits until its next attempt is due.
+        given_up: What had all its attempts.
+        busy: What somebody is at work on.
+        due_at: When the first of those that wait is due, in Unix seconds.
+    """
+
+    runs: tuple[GapRun, ...] = ()
+    later: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+    given_up: tuple[str, ...] = ()
+    busy: tuple[str, ...] = ()
+    due_at: float | None = field(default=None)
+
+
+def plan_gaps(states: Sequence[PartitionState], limits: GapLimits, now: float) -> GapPlan:
+    """Join the gaps that may be filled now into ranges of neighbours, the oldest first.
+
+    Args:
+        states: The partitions of the horizon, without a hole, oldest first.
+        limits: How much at once, and how often.
+        now: Unix seconds.
+    """
+    gaps = [state for state in states if state.status is PartitionStatus.GAP]
+    open_gaps = [gap for gap in gaps if gap.attempts < limits.max_attempts]
+    waiting = [gap for gap in open_gaps if limits.ready_at(gap) > now]
+    runs = list(_ranges(states, limits, now))
+    now_runs, later = runs[: limits.max_runs_per_tick], runs[limits.max_runs_per_tick :]
+    return GapPlan(
+        runs=tuple(now_runs),
+        later=tuple(key for run in later for key in run.keys),
+        waiting=tuple(gap.key for gap in waiting),
+        given_up=tuple(gap.key for gap in gaps if gap.attempts >= limits.max_attempts),
+        busy=tuple(state.key for state in states if state.status is PartitionStatus.BUSY),
+        due_at=min(map(limits.ready_at, waiting), default=None),
+    )
+
+
+def _ranges(states: Sequence[PartitionState], limits: GapLimits, now: float) -> Iterator[GapRun]:
+    def attempt_due(state: PartitionState) -> int | None:
+        is_open = state.status is PartitionStatus.GAP and state.attempts < limits.max_attempts
+        return state.attempts + 1 if is_open and limits.ready_at(state) <= now else None
+
+    for attempt, neighbours in groupby(states, key=attempt_due):
+        if attempt is None:
+            continue
+        keys, size = [state.key for state in neighbours], limits.run_size(attempt)
+        for start in range(0, len(keys), size):
+            yield GapRun(tuple(keys[start : start + size]), attempt)

@@ -1,0 +1,222 @@
+"""build_mirror_flush_schedule: what waits in a mirror is delivered, without running again what wrote it.
+
+Comes in: the names of data sources; at a tick, what their mirror says, and the runs at work. Goes out: one run for each
+data source that has rows waiting, or the reason why there is none; in a run, what was delivered, as metadata.
+Never: puts two data sources in one run (one that cannot be reached must not hold up another), or reads observations.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import dagster as dg
+
+from temporis_dagster.assets import data_source_key
+from temporis_dagster.data_source.report import UpsertReport
+from temporis_dagster.data_source.source import DataSource
+from temporis_dagster.errors import ConfigurationError, MirrorError, StoreError
+from temporis_dagster.failures import failures_for_dagster
+from temporis_dagster.materialization import place
+from temporis_dagster.progress_log import ProgressLog
+from temporis_dagster.resource import TemporisResource
+from temporis_dagster.schedules.activity import RUN_KEY, UNFINISHED
+from temporis_dagster.schedules.archive_gate import archived_data_sources
+
+OP = "flush_mirror"
+DATA_SOURCE = "temporis/data_source"
+NOTHING = "Nothing is pending in the mirror."
+
+
+class FlushConfig(dg.Config):
+    """What one run flushes."""
+
+    data_source: str
+
+
+def build_mirror_flush_schedule(
+    *,
+    data_sources: Sequence[str],
+    cron_schedule: str = "*/5 * * * *",
+    execution_timezone: str | None = None,
+    job_name: str = "mirror_flush",
+    name: str | None = None,
+    resource_key: str = "temporis",
+    description: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    default_status: dg.DefaultScheduleStatus = dg.DefaultScheduleStatus.STOPPED,
+) -> dg.ScheduleDefinition:
+    """A schedule that delivers what is pending in the mirror of a ``TemporisResource``: a run for each data source.
+
+    A run sends what may be sent now, oldest first; the output of its step says what was stored, rejected and is still
+    pending. It fails if the service cannot be reached or refuses everything, and the next tick tries again. A data
+    source gets no run at a tick, and the tick says why, while
+
+    - nothing of it is pending: only the mirror is asked, where the code location runs, so its file must be there; if it
+      cannot be read, the run is launched,
+    - it is archived (if its state is not known, the run is launched); what is pending goes out after an unarchive,
+    - the run of an earlier tick is not through.
+
+    Runs beside other writers are safe: nobody sends what another is sending.
+
+    Args:
+        data_sources: Their names.
+        cron_schedule: When to look.
+        execution_timezone: The time zone of ``cron_schedule``; by default UTC.
+        job_name: The name of the job that it launches. Give each such schedule of a deployment its own.
+        name: Of the schedule; by default ``<job_name>_schedule``.
+        resource_key: The key of the ``TemporisResource``.
+        description: For the UI.
+        tags: Of every run.
+        metadata: Of the schedule.
+        default_status: Whether it runs as soon as it is deployed.
+
+    Raises:
+        ConfigurationError: There is no data source, or none can have such a name.
+
+    Examples:
+        .. code-block:: python
+
+            import dagster as dg
+
+            from temporis_dagster import TemporisResource, build_mirror_flush_schedule
+
+            temporis = TemporisResource(
+                url="https://api.temporis.co",
+                token=dg.EnvVar("TEMPORIS_TOKEN"),
+                mirror="sqlite:////var/lib/mirror.db",
+                on_unavailable="queue",
+            )
+            defs = dg.Definitions(
+                schedules=[build_mirror_flush_schedule(data_sources=["store_metrics"])],
+                resources={"temporis": temporis},
+            )
+    """
+    flush = _MirrorFlush(_checked(data_sources), job_name, resource_key, dict(tags or {}))
+
+    @dg.schedule(
+        name=name or f"{job_name}_schedule",
+        job=_flush_job(job_name, resource_key),
+        cron_schedule=cron_schedule,
+        execution_timezone=execution_timezone,
+        required_resource_keys={resource_key},
+        description=description or "Delivers what is pending in the mirror.",
+        metadata=metadata,
+        default_status=default_status,
+    )
+    def mirror_flush(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        return flush.tick(context)
+
+    return mirror_flush
+
+
+def _checked(data_sources: object) -> tuple[str, ...]:
+    if isinstance(data_sources, str) or not isinstance(data_sources, Sequence) or not data_sources:
+        raise ConfigurationError(f"data_sources={data_sources!r} is no list of names. Pass such as ['store_metrics'].")
+    for name in data_sources:
+        data_source_key(name)
+    return tuple(dict.fromkeys(data_sources))
+
+
+def _flush_job(job_name: str, resource_key: str) -> dg.JobDefinition:
+    @dg.op(name=OP, required_resource_keys={resource_key}, out=dg.Out(dg.Nothing))
+    def flush_mirror(context: dg.OpExecutionContext, config: FlushConfig) -> None:
+        """Deliver what is pending of one data source."""
+        temporis = cast("TemporisResource", getattr(context.resources, resource_key))
+        with failures_for_dagster():
+            source = temporis.data_source(config.data_source)
+            progress = ProgressLog(context.log.info, source.name, max(source.pending().rows, 1))
+            report = source.flush(wait=False, progress=progress)
+            context.add_output_metadata(_delivered(source, report))
+        level = context.log.warning if report.pending or report.rejected else context.log.info
+        level("Flushed: %s", report)
+
+    @dg.job(name=job_name, executor_def=dg.in_process_executor, description="Delivers what is pending in a mirror.")
+    def mirror_flush() -> None:
+        flush_mirror()
+
+    return mirror_flush
+
+
+def _delivered(source: DataSource, report: UpsertReport) -> dict[str, dg.MetadataValue]:
+    info = source.pending()
+    counts = {name: getattr(report, name) for name in ("stored", "rejected", "pending", "requests", "retries")}
+    facts: dict[str, dg.MetadataValue] = {
+        **place(source),
+        **{f"temporis/{name}": dg.MetadataValue.int(count) for name, count in counts.items()},
+        "temporis/rejected_kept": dg.MetadataValue.int(info.rejected),
+        "temporis/duration_s": dg.MetadataValue.float(round(report.duration_s, 3)),
+    }
+    if info.oldest:
+        facts["temporis/oldest_pending"] = dg.MetadataValue.timestamp(info.oldest)
+    return facts
+
+
+@dataclass(frozen=True)
+class _MirrorFlush:
+    data_sources: tuple[str, ...]
+    job_name: str
+    resource_key: str
+    tags: Mapping[str, str]
+
+    def tick(self, context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        temporis = cast("TemporisResource", getattr(context.resources, self.resource_key))
+        if temporis.dry_run:
+            return dg.SkipReason("A dry run delivers nothing.")
+        run_key = context.scheduled_execution_time.isoformat()
+        pending = {name: _pending(context, temporis, name) for name in self.data_sources}
+        reasons = self._reasons(context, pending, run_key)
+        requests = [self._request(name, run_key) for name in self.data_sources if name not in reasons]
+        said = [f"{name}: {reason}" for name, reason in reasons.items()]
+        if not requests:
+            return dg.SkipReason(" ".join(said) if set(reasons.values()) != {NOTHING} else NOTHING)
+        for line in said:
+            context.log.info("No flush of %s", line)
+        return requests
+
+    def _request(self, name: str, run_key: str) -> dg.RunRequest:
+        return dg.RunRequest(
+            run_key=f"{run_key} {name}",
+            run_config={"ops": {OP: {"config": {"data_source": name}}}},
+            tags={**self.tags, DATA_SOURCE: name},
+        )
+
+    def _reasons(
+        self, context: dg.ScheduleEvaluationContext, pending: Mapping[str, int | None], run_key: str
+    ) -> dict[str, str]:
+        """Why which data sources get no run, cheap questions first."""
+        reasons = {name: NOTHING for name, rows in pending.items() if rows == 0}
+        waiting = [name for name in pending if name not in reasons]
+        at_work = {name: reason for name in waiting if (reason := self._at_work(context, name, run_key))}
+        idle = [name for name in waiting if name not in at_work]
+        archived = archived_data_sources(context, self.resource_key, idle) if idle else []
+        return {**reasons, **at_work, **{name: _because_archived(name, pending[name]) for name in archived}}
+
+    def _at_work(self, context: dg.ScheduleEvaluationContext, name: str, run_key: str) -> str:
+        for run in _unfinished(context.instance, self.job_name, name):
+            # A daemon that was killed between making a run and launching it evaluates the tick again.
+            if run.tags.get(RUN_KEY) != f"{run_key} {name}":
+                return f"Run {run.run_id[:8]} ({run.status.value}) flushes it. If that is stuck, terminate it."
+        return ""
+
+
+def _unfinished(instance: dg.DagsterInstance, job_name: str, data_source: str) -> Iterator[dg.DagsterRun]:
+    wanted = dg.RunsFilter(job_name=job_name, tags={DATA_SOURCE: data_source}, statuses=UNFINISHED)
+    yield from instance.get_runs(filters=wanted)
+
+
+def _pending(context: dg.ScheduleEvaluationContext, temporis: TemporisResource, name: str) -> int | None:
+    """How many rows wait; None if the mirror cannot be read."""
+    try:
+        return temporis.data_source(name).pending().rows
+    except (StoreError, MirrorError) as error:
+        context.log.warning("What is pending of %r is not known, so it is flushed: %s", name, error)
+        return None
+
+
+def _because_archived(name: str, rows: int | None) -> str:
+    waiting = "what is pending waits" if rows is None else f"{rows:,} rows wait"
+    return (
+        f"It is archived, and {waiting} for an unarchive. If that is not wanted any more: "
+        f"temporis mirror discard-pending --data-source {name}."
+    )

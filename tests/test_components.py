@@ -1,0 +1,402 @@
+"""TemporisIngestComponent: what it builds, what it refuses and where it points, and that it shows no secret."""
+
+import traceback
+import warnings
+
+import dagster as dg
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+import yaml
+from dagster.components.testing import create_defs_folder_sandbox
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import temporis_dagster.components
+from temporis_dagster import ConfigurationError, TemporisIngestComponent
+from temporis_dagster.components import PythonFunction, SqlQuery, TimeColumn
+from tests.component_tools import TYPE, Project
+from tests.conftest import CANARY
+from tests.dagster_harness import failure_of, materializations
+
+pytestmark = pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`:dagster.BetaWarning")
+reads_yaml = pytest.mark.filterwarnings(  # Dagster's own warnings, when it reads YAML and marks what it finds there
+    "ignore:`parse_obj_as` is deprecated", "ignore::dagster.BetaWarning"
+)
+
+DAYS = {"type": "daily", "start_date": "2024-06-01", "end_date": "2024-06-08", "timezone": "UTC"}
+QUERY = "SELECT at AS timestamp, items AS orders FROM orders WHERE at >= :start AND at < :end"
+SQL = {"url": "{{ env.WAREHOUSE_URL }}", "query": QUERY, "time_column": {"stored_as": "epoch"}}
+calls = []
+
+
+def fetch(start, end, *, series="orders"):
+    """What a user's function looks like."""
+    calls.append((start, end))
+    hours = pd.date_range(start, end, freq="h", inclusive="left")
+    return pd.DataFrame({series: range(len(hours))}, index=hours)
+
+
+def once():
+    return pd.Series([1.0], index=pd.DatetimeIndex(["2024-06-01"], tz="UTC"), name="orders")
+
+
+def function(name="fetch", **arguments):
+    return {"call": f"{__name__}.{name}", "arguments": arguments}
+
+
+@pytest.fixture
+def warehouse(tmp_path, monkeypatch):
+    """A table of a week of orders, one an hour, as epoch seconds."""
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/warehouse.db")
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE orders (at INTEGER, items INTEGER)"))
+        rows = [{"at": 1_717_200_000 + hour * 3_600, "items": hour} for hour in range(24 * 7)]
+        connection.execute(sa.text("INSERT INTO orders VALUES (:at, :items)"), rows)
+    monkeypatch.setenv("WAREHOUSE_URL", f"sqlite:///{tmp_path}/warehouse.db")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project of one component; what is open is closed at the end."""
+    opened = []
+
+    def make(asset=None, **attributes):
+        opened.append(Project(tmp_path, {"asset": {"key": "load", **(asset or {})}, **attributes}).__enter__())
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.__exit__()
+
+
+def test_a_range_is_one_query_and_one_upsert(project, warehouse):
+    """A run over a week of partitions asks the database once, from the first start to the last end."""
+    asked = []
+    sa.event.listen(sa.Engine, "before_cursor_execute", lambda *call: asked.append(call[2:4]))
+    ours = project({"partitions_def": DAYS}, sql=SQL)
+    run = ours.run("2024-06-01", to="2024-06-07")
+    mine = [parameters for statement, parameters in asked if "FROM orders" in statement]
+    assert [sorted(parameters) for parameters in mine] == [[1_717_200_000, 1_717_200_000 + 7 * 86_400]]
+    said = materializations(run, "load")
+    assert {metadata["temporis/requests"] for metadata in said.values()} <= {0, 1}
+    assert [metadata["dagster/partition_row_count"] for metadata in said.values()] == [24] * 7
+    assert ours.stored()["value"].tolist() == [float(hour) for hour in range(24 * 7)]
+
+
+def test_a_function_is_called_with_the_window(project):
+    """As f(start, end), aware and in UTC, once for a range, with the arguments that the YAML names."""
+    calls.clear()
+    zone = {**DAYS, "timezone": "America/New_York"}
+    ours = project({"partitions_def": zone}, function=function(series="returns"))
+    ours.run("2024-06-01", to="2024-06-02")
+    ours.run("2024-06-05")
+    assert [tuple(moment.isoformat() for moment in call) for call in calls] == [
+        ("2024-06-01T04:00:00+00:00", "2024-06-03T04:00:00+00:00"),
+        ("2024-06-05T04:00:00+00:00", "2024-06-06T04:00:00+00:00"),
+    ]
+    assert set(ours.stored()["name"]) == {"returns"}
+
+
+def test_a_function_without_partitions_is_called_with_nothing(project):
+    """A name alone is enough, and a Series may come back."""
+    ours = project(function=f"{__name__}.once")
+    assert ours.run().success
+    assert ours.stored()["value"].tolist() == [1.0]
+
+
+def test_it_builds_what_the_factories_build(project, warehouse):
+    """Asset, external data source, archive check, series checks, job, schedule and sensor, under the usual names."""
+    ours = project(
+        {"partitions_def": DAYS, "group_name": "shop", "owners": ["team:shop"], "kinds": ["sqlite"], "deps": ["raw"]},
+        sql=SQL,
+        series=["orders"],
+        schedule={"lookback": 3, "cron_schedule": "5 * * * *", "running": True},
+        gap_fill={"horizon": 30},
+        series_checks={
+            "max_age": "3h",
+            "expected_interval": "1h",
+            "max_pending_age": "1h",
+            "bounds": {"orders": [0, None]},
+        },
+    )
+    spec = ours.asset.get_asset_spec()
+    assert {dep.asset_key.to_user_string() for dep in spec.deps} == {"raw", "temporis/grid_load"}
+    assert (spec.group_name, spec.owners, spec.kinds) == ("shop", ["team:shop"], {"temporis", "pandas", "sqlite"})
+    assert ours.asset.backfill_policy == dg.BackfillPolicy.single_run()
+    repository = ours.defs.get_repository_def()
+    assert {check.name for definition in ours.defs.asset_checks for check in definition.check_keys} == {
+        *("archive_state_check", "observation_freshness_check", "observation_gaps_check"),
+        *("observation_bounds_check", "pending_age_check"),
+    }
+    (schedule,), (sensor,) = repository.schedule_defs, repository.sensor_defs
+    assert (schedule.cron_schedule, schedule.default_status) == ("5 * * * *", dg.DefaultScheduleStatus.RUNNING)
+    assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
+    assert schedule.job_name == sensor.job_name == "load_job"
+
+
+@reads_yaml
+def test_two_components_share_a_data_source_and_its_check(tmp_path, warehouse):
+    """Nothing needs to be said about it: the equal external assets and the archive check are there once."""
+    with create_defs_folder_sandbox() as sandbox:
+        for key in ("load", "returns"):
+            attributes = {"data_source": "shop", "asset": {"key": key, "partitions_def": DAYS}, "sql": SQL}
+            sandbox.scaffold_component(
+                component_cls=TemporisIngestComponent,
+                defs_path=key,
+                defs_yaml_contents={"type": TYPE, "attributes": attributes},
+            )
+        with sandbox.build_all_defs() as defs:
+            keys = {key.to_user_string() for key in resolvable(defs).resolve_asset_graph().get_all_asset_keys()}
+    assert keys == {"load", "returns", "temporis/shop"}
+
+
+def resolvable(defs):
+    resources = {"temporis": object(), "temporis_io_manager": dg.mem_io_manager}
+    return dg.Definitions.merge(defs, dg.Definitions(resources=resources))
+
+
+def test_the_job_holds_the_archive_gate(project, warehouse):
+    """While the data source is archived, the job fails at the check, and the query never runs."""
+    ours = project({"partitions_def": DAYS}, sql=SQL, schedule={"lookback": 1})
+    ours.temporis.data_source("grid_load").archive()
+    job = ours.defs.resolve_job_def("load_job")
+    run = job.execute_in_process(partition_key="2024-06-03", instance=ours.instance, raise_on_error=False)
+    assert not run.success
+    assert [event.step_key for event in run.all_node_events if event.is_step_start] == [
+        "archive_state_check_of_grid_load"
+    ]
+    ours.temporis.data_source("grid_load").unarchive()
+    assert job.execute_in_process(partition_key="2024-06-03", instance=ours.instance).success
+    assert len(ours.stored()) == 24
+
+
+@pytest.mark.parametrize(
+    ("attributes", "complaint"),
+    [
+        ({}, "either sql: or function:"),
+        ({"sql": SQL, "function": "os.getcwd"}, "either sql: or function:"),
+        ({"sql": {**SQL, "query": " "}}, "The query is empty"),
+        ({"sql": {**SQL, "query": "SELECT :begin, :end"}}, "parameters :begin, :end"),
+        ({"sql": {**SQL, "query": "SELECT 1"}}, "no :start and :end in the query"),
+        ({"sql": {"url": "sqlite://", "query": QUERY}}, "say how their column is stored"),
+        ({"sql": {"url": "sqlite://", "query": "SELECT 1"}}, "every partition would fetch everything"),
+        ({"sql": {**SQL, "time_column": {"stored_as": "naive"}}}, "naive needs timezone"),
+        ({"sql": {**SQL, "time_column": {"stored_as": "epoch", "timezone": "UTC"}}}, "epoch takes no timezone"),
+        ({"sql": {**SQL, "time_column": {"stored_as": "text", "timezone": "UTC"}}}, "text needs format"),
+        ({"sql": {**SQL, "time_column": {"stored_as": "naive", "timezone": "Mars/Olympus"}}}, "Mars/Olympus"),
+        ({"sql": {**SQL, "time_column": {"stored_as": "timestamptz", "unit": "ms"}}}, "takes no unit"),
+        ({"function": "fetch"}, "does not say where the function is"),
+        ({"function": "no_such_module.fetch"}, "There is no module no_such_module"),
+        ({"function": f"{__name__}.fetched"}, "has no function fetched"),
+        ({"function": f"{__name__}.DAYS"}, "is a dict, not a function"),
+        ({"function": function("once")}, r"once\(\) cannot be called with \(start, end\)"),
+        ({"function": function(lag=3)}, "unexpected keyword argument 'lag'"),
+        ({"sql": SQL, "series_checks": {"max_age": "soon"}}, "'soon' is no length of time"),
+        ({"sql": SQL, "series_checks": {"max_age": "15"}}, "Write it with its unit"),
+        ({"sql": SQL, "series_checks": {"bounds": {"orders": [1]}}}, "Each of the bounds is a pair"),
+        ({"sql": SQL, "data_source": "Grid Load"}, "cannot name a data source"),
+        ({"sql": SQL, "asset": {"key": "load"}}, "the asset has no partitions"),
+        (
+            {"sql": SQL, "asset": {"key": "load", "partitions_def": {"type": "static", "partition_keys": ["a"]}}},
+            "are not windows of time",
+        ),
+        ({"function": f"{__name__}.once", "asset": {"key": "load"}, "gap_fill": {"horizon": 3}}, "Add partitions_def"),
+        ({"sql": SQL, "schedul": {}}, "schedul"),
+    ],
+)
+def test_mistakes_show_when_the_code_is_loaded(tmp_path, attributes, complaint):
+    """A wrong attribute never waits for a run to be found, and the message ends with what to do."""
+    with pytest.raises(Exception, match=complaint):
+        Project(tmp_path, {"asset": {"key": "load", "partitions_def": DAYS}, **attributes})
+
+
+@reads_yaml
+def test_a_mistake_points_at_its_line():
+    """Where an attribute of the YAML is wrong, the message names the file and the line."""
+    attributes = {"data_source": "shop", "asset": {"key": "load", "partitions_def": DAYS}}
+    contents = {"type": TYPE, "attributes": {**attributes, "sql": {**SQL, "query": "SELECT :begin"}}}
+    with create_defs_folder_sandbox() as sandbox:
+        path = sandbox.scaffold_component(component_cls=TemporisIngestComponent, defs_yaml_contents=contents)
+        lines = (path / "defs.yaml").read_text().splitlines()
+        line = next(number for number, text in enumerate(lines, 1) if text.strip() == "sql:")
+        with pytest.raises(Exception) as caught, sandbox.build_all_defs():
+            pass
+    said = "".join(traceback.format_exception(caught.value))
+    assert f"defs.yaml:{line} " in said
+    assert "It takes :start and :end" in said
+
+
+@reads_yaml
+def test_what_is_scaffolded_loads():
+    """The first YAML file needs nothing but its blanks filled in, and holds no secret."""
+    with create_defs_folder_sandbox() as sandbox:
+        path = sandbox.scaffold_component(
+            component_cls=TemporisIngestComponent,
+            scaffold_params={"data_source": "plant_a", "asset_key": "boiler/load"},
+        )
+        text = (path / "defs.yaml").read_text()
+        with sandbox.load_component_and_build_defs(defs_path=path) as (component, _):
+            assert component.asset.key == dg.AssetKey(["boiler", "load"])
+    assert yaml.safe_load(text)["attributes"]["sql"]["url"] == "{{ env.WAREHOUSE_URL }}"
+
+
+def test_the_password_is_nowhere(project, monkeypatch):
+    """Neither definitions nor failures nor the log hold it, in whichever way the URL is given."""
+    url = f"postgresql+psycopg://reader:{CANARY}@127.0.0.1:1/shop?sslpassword={CANARY}"
+    monkeypatch.setenv("WAREHOUSE_URL", url)
+    for said in (url, "{{ env.WAREHOUSE_URL }}"):
+        ours = project({"partitions_def": DAYS}, sql={**SQL, "url": said})
+        assert CANARY not in repr(ours.component)
+        run = ours.run("2024-06-01", raise_on_error=False)
+        failure = failure_of(run).step_failure_data
+        assert "The query failed at postgresql+psycopg://127.0.0.1:1/shop" in failure.error.to_string()
+        assert CANARY not in failure.error.to_string() + repr(failure.user_failure_data)
+        assert CANARY not in repr(ours.instance.all_logs(run.run_id))
+
+
+def test_the_environment_is_read_by_runs_not_by_definitions(project, monkeypatch):
+    """Definitions load where the variable is not set, and no definition holds its value; a run says what is missing."""
+    monkeypatch.delenv("WAREHOUSE_URL", raising=False)
+    ours = project({"partitions_def": DAYS}, sql=SQL)
+    assert ours.component.sql.url.variable == "WAREHOUSE_URL"
+    failure = failure_of(ours.run("2024-06-01", raise_on_error=False)).step_failure_data
+    assert "The environment variable WAREHOUSE_URL is not set" in failure.user_failure_data.description
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        (f"postgresql//reader:{CANARY}@host/shop", "The database's URL cannot be used"),
+        (f"postgresql://reader:{CANARY}@host:{CANARY}/shop", "The database's URL cannot be used"),
+        (f"nosuch://reader:{CANARY}@host/shop", "The database's URL cannot be used"),
+        (f"oracle+oracledb://reader:{CANARY}@host/shop", "The driver of the database is not installed"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_not_shown(project, monkeypatch, url, complaint):
+    """It may hold a password even where it cannot be read."""
+    monkeypatch.setenv("WAREHOUSE_URL", url)
+    failure = failure_of(project({"partitions_def": DAYS}, sql=SQL).run("2024-06-01", raise_on_error=False))
+    assert complaint in failure.step_failure_data.user_failure_data.description
+    assert CANARY not in failure.step_failure_data.error.to_string()
+
+
+@pytest.mark.parametrize(
+    ("query", "time_column", "complaint"),
+    [
+        (QUERY.replace("FROM orders", "FROM ordes"), {"stored_as": "epoch"}, "no such table: ordes"),
+        (QUERY, {"stored_as": "timestamptz"}, "sqlite has no timestamptz"),
+        (QUERY, {"stored_as": "naive", "timezone": "UTC"}, None),  # numbers sort before any text: nothing is found
+        (
+            "SELECT '20 June' AS timestamp, items FROM orders WHERE at >= :start AND at < :end",
+            {"stored_as": "epoch", "unit": "s"},
+            "is not a timestamp",
+        ),
+        (
+            "SELECT '20 June' AS timestamp, 1 AS n WHERE '' < :start AND '' < :end",
+            {"stored_as": "text", "timezone": "UTC", "format": "%Y-%m-%d"},
+            "text in the form %Y-%m-%d",
+        ),
+        (
+            "SELECT '2024-06-01T00:00' AS timestamp, 1 AS n WHERE '' < :start AND '' < :end",
+            {"stored_as": "naive", "timezone": "UTC"},
+            "text in the form %Y-%m-%d %H:%M:%S",
+        ),
+    ],
+)
+def test_a_failing_query_says_what_to_do(project, warehouse, query, time_column, complaint):
+    """The failure has the database's words, or what the column was declared to be; nothing is stored."""
+    ours = project({"partitions_def": DAYS}, sql={**SQL, "query": query, "time_column": time_column})
+    run = ours.run("2024-06-01", raise_on_error=False)
+    assert run.success == (complaint is None)
+    if complaint:
+        assert complaint in failure_of(run).step_failure_data.error.to_string()
+    assert ours.stored().empty
+
+
+def test_digits_survive_a_null_in_their_column(project, warehouse):
+    """An integer of 53 bits next to a NULL is stored as it is, and the NULL is no observation."""
+    query = """
+        SELECT :start AS timestamp, 9007199254740991 AS many, 1 AS few WHERE :end > 0
+        UNION ALL SELECT :start + 60, NULL, 2
+    """
+    ours = project({"partitions_def": DAYS}, sql={**SQL, "query": query})
+    ours.run("2024-06-01")
+    assert ours.stored()["value"].tolist() == [1.0, 9_007_199_254_740_991.0, 2.0]
+
+
+def test_rows_that_the_query_was_not_asked_for_are_refused(project, warehouse):
+    """A query that shifts its times fails, and never fills a neighbour."""
+    ours = project({"partitions_def": DAYS}, sql={**SQL, "query": QUERY.replace("SELECT at", "SELECT at + 3600")})
+    run = ours.run("2024-06-01", raise_on_error=False)
+    assert "outside the run's partitions" in failure_of(run).step_failure_data.user_failure_data.description
+
+
+def test_the_only_beta_feature_is_the_backfill_policy(tmp_path, warehouse):
+    """What a user is warned of, is what this asserts by name."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with Project(tmp_path, {"asset": {"key": "load", "partitions_def": DAYS}, "sql": SQL}):
+            pass
+    ours = [warning for warning in caught if issubclass(warning.category, dg.BetaWarning | dg.PreviewWarning)]
+    assert all("backfill_policy" in str(warning.message) for warning in ours)
+
+
+def test_dg_finds_one_component():
+    """The entry point shows the component and nothing else that dg would list."""
+    names = dir(temporis_dagster.components)
+    found = [name for name in names if hasattr(getattr(temporis_dagster.components, name), "__dg_package_entry__")]
+    assert found == ["TemporisIngestComponent"]
+
+
+CHANGES = {  # a change of each clock, in Unix seconds: an hour, half an hour, and the day that Samoa left out
+    "America/New_York": 1_730_613_600,
+    "Europe/London": 1_729_990_800,
+    "Australia/Lord_Howe": 1_712_415_600,
+    "Pacific/Apia": 1_325_239_200,
+    "UTC": 0,
+}
+NEAR = st.integers(-3_600, 3_600) | st.integers(-100_000, 100_000)
+LENGTHS = st.integers(1, 7_200) | st.integers(1, 200_000)
+
+
+@example(zone="America/New_York", off=-1_800, length=7_200, inside=0.5)  # begins before the clock goes back
+@example(zone="America/New_York", off=-7_200, length=9_000, inside=0.79)  # ends after it
+@given(zone=st.sampled_from([*CHANGES]), off=NEAR, length=LENGTHS, inside=st.floats(0, 1, exclude_max=True))
+def test_bounds_of_a_wall_clock_cover_the_window(zone, off, length, inside):
+    """Whatever the clock does in the window, a row in it has a wall clock between the bounds, in every form."""
+    start = CHANGES[zone] + off
+    moment = start + int(inside * length)
+    wall = pd.Timestamp(moment, unit="s", tz="UTC").tz_convert(zone).tz_localize(None).to_pydatetime()
+    naive = TimeColumn(stored_as="naive", timezone=zone)
+    bounds = naive.bounds(start, start + length, dialect="postgresql")
+    assert bounds.start <= wall < bounds.end
+    for dialect_form in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S.%f"):
+        bounds = naive.bounds(start, start + length, dialect="sqlite")
+        assert bounds.start <= wall.strftime(dialect_form) < bounds.end
+    for form in ("%Y%m%d", "%Y-%m-%dT%H", "%Y-%m-%d %H:%M", "%Y-%j"):
+        bounds = TimeColumn(stored_as="text", timezone=zone, format=form).bounds(start, start + length, dialect="x")
+        assert bounds.start <= wall.strftime(form) < bounds.end
+
+
+@pytest.mark.parametrize(
+    "form", ["%d.%m.%Y", "%y-%m-%d", "%Y-%m", "%Y-%b-%d", "%Y-%m-%d %I:%M", "%Y-%m-%d %z", "%H:%M"]
+)
+def test_text_that_does_not_sort_as_time_is_refused(form):
+    """Bounds on it would miss rows without a word."""
+    with pytest.raises(ValueError, match="does not sort as time does"):
+        TimeColumn(stored_as="text", timezone="UTC", format=form)
+
+
+def test_python_builds_it_too(tmp_path, warehouse):
+    """Without YAML it is the same component, and dg.EnvVar is a URL."""
+    component = TemporisIngestComponent(
+        data_source="grid_load",
+        asset=dg.AssetSpec("load", partitions_def=dg.DailyPartitionsDefinition("2024-06-01")),
+        sql=SqlQuery(url=dg.EnvVar("WAREHOUSE_URL"), query=QUERY, time_column=TimeColumn(stored_as="epoch")),
+    )
+    assert component.sql.url.variable == "WAREHOUSE_URL"
+    with pytest.raises(ConfigurationError, match="cannot be called"):
+        PythonFunction(call=once).ensure_takes(window=True)

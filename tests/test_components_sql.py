@@ -1,0 +1,158 @@
+"""SQL components at the changes of the clock: every form of time column, on SQLite and on PostgreSQL."""
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+
+from tests.component_tools import Project
+from tests.dagster_harness import failure_of, materializations
+from tests.postgres_server import postgres_server
+
+pytestmark = pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`:dagster.BetaWarning")
+
+ZONE = "America/New_York"
+CHANGES = {"spring": ("2024-03-09", "2024-03-12"), "autumn": ("2024-11-02", "2024-11-05")}
+QUERY = "SELECT at AS timestamp, zone AS name, mw AS value FROM load WHERE at >= :start AND at < :end ORDER BY id"
+
+
+def written(form):
+    return lambda moment: moment.strftime(form)
+
+
+# database, type of the column, how a moment of local time is written into it, how the YAML declares it
+FORMS = {
+    "sqlite epoch": ("sqlite", "INTEGER", lambda t: int(t.timestamp()), {"stored_as": "epoch"}),
+    "sqlite epoch ms": ("sqlite", "", lambda t: int(t.timestamp()) * 1000, {"stored_as": "epoch", "unit": "ms"}),
+    "sqlite naive": ("sqlite", "DATETIME", written("%Y-%m-%d %H:%M:%S"), {"stored_as": "naive", "timezone": ZONE}),
+    "sqlite naive, as SQLAlchemy writes it": (
+        *("sqlite", "DATETIME", written("%Y-%m-%d %H:%M:%S.%f")),
+        {"stored_as": "naive", "timezone": ZONE},
+    ),
+    "sqlite text": (
+        *("sqlite", "TEXT", written("%Y-%m-%dT%H:%M:%S")),
+        {"stored_as": "text", "timezone": ZONE, "format": "%Y-%m-%dT%H:%M:%S"},
+    ),
+    "sqlite text in UTC": (
+        *("sqlite", "TEXT", lambda t: t.tz_convert("UTC").strftime("%Y-%m-%d %H:%MZ")),
+        {"stored_as": "text", "timezone": "UTC", "format": "%Y-%m-%d %H:%MZ"},
+    ),
+    "postgres timestamptz": ("postgres", "timestamptz", lambda t: t.to_pydatetime(), {"stored_as": "timestamptz"}),
+    "postgres naive": (
+        *("postgres", "timestamp", lambda t: t.tz_localize(None).to_pydatetime()),
+        {"stored_as": "naive", "timezone": ZONE},
+    ),
+    "postgres epoch": ("postgres", "bigint", lambda t: int(t.timestamp()), {"stored_as": "epoch"}),
+    "postgres text": (
+        *("postgres", 'text COLLATE "C"', written("%Y%m%d%H%M")),
+        {"stored_as": "text", "timezone": ZONE, "format": "%Y%m%d%H%M"},
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    with postgres_server(timezone=ZONE) as url:
+        yield url
+
+
+@pytest.fixture
+def database(request, tmp_path, monkeypatch):
+    """The URL of an empty database of the kind that is asked for, also in the environment."""
+
+    def make(kind):
+        url = request.getfixturevalue("postgres") if kind == "postgres" else f"sqlite:///{tmp_path}/warehouse.db"
+        monkeypatch.setenv("WAREHOUSE_URL", url)
+        return url
+
+    return make
+
+
+def observations(change):
+    """Two series, every quarter of an hour, around a change of the clock."""
+    moments = pd.date_range(*CHANGES[change], freq="15min", tz=ZONE, inclusive="left")
+    rows = [(moment, name) for moment in moments for name in ("east", "west")]
+    return [(number, moment, name, float(number)) for number, (moment, name) in enumerate(rows)]
+
+
+def fill(url, kind, rows):
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE IF EXISTS load"))
+        connection.execute(sa.text(f"CREATE TABLE load (id INTEGER PRIMARY KEY, at {kind}, zone TEXT, mw FLOAT)"))
+        insert = sa.text("INSERT INTO load VALUES (:id, :at, :zone, :mw)")
+        connection.execute(insert, [dict(zip(("id", "at", "zone", "mw"), row, strict=True)) for row in rows])
+    engine.dispose()
+
+
+def truth(rows):
+    frame = pd.DataFrame([row[1:] for row in rows], columns=["timestamp", "name", "value"])
+    frame["timestamp"] = frame["timestamp"].dt.tz_convert("UTC").dt.as_unit("s")
+    return frame.sort_values(["timestamp", "name"], ignore_index=True)
+
+
+def attributes(partitions, time_column, **more):
+    sql = {"url": "{{ env.WAREHOUSE_URL }}", "query": QUERY, "time_column": time_column}
+    local = {"ambiguous": "infer"} if "timezone" in time_column else {}
+    return {"asset": {"key": "load", "partitions_def": partitions}, "sql": sql, **local, **more}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("form", FORMS)
+def test_no_row_is_missed_and_none_is_fetched_twice(form, change, database, tmp_path):
+    """At both changes of New York's clock, hour by hour, day by day and as one range, each row is stored once."""
+    kind, column, write, time_column = FORMS[form]
+    rows = observations(change)
+    fill(database(kind), column, [(number, write(moment), *rest) for number, moment, *rest in rows])
+    first, end = CHANGES[change]
+    day, after = (f"{pd.Timestamp(first) + pd.Timedelta(days=days):%Y-%m-%d}" for days in (1, 2))
+    plans = {
+        "hourly": ({"start_date": f"{day}-00:00", "end_date": f"{day}-04:00"}, False),
+        "daily": ({"start_date": day, "end_date": after}, False),
+        "range": ({"type": "hourly", "start_date": f"{first}-00:00", "end_date": f"{end}-00:00"}, True),
+    }
+    for name, (dates, as_range) in plans.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        with Project(folder, attributes({"type": name, "timezone": ZONE, **dates}, time_column)) as project:
+            keys = project.partitions()
+            runs = [project.run(keys[0], to=keys[-1])] if as_range else [project.run(key) for key in keys]
+            stored = project.stored()
+        said = [metadata for run in runs for metadata in materializations(run, "load").values()]
+        windows = [project.asset.partitions_def.time_window_for_partition_key(key) for key in (keys[0], keys[-1])]
+        start, until = windows[0].start.timestamp(), windows[1].end.timestamp()
+        wanted = truth([row for row in rows if start <= row[1].timestamp() < until])
+        pd.testing.assert_frame_equal(stored, wanted)
+        assert {metadata["temporis/unchanged"] for metadata in said} == {0}
+        if not as_range:
+            assert sum(metadata["dagster/partition_row_count"] for metadata in said) == len(wanted)
+
+
+@pytest.mark.parametrize(
+    ("column", "declared", "complaint"),
+    [
+        ("timestamp", {"stored_as": "timestamptz"}, "has no zone"),
+        ("timestamp", {"stored_as": "epoch"}, "The query failed"),
+        ("timestamptz", {"stored_as": "naive", "timezone": "Asia/Tokyo"}, "outside the run's partitions"),
+    ],
+)
+def test_a_column_of_another_form_than_declared_fails(column, declared, complaint, database, tmp_path):
+    """PostgreSQL would compare it in the session's zone, and miss rows without a word."""
+    rows = observations("spring")
+    fill(database("postgres"), column, [(number, at.to_pydatetime(), *rest) for number, at, *rest in rows])
+    days = {"type": "daily", "start_date": "2024-03-10", "end_date": "2024-03-12", "timezone": ZONE}
+    with Project(tmp_path, attributes(days, declared)) as project:
+        failure = failure_of(project.run("2024-03-10", raise_on_error=False)).step_failure_data
+        assert complaint in failure.user_failure_data.description
+        assert project.stored().empty
+
+
+def test_a_percent_sign_in_the_query_is_a_percent_sign(database, tmp_path):
+    """Drivers that mark parameters with it get it doubled."""
+    rows = [row for row in observations("spring") if row[2] == "east"]
+    fill(database("postgres"), "timestamptz", [(number, at.to_pydatetime(), *rest) for number, at, *rest in rows])
+    query = QUERY.replace("ORDER BY", "AND zone LIKE 'ea%' AND id % 2 = 0 AND '1'::int = 1 ORDER BY")
+    days = {"type": "daily", "start_date": "2024-03-10", "end_date": "2024-03-11", "timezone": ZONE}
+    said = attributes(days, {"stored_as": "timestamptz"})
+    with Project(tmp_path, {**said, "sql": {**said["sql"], "query": query}}) as project:
+        assert project.run("2024-03-10").success
+        assert len(project.stored()) == 23 * 4

@@ -1,0 +1,133 @@
+"""The rules under schedules and sensors, for every input: which partitions are trailing, which gaps are filled when."""
+
+from datetime import datetime, timedelta, timezone
+
+import dagster as dg
+from hypothesis import given
+from hypothesis import strategies as st
+
+from temporis_dagster.schedules.gap_plan import GapLimits, PartitionState, PartitionStatus, plan_gaps
+from temporis_dagster.schedules.windows import keys_since, tick_after, trailing_keys, trailing_start
+
+ZONES = ["UTC", "America/New_York", "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe"]
+CRONS = {"0 * * * *": 3_600, "*/15 * * * *": 900, "0 0 * * *": 86_400, "30 2 * * *": 86_400, "0 5 * * 1": 604_800}
+CHANGES = [datetime(2026, month, day, tzinfo=timezone.utc) for month, day in ((3, 8), (3, 29), (10, 25), (11, 1))]
+
+
+@st.composite
+def partitions_and_a_time(draw):
+    """Partitions that began a little before a change of the clock somewhere, and a time about then."""
+    cron = draw(st.sampled_from(sorted(CRONS)))
+    near = draw(st.sampled_from(CHANGES)) + timedelta(minutes=draw(st.integers(-3_000, 3_000)))
+    start = near - timedelta(seconds=CRONS[cron] * draw(st.integers(0, 40)))
+    partitions = dg.TimeWindowPartitionsDefinition(
+        start=start,
+        fmt="%Y-%m-%dT%H:%M",
+        cron_schedule=cron,
+        timezone=draw(st.sampled_from(ZONES)),
+        end_offset=draw(st.integers(-1, 2)),
+    )
+    return partitions, near
+
+
+@given(partitions_and_a_time(), st.integers(1, 60))
+def test_trailing_partitions_are_the_last_that_dagster_lists(given_partitions, count):
+    """Counted back from the newest, in any zone and rhythm, they are the end of Dagster's own list at that time."""
+    partitions, at = given_partitions
+    with dg.partition_loading_context(effective_dt=at):
+        listed = partitions.get_partition_keys()
+    assert trailing_keys(partitions, at, count) == listed[-count:]
+    start = trailing_start(partitions, at, count)
+    assert (start is None) == (not listed)
+    if start is not None:
+        assert keys_since(partitions, at, start) == listed[-count:]
+
+
+@given(st.sampled_from(sorted(CRONS)), st.sampled_from(ZONES), st.sampled_from(CHANGES), st.integers(0, 200_000))
+def test_the_next_tick_is_after_the_moment_and_none_is_between(cron, zone, change, seconds):
+    """Ticks ascend strictly, and each one is the next of the moment just before it."""
+    moment = change + timedelta(seconds=seconds)
+    tick = tick_after(cron, zone, moment)
+    assert moment < tick <= moment + timedelta(seconds=CRONS[cron] + 7_200)
+    assert tick_after(cron, zone, tick - timedelta(seconds=1)) == tick
+    assert tick_after(cron, zone, tick) > tick
+
+
+limits = st.builds(
+    GapLimits,
+    max_partitions_per_run=st.integers(1, 50),
+    max_runs_per_tick=st.integers(1, 5),
+    max_attempts=st.integers(1, 5),
+    retry_delay_s=st.sampled_from([0.0, 1.0, 300.0]),
+)
+statuses = st.lists(
+    st.tuples(st.sampled_from(PartitionStatus), st.integers(0, 6), st.floats(0, 1e4)), min_size=0, max_size=60
+)
+
+
+def states_of(given_statuses):
+    return [PartitionState(f"{number:03d}", *one) for number, one in enumerate(given_statuses)]
+
+
+@given(statuses, limits, st.floats(0, 1e5))
+def test_every_partition_is_in_one_place_of_the_plan(given_statuses, bounds, now):
+    """What is filled appears nowhere, everything else once, and no bound is exceeded."""
+    states = states_of(given_statuses)
+    by_key = {state.key: state for state in states}
+    plan = plan_gaps(states, bounds, now)
+    launched = [key for run in plan.runs for key in run.keys]
+    placed = [*launched, *plan.later, *plan.waiting, *plan.given_up, *plan.busy]
+    assert sorted(placed) == [state.key for state in states if state.status is not PartitionStatus.FILLED]
+    assert len(plan.runs) <= bounds.max_runs_per_tick
+    assert not plan.later or len(plan.runs) == bounds.max_runs_per_tick
+    for run in plan.runs:
+        numbers = [int(key) for key in run.keys]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        assert {by_key[key].attempts + 1 for key in run.keys} == {run.attempt}
+        assert run.attempt <= bounds.max_attempts
+        assert len(run.keys) <= bounds.run_size(run.attempt) <= bounds.max_partitions_per_run
+        assert all(bounds.ready_at(by_key[key]) <= now for key in run.keys)
+    assert all(bounds.ready_at(by_key[key]) > now for key in plan.waiting)
+    assert (plan.due_at is None) == (not plan.waiting)
+
+
+@given(st.sets(st.integers(0, 39)), limits)
+def test_what_always_fails_takes_no_neighbour_with_it(broken, bounds):
+    """Tick by tick, with a clock that never hurries: the healthy partitions end filled, the broken ones given up.
+
+    Each broken one has exactly max_attempts runs. With one attempt there is no smaller range to save neighbours.
+    """
+    tried = dict.fromkeys(range(40), 0)
+    filled: set[int] = set()
+    now = 0.0
+    for _ in range(2_000):
+        states = [
+            PartitionState(f"{n:03d}", PartitionStatus.FILLED)
+            if n in filled
+            else PartitionState(f"{n:03d}", PartitionStatus.GAP, tried[n], now)
+            for n in range(40)
+        ]
+        now += bounds.retry_delay_s * 2.0**bounds.max_attempts
+        plan = plan_gaps(states, bounds, now)
+        if not plan.runs:
+            break
+        for run in plan.runs:
+            numbers = {int(key) for key in run.keys}
+            for number in numbers:
+                tried[number] += 1
+            if not numbers & broken:
+                filled |= numbers
+    assert sorted(map(int, plan.given_up)) == sorted(set(range(40)) - filled)
+    assert broken <= set(range(40)) - filled
+    assert all(tried[number] == bounds.max_attempts for number in broken)
+    if bounds.max_attempts > 1:
+        assert filled == set(range(40)) - broken
+
+
+@given(limits)
+def test_ranges_shrink_to_one(bounds):
+    """The first attempt has the longest ranges, each further one no longer ones, the last one single partitions."""
+    sizes = [bounds.run_size(attempt) for attempt in range(1, bounds.max_attempts + 1)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] == bounds.max_partitions_per_run
+    assert len(sizes) == 1 or sizes[-1] == 1
