@@ -6,7 +6,11 @@ Everything expected here comes from the csv module and dicts: not from the examp
 import csv
 import functools
 import lzma
+import os
+import shutil
 import sqlite3
+import subprocess
+import sys
 from collections import defaultdict
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -21,6 +25,7 @@ PROJECT = Path(__file__).parents[1] / "example_project"
 NEW_YORK = ZoneInfo("America/New_York")
 SPRING = ("2013-03-09", "2013-03-11")
 AUTUMN = ("2013-11-02", "2013-11-04")
+LAST_WEEK = ("2013-12-25", "2013-12-31")
 WHOLE_YEAR = ("2013-01-01", "2013-12-31")
 ERRORS_ONLY = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
@@ -151,12 +156,35 @@ def metadata_of(result):
 
 
 def test_the_project_loads_as_dg_loads_it(example):
-    """Two daily assets in New York's days, one report that reads them, and the data source they all feed."""
+    """Two daily assets in New York's days, one report that reads them, and two data sources, one of them fed."""
+    dg.Definitions.validate_loadable(example)
     graph = example.resolve_asset_graph()
     keys = {key.to_user_string() for key in graph.get_all_asset_keys()}
-    assert keys == {"departures", "weather", "weather_impact", "temporis/nyc_airports"}
-    days = graph.get(dg.AssetKey("weather")).partitions_def
-    assert (len(days.get_partition_keys()), days.timezone) == (365, "America/New_York")
+    sources = {"temporis/nyc_airports", "temporis/nyc_airports_2013_q1"}
+    assert keys == {"departures", "weather", "weather_impact"} | sources
+    for asset in EXPECTED:
+        days = graph.get(dg.AssetKey(asset)).partitions_def
+        assert (len(days.get_partition_keys()), days.timezone) == (365, "America/New_York")
+
+
+def test_loading_warns_of_nothing_but_backfill_policy():
+    """In a process of its own. Loaded as dg loads it nothing is heard; module by module, the beta of BackfillPolicy."""
+    listen = """
+import warnings
+with warnings.catch_warnings(record=True) as heard:
+    warnings.simplefilter("always")
+    from nyc_airports.defs import automation, checks, data_sources, departures, resources, weather_impact
+    automation.automation(), checks.checks(), data_sources.data_sources(), resources.resources()
+    from nyc_airports.definitions import defs
+    defs().get_repository_def()
+for one in heard:
+    print(one.category.__name__, one.message)
+"""
+    paths = os.pathsep.join([str(PROJECT / "src"), str(PROJECT.parent), os.environ.get("PYTHONPATH", "")])
+    command, environment = [sys.executable, "-c", listen], {**os.environ, "PYTHONPATH": paths}
+    heard = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert len(heard) == 1
+    assert heard[0].startswith("BetaWarning Parameter `backfill_policy` of function `asset` is currently in beta")
 
 
 @pytest.mark.parametrize("asset", ["departures", "weather"])
@@ -196,7 +224,8 @@ def test_the_year_is_stored_once_and_read_back_for_the_report(example, instance)
     assert stored() == departures_by_hand() | weather_by_hand()
     digest = content_digest()
     for asset in EXPECTED:
-        assert metadata_of(run(example, instance, asset, *WHOLE_YEAR))["temporis/stored"] == 0
+        said = metadata_of(run(example, instance, asset, *WHOLE_YEAR))
+        assert (said["temporis/stored"], said["temporis/partitions"]) == (0, "2013-01-01...2013-12-31 (365)")
     report = metadata_of(run(example, instance, "weather_impact"))
     assert content_digest() == digest
     assert len(report["plot"]) < 60_000
@@ -206,6 +235,136 @@ def test_the_year_is_stored_once_and_read_back_for_the_report(example, instance)
 def flights_with_known_weather():
     known = {(row["observed_utc"][:13], row["origin"]) for row in rows_of("weather")}
     return sum((flight["scheduled_utc"][:13], flight["origin"]) in known for flight in rows_of("departures"))
+
+
+@pytest.fixture
+def last_week(example, instance):
+    """Both assets have the last week of the year, and the first quarter is frozen: what the checks look at."""
+    from nyc_airports.demo import freeze_first_quarter
+
+    for asset in EXPECTED:
+        run(example, instance, asset, *LAST_WEEK)
+    with connect() as temporis:
+        freeze_first_quarter(temporis)
+
+
+def checked(example, instance):
+    """What every check of the project says: {asset: {check: passed}}."""
+    found = defaultdict(dict)
+    result = example.resolve_job_def("checks_job").execute_in_process(ERRORS_ONLY, instance, raise_on_error=False)
+    for check in result.get_asset_check_evaluations():
+        found[check.asset_key.to_user_string()][check.check_name] = check.passed
+    return dict(found)
+
+
+GREEN = {
+    "temporis/nyc_airports": {"archive_state_check": True},
+    "temporis/nyc_airports_2013_q1": {"archive_state_check": True},
+    "departures": {
+        "expected_series_check": True,
+        "observation_bounds_check": True,
+        "observation_freshness_check": True,
+        "observation_gaps_check": True,
+    },
+    "weather": {
+        "expected_series_check": True,
+        "observation_bounds_check": True,
+        "observation_freshness_check": True,
+    },
+}
+
+
+def test_every_check_is_green_after_the_demo(example, instance, last_week):
+    """The year is filled to its end, one data source is in use, the other is frozen."""
+    from nyc_airports.demo import run_checks
+
+    assert checked(example, instance) == GREEN
+    run_checks(instance)
+
+
+@pytest.mark.parametrize("source", ["nyc_airports", "nyc_airports_2013_q1"])
+def test_an_archive_state_that_is_not_as_expected_is_red_alone(example, instance, last_week, source):
+    """The source in use archived, or the frozen one in use again: its own check says so, and the demo would fail."""
+    from nyc_airports.demo import run_checks
+
+    with connect() as temporis:
+        frozen = temporis.data_source(source)
+        frozen.archive() if source == "nyc_airports" else frozen.unarchive()
+    assert checked(example, instance) == {**GREEN, f"temporis/{source}": {"archive_state_check": False}}
+    with pytest.raises(SystemExit, match=rf"^archive_state_check of temporis/{source}: "):
+        run_checks(instance)
+
+
+@pytest.mark.parametrize("asset", ["departures", "weather"])
+def test_nothing_runs_into_an_archived_source(example, instance, asset):
+    """The job from Python and the one from YAML stop at the gate."""
+    range_tags = {
+        "dagster/asset_partition_range_start": LAST_WEEK[0],
+        "dagster/asset_partition_range_end": LAST_WEEK[1],
+    }
+    job = example.resolve_job_def(f"{asset}_job")
+    with connect() as temporis:
+        temporis.data_source("nyc_airports").archive()
+        stopped = job.execute_in_process(ERRORS_ONLY, instance, tags=range_tags, raise_on_error=False)
+        assert not stopped.success
+        assert not any(event.step_key == asset and event.is_step_start for event in stopped.all_events)
+        temporis.data_source("nyc_airports").unarchive()
+    assert job.execute_in_process(ERRORS_ONLY, instance, tags=range_tags).success
+    assert stored() == within(EXPECTED[asset](), *LAST_WEEK)
+
+
+@pytest.mark.parametrize("asset", ["departures", "weather"])
+def test_the_schedules_fill_the_last_three_days_in_new_york(example, asset):
+    """The one from Python and the one from YAML tick at night by New York's clock, once a day."""
+    repository = example.get_repository_def()
+    schedule = repository.get_schedule_def(f"{asset}_job_schedule")
+    assert schedule.execution_timezone == "America/New_York"
+    with (
+        dg.instance_for_test() as instance,
+        dg.build_schedule_context(
+            instance,
+            scheduled_execution_time=datetime(2014, 1, 1, 2, 0, tzinfo=NEW_YORK),
+            repository_def=repository,
+            resources={"temporis": example.resources["temporis"]},
+        ) as context,
+    ):
+        (request,) = schedule.evaluate_tick(context).run_requests
+    assert request.tags["dagster/asset_partition_range_start"] == "2013-12-29"
+    assert request.tags["dagster/asset_partition_range_end"] == "2013-12-31"
+
+
+def test_the_first_quarter_is_copied_once_and_then_left_alone(example, instance):
+    """Frozen is frozen: a later correction of the source in use does not reach it."""
+    from nyc_airports.demo import freeze_first_quarter
+
+    run(example, instance, "weather", "2013-03-30", "2013-04-02")
+    with connect() as temporis:
+        freeze_first_quarter(temporis)
+        frozen = temporis.data_source("nyc_airports_2013_q1")
+        assert len(frozen.read()) == len(within(weather_by_hand(), "2013-03-30", "2013-03-31"))
+        digest = frozen.content_digest()
+        run(example, instance, "weather", "2013-03-01", "2013-03-02")
+        freeze_first_quarter(temporis)
+        assert frozen.content_digest() == digest
+
+
+def test_what_a_killed_demo_left_is_ended_by_the_next(example, instance):
+    """Else its runs would seem to go on for ever, and hold up schedule and sensor. Other runs are nobody's business."""
+    from nyc_airports.demo import OF_DEMO, end_leftovers
+
+    job, started = example.resolve_job_def("departures_job"), dg.DagsterRunStatus.STARTED
+    left, other = (instance.create_run_for_job(job, tags=tags, status=started) for tags in (OF_DEMO, {}))
+    end_leftovers(instance)
+    assert instance.get_run_by_id(left.run_id).status == dg.DagsterRunStatus.FAILURE
+    assert instance.get_run_by_id(other.run_id).status == started
+
+
+def test_one_writer_at_a_time_is_what_dagster_yaml_says(tmp_path):
+    """A place in every pool, and a run whose process was killed is found."""
+    shutil.copy(PROJECT / "instance.yaml", tmp_path / "dagster.yaml")
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert instance.global_op_concurrency_default_limit == 1
+        assert instance.run_monitoring_enabled
 
 
 @pytest.mark.parametrize(("written", "digest_after"), [(1, "same"), (0, "other")])

@@ -1,4 +1,4 @@
-"""What the assets agree on: the data source, the partitions, the names of the series. Never: reads or writes data.
+"""What the definitions agree on: data sources, partitions, names of series. Never: reads or writes data.
 
 A series is named `measure__airport`, for example `temp_f__JFK`.
 """
@@ -7,7 +7,12 @@ from collections.abc import Iterable
 
 import dagster as dg
 
+from temporis_dagster import ArchiveState
+
 DATA_SOURCE = "nyc_airports"
+FIRST_QUARTER = "nyc_airports_2013_q1"  # frozen, so that what was published of it can be computed again
+STATES = {DATA_SOURCE: ArchiveState.ACTIVE, FIRST_QUARTER: ArchiveState.ARCHIVED}
+
 GROUP = "nyc_airports"
 AIRPORTS = ("EWR", "JFK", "LGA")
 
@@ -18,3 +23,16 @@ NYC_DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2014-
 def series_names(measures: Iterable[str]) -> list[str]:
     """Every measure at every airport."""
     return [f"{measure}__{airport}" for measure in measures for airport in AIRPORTS]
+
+
+def end_of_data() -> float:
+    """What time it is as far as the checks are concerned: the midnight on which the year ended, in Unix seconds."""
+    return NYC_DAYS.time_window_for_partition_key("2013-12-31").end.timestamp()
+
+
+DEPARTURE_MEASURES = ["departures", "mean_delay_min", "cancellations"]
+WEATHER_MEASURES = [
+    *("temp_f", "dewpoint_f", "humidity_pct", "wind_dir_deg", "wind_speed_mph", "wind_gust_mph"),
+    *("precip_in", "pressure_hpa", "visibility_mi"),
+]
+DEPARTURE_SERIES, WEATHER_SERIES = series_names(DEPARTURE_MEASURES), series_names(WEATHER_MEASURES)

@@ -1,13 +1,15 @@
 """The whole example in one command: a year of real data, backfilled twice, then read back and looked at.
 
-In: the committed CSV files. Out: the operational database, a data source full of observations, Dagster runs to look at
-in the UI, and on the terminal what happened. Fails if the second backfill writes anything or changes the content.
+In: the committed CSV files. Out: the operational database, a data source full of observations, another that is frozen,
+Dagster runs to look at in the UI, and on the terminal what happened. Fails if the second backfill writes anything or
+changes the content, or if a check does not pass.
 Never: needs a network or a clean start; run it as often as you like.
 
     python -m nyc_airports.demo
 """
 
 import os
+import shutil
 import sys
 import time
 import warnings
@@ -23,13 +25,13 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from nyc_airports import operational_db, settings
-from nyc_airports.dataset import DATA_SOURCE, NYC_DAYS
+from nyc_airports.dataset import DATA_SOURCE, FIRST_QUARTER, NYC_DAYS
 from nyc_airports.definitions import defs
-from temporis_dagster import connect
+from temporis_dagster import ArchiveState, Temporis, connect
 
 HOURLY_ASSETS = ("departures", "weather")
+OF_DEMO = {"nyc_airports/made_by": "demo"}
 OUTCOMES = ("stored", "unchanged", "superseded")
-DAGSTER_YAML = "telemetry: {enabled: false}\nnux: {enabled: false}  # no greeting on the first visit of the UI\n"
 ERRORS_ONLY = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
 Metadata = dict[str, Any]
@@ -42,6 +44,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*backfill_policy.*")
     prepare(settings.dagster_home())
     with dg.DagsterInstance.get() as instance, connect(settings.temporis_url()) as temporis:
+        end_leftovers(instance)
         source = temporis.create_data_source(DATA_SOURCE)
         first = backfill("backfill", instance)
         digest = source.content_digest()
@@ -50,8 +53,14 @@ def main() -> None:
         verify_nothing_changed(again, digest, source.content_digest())
         with step("report: weather_impact, the year read back"):
             materialize("weather_impact", instance)
+        with step(f"first quarter: kept as {FIRST_QUARTER}, archived"):
+            freeze_first_quarter(temporis)
+        with step("checks: archive state and series"):
+            run_checks(instance)
     console.print(
-        "See the runs, the metadata and the plot: [bold]make ui[/], then http://127.0.0.1:3000/assets", soft_wrap=True
+        "See the runs, their metadata and plots, and the checks: [bold]make ui[/], then http://127.0.0.1:3000/assets\n"
+        "Schedules and sensors are off until you switch them on there, under Automation.",
+        soft_wrap=True,
     )
 
 
@@ -60,9 +69,16 @@ def prepare(dagster_home: Path) -> None:
     os.environ["DAGSTER_HOME"] = str(dagster_home)
     dagster_home.mkdir(parents=True, exist_ok=True)
     if not (dagster_home / "dagster.yaml").exists():
-        (dagster_home / "dagster.yaml").write_text(DAGSTER_YAML)
+        shutil.copy(settings.PROJECT / "instance.yaml", dagster_home / "dagster.yaml")
     with step("operational database: built from the CSV files"):
         operational_db.build(settings.operational_db())
+
+
+def end_leftovers(instance: dg.DagsterInstance) -> None:
+    """A demo that was killed leaves runs that seem to go on for ever, and schedules would wait for them."""
+    unfinished = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+    for run in instance.get_runs(dg.RunsFilter(tags=OF_DEMO, statuses=unfinished)):
+        instance.report_run_failed(run, "The demo that made this run was killed.")
 
 
 def backfill(title: str, instance: dg.DagsterInstance) -> dict[str, Metadata]:
@@ -85,7 +101,9 @@ def backfill_again() -> dict[str, Metadata]:
 def materialize(asset: str, instance: dg.DagsterInstance, tags: dict[str, str] | None = None) -> Metadata:
     """Run one asset in this process and return what its materialization says; an error is raised in full."""
     job = defs().resolve_implicit_global_asset_job_def()
-    result = job.execute_in_process(ERRORS_ONLY, instance, asset_selection=[dg.AssetKey(asset)], tags=tags)
+    result = job.execute_in_process(
+        ERRORS_ONLY, instance, asset_selection=[dg.AssetKey(asset)], tags={**OF_DEMO, **(tags or {})}
+    )
     event = next(event for event in result.all_events if event.is_step_materialization)
     return {name: entry.value for name, entry in event.step_materialization_data.materialization.metadata.items()}
 
@@ -120,6 +138,31 @@ def verify_nothing_changed(again: dict[str, Metadata], before: str, after: str) 
     if written or before != after:
         sys.exit(f"The second backfill wrote {written:,} observations; content digest {before} became {after}")
     console.print(f"[green]✓[/] nothing was written again, the content is the same: digest {after}", soft_wrap=True)
+
+
+def freeze_first_quarter(temporis: Temporis) -> None:
+    """Copy the quarter, then archive it: from then on it takes no observations, and this leaves it alone."""
+    frozen = temporis.create_data_source(FIRST_QUARTER)
+    if frozen.archive_state() is not ArchiveState.ARCHIVED:
+        april = NYC_DAYS.time_window_for_partition_key("2013-04-01").start
+        frozen.upsert(temporis.data_source(DATA_SOURCE).read(end=april))
+        frozen.archive()
+
+
+def run_checks(instance: dg.DagsterInstance) -> None:
+    """Every check of the project once, or a non-zero exit that names those that failed."""
+    result = (
+        defs()
+        .resolve_job_def("checks_job")
+        .execute_in_process(ERRORS_ONLY, instance, tags=OF_DEMO, raise_on_error=False)
+    )
+    failed = [check for check in result.get_asset_check_evaluations() if not check.passed]
+    if failed or not result.success:
+        sys.exit(
+            "\n".join(
+                f"{check.check_name} of {check.asset_key.to_user_string()}: {check.description}" for check in failed
+            )
+        )
 
 
 @contextmanager

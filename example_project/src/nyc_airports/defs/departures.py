@@ -8,10 +8,8 @@ import dagster as dg
 import pandas as pd
 
 from nyc_airports.database import OperationalDatabase
-from nyc_airports.dataset import DATA_SOURCE, GROUP, NYC_DAYS, series_names
+from nyc_airports.dataset import DATA_SOURCE, DEPARTURE_MEASURES, DEPARTURE_SERIES, GROUP, NYC_DAYS
 from temporis_dagster import temporis_asset
-
-MEASURES = ["departures", "mean_delay_min", "cancellations"]
 
 HOURLY_DEPARTURES = """
 SELECT
@@ -27,7 +25,14 @@ ORDER BY hour
 """
 
 
-@temporis_asset(data_source=DATA_SOURCE, partitions_def=NYC_DAYS, series=series_names(MEASURES), group_name=GROUP)
+@temporis_asset(
+    data_source=DATA_SOURCE,
+    partitions_def=NYC_DAYS,
+    series=DEPARTURE_SERIES,
+    plot=True,  # a small picture of what a run wrote, in its metadata
+    group_name=GROUP,
+    kinds={"sqlite"},
+)
 def departures(context: dg.AssetExecutionContext, operational_db: OperationalDatabase) -> pd.DataFrame:
     """Flights that left, their mean delay in minutes (negative: early) and cancellations, by scheduled UTC hour."""
     hours = operational_db.query(HOURLY_DEPARTURES, context.partition_time_window)
@@ -36,7 +41,7 @@ def departures(context: dg.AssetExecutionContext, operational_db: OperationalDat
 
 def wide(hours: pd.DataFrame) -> pd.DataFrame:
     """One row per hour and airport becomes one row per hour, with columns such as `departures__JFK`."""
-    frame = hours.pivot(index="hour", columns="origin", values=MEASURES)  # noqa: PD010  nothing left to aggregate
+    frame = hours.pivot(index="hour", columns="origin", values=DEPARTURE_MEASURES)  # noqa: PD010  nothing left to aggregate
     frame.columns = frame.columns.map("__".join)
     frame.index = pd.to_datetime(frame.index, unit="s", utc=True)
     return frame.astype("float64")
