@@ -18,6 +18,8 @@ demo: $(VENV)/ready   ## backfill a year of real data into an embedded data sour
 
 ui: $(VENV)/ready     ## the Dagster UI over the example, after `make demo`
 	mkdir -p $(DAGSTER_HOME)
+	test -e $(DAGSTER_HOME)/dagster.yaml || cp $(EXAMPLE)/instance.yaml $(DAGSTER_HOME)/dagster.yaml
+	@echo "Schedules and sensors are off: switch them on at http://127.0.0.1:3000/automation"
 	cd $(EXAMPLE) && $(BIN)/dg dev --host 127.0.0.1 --port 3000
 
 test: $(VENV)/ready $(PANDAS2)/ready   ## all tests, on the newest pandas and on pandas 2.2
@@ -39,12 +41,15 @@ soak: $(VENV)/ready   ## the long and random tests in their long form
 bench: $(VENV)/ready  ## speed, as ratios measured side by side
 	$(BIN)/python benchmarks/checks.py
 	$(BIN)/python benchmarks/store.py
+	$(BIN)/python benchmarks/mirror.py
 
 wheel: $(VENV)/ready  ## build the wheel, install it into an empty environment, use it there
 	rm -rf dist && $(BIN)/python -m build --outdir dist . 
 	$(PYTHON) -m venv --clear .venv-wheel
 	.venv-wheel/bin/python -m pip install --quiet dist/*.whl
 	cd / && $(CURDIR)/.venv-wheel/bin/python $(CURDIR)/.ci/try_wheel.py
+	.venv-wheel/bin/python -m pip install --quiet --constraint constraints.txt dagster-dg-cli "typer<0.26"
+	cd / && $(CURDIR)/.venv-wheel/bin/python $(CURDIR)/.ci/try_dg.py
 
 clean:           ## remove environments and everything built
 	rm -rf .venv .venv-pandas2 .venv-wheel dist $(EXAMPLE)/.dagster_home $(EXAMPLE)/*.db

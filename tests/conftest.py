@@ -5,6 +5,8 @@ import logging
 import pytest
 from hypothesis import settings
 
+collect_ignore = ["scheduled_definitions.py", "end_to_end_definitions.py"]  # code locations, which daemons load
+
 CANARY = "ts_canary_7f3a9c51d2e84b60"
 
 

@@ -16,9 +16,11 @@ FLOORS = [
     ("errors", "contract"),
     ("data_source",),
     (
-        *("resource", "io_manager", "assets"),
+        *("resource", "io_manager", "assets", "checks", "schedules"),
         *("asset_options", "failures", "materialization", "partition_windows", "read_back"),
+        *("plots", "progress_log"),
     ),
+    ("components",),
     ("service", "cli", "testing"),
     ("__init__",),
 ]
@@ -29,6 +31,7 @@ CORE_ROOMS = [
     "progress",
     "target",
     "store",
+    "hosts",
     "options",
     "encoding",
     "client",
@@ -37,6 +40,8 @@ CORE_ROOMS = [
     "attempts",
     "delivery",
     "remote",
+    "mirror",
+    "mirrored",
     "source",
     "connection",
 ]
@@ -123,7 +128,17 @@ def test_the_front_door_shows_exactly_the_public_names():
             *("TemporisError", "ConfigurationError", "InvalidObservationsError", "DeliveryError"),
             *("AuthenticationError", "DataSourceNotFoundError", "DataSourceArchivedError"),
             *("RejectedObservationsError", "UnavailableError", "NotSupportedError", "ReadNotSupportedError"),
-            *("StoreError", "TemporisResource", "TemporisIOManager", "temporis_asset", "data_source_spec"),
+            *(
+                "MirrorError",
+                "StoreError",
+                "TemporisResource",
+                "TemporisIOManager",
+                "temporis_asset",
+                "data_source_spec",
+            ),
+            *("build_archive_state_checks", "build_archive_state_sensor", "build_series_checks", "gated_selection"),
+            "TemporisIngestComponent",
+            *("build_trailing_window_schedule", "build_gap_fill_sensor", "build_mirror_flush_schedule"),
         ]
     )
     for name in temporis_dagster.__all__:

@@ -1,0 +1,98 @@
+"""Takes the pictures of ui.md again: drives Debian's chromium through the UI of the example project.
+
+In: `make demo`, then `make ui`, in the same environment; the group `screenshots`. Out: docs/images/*.png.
+Archives the data source for a moment, to show a red check, and leaves everything as it was.
+
+    python docs/screenshots.py
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from nyc_airports import settings
+from nyc_airports.dataset import DATA_SOURCE
+from PIL import Image
+from playwright.sync_api import Locator, Page, sync_playwright
+
+from temporis_dagster import connect
+
+UI = os.environ.get("DAGSTER_UI", "http://127.0.0.1:3000")
+IMAGES = Path(__file__).parent / "images"
+AUTOMATION = "/locations/example_project"
+COLOURS = 256
+
+
+def main() -> None:
+    """Everything green, then a data source archived, then healed."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = chromium.new_page(viewport={"width": 1440, "height": 860})
+        page.set_default_timeout(60_000)
+        all_is_well(page)
+        with connect(settings.temporis_url()) as temporis:
+            source = temporis.data_source(DATA_SOURCE)
+            source.archive()
+            try:
+                archived(page)
+            finally:
+                source.unarchive()
+        launch_departures()
+        chromium.close()
+
+
+def all_is_well(page: Page) -> None:
+    """The pictures of what the demo left."""
+    visit(page, "/asset-groups", "100% filled")
+    shoot(page, "asset-graph")
+    visit(page, "/assets/departures?view=events", "[Show Markdown]")
+    shoot(page, "materialization")
+    page.get_by_text("[Show Markdown]").click()
+    shoot(page.get_by_role("dialog"), "plot")
+    visit(page, "/assets/departures?view=checks&checkDetail=observation_gaps_check", "temporis/found")
+    shoot(page, "check-green")
+    visit(page, "/assets/weather", "temporis/stored")
+    shoot(page, "component")
+
+
+def archived(page: Page) -> None:
+    """A run stops at the gate; check, schedule and sensor say why."""
+    launch_departures()
+    visit(page, f"/assets/temporis/{DATA_SOURCE}?view=checks", "Failed")
+    shoot(page, "check-red")
+    preview(page, "schedules/departures_job_schedule", "schedule-skipped")
+    preview(page, "sensors/departures_job_gap_fill_sensor", "gap-sensor-skipped")
+
+
+def launch_departures() -> None:
+    """The gated job over three days; while archived it fails, which is the point."""
+    job = ["dg", "launch", "--job", "departures_job", "--partition-range", "2013-12-29...2013-12-31"]
+    subprocess.run(job, cwd=settings.PROJECT, check=False, capture_output=True)
+
+
+def preview(page: Page, tick_of: str, name: str) -> None:
+    """What a schedule or a sensor would do now."""
+    visit(page, f"{AUTOMATION}/{tick_of}", "Preview tick result")
+    page.get_by_text("Preview tick result").click()
+    page.get_by_role("button", name="Continue").click()
+    page.get_by_text("Requested runs").wait_for()
+    shoot(page.get_by_role("dialog"), name)
+
+
+def visit(page: Page, path: str, text: str) -> None:
+    """Open a page and wait until this text is on it."""
+    page.goto(UI + path)
+    page.get_by_text(text).first.wait_for()
+
+
+def shoot(what: Page | Locator, name: str) -> None:
+    """A picture of few colours: docs are cloned."""
+    (what if isinstance(what, Page) else what.page).wait_for_timeout(2_000)  # animations
+    path = IMAGES / f"{name}.png"
+    what.screenshot(path=path)
+    Image.open(path).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
