@@ -409,6 +409,21 @@ def test_a_close_by_another_thread_costs_an_attempt(service):
     client.close()
 
 
+def test_a_connection_that_opens_while_another_thread_closes_is_closed(service, monkeypatch):
+    """Neither the attempt nor its socket is lost: the pool that was closed did not know of it yet."""
+    client, opened = Client(service.url, CANARY, timeout_s=5, max_in_flight=1, verify=True, agent="test"), []
+    connect_to = socket.create_connection
+
+    def closed_meanwhile(*arguments, **options):
+        opened.append(connect_to(*arguments, **options))
+        client.close()
+        return opened[0]
+
+    monkeypatch.setattr(socket, "create_connection", closed_meanwhile)
+    assert client.post(b"{}").status == 422
+    assert [one.fileno() for one in opened] == [-1]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_forked_child_has_connections_of_its_own(service):
     """On its parent's it would read the parent's answers."""

@@ -120,6 +120,9 @@ class Client:
                 return Answer(None, "the connection was closed by another thread", maybe_applied=True)
             # Below this room, local variables hold the token, and some programs log those of a traceback.
             raise interruption.with_traceback(None) from None
+        finally:
+            if http.is_closed:
+                self._deadline.close_opened()
 
     def _attempt(self, http: httpx.Client, body: bytes) -> Answer:
         allowed_s = self._timeout_s + len(body) / SLOWEST_BYTES_PER_S
@@ -180,15 +183,21 @@ class _Deadline(threading.local):
     """
 
     _ends = math.inf
+    _opened: Any = None
 
     def begin(self, allowed_s: float) -> None:
         """An attempt begins."""
-        self._ends = time.monotonic() + allowed_s
+        self._ends, self._opened = time.monotonic() + allowed_s, None
+
+    def close_opened(self) -> None:
+        """Close what this attempt opened: a pool that was closed meanwhile did not know of it yet."""
+        if self._opened is not None:
+            self._opened.close()
 
     def watch(self, event: str, info: Mapping[str, Any]) -> None:
         """Bound what a new stream does from now on, for whichever thread and attempt."""
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            stream = info["return_value"]
+            self._opened = stream = info["return_value"]
             stream.read, stream.write = self._bounded(stream.read), self._bounded(stream.write)
 
     def _bounded(self, step: Callable[..., Any]) -> Callable[..., Any]:
