@@ -338,6 +338,8 @@ def test_a_large_body_is_given_more_time():
     seen = []
 
     class Spy:
+        is_closed = False
+
         def stream(self, *args, timeout, **options):
             seen.append(timeout.read)
             raise httpx.ConnectError("refused")
