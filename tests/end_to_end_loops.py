@@ -28,6 +28,7 @@ from tests.end_to_end_upstream import FORMAT, PATIENCE_S, Upstream
 from tests.service_fixture import started_service
 
 DEFINITIONS = Path(__file__).with_name("end_to_end_definitions.py")
+POOL = "temporis_grid"
 LENGTH = 60
 BEFORE = HISTORY + LOOKBACK + 1
 
@@ -67,17 +68,22 @@ class Loops(Stage):
         run_id, tags = str(uuid4()), key_range(keys[0], keys[-1]) if keys else {}
         if self.upstream.is_held():
             self.processes[run_id] = start(job, tags, run_id)
-            self._wait_until_it_began(run_id)
+            self._wait_until_it_asked_for_a_slot(run_id)
         else:
             execute(self.instance, self.defs, run_id, job, tags)
         return run_id
 
-    def _wait_until_it_began(self, run_id: str) -> None:
+    def _wait_until_it_asked_for_a_slot(self, run_id: str) -> None:
+        """Who asks while another gives his back may wait for ever: Dagster looks and enqueues in two transactions."""
         deadline = time.monotonic() + PATIENCE_S
-        began = dg.RunsFilter(run_ids=[run_id], statuses=[dg.DagsterRunStatus.STARTED])
-        while not self.instance.get_runs(began):
-            assert time.monotonic() < deadline, "the run does not begin"
+        while run_id not in self._in_the_pool():
+            assert time.monotonic() < deadline, "the run does not get to its step"
             time.sleep(0.05)
+
+    def _in_the_pool(self) -> set[str]:
+        """The runs that hold a slot of the data source's pool, or wait for one."""
+        pool = self.instance.event_log_storage.get_concurrency_info(POOL)
+        return {one.run_id for one in (*pool.claimed_slots, *pool.pending_steps)}
 
     def ensure_shown(self, words: str) -> None:
         """Nobody looks."""
@@ -101,7 +107,7 @@ def loops(folder: Path) -> Iterator[Loops]:
         }
         stack.enter_context(patch.dict(os.environ, environment))
         instance, workspace = stack.enter_context(backfill_environment(DEFINITIONS))
-        instance.event_log_storage.set_concurrency_slots("temporis_grid", 1)
+        instance.event_log_storage.set_concurrency_slots(POOL, 1)
         sys.modules.pop("tests.end_to_end_definitions", None)
         definitions = importlib.import_module("tests.end_to_end_definitions")
         url = service.store.url
