@@ -56,6 +56,7 @@ def series_name_fault(name: object) -> str | None:
 
 CLOUD_URL = "https://api.temporis.co"
 INGEST_PATH = "/v1/data_sources/ingest"
+PREDICT_PATH = "/v1/predict"
 
 MISSING_TOKEN = "Missing access token."  # noqa: S105  # what the API answers, not a token
 INVALID_TOKEN = "Invalid access token."  # noqa: S105

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import re
 import shutil
 import socket
 import sqlite3
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 from temporis_dagster.contract import INGEST_PATH
 from temporis_dagster.data_source.options import RemoteOptions
 from temporis_dagster.data_source.store import SqlStore
-from temporis_dagster.service import app, records
+from temporis_dagster.service import app, body, records
 from temporis_dagster.service.app import Limits
 from tests.service_fixture import Service, content, in_process, ingest_of, started_service
 
@@ -152,10 +153,11 @@ def test_the_checks_come_in_the_documented_order(running):
 
 @pytest.mark.parametrize(("method", "path", "status"), [
     ("GET", INGEST_PATH, 405), ("PUT", INGEST_PATH, 405), ("DELETE", INGEST_PATH, 405), ("OPTIONS", INGEST_PATH, 405),
-    ("POST", INGEST_PATH + "/", 404), ("POST", "/", 404), ("GET", "/docs", 404), ("POST", "/v1/predict", 404),
+    ("POST", INGEST_PATH + "/", 404), ("POST", "/", 404), ("GET", "/docs", 404), ("GET", "/v1/predict", 405),
+    ("POST", "/health", 405),
 ])  # fmt: skip
-def test_there_is_one_path_and_one_method(running, method, path, status):
-    """Nothing else is served, and nothing redirects."""
+def test_nothing_else_is_served(running, method, path, status):
+    """Every path has one method, and nothing redirects."""
     response = httpx.request(method, running.url + path, headers=running.headers)
     assert response.status_code == status
     assert response.json() == {"detail": {404: "Not Found", 405: "Method Not Allowed"}[status]}
@@ -265,11 +267,12 @@ BAD_FIELDS = {
     ids=lambda x: str(x)[:25],
 )
 def test_a_bad_record_is_named_and_nothing_is_stored(running, field, text):
-    """422 with place, type and rule, as FastAPI writes it; the good records of the request are not stored either."""
+    """422: place and rule as a text, and as FastAPI's list. The good records of the request are not stored either."""
     before = content(running.store)
     response = post(running, one_bad(**{field: text}))
-    [fault] = response.json()["detail"]
+    [fault] = response.json()["errors"]
     assert (response.status_code, fault["loc"]) == (422, ["body", "records", 1, field])
+    assert response.json()["detail"] == f"records[1].{field}: {fault['msg']}"
     assert fault["type"] == "value_error"
     assert fault["msg"].endswith(records.RULES[field])
     assert content(running.store) == before
@@ -280,7 +283,8 @@ def test_a_missing_field_is_named(running, field):
     """422 with FastAPI's own words."""
     response = post(running, one_bad(**{field: None}))
     assert response.json() == {
-        "detail": [{"type": "missing", "loc": ["body", "records", 1, field], "msg": "Field required"}]
+        "detail": f"records[1].{field}: Field required",
+        "errors": [{"type": "missing", "loc": ["body", "records", 1, field], "msg": "Field required"}],
     }
 
 
@@ -288,7 +292,7 @@ def test_a_missing_field_is_named(running, field):
 def test_what_json_does_not_have_is_no_json(running, text):
     """422 that names the byte: NaN and Infinity, which Python's json writes, are no numbers in JSON."""
     body = one_bad(value=text)
-    [fault] = post(running, body).json()["detail"]
+    [fault] = post(running, body).json()["errors"]
     assert fault["type"] == "json_invalid"
     assert fault["loc"][0] == "body"
     assert abs(fault["loc"][1] - body.index(b'"value":' + text + b"}", 60)) < 20
@@ -319,15 +323,28 @@ def test_what_is_no_ingest_at_all_is_422(running, body, loc):
     """Never a 500: neither for what is no JSON nor for JSON of another shape, however deep."""
     response = post(running, body)
     assert response.status_code == 422
-    assert response.json()["detail"][0]["loc"] == loc
+    assert response.json()["errors"][0]["loc"] == loc
+    assert isinstance(response.json()["detail"], str)
 
 
-def test_unknown_keys_are_ignored_and_the_content_type_is_not_asked(service):
-    """A choice, where the documentation is silent: what FastAPI does by default, and what curl's -d sends."""
+def test_unknown_keys_are_ignored(service):
+    """A choice, where the documentation is silent: what FastAPI does by default."""
     body = b'{"v":[{}],"data_source":"store_metrics","records":[{"x":null,"value":1.5,"name":"a","timestamp":0}]}'
-    for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
-        assert post(service, body, **{"Content-Type": kind}).status_code == 204
+    assert post(service, body).status_code == 204
     assert content(service.store) == {(0, "a"): 1.5}
+
+
+@pytest.mark.parametrize(("kind", "status"), [
+    ("", 204), ("application/json", 204), ("Application/JSON; charset=utf-8", 204), ("application/geo+json", 204),
+    ("text/plain", 422), ("application/x-www-form-urlencoded", 422), ("text/json", 422), ("application/jsonl", 422),
+])  # fmt: skip
+def test_a_content_type_that_is_not_jsons_is_refused(running, kind, status):
+    """A choice, as FastAPI has it: 422 that names the header; curl's -d alone sends a form's."""
+    response = post(running, ONE, **{"Content-Type": kind})
+    assert response.status_code == status
+    if status == 422:
+        assert response.json()["detail"] == f"The Content-Type must be application/json. It is {kind!r}."
+        assert post(running, ingest_of(source="legacy"), **{"Content-Type": kind}).status_code == 409
 
 
 def test_of_one_key_twice_in_a_request_the_last_counts(service):
@@ -427,7 +444,7 @@ def test_writers_of_the_same_keys_are_all_answered_204(service):
 
 def test_a_locked_store_is_busy(tmp_path, monkeypatch):
     """503 with Retry-After while another process holds the lock for too long; afterwards all is well."""
-    monkeypatch.setattr(app, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(app, "LOCK_PATIENCE_S", 0.05)
     with started_service(tmp_path) as service:
         by_hand = sqlite3.connect(service.store.url.removeprefix("sqlite:///"), isolation_level=None)
         by_hand.execute("BEGIN IMMEDIATE")
@@ -441,9 +458,9 @@ def test_a_locked_store_is_busy(tmp_path, monkeypatch):
 
 def test_who_waits_too_long_behind_others_is_told_so(tmp_path, monkeypatch):
     """503 also where nobody would look at the lock for a long time; the writers that do wait for it are answered."""
-    monkeypatch.setattr(app, "PATIENCE_S", 60.0)
+    monkeypatch.setattr(app, "LOCK_PATIENCE_S", 60.0)
+    monkeypatch.setattr(app, "TURN_PATIENCE_S", 0.05)
     with started_service(tmp_path) as service, ThreadPoolExecutor(app.WRITERS + 5) as pool:
-        monkeypatch.setattr(app, "PATIENCE_S", 0.05)
         by_hand = sqlite3.connect(service.store.url.removeprefix("sqlite:///"), isolation_level=None)
         by_hand.execute("BEGIN IMMEDIATE")
         answers = as_completed([pool.submit(post, service, ONE) for _ in range(app.WRITERS + 5)], timeout=FOREVER_S)
@@ -454,8 +471,11 @@ def test_who_waits_too_long_behind_others_is_told_so(tmp_path, monkeypatch):
 
 
 def test_a_busy_service_says_so_while_its_clients_still_wait():
-    """Nothing is left in doubt: both waits of a request are far shorter than the timeout of ``connect``."""
-    assert RemoteOptions().timeout_s >= 2 * (2 * app.PATIENCE_S)
+    """Nothing is left in doubt: its waits end well before the 5 s of the vendor's crawlers; ours wait for longer."""
+    waits_s = body.ROOM_PATIENCE_S + app.TURN_PATIENCE_S + app.LOCK_PATIENCE_S
+    assert waits_s <= 5 - 1
+    assert RemoteOptions().timeout_s > waits_s
+    assert RemoteOptions().timeout_s < body.BODY_GRACE_S, "our client gives up a slow body first, and tries again"
 
 
 def test_a_store_that_fails_is_500_and_only_the_log_says_why(service, caplog):
@@ -479,21 +499,47 @@ def test_a_deleted_store_knows_no_token(service, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_log_has_a_line_a_request_and_no_secret(tmp_path, caplog):
-    """Method, path, status and time; with DEBUG logging on, no header and no query is in any log of the service."""
+def test_the_log_has_a_line_per_request_and_no_secret(tmp_path, caplog):
+    """Method, path, status, time, and of an ingest who sent how much where; no header, no query, no token."""
     caplog.set_level(logging.DEBUG)
     secret = "ts_in_the_query_string"
+    agent = {"User-Agent": f"temporis-dagster/1 dagster-run/4f2a {secret}"}
     with started_service(tmp_path) as service:
-        httpx.post(f"{service.url}/elsewhere%0D%0A?token={secret}", json=ONE, headers=service.headers)
-        assert post(service, ONE).status_code == 204
+        httpx.post(f"{service.url}/elsewhere%0D%0A{secret}?token={secret}", json=ONE, headers=service.headers)
+        assert post(service, ONE, **agent).status_code == 204
+        assert post(service, ingest_of((0, "a", 1), (1, "a", 1), source="no\nthing"), **agent).status_code == 404
+        assert post(service, one_bad(value=b"null"), **agent).status_code == 422
+        assert post(service, ONE, Authorization="Bearer ts_nobody", **agent).status_code == 401
     ours = [record.getMessage() for record in caplog.records if record.name == "temporis_dagster.service"]
-    assert [line.rsplit(" ", 2)[0] for line in ours] == [
-        r"POST '/elsewhere\r\n' 404",
-        f"POST '{INGEST_PATH}' 204",
+    told = "agent='temporis-dagster/1 dagster-run/4f2a <token>'"
+    assert [re.sub(r" [0-9]+ ms", "", line) for line in ours[1:]] == [
+        f"POST '{INGEST_PATH}' 204 account=default data_source='store_metrics' records=1 {told}",
+        rf"POST '{INGEST_PATH}' 404 account=default data_source='no\nthing' records=2 {told}",
+        f"POST '{INGEST_PATH}' 422 account=default data_source='store_metrics' {told}",
+        f"POST '{INGEST_PATH}' 401 {told}",
     ]
+    assert ours[0].startswith(r"POST '/elsewhere\r\n<token>' 404")
     served = " ".join(record.getMessage() for record in caplog.records if not record.name.startswith("http"))
     assert service.token not in caplog.text
     assert secret not in served
+
+
+def test_health_is_asked_without_a_token(service):
+    """200 while the store can be read, 503 when it cannot; and nothing about the store either way."""
+    assert httpx.get(f"{service.url}/health").json() == {"status": "ok"}
+    by_hand = sqlite3.connect(service.store.url.removeprefix("sqlite:///"))
+    by_hand.execute("ALTER TABLE temporis_data_source RENAME TO elsewhere")
+    by_hand.close()
+    response = httpx.get(f"{service.url}/health")
+    assert response.status_code == 503
+    assert response.json() == {"detail": "The store cannot be read. The service's log says why."}
+
+
+def test_predictions_are_said_not_to_be_there(running):
+    """501, and not 404: the API has this endpoint, this service does not."""
+    response = httpx.post(f"{running.url}/v1/predict", json={"data_profile": "hourly_orders"}, headers=running.headers)
+    assert response.status_code == 501
+    assert "does not make predictions" in response.json()["detail"]
 
 
 # The calls that the documentation shows
@@ -523,6 +569,15 @@ def by_curl(service: Service) -> int:
     return int(done.stdout)
 
 
+def by_curl_that_offers_http2(service: Service) -> int:
+    headers = ["-H", f"Authorization: Bearer {service.token}", "-H", "Content-Type: application/json"]
+    show = ["-sS", "--http2", "-o", "-", "-w", "%{http_code}"]
+    done = subprocess.run(
+        ["curl", *show, service.endpoint, *headers, "-d", SHOWN_JSON], capture_output=True, check=True, text=True
+    )
+    return int(done.stdout)
+
+
 def by_requests(service: Service) -> int:
     bearer = {"Authorization": f"Bearer {service.token}"}
     return requests.post(service.endpoint, headers=bearer, json=ingest_of(*SHOWN), timeout=FOREVER_S).status_code
@@ -536,7 +591,9 @@ def by_fetch(service: Service) -> int:
     return int(done.stdout)
 
 
-@pytest.mark.parametrize(("tool", "call"), [("curl", by_curl), (None, by_requests), ("node", by_fetch)])
+@pytest.mark.parametrize(("tool", "call"), [
+    ("curl", by_curl), ("curl", by_curl_that_offers_http2), (None, by_requests), ("node", by_fetch),
+])  # fmt: skip
 def test_the_documented_calls_work(service, tool, call):
     """What the documentation shows, by the tool it shows it with."""
     if tool and shutil.which(tool) is None:
@@ -561,6 +618,12 @@ CAPTURED = {
         b"Authorization: Bearer ts_x\r\nContent-Type: application/json\r\naccept: */*\r\naccept-language: *\r\n"
         b"sec-fetch-mode: cors\r\nuser-agent: node\r\naccept-encoding: gzip, deflate\r\ncontent-length: 152\r\n\r\n"
         + json.dumps(ingest_of(*SHOWN), separators=(",", ":")).encode()
+    ),
+    "HttpClient of Java 17, which offers HTTP/2": (
+        b"POST /v1/data_sources/ingest HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nContent-Length: 167\r\n"
+        b"Host: 127.0.0.1:8008\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\n"
+        b"User-Agent: Java-http-client/17.0.15\r\nAuthorization: Bearer ts_x\r\nContent-Type: application/json\r\n\r\n"
+        + SHOWN_JSON.encode()
     ),
     "urllib of Python 3.11": (
         b"POST /v1/data_sources/ingest HTTP/1.1\r\nAccept-Encoding: identity\r\nContent-Length: 167\r\n"

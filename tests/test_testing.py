@@ -9,7 +9,7 @@ import threading
 import pytest
 import requests
 
-from temporis_dagster import DeliveryError, UnavailableError, connect, testing
+from temporis_dagster import ConfigurationError, DeliveryError, UnavailableError, connect, testing
 from temporis_dagster.testing import (
     FakeService,
     answer,
@@ -44,6 +44,39 @@ def test_the_fixture_is_a_running_service(fake_temporis):  # noqa: F811  # the f
     assert (request.number, request.data_source, request.status, len(request.keys)) == (0, "store_metrics", 204, 6)
     assert "authorization" not in request.headers
     assert fake_temporis.token not in repr(request)
+
+
+@pytest.mark.parametrize(
+    ("fake_temporis", "names"),
+    [(("shop", "plant"), ["plant", "shop"]), ("shop", ["shop"]), ({"shop": True, "plant": False}, ["plant"])],
+    indirect=["fake_temporis"],
+)
+def test_the_fixture_takes_data_source_names(fake_temporis, names):  # noqa: F811
+    """A tuple, one text, or a mapping that says which are archived; more can be created on the way."""
+    fake_temporis.create_data_source("later")
+    with connect(fake_temporis.url, fake_temporis.token) as temporis:
+        for name in [*names, "later"]:
+            assert temporis.data_source(name).upsert(sample_frame(hours=1)).stored == 2
+    assert sorted({source for source, _, _ in fake_temporis.content}) == sorted([*names, "later"])
+
+
+def test_a_name_that_the_real_service_refuses_is_refused():
+    """A test that passes against the fake does not fail in production for the name."""
+    with pytest.raises(ConfigurationError, match="got 'Store-Metrics'"):
+        FakeService(("Store-Metrics",))
+    with FakeService() as service, pytest.raises(ConfigurationError, match="got ''"):
+        service.create_data_source("")
+
+
+def test_an_invalid_request_is_told_as_a_text_and_as_a_list():
+    """As the local service does: the vendor's form, and FastAPI's beside it."""
+    with FakeService(fault_of=lambda record: "too much" if record["value"] > 1 else None) as service:
+        response = post(service, records(1, 2))
+    assert response.status_code == 422
+    assert response.json() == {
+        "detail": "too much",
+        "errors": [{"loc": ["body", "records", 1], "msg": "too much"}],
+    }
 
 
 def test_importing_the_helpers_does_not_need_pytest():

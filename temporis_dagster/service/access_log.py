@@ -1,19 +1,47 @@
-"""The access log: one line a request.
+"""The access log: one line per request.
 
-Comes in: a request and its answer. Goes out: method, path, status and time, to the log.
-Never: logs a header, a query or a body: a token may be there.
+Comes in: a request, what the application noted of it, and its answer. Goes out: a line of the log: method, path,
+status and time; then account, data source and number of records of an ingest; then the client's User-Agent, which for
+a Dagster run holds the run's id.
+Never: logs another header, a query or a body: a token may be there. What looks like a token is hidden wherever it is.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import time
+from dataclasses import dataclass
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger("temporis_dagster.service")
 
-PATH_CHARACTERS = 100
+SHOWN_CHARACTERS = 100
+SHOWN_AGENT_CHARACTERS = 300
+ANY_TOKEN = re.compile(r"ts_[^\s\"'&;,/]+")
+
+
+@dataclass
+class Noted:
+    """What the application learns of an ingest while it handles it.
+
+    Attributes:
+        account: Whose token it was.
+        data_source: What the request named; any text.
+        records: How many records there were.
+    """
+
+    account: str | None = None
+    data_source: str | None = None
+    records: int | None = None
+
+
+def noted(scope: Scope) -> Noted:
+    """What is noted of a request, to be filled in."""
+    note: Noted = scope.setdefault("temporis_dagster.noted", Noted())
+    return note
 
 
 class AccessLog:
@@ -31,16 +59,31 @@ class AccessLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status, begun = 0, time.monotonic()
+        status, begun, note = 0, time.monotonic(), noted(scope)
 
-        async def noted(message: Message) -> None:
+        async def watched(message: Message) -> None:
             nonlocal status
             status = message.get("status", status)
             await send(message)
 
         try:
-            await self._app(scope, receive, noted)
+            await self._app(scope, receive, watched)
         finally:
-            # The path as a literal: it may hold line breaks.
-            path, took_ms = ascii(scope["path"][:PATH_CHARACTERS]), 1000 * (time.monotonic() - begun)
-            logger.info("%s %s %s %.0f ms", scope["method"], path, status or "no answer", took_ms)
+            took_ms = 1000 * (time.monotonic() - begun)
+            logger.info("%s %s %s %.0f ms%s", scope["method"], _shown(scope["path"]), status or "no answer", took_ms,
+                        _details(note, Headers(scope=scope).get("user-agent")))  # fmt: skip
+
+
+def _details(note: Noted, agent: str | None) -> str:
+    shown = {
+        "account": note.account,
+        "data_source": note.data_source and _shown(note.data_source),
+        "records": note.records,
+        "agent": agent and _shown(agent, SHOWN_AGENT_CHARACTERS),
+    }
+    return "".join(f" {key}={value}" for key, value in shown.items() if value is not None)
+
+
+def _shown(text: str, most: int = SHOWN_CHARACTERS) -> str:
+    """The text as a literal, since it may hold line breaks, and without what looks like a token."""
+    return ascii(ANY_TOKEN.sub("<token>", text)[:most])

@@ -3,15 +3,17 @@
 Comes in: what went wrong. Goes out: a status and the JSON that the API answers with it.
 Never: tells a client about the store, its path or another account.
 
-Documented: 204, 401, 404, 409. The others are a choice where the API's documentation is silent: 413 (the body, or the
-number of records), 415 (a compressed body), 422 in FastAPI's style, 500 and 503 for a store that fails.
+Documented: 204, 401, 404, 409, and that every error body is ``{"detail": "..."}`` with a text. The others are a choice
+where the API's documentation is silent: 408 (a body that does not arrive), 413 (the body, or the number of records),
+415 (a compressed body), 422 with the first fault in ``detail`` and FastAPI's list of faults under ``errors``, 500 and
+503 for a store that fails, 501 for the half of the API that is not built.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from starlette.exceptions import HTTPException
@@ -32,13 +34,20 @@ class Refusal(Exception):  # noqa: N818  # an answer, not an error of the servic
 
     Args:
         status: The HTTP status.
-        detail: What stands under ``detail``: a sentence, or a list of faults for 422.
+        detail: What stands under ``detail``: a sentence.
         headers: Further headers.
+        errors: What stands under ``errors``: the faults of a body, in FastAPI's form.
     """
 
-    def __init__(self, status: int, detail: object, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        errors: Sequence[Mapping[str, object]] = (),
+    ) -> None:
         super().__init__(status, detail)
-        self.status, self.detail, self.headers = status, detail, headers
+        self.status, self.detail, self.headers, self.errors = status, detail, headers, errors
 
 
 def missing_token() -> Refusal:
@@ -71,9 +80,28 @@ def cut_body() -> Refusal:
     return Refusal(400, "The request ended before its body did.")
 
 
-def invalid_body(faults: list[dict[str, object]]) -> Refusal:
-    """Some record is invalid; nothing was stored."""
-    return Refusal(422, faults)
+def slow_body() -> Refusal:
+    """The body does not arrive."""
+    return Refusal(408, "The request body did not arrive in time. Send it again.")
+
+
+def invalid_body(fault: Mapping[str, object]) -> Refusal:
+    """Some record is invalid; nothing was stored.
+
+    Args:
+        fault: ``type``, ``loc`` and ``msg``, as FastAPI has them.
+    """
+    return Refusal(422, f"{_place(fault['loc'])}{fault['msg']}", errors=[fault])
+
+
+def not_built() -> Refusal:
+    """The endpoint is the API's, but not this service's."""
+    return Refusal(501, "This local service stores observations. It does not make predictions: ask the Temporis cloud.")
+
+
+def unhealthy() -> Refusal:
+    """The store cannot be read."""
+    return Refusal(503, "The store cannot be read. The service's log says why.")
 
 
 def busy() -> Refusal:
@@ -101,7 +129,7 @@ def refused() -> Iterator[None]:
 def of_refusal(_request: Request, refusal: Exception) -> Response:
     """The answer that a refusal is."""
     assert isinstance(refusal, Refusal)  # noqa: S101  # that is what it is registered for
-    return _answer(refusal.status, refusal.detail, refusal.headers)
+    return _answer(refusal.status, refusal.detail, refusal.headers, refusal.errors)
 
 
 def of_http_exception(_request: Request, error: Exception) -> Response:
@@ -115,6 +143,18 @@ def of_bug(_request: Request, _error: Exception) -> Response:
     return _answer(500, "Internal Server Error", None)
 
 
-def _answer(status: int, detail: object, headers: Mapping[str, str] | None) -> Response:
-    body = json.dumps({"detail": detail}, ensure_ascii=False)
-    return Response(body, status, headers, media_type="application/json")
+def _place(path: object) -> str:
+    """Where a fault is, in words: ``("body", "records", 3, "value")`` is record 3 (counted from 0), its value."""
+    match path:
+        case ("body", "records", int(record), *field):
+            return f"records[{record}]{''.join(f'.{name}' for name in field)}: "
+        case ("body", str(field), *_):
+            return f"{field}: "
+    return ""
+
+
+def _answer(
+    status: int, detail: str, headers: Mapping[str, str] | None, errors: Sequence[Mapping[str, object]] = ()
+) -> Response:
+    content = {"detail": detail, "errors": errors} if errors else {"detail": detail}
+    return Response(json.dumps(content, ensure_ascii=False), status, headers, media_type="application/json")

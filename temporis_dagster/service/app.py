@@ -1,7 +1,7 @@
-"""The application: one route, and the order of its checks.
+"""The application: its routes, and the order of its checks.
 
-Comes in: a request. Goes out: 204 once every record is committed, or the first refusal that applies: 401, 413, 415,
-503, 404, 409, 422.
+Comes in: a request. Goes out: 204 once every record is committed, or the first refusal that applies: 401, 413, 503,
+408, 415, 404, 409, 422.
 Never: keeps anything between two requests: a deleted token, an archived data source has effect at the next one.
 """
 
@@ -18,17 +18,18 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from temporis_dagster.contract import INGEST_PATH
+from temporis_dagster.contract import INGEST_PATH, PREDICT_PATH
 from temporis_dagster.data_source.report import Tally, UpsertReport
 from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.data_source.target import ArchiveState
-from temporis_dagster.errors import DataSourceArchivedError
+from temporis_dagster.errors import DataSourceArchivedError, TemporisError
 from temporis_dagster.service import answers
-from temporis_dagster.service.access_log import AccessLog
-from temporis_dagster.service.body import bounded_body
+from temporis_dagster.service.access_log import AccessLog, Noted, noted
+from temporis_dagster.service.body import Room, bounded_body, size_of
+from temporis_dagster.service.early_answers import EarlyAnswers
 from temporis_dagster.service.records import (
     MAX_RECORDS,
     Ingest,
@@ -42,9 +43,14 @@ BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.IGNORECASE)
 WRITERS = 8
 """Requests being decoded or written at once; SQLite writes one at a time, so more would only hold memory."""
 
-PATIENCE_S = 5.0
-"""How long a request waits for its turn, and then again for a lock that another process holds, before it is answered
-503. Together far less than clients wait: one that gave up could not know whether it was stored. choice"""
+TURN_PATIENCE_S = 1.0
+"""How long a request waits for its turn before it is answered 503. choice"""
+
+LOCK_PATIENCE_S = 2.5
+"""How long it then waits for a lock that another process holds. Together with the wait for room (``body``) less than
+the 5 s that the vendor's own crawlers wait for an answer: a client that gave up cannot know what was stored. choice"""
+
+HEALTH_PATH = "/health"
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ def application(store: SqlStore, limits: Limits | None = None) -> Starlette:
             and is closed when the server stops.
         limits: How much one request may bring.
     """
-    store.wait_for_locks(PATIENCE_S)
+    store.wait_for_locks(LOCK_PATIENCE_S)
     service = _Service(store, limits or Limits())
 
     @asynccontextmanager
@@ -75,8 +81,12 @@ def application(store: SqlStore, limits: Limits | None = None) -> Starlette:
         store.close()
 
     app = Starlette(
-        routes=[Route(INGEST_PATH, service.ingest, methods=["POST"])],
-        middleware=[Middleware(AccessLog)],
+        routes=[
+            Route(INGEST_PATH, service.ingest, methods=["POST"]),
+            Route(PREDICT_PATH, service.predict, methods=["POST"]),
+            Route(HEALTH_PATH, service.health, methods=["GET"]),
+        ],
+        middleware=[Middleware(AccessLog), Middleware(EarlyAnswers)],
         exception_handlers={
             answers.Refusal: answers.of_refusal,
             HTTPException: answers.of_http_exception,
@@ -92,21 +102,39 @@ class _Service:
     def __init__(self, store: SqlStore, limits: Limits) -> None:
         self._store, self._limits = store, limits
         self._turns = anyio.Semaphore(WRITERS)
+        self._room = Room(self._limits.body_bytes)
 
     async def ingest(self, request: Request) -> Response:
-        token = _token(request)
-        account = await run_sync(self._account, token)
-        body = await bounded_body(request, self._limits.body_bytes)
-        async with self._turn():
-            # Nobody waits for the answer any more, and may have sent a newer value since: not to be written then.
-            if await request.is_disconnected():
-                raise answers.cut_body()
-            await run_sync(self._write, account, body)
+        token, note, most = _token(request), noted(request.scope), self._limits.body_bytes
+        note.account = account = await run_sync(self._account, token)
+        async with self._room.held(account, size_of(request, most)):
+            body = await bounded_body(request, most)
+            async with self._turn():
+                # Nobody waits for the answer any more, and may have sent a newer value since: not to be written then.
+                if await request.is_disconnected():
+                    raise answers.cut_body()
+                await run_sync(self._write, account, body, request.headers.get("content-type", ""), note)
         return Response(status_code=204)
+
+    async def predict(self, _request: Request) -> Response:
+        """The other half of the API."""
+        raise answers.not_built()
+
+    async def health(self, _request: Request) -> Response:
+        """Whether the store can be read, for whatever watches over the service. Needs no token."""
+        await run_sync(self._look)
+        return JSONResponse({"status": "ok"})
+
+    def _look(self) -> None:
+        try:
+            self._store.data_sources()
+        except TemporisError:
+            answers.logger.exception("The store cannot be read")
+            raise answers.unhealthy() from None
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        with anyio.move_on_after(PATIENCE_S) as wait:
+        with anyio.move_on_after(TURN_PATIENCE_S) as wait:
             await self._turns.acquire()
         if wait.cancelled_caught:
             raise answers.busy()
@@ -122,26 +150,28 @@ class _Service:
             raise answers.invalid_token()
         return account
 
-    def _write(self, account: str, body: bytes) -> None:
+    def _write(self, account: str, body: bytes, content_type: str, note: Noted) -> None:
         store = self._store.of_account(account)
         with answers.refused():
-            ingest = _checked(body, store)
+            ingest = _checked(body, content_type, store, note)
+            note.data_source, note.records = ingest.data_source, ingest.records
             if not len(ingest.observations):
                 _ensure_writable(store, ingest.data_source)
                 return
             store.upsert(Tally(ingest.data_source, ingest.observations))
 
 
-def _checked(body: bytes, store: SqlStore) -> Ingest:
+def _checked(body: bytes, content_type: str, store: SqlStore, note: Noted) -> Ingest:
     """The request, or why it is refused: a data source that takes nothing goes before what is wrong with a record."""
     try:
-        return ingest_of(body)
+        return ingest_of(body, content_type)
     except TooManyRecordsError:
         raise answers.too_many_records(MAX_RECORDS) from None
     except InvalidBodyError as invalid:
         if invalid.data_source is not None:
+            note.data_source = invalid.data_source
             _ensure_writable(store, invalid.data_source)
-        raise answers.invalid_body([invalid.fault]) from None
+        raise answers.invalid_body(invalid.fault) from None
 
 
 def _ensure_writable(store: SqlStore, data_source: str) -> None:

@@ -1,14 +1,80 @@
-"""Body: the bytes of a request, never more than allowed.
+"""Body: the bytes of a request, never more than allowed, and of all requests together never more than there is room.
 
 Comes in: a request. Goes out: its body, or a refusal.
-Never: holds more than the limit, whatever the headers say; decompresses.
+Never: holds more than the limits, whatever the headers say; waits for ever for a client; decompresses.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
 from starlette.requests import ClientDisconnect, Request
 
-from temporis_dagster.service.answers import body_too_large, cut_body, encoded_body
+from temporis_dagster.service.answers import body_too_large, busy, cut_body, encoded_body, slow_body
+
+ROOM_FOR_BODIES = 16
+"""How many of the largest bodies are held at once, in all; of one account, half of it, so that nobody is shut out."""
+
+ROOM_PATIENCE_S = 0.5
+"""How long a request waits for room before it is answered 503. choice"""
+
+BODY_GRACE_S = 60.0
+"""How long a body may take, on top of the time it needs on a slow line: longer than clients wait. choice"""
+
+SLOWEST_BYTES_PER_S = 50_000
+"""What a slow line carries, as ``connect`` has it."""
+
+
+class Room:
+    """How many bytes the bodies of all connections may hold together.
+
+    Args:
+        largest: The largest body.
+    """
+
+    def __init__(self, largest: int) -> None:
+        self._largest, self._held = largest, Counter[str]()
+        self._freed = anyio.Event()
+
+    @asynccontextmanager
+    async def held(self, account: str, size: int) -> AsyncIterator[None]:
+        """Hold so many bytes for an account.
+
+        Raises:
+            Refusal: There is no room for them for too long.
+        """
+        with anyio.move_on_after(ROOM_PATIENCE_S) as wait:
+            while not self._has(account, size):
+                await self._freed.wait()
+        if wait.cancelled_caught:
+            raise busy()
+        self._held[account] += size
+        try:
+            yield
+        finally:
+            self._held[account] -= size
+            self._held += Counter()  # forgets accounts that hold nothing
+            freed, self._freed = self._freed, anyio.Event()
+            freed.set()
+
+    def _has(self, account: str, size: int) -> bool:
+        most = ROOM_FOR_BODIES * self._largest
+        return self._held.total() + size <= most and self._held[account] + size <= most // 2
+
+
+def size_of(request: Request, most: int) -> int:
+    """How many bytes to hold for a request: as many as its headers declare, or the most where they declare nothing.
+
+    Raises:
+        Refusal: They declare more than the most.
+    """
+    if _declared(request) > most:
+        raise body_too_large(most)
+    chunked = "transfer-encoding" in request.headers
+    return most if chunked else _declared(request)
 
 
 async def bounded_body(request: Request, most: int) -> bytes:
@@ -19,10 +85,8 @@ async def bounded_body(request: Request, most: int) -> bytes:
         most: The most bytes to take.
 
     Raises:
-        Refusal: It is larger, cut, or encoded.
+        Refusal: It is larger, cut, too slow, or encoded.
     """
-    if _declared(request) > most:
-        raise body_too_large(most)
     body = await _read(request, most)
     if any(encoding.strip().lower() not in ("", "identity") for encoding in _encodings(request)):
         raise encoded_body()
@@ -31,15 +95,19 @@ async def bounded_body(request: Request, most: int) -> bytes:
 
 async def _read(request: Request, most: int) -> bytes:
     """The parts as they come: a chunked body declares no length, and a declared one may be a lie."""
-    parts, size = list[bytes](), 0
-    try:
-        async for part in request.stream():
-            size += len(part)
-            if size > most:
-                raise body_too_large(most)
-            parts.append(part)
-    except ClientDisconnect:
-        raise cut_body() from None
+    parts, size, begun = list[bytes](), 0, anyio.current_time()
+    with anyio.move_on_after(BODY_GRACE_S) as wait:
+        try:
+            async for part in request.stream():
+                size += len(part)
+                if size > most:
+                    raise body_too_large(most)
+                parts.append(part)
+                wait.deadline = begun + BODY_GRACE_S + size / SLOWEST_BYTES_PER_S
+        except ClientDisconnect:
+            raise cut_body() from None
+    if wait.cancelled_caught:
+        raise slow_body()
     return b"".join(parts)
 
 

@@ -4,8 +4,8 @@ Comes in: the bytes of a body. Goes out: a data source's name and observations, 
 Never: looks anything up, or accepts a number that the store would change.
 
 The rules of ``contract`` are built into the typed decoder, which stops at the first fault. choice: only that one is
-named; unknown keys are ignored, as FastAPI does; of a key that stands twice in one JSON object, and of two records with
-one (timestamp, name), the last counts.
+named; unknown keys are ignored, as FastAPI does; a Content-Type that is not JSON's is refused; of a key that stands
+twice in one JSON object, and of two records with one (timestamp, name), the last counts.
 """
 
 from __future__ import annotations
@@ -62,10 +62,11 @@ class Head(msgspec.Struct):
 
 
 class Ingest(NamedTuple):
-    """A checked request."""
+    """A checked request: what it is for, what is to be stored, and how many records it had."""
 
     data_source: str
     observations: Observations
+    records: int
 
 
 class TooManyRecordsError(Exception):
@@ -85,25 +86,44 @@ class InvalidBodyError(Exception):
         self.fault, self.data_source = fault, data_source
 
 
+_RULE_OF_TYPE = "The Content-Type must be application/json."
 _BODY = msgspec.json.Decoder(Body)
 _HEAD = msgspec.json.Decoder(Head)
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
-def ingest_of(body: bytes) -> Ingest:
+def ingest_of(body: bytes, content_type: str = "") -> Ingest:
     """Decode and check a body.
+
+    Args:
+        body: The bytes.
+        content_type: The request's Content-Type; empty where it has none.
 
     Raises:
         InvalidBodyError: It is no JSON, or no ingest, or a record is invalid.
         TooManyRecordsError: It has more records than a request may have.
     """
+    if not is_json(content_type):
+        raise InvalidBodyError(
+            _named("content_type", (), f"{_RULE_OF_TYPE} It is {content_type!r:.60}."), _data_source(body)
+        )
     try:
         decoded = _BODY.decode(body)
     except _UNREADABLE as error:
         raise InvalidBodyError(_fault(error), _data_source(body)) from None
     if len(decoded.records) > MAX_RECORDS:
         raise TooManyRecordsError
-    return Ingest(decoded.data_source, _observations(decoded))
+    return Ingest(decoded.data_source, _observations(decoded), len(decoded.records))
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a Content-Type is that of JSON, as FastAPI tells it. choice: a request without one is taken for JSON.
+
+    >>> is_json("application/json; charset=utf-8"), is_json(""), is_json("application/x-www-form-urlencoded")
+    (True, True, False)
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind in ("", "application/json") or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 def _observations(body: Body) -> Observations:

@@ -15,6 +15,7 @@ import uvicorn
 from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.service.app import Limits, application
+from temporis_dagster.service.connection import HEAD_BYTES, Connection
 
 GRACE_S = 30
 """How long requests may go on after the signal to stop."""
@@ -50,6 +51,8 @@ def server(store: SqlStore, limits: Limits | None = None) -> uvicorn.Server:
     logging.getLogger("uvicorn.access").disabled = True
     config = uvicorn.Config(
         application(store, limits),
+        http=Connection,  # h11: httptools bounds no header, and loses the body of a request that offers an upgrade
+        h11_max_incomplete_event_size=HEAD_BYTES,
         log_config=None,
         access_log=False,
         server_header=False,

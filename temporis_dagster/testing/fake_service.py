@@ -11,12 +11,13 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from temporis_dagster.contract import INGEST_PATH
+from temporis_dagster.contract import DATA_SOURCE_NAME_RULE, INGEST_PATH, is_data_source_name
+from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.testing.fake_state import FakeState, Response, Rules, system_clock
 from temporis_dagster.testing.faults import Script
 from temporis_dagster.testing.requests import Record, Request
@@ -31,7 +32,7 @@ class FakeService:
     """A fake of the Temporis API that runs while its ``with`` block does.
 
     Args:
-        data_sources: Their names; a mapping says of each whether it is archived.
+        data_sources: Their names, or one name; a mapping says of each whether it is archived.
         script: What goes wrong with which request; None for nothing.
         token: The access token it knows.
         prefix: A path in front of the API's own.
@@ -56,7 +57,7 @@ class FakeService:
 
     def __init__(
         self,
-        data_sources: Mapping[str, bool] | tuple[str, ...] = ("store_metrics",),
+        data_sources: Mapping[str, bool] | Iterable[str] = ("store_metrics",),
         *,
         script: Script | None = None,
         token: str = TOKEN,
@@ -67,7 +68,10 @@ class FakeService:
         fault_of: Callable[[Record], str | None] = lambda _record: None,
         clock: Callable[[], float] = system_clock,
     ) -> None:
-        archived = dict(data_sources) if isinstance(data_sources, Mapping) else dict.fromkeys(data_sources, False)
+        names = (data_sources,) if isinstance(data_sources, str) else data_sources
+        archived = dict(names) if isinstance(names, Mapping) else dict.fromkeys(names, False)
+        for name in archived:
+            _check_name(name)
         rules = Rules(token, max_body_bytes, max_records, refuses_empty, fault_of)
         self.token, self._prefix = token, prefix
         self.state = FakeState(archived, rules, script or (lambda _request: None), clock)
@@ -103,6 +107,15 @@ class FakeService:
         """Keys that were in two requests at once: which of the two wins is anybody's guess."""
         return self.state.overlapping_keys
 
+    def create_data_source(self, data_source: str) -> None:
+        """Create an empty data source; one that exists is left as it is.
+
+        Raises:
+            ConfigurationError: The API does not allow the name.
+        """
+        _check_name(data_source)
+        self.state.archived.setdefault(data_source, False)
+
     def archive(self, data_source: str, *, archived: bool = True) -> None:
         """Archive a data source, or unarchive it."""
         self.state.archived[data_source] = archived
@@ -129,6 +142,14 @@ class FakeService:
         if self._server is None:
             raise RuntimeError("The fake service runs inside its with block only.")
         return self._server
+
+
+def _check_name(data_source: str) -> None:
+    if not is_data_source_name(data_source):
+        raise ConfigurationError(
+            f"The name of a data source must be {DATA_SOURCE_NAME_RULE}, got {data_source!r}. The real service refuses"
+            " it as well."
+        )
 
 
 class _Server(ThreadingHTTPServer):

@@ -133,10 +133,10 @@ class FakeState:
         if request.complaints:
             return _complaints(request)
         if not request.records and self.rules.refuses_empty:
-            return _detail(422, [{"loc": ["body", "records"], "msg": "List should have at least 1 item"}])
+            return _invalid({"loc": ["body", "records"], "msg": "List should have at least 1 item"})
         for position, record in enumerate(request.records):
             if words := self.rules.fault_of(record):
-                return _detail(422, [{"loc": ["body", "records", position], "msg": words}])
+                return _invalid({"loc": ["body", "records", position], "msg": words})
         return Response(204)
 
     def _apply(self, request: Request, applies: Applies) -> None:
@@ -158,11 +158,20 @@ def _full_keys(request: Request) -> list[tuple[str, int, str]]:
 
 
 def _complaints(request: Request) -> Response:
-    return _detail(422, [{"msg": complaint} for complaint in request.complaints])
+    return _invalid(*({"msg": complaint} for complaint in request.complaints))
 
 
-def _detail(status: int, detail: object) -> Response:
-    return Response(status, orjson.dumps({"detail": detail}), {"Content-Type": "application/json"})
+def _invalid(*faults: Mapping[str, object]) -> Response:
+    """As the local service has it: the first fault as a text, and all of them in FastAPI's form."""
+    return _json(422, {"detail": faults[0]["msg"], "errors": faults})
+
+
+def _detail(status: int, detail: str) -> Response:
+    return _json(status, {"detail": detail})
+
+
+def _json(status: int, content: Mapping[str, object]) -> Response:
+    return Response(status, orjson.dumps(content), {"Content-Type": "application/json"})
 
 
 system_clock = time.monotonic

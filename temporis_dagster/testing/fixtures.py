@@ -1,6 +1,6 @@
-"""The pytest fixture: one fake service a test.
+"""The pytest fixture: one fake service per test.
 
-Comes in: a test that asks for it. Goes out: a running service with one empty data source, ``store_metrics``.
+Comes in: a test that asks for it, and the names of its data sources. Goes out: a running service with these, empty.
 Never: is imported before it is asked for, because it needs pytest.
 """
 
@@ -14,7 +14,12 @@ from temporis_dagster.testing.fake_service import FakeService
 
 
 @pytest.fixture
-def fake_temporis() -> Iterator[FakeService]:
-    """A fake of the Temporis API with one data source, ``store_metrics``."""
-    with FakeService() as service:
+def fake_temporis(request: pytest.FixtureRequest) -> Iterator[FakeService]:
+    """A fake of the Temporis API, with the data source ``store_metrics`` unless the test names its own.
+
+    A test names them by ``@pytest.mark.parametrize("fake_temporis", [("shop", "plant")], indirect=True)``: one text, a
+    tuple of names, or a mapping from each name to whether it is archived. Or it creates them on the way, with
+    ``fake_temporis.create_data_source("plant")``.
+    """
+    with FakeService(getattr(request, "param", ("store_metrics",))) as service:
         yield service
