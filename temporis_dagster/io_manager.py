@@ -23,7 +23,9 @@ from temporis_dagster.asset_options import (
 from temporis_dagster.data_source.observations import Layout, Observations, OnInvalid, SubSecond, observe
 from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.data_source.source import DataSource
-from temporis_dagster.errors import ConfigurationError, DeliveryError, StoreError
+from temporis_dagster.data_source.target import ArchiveState
+from temporis_dagster.data_source_page import data_source_observation
+from temporis_dagster.errors import ConfigurationError, DataSourceArchivedError, DeliveryError, StoreError
 from temporis_dagster.failures import SHOWN_ROWS, failures_for_dagster, offending_rows
 from temporis_dagster.materialization import (
     DATA_SOURCE,
@@ -33,6 +35,7 @@ from temporis_dagster.materialization import (
     outcome,
     partitions_of_run,
     stored_partitions,
+    written,
 )
 from temporis_dagster.partition_windows import OUTSIDE, PartitionWindows, partition_windows
 from temporis_dagster.plots import plot_of
@@ -170,16 +173,23 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             _ensure_own(checked, options.series)
             observations = _inside(windows, checked, options.outside_partition).in_time_order()
             report = _upsert(context, source, windows, observations, options.frame.on_invalid)
+            context.log.info("%s", report)
+            if not report.dry_run and context.has_asset_partitions:
+                add_partition_rows(context, windows, observations, report)  # first: a partition's page opens with it
             left_out = len(checked) - len(observations)
             outside = {"temporis/outside_partition": left_out} if left_out else {}
-            context.add_output_metadata({**outcome(source, report), **partitions_of_run(context), **outside})
+            context.add_output_metadata(
+                {**outcome(source, observations, report), **partitions_of_run(context), **outside}
+            )
             if report.pending:
                 context.log.warning(WAITING, f"{report.pending:,}", source.pending().last_error or "not yet delivered")
             add_once(context, {**left_out_rows(report), **(_plot(context, observations) if options.plot else {})})
             if report.dry_run:
-                context.log.warning("Dry run: %s. Dagster shows a materialization, but nothing was stored.", report)
-            elif context.has_asset_partitions:
-                add_partition_rows(context, windows, observations, report)
+                context.log.warning(
+                    "Dry run: %s. Dagster shows a materialization, but nothing was stored.", source.name
+                )
+            else:
+                _observe_page(context, source, observations, report)
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame:
         """Read the upstream asset's own series back, in the windows of the partitions that the input maps to.
@@ -274,7 +284,26 @@ def _upsert(
         if windows is not None and error.report is not None:
             for stored in stored_partitions(context, source, windows, observations, error.report):
                 context.log_event(stored)
+        if error.report is not None:
+            archived = isinstance(error, DataSourceArchivedError)
+            _observe_page(context, source, observations, error.report, ArchiveState.ARCHIVED if archived else None)
         raise
+
+
+def _observe_page(
+    context: dg.OutputContext,
+    source: DataSource,
+    observations: Observations,
+    report: UpsertReport,
+    state: ArchiveState | None = None,
+) -> None:
+    """Tell the page of the data source what was written, and the state that the write found; nothing of nothing."""
+    state = ArchiveState.ACTIVE if state is None and report.stored else state
+    if state is None and not report.unchanged and not report.pending:
+        return
+    writer = {"temporis/asset": dg.MetadataValue.asset(context.asset_key)} if context.has_asset_key else {}
+    facts = {**writer, **partitions_of_run(context), **written(observations, report)}
+    context.log_event(data_source_observation(source, state, facts))
 
 
 def _plot(context: dg.OutputContext, observations: Observations) -> dict[str, dg.MetadataValue]:

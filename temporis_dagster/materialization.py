@@ -23,7 +23,11 @@ PARTITION_ROWS = "dagster/partition_row_count"
 ALL_PARTITION_ROWS = "temporis/partition_row_counts"
 DATA_SOURCE = "temporis/data_source"
 DRY_RUN = "temporis/dry_run"
+FIRST_OBSERVATION = "temporis/first_observation"
 LAST_OBSERVATION = "temporis/last_observation"
+"""The newest observation that is stored: none that was rejected, or that only waits in a mirror."""
+LAST_PENDING_OBSERVATION = "temporis/last_pending_observation"
+"""The newest observation that waits in a mirror: stored once nothing is pending there any more."""
 SERIES_COUNT = "temporis/series_count"
 ALWAYS_SHOWN = ("stored", "unchanged")
 
@@ -46,24 +50,47 @@ def _written_to(source: DataSource) -> dict[str, dg.MetadataValue]:
     return {**place(source), DATA_SOURCE: dg.MetadataValue.text(source.name)}
 
 
-def outcome(source: DataSource, report: UpsertReport) -> dict[str, dg.MetadataValue]:
+def outcome(source: DataSource, observations: Observations, report: UpsertReport) -> dict[str, dg.MetadataValue]:
     """What became of the observations of one upsert; for a range of partitions, of them all together.
 
     A dry run names no place: nothing is there.
     """
-    shown = [name for name in COUNTS if name in ALWAYS_SHOWN or getattr(report, name)]
-    metadata: dict[str, dg.MetadataValue] = {
+    return {
         **({DRY_RUN: dg.MetadataValue.bool(True)} if report.dry_run else _written_to(source)),
-        **{f"temporis/{name}": dg.MetadataValue.int(getattr(report, name)) for name in shown},
-        SERIES_COUNT: dg.MetadataValue.int(report.series),
+        **written(observations, report),
         "temporis/requests": dg.MetadataValue.int(report.requests),
         "temporis/retries": dg.MetadataValue.int(report.retries),
         "temporis/duration_s": dg.MetadataValue.float(round(report.duration_s, 3)),
     }
-    if report.first_timestamp and report.last_timestamp:
-        metadata["temporis/first_observation"] = dg.MetadataValue.timestamp(report.first_timestamp)
-        metadata[LAST_OBSERVATION] = dg.MetadataValue.timestamp(report.last_timestamp)
-    return metadata
+
+
+def written(observations: Observations, report: UpsertReport) -> dict[str, dg.MetadataValue]:
+    """How many observations had which outcome, of how many series, and the first and last that are stored."""
+    shown = [name for name in COUNTS if name in ALWAYS_SHOWN or getattr(report, name)]
+    return {
+        **{f"temporis/{name}": dg.MetadataValue.int(getattr(report, name)) for name in shown},
+        SERIES_COUNT: dg.MetadataValue.int(report.series),
+        **_span(observations, report),
+    }
+
+
+def _span(observations: Observations, report: UpsertReport) -> dict[str, dg.MetadataValue]:
+    """The first and the last observation that is stored, and the last that waits in a mirror."""
+    stored, pending = _stored(observations, report), np.sort(_timestamps(report.pending_rows))
+    moments = {FIRST_OBSERVATION: stored[:1], LAST_OBSERVATION: stored[-1:], LAST_PENDING_OBSERVATION: pending[-1:]}
+    return {key: dg.MetadataValue.timestamp(float(found[0])) for key, found in moments.items() if len(found)}
+
+
+def _stored(observations: Observations, report: UpsertReport) -> Int64s:
+    """The moments at which something is stored, ascending; where all is, only the first and the last of them."""
+    settled = report.stored + report.unchanged
+    if not settled:
+        return np.array([], dtype=np.int64)
+    if settled == len(observations):
+        return np.array([observations.timestamps.min(), observations.timestamps.max()])
+    moments, rows = np.unique(observations.timestamps, return_counts=True)
+    np.subtract.at(rows, np.searchsorted(moments, _not_stored(report)), 1)
+    return moments[rows > 0].astype(np.int64)
 
 
 def partitions_of_run(context: dg.OutputContext) -> dict[str, dg.MetadataValue]:

@@ -18,6 +18,7 @@ FLOORS = [
     (
         *("resource", "io_manager", "assets", "checks", "schedules"),
         *("asset_options", "failures", "materialization", "partition_windows", "read_back"),
+        "data_source_page",
         *("plots", "progress_log"),
     ),
     ("components",),

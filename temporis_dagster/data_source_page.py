@@ -1,0 +1,37 @@
+"""What the page of a data source shows in the UI: Dagster's observations of the external asset that stands for it.
+
+A Dagster observation never makes an external asset "updated" or present: automation conditions look at its
+materializations only. So a write that reports one cannot request the writer again.
+
+Comes in: a data source, and what a write or a question found out about it. Goes out: ``AssetObservation`` events.
+Never: asks the data source, or reports a dry run.
+"""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from temporis_dagster.assets import data_source_key
+from temporis_dagster.data_source.source import DataSource
+from temporis_dagster.data_source.target import ArchiveState
+from temporis_dagster.materialization import place
+
+ARCHIVE_STATE = "temporis/archive_state"
+
+
+def data_source_observation(
+    source: DataSource, state: ArchiveState | None = None, facts: Mapping[str, dg.MetadataValue] | None = None
+) -> dg.AssetObservation:
+    """One line of the data source's history.
+
+    Args:
+        source: The data source.
+        state: Its archive state, where it is known.
+        facts: What else is known, such as what was written.
+    """
+    known = {} if state is None else {ARCHIVE_STATE: dg.MetadataValue.text(state.value)}
+    return dg.AssetObservation(
+        data_source_key(source.name),
+        metadata={**known, **(facts or {}), **place(source)},
+        description=None if state is None else f"{source.name} is {state.value}.",
+    )
