@@ -35,6 +35,7 @@ CORE_ROOMS = [
     "hosts",
     "options",
     "encoding",
+    "deadline",
     "client",
     "retry",
     "pace",

@@ -6,13 +6,12 @@ Never: retries, follows a redirect, or shows the token.
 
 from __future__ import annotations
 
-import math
 import os
 import ssl
 import threading
 import time
 from calendar import timegm
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -21,14 +20,15 @@ import httpx
 import orjson
 
 from temporis_dagster.contract import INGEST_PATH, Meaning, may_be_applied, meaning_of
+from temporis_dagster.data_source.deadline import Deadline, longest_attempt_s
 from temporis_dagster.errors import ConfigurationError
 
 UNPROXIED = {"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": None}
 """The loopback hosts for httpx: else a proxy of the environment would be given the token, without TLS."""
 
 CONNECT_TIMEOUT_S = 10.0
-SLOWEST_BYTES_PER_S = 50_000
-"""A body is given this long on top of the timeout: a slow line is not a dead one."""
+NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+"""What ends an attempt before its request begins."""
 
 ERROR_BODY_BYTES = 16_384
 """How much of an error's body is read."""
@@ -102,7 +102,7 @@ class Client:
         self._lock = threading.Lock()
         self._http: httpx.Client | None = None
         self._process = os.getpid()
-        self._deadline = _Deadline()
+        self._deadline = Deadline()
 
     def post(self, body: bytes) -> Answer:
         """Attempt one ingest.
@@ -114,7 +114,7 @@ class Client:
         try:
             return self._attempt(http, body)
         except httpx.TransportError as error:
-            return _no_answer(error)
+            return self._no_answer(error, body)
         except BaseException as interruption:  # noqa: BLE001  # raised again
             if isinstance(interruption, Exception) and http.is_closed:
                 return Answer(None, "the connection was closed by another thread", maybe_applied=True)
@@ -125,7 +125,7 @@ class Client:
                 self._deadline.close_opened()
 
     def _attempt(self, http: httpx.Client, body: bytes) -> Answer:
-        allowed_s = self._timeout_s + len(body) / SLOWEST_BYTES_PER_S
+        allowed_s = longest_attempt_s(len(body), self._timeout_s)
         self._deadline.begin(allowed_s)
         with http.stream(
             "POST",
@@ -137,6 +137,24 @@ class Client:
             extensions={"trace": self._deadline.watch},
         ) as response:
             return self._answer(response)
+
+    def _no_answer(self, error: httpx.TransportError, body: bytes) -> Answer:
+        never_sent = self._deadline.sent == 0 or isinstance(error, NEVER_SENT)
+        words = f"{type(error).__name__}: {error}".rstrip(": ")
+        if isinstance(error, httpx.ReadTimeout) and 0 < self._deadline.sent < len(body):
+            words = (
+                f"only {self._deadline.sent:,} of {len(body):,} bytes could be sent in {self._deadline.used_s():.0f} s"
+            )
+        permanent = isinstance(error, httpx.UnsupportedProtocol) or _is_about_tls(error)
+        return Answer(None, words, maybe_applied=not never_sent, permanent=permanent)
+
+    def prepare(self) -> None:
+        """Make what an attempt needs, without connecting: for callers who must know before they write anything.
+
+        Raises:
+            ConfigurationError: What the environment says about proxies or certificates cannot be used.
+        """
+        self._opened()
 
     def close(self) -> None:
         """Close the pool; the next attempt opens a new one."""
@@ -174,40 +192,6 @@ class Client:
         words = self._authorization.without(_words(response))
         asked = _seconds(response.headers.get("Retry-After"), self._wall_clock())
         return Answer(response.status_code, _shortened(words), asked, may_be_applied(response.status_code))
-
-
-class _Deadline(threading.local):
-    """When the attempt of this thread must be over: httpx bounds only each single read and write.
-
-    httpcore tells a trace of every stream that it opens, and goes on to use that very stream.
-    """
-
-    _ends = math.inf
-    _opened: Any = None
-
-    def begin(self, allowed_s: float) -> None:
-        """An attempt begins."""
-        self._ends, self._opened = time.monotonic() + allowed_s, None
-
-    def close_opened(self) -> None:
-        """Close what this attempt opened: a pool that was closed meanwhile did not know of it yet."""
-        if self._opened is not None:
-            self._opened.close()
-
-    def watch(self, event: str, info: Mapping[str, Any]) -> None:
-        """Bound what a new stream does from now on, for whichever thread and attempt."""
-        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            self._opened = stream = info["return_value"]
-            stream.read, stream.write = self._bounded(stream.read), self._bounded(stream.write)
-
-    def _bounded(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        def bounded(what: Any, timeout: float | None = None) -> Any:
-            left_s = self._ends - time.monotonic()
-            if left_s <= 0:
-                raise httpx.ReadTimeout("no complete answer in time")
-            return step(what, left_s if timeout is None else min(timeout, left_s))
-
-        return bounded
 
 
 class _Token(httpx.Auth):
@@ -267,15 +251,6 @@ def _seconds(retry_after: str | None, now: float) -> float | None:
         return min(max(timegm(moment.utctimetuple()) - now, 0.0), LONGEST_WAIT_S)
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def _no_answer(error: httpx.TransportError) -> Answer:
-    never_sent = isinstance(
-        error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError | httpx.UnsupportedProtocol
-    )
-    words = f"{type(error).__name__}: {error}".rstrip(": ")
-    permanent = isinstance(error, httpx.UnsupportedProtocol) or _is_about_tls(error)
-    return Answer(None, words, maybe_applied=not never_sent, permanent=permanent)
 
 
 def _is_about_tls(error: BaseException | None) -> bool:

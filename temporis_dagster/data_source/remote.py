@@ -97,6 +97,15 @@ class Remote:
         """How it delivers."""
         return self._options
 
+    def prepare(self) -> None:
+        """Make the HTTP client, without connecting: for a mirror, which must know before it writes a row.
+
+        Raises:
+            ConfigurationError: What the environment says about proxies or certificates cannot be used.
+        """
+        if self._client is not None:
+            self._client.prepare()
+
     def upsert(self, tally: Tally) -> None:
         """Deliver the tally's observations. Upserts into one data source take turns, also after an interrupted one."""
         with self._turns[tally.data_source]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from temporis_dagster.data_source.client import SLOWEST_BYTES_PER_S
+from temporis_dagster.data_source.deadline import longest_attempt_s
 from temporis_dagster.data_source.mirror.ledger import Ledger
 from temporis_dagster.data_source.remote import Remote
 from temporis_dagster.data_source.store.sqlite import commit
@@ -94,4 +94,4 @@ class Lease:
         self._ends = before + length_s
 
     def _attempt_s(self, body_bytes: int) -> float:
-        return self._timeout_s + body_bytes / SLOWEST_BYTES_PER_S + MARGIN_S
+        return longest_attempt_s(body_bytes, self._timeout_s) + MARGIN_S
