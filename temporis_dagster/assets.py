@@ -5,6 +5,7 @@ definitions. Never: does I/O, or has behaviour of its own (the IO manager has it
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, TypeAlias, cast
 
 import dagster as dg
@@ -19,7 +20,7 @@ from temporis_dagster.asset_options import (
     own_series,
 )
 from temporis_dagster.contract import DATA_SOURCE_NAME_RULE, is_data_source_name
-from temporis_dagster.data_source.observations import Layout, OnInvalid, SubSecond
+from temporis_dagster.data_source.observations import AllowFuture, Layout, OnInvalid, SubSecond, Unit
 from temporis_dagster.errors import ConfigurationError
 
 AssetDecorator: TypeAlias = Callable[[Callable[..., Any]], dg.AssetsDefinition]
@@ -39,6 +40,8 @@ def temporis_asset(  # noqa: PLR0913  the arguments of dagster.asset, and those 
     nonexistent: str | None = None,
     sub_second: SubSecond | None = None,
     on_invalid: OnInvalid | None = None,
+    unit: Unit | None = None,
+    allow_future: AllowFuture = None,
     plot: bool | None = None,
     partitions_def: dg.PartitionsDefinition | None = None,
     backfill_policy: dg.BackfillPolicy | None = None,
@@ -60,7 +63,7 @@ def temporis_asset(  # noqa: PLR0913  the arguments of dagster.asset, and those 
         series: The asset's own series: exact names, or one prefix. No others can be written, and only these are read
             back. By default every series of the data source.
         outside_partition: What becomes of rows outside the run's partitions: ``"raise"``, ``"drop"`` or ``"allow"``.
-        layout: ``"long"``, ``"wide"`` or ``"auto"``. This and the options down to ``on_invalid`` are those of
+        layout: ``"long"``, ``"wide"`` or ``"auto"``. This and the options down to ``allow_future`` are those of
             ``DataSource.upsert``; None leaves them as the IO manager is configured.
         timestamp: The column of timestamps.
         name_column: The column of series names; ``name`` is the asset's name here, as in ``dagster.asset``.
@@ -70,6 +73,9 @@ def temporis_asset(  # noqa: PLR0913  the arguments of dagster.asset, and those 
         nonexistent: What a local time that the clock skipped means.
         sub_second: ``"floor"`` cuts fractions of a second off.
         on_invalid: ``"drop"`` stores the rest and counts the invalid rows.
+        unit: What number timestamps count since 1970: ``"s"``, ``"ms"``, ``"us"`` or ``"ns"``.
+        allow_future: How far ahead of the clock a timestamp may lie, by default a year: a timedelta, text such as
+            ``"730 days"``, or True for any distance.
         plot: Whether each materialization shows a small plot of what was written (extra ``[plots]``).
         partitions_def: The asset's partitions.
         backfill_policy: By default ``BackfillPolicy.single_run()`` where the asset is partitioned.
@@ -120,6 +126,8 @@ def temporis_asset(  # noqa: PLR0913  the arguments of dagster.asset, and those 
         "nonexistent": nonexistent,
         "sub_second": sub_second,
         "on_invalid": on_invalid,
+        "unit": unit,
+        "allow_future": allow_future,
     }
     said = {"data_source": data_source, "series": series, "outside_partition": outside_partition, "plot": plot, **frame}
     options = {option: value for option, value in said.items() if value is not None}
@@ -205,13 +213,15 @@ def _with_data_source(deps: Iterable[Any] | None, key: dg.AssetKey) -> list[Any]
 
 
 def _merged(metadata: Mapping[str, Any] | None, options: Mapping[str, object]) -> dict[str, Any]:
-    said = {f"{NAMESPACE}{option}": _listed(value) for option, value in options.items()}
+    said = {f"{NAMESPACE}{option}": _as_metadata(value) for option, value in options.items()}
     for key, value in (metadata or {}).items():
         if said.get(key, value) != value:
             raise ConfigurationError(f"The metadata say {key}={value!r}, the arguments {said[key]!r}. Say it once.")
     return {**said, **(metadata or {})}
 
 
-def _listed(value: object) -> object:
-    """Metadata knows lists, not tuples or sets."""
+def _as_metadata(value: object) -> object:
+    """Metadata knows lists, not tuples or sets, and text, not timedeltas."""
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds()} s"
     return list(value) if isinstance(value, SEVERAL) else value

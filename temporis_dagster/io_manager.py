@@ -5,12 +5,13 @@ Never: knows how a frame is checked or delivered (the core does), or writes a ro
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, cast
 
 import dagster as dg
 import numpy as np
 import pandas as pd
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from temporis_dagster.asset_options import (
     PER_RUN_OPTIONS,
@@ -132,11 +133,27 @@ class TemporisIOManager(dg.ConfigurableIOManager):
     on_invalid: OnInvalid = Field(
         default="raise", description="'drop' stores the rest and counts the invalid rows; 'raise' sends nothing."
     )
+    unit: str | None = Field(
+        default=None, description="What number timestamps count since 1970: 's' (the default), 'ms', 'us' or 'ns'."
+    )
+    allow_future: str | None = Field(
+        default=None,
+        description="How far ahead of the clock a timestamp may lie: a distance such as '730 days', or 'true' for any. "
+        "Defaults to a year.",
+    )
     plot: bool = Field(
         default=False,
         description="Whether each materialization shows a small plot of what was written. Needs the extra [plots]; "
         "Dagster keeps the image in its event log for good.",
     )
+
+    @field_validator("allow_future", mode="before")
+    @classmethod
+    def _as_text(cls, said: object) -> object:
+        """Dagster's configuration has no type for either of several."""
+        if isinstance(said, timedelta):
+            return f"{said.total_seconds()} s"
+        return "true" if said is True else said
 
     @model_validator(mode="before")
     @classmethod

@@ -22,6 +22,7 @@ from temporis_dagster.data_source.observations.model import put
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=4)
 BITS_END = st.sampled_from([sign * 2**bits + step for sign in (-1, 1) for bits in (31, 32) for step in (-1, 0)])
 SECONDS = st.one_of(st.integers(-3, 3), BITS_END, st.integers(-62135596800, 10**11 - 1))
+ANY_SECOND = {"unit": "s", "allow_future": True}
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 ROWS = st.lists(st.tuples(SECONDS, st.one_of(st.sampled_from("abc"), NAMES), NUMBERS), max_size=30)
 UNITS = st.sampled_from(["s", "ms", "us", "int", "float", "objects"])
@@ -62,7 +63,7 @@ def fed_row_by_row(rows) -> dict[tuple[int, str], bytes]:
 @given(rows=ROWS, unit=UNITS)
 def test_any_valid_rows_become_what_a_dict_fed_in_row_order_holds(rows, unit):
     """Last row wins, bit for bit, for every dtype of the timestamps, and every row has one outcome."""
-    observations = observe(frame_of(rows, unit), ObservationOptions(layout="long"))
+    observations = observe(frame_of(rows, unit), ObservationOptions(layout="long", **ANY_SECOND))
     assert as_dict(observations) == fed_row_by_row(rows)
     assert observations.observations_in == len(rows)
     assert len(observations) + observations.superseded == len(rows)
@@ -74,7 +75,7 @@ def test_positions_lead_back_to_the_row_that_each_observation_came_from(rows, or
     frame = frame_of(rows)
     frame.index = pd.Index([f"row {i}" for i in range(len(frame))], dtype=object)
     frame = frame.sample(frac=1, random_state=order.randrange(2**32)) if len(frame) else frame
-    back = observe(frame, ObservationOptions(layout="long")).in_time_order().frame()
+    back = observe(frame, ObservationOptions(layout="long", **ANY_SECOND)).in_time_order().frame()
     assert back.timestamp.is_monotonic_increasing
     for row in back.itertuples():
         source = frame.iloc[row.position]
@@ -91,7 +92,7 @@ def test_a_wide_frame_says_the_same_as_its_long_form(cells):
     matrix = np.array([[np.nan if v is None else v for v in row] for _, row in cells]).reshape(-1, 3)
     wide = pd.DataFrame(matrix, columns=list("abc"), index=pd.DatetimeIndex(stamps).tz_localize("UTC"))
     rows = [(s, name, v) for s, row in cells for name, v in zip("abc", row, strict=True) if v is not None]
-    observations = observe(wide)
+    observations = observe(wide, ObservationOptions(**ANY_SECOND))
     assert as_dict(observations) == fed_row_by_row(rows)
     assert observations.observations_in == len(rows)
 
@@ -109,7 +110,7 @@ def test_dropping_leaves_out_exactly_the_spoilt_rows(rows, spoilt):
         if row < len(frame):
             frame.loc[row, column] = value
     bad = {row for row, _ in spoilt if row < len(frame)}
-    observations = observe(frame, ObservationOptions(layout="long", on_invalid="drop"))
+    observations = observe(frame, ObservationOptions(layout="long", on_invalid="drop", **ANY_SECOND))
     assert as_dict(observations) == fed_row_by_row([row for i, row in enumerate(rows) if i not in bad])
     assert set(observations.dropped_rows.get("position", [])) == bad
     assert observations.observations_in == len(rows)

@@ -70,6 +70,19 @@ if TYPE_CHECKING:
 )
 @click.option("--sub-second", type=click.Choice(["raise", "floor"]), default="raise", show_default=True)
 @click.option(
+    "--unit",
+    type=click.Choice(["s", "ms", "us", "ns"]),
+    help="What numbers in the column of timestamps count since 1970. Without it: seconds, but not if all of them read"
+    " as calendar dates.",
+)
+@click.option(
+    "--allow-future",
+    is_flag=False,
+    flag_value="true",
+    metavar="[DISTANCE]",
+    help="Take timestamps more than a year ahead of the clock: any, or up to a distance such as '730 days'.",
+)
+@click.option(
     "--on-invalid",
     type=click.Choice(["raise", "drop"]),
     default="raise",

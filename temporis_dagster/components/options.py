@@ -10,7 +10,7 @@ import dagster as dg
 from pydantic import ConfigDict, Field
 
 from temporis_dagster.asset_options import OutsidePartition
-from temporis_dagster.data_source.observations import Layout, OnInvalid, SubSecond
+from temporis_dagster.data_source.observations import Layout, OnInvalid, SubSecond, Unit
 
 
 class IngestOptions(dg.Model):
@@ -42,6 +42,15 @@ class IngestOptions(dg.Model):
     )
     sub_second: SubSecond | None = Field(default=None, description="'floor' cuts fractions of a second off.")
     on_invalid: OnInvalid | None = Field(default=None, description="'drop' stores the rest and counts invalid rows.")
+    unit: Unit | None = Field(
+        default=None,
+        description="What number timestamps count since 1970: 's', 'ms', 'us' or 'ns'; with sql, its time_column says.",
+    )
+    allow_future: bool | str | None = Field(
+        default=None,
+        description="How far ahead of the clock a timestamp may lie, by default a year: a distance, or true for any.",
+        examples=["730 days"],
+    )
     io_manager_key: str = Field(
         default="temporis_io_manager", description="The project's TemporisIOManager, by its resource key."
     )

@@ -16,6 +16,7 @@ import pandas as pd
 from temporis_dagster.data_source.hosts import to_manage, to_read
 from temporis_dagster.data_source.mirrored import Mirrored
 from temporis_dagster.data_source.observations import (
+    AllowFuture,
     Ambiguous,
     Layout,
     Nonexistent,
@@ -24,6 +25,7 @@ from temporis_dagster.data_source.observations import (
     Observations,
     OnInvalid,
     SubSecond,
+    Unit,
     observe,
 )
 from temporis_dagster.data_source.progress import shown
@@ -74,6 +76,8 @@ class DataSource(Mirrored):
         nonexistent: Nonexistent = "raise",
         sub_second: SubSecond = "raise",
         on_invalid: OnInvalid = "raise",
+        unit: Unit | None = None,
+        allow_future: AllowFuture = None,
         progress: bool | Progress | None = None,
     ) -> UpsertReport:
         """Store observations: new keys are inserted, existing keys get the new value, nothing is ever deleted.
@@ -95,8 +99,13 @@ class DataSource(Mirrored):
             nonexistent: For a local time the clock skipped: ``"raise"``, ``"shift_forward"``, ``"shift_backward"``,
                 ``"NaT"`` or a timedelta.
             sub_second: ``"floor"`` cuts fractions of a second off instead of refusing them.
-            on_invalid: ``"drop"`` sends the rest and lists the dropped rows; ``"raise"`` sends nothing. Timestamps
-                without a zone and no ``timezone`` are never dropped, but raised.
+            on_invalid: ``"drop"`` sends the rest and lists the dropped rows; ``"raise"`` sends nothing. What is
+                the call's fault is never dropped, but raised: timestamps without a zone and no ``timezone``, numbers
+                that read as calendar dates, timestamps too far ahead.
+            unit: What number timestamps count since 1970: ``"s"``, ``"ms"``, ``"us"`` or ``"ns"``. None: seconds, and
+                numbers that all read as calendar dates, such as 20240620 or Excel's 45463, are refused.
+            allow_future: How far ahead of the clock a timestamp may lie: a timedelta, text such as ``"730 days"``, or
+                True for any distance. None: a year (366 days). Further ones are refused.
             progress: True shows a progress bar; or a function that is told how many observations were settled.
 
         Returns:
@@ -115,7 +124,17 @@ class DataSource(Mirrored):
             MirrorError: The mirror is another target's, or full; nothing was written.
         """
         options = ObservationOptions(
-            layout, timestamp, name, value, timezone, ambiguous, nonexistent, sub_second, on_invalid
+            layout=layout,
+            timestamp=timestamp,
+            name=name,
+            value=value,
+            timezone=timezone,
+            ambiguous=ambiguous,
+            nonexistent=nonexistent,
+            sub_second=sub_second,
+            on_invalid=on_invalid,
+            unit=unit,
+            allow_future=allow_future,
         )
         observations = data if isinstance(data, Observations) else observe(data, options, data_source=self.name)
         with shown(progress, self.name, len(observations)) as settled:

@@ -1,5 +1,6 @@
 """From a DataFrame to observations: the only room that knows pandas dtypes, time zones and NaN."""
 
+from temporis_dagster.data_source.observations.future import AllowFuture
 from temporis_dagster.data_source.observations.model import Observations
 from temporis_dagster.data_source.observations.observe import observe
 from temporis_dagster.data_source.observations.options import (
@@ -10,9 +11,11 @@ from temporis_dagster.data_source.observations.options import (
     ObservationOptions,
     OnInvalid,
     SubSecond,
+    Unit,
 )
 
 __all__ = [
+    "AllowFuture",
     "Ambiguous",
     "Layout",
     "Nonexistent",
@@ -21,5 +24,6 @@ __all__ = [
     "Observations",
     "OnInvalid",
     "SubSecond",
+    "Unit",
     "observe",
 ]

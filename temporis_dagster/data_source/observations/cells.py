@@ -59,29 +59,35 @@ class Cells:
         return list(found.values())
 
 
-def cells_of(table: Table, options: ObservationOptions) -> Cells:
-    """Check every cell of a table."""
+def cells_of(table: Table, options: ObservationOptions, *, now_s: float) -> Cells:
+    """Check every cell of a table.
+
+    Args:
+        table: The table.
+        options: How to read it.
+        now_s: The clock, in Unix seconds.
+    """
     if table.names is None:
-        return _wide_cells(table, timestamps_of(table.timestamps, options))
-    return _long_cells(table, table.names, options)
+        return _wide_cells(table, timestamps_of(table.timestamps, options, now_s=now_s))
+    return _long_cells(table, table.names, options, now_s)
 
 
-def _long_timestamps(table: Table, codes: Codes, options: ObservationOptions) -> Timestamps:
+def _long_timestamps(table: Table, codes: Codes, options: ObservationOptions, now_s: float) -> Timestamps:
     """The timestamps of a long frame: which of two equal clock times is meant is inferred for each series by itself."""
     if options.ambiguous != "infer":
-        return timestamps_of(table.timestamps, options)
+        return timestamps_of(table.timestamps, options, now_s=now_s)
     seconds, faults = np.zeros(len(codes), dtype=np.int64), list[Fault]()
     for code in np.unique(codes):
         rows = np.flatnonzero(codes == code)
-        part = timestamps_of(plain(table.timestamps.iloc[rows]), options)
+        part = timestamps_of(plain(table.timestamps.iloc[rows]), options, now_s=now_s)
         seconds[rows] = part.seconds
         faults += elsewhere(part.faults, rows)
     return Timestamps(seconds, faults)
 
 
-def _long_cells(table: Table, name_column: Column, options: ObservationOptions) -> Cells:
+def _long_cells(table: Table, name_column: Column, options: ObservationOptions, now_s: float) -> Cells:
     names, values = names_of(name_column), values_of(table.values[0])
-    stamps = _long_timestamps(table, names.codes, options)
+    stamps = _long_timestamps(table, names.codes, options, now_s)
     missing = where(values.missing, "the value is missing (NaN): leave the row out")
     faults = [
         ColumnFaults(table.timestamp_label, table.timestamps, stamps.faults),

@@ -7,6 +7,8 @@ Never: sends anything, modifies the frame, stops at the first fault (all are fou
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +27,11 @@ LOGGER = logging.getLogger(__name__)
 
 
 def observe(
-    data: pd.DataFrame | pd.Series[Any], options: ObservationOptions | None = None, *, data_source: str | None = None
+    data: pd.DataFrame | pd.Series[Any],
+    options: ObservationOptions | None = None,
+    *,
+    data_source: str | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> Observations:
     """Check a frame and take its observations.
 
@@ -33,13 +39,15 @@ def observe(
         data: A long or wide DataFrame, or a Series with a DatetimeIndex. Never modified.
         options: How to read it; None takes every default.
         data_source: Whose observations they are to be, for the error's text.
+        clock: Tells the Unix seconds of now: timestamps far ahead of it have to be asked for.
 
     Returns:
         The valid observations in row order, the last of each (timestamp, name), and what was left out.
 
     Raises:
         InvalidObservationsError: The frame's shape or some of its rows cannot be observations. With
-            ``on_invalid="drop"``, only for its shape, or for timestamps without a zone and no ``timezone``.
+            ``on_invalid="drop"``, only for its shape, or where the call is at fault: timestamps without a zone and no
+            ``timezone``, numbers that read as calendar dates, timestamps further ahead than ``allow_future``.
 
     Examples:
         >>> import pandas as pd
@@ -50,7 +58,7 @@ def observe(
     """
     options = options or ObservationOptions()
     table = table_of(data, options)
-    cells = cells_of(table, options)
+    cells = cells_of(table, options, now_s=clock())
     bad = np.flatnonzero(cells.bad) if cells.faults else np.empty(0, dtype=np.int64)
     if len(bad) and (options.on_invalid == "raise" or cells.call_at_fault):
         raise _invalid(cells, len(bad), _origin(table), options, data_source)

@@ -12,12 +12,14 @@ from datetime import timedelta
 from typing import Literal, TypeAlias, TypedDict, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from temporis_dagster.data_source.observations.future import AllowFuture, allowed_future
 from temporis_dagster.errors import ConfigurationError
 
 Layout: TypeAlias = Literal["auto", "long", "wide"]
 SubSecond: TypeAlias = Literal["raise", "floor"]
 OnInvalid: TypeAlias = Literal["raise", "drop"]
 Ambiguous: TypeAlias = "bool | Literal['raise', 'infer', 'NaT']"
+Unit: TypeAlias = Literal["s", "ms", "us", "ns"]
 Nonexistent: TypeAlias = "timedelta | Literal['raise', 'shift_forward', 'shift_backward', 'NaT']"
 
 
@@ -33,6 +35,8 @@ class ObservationArguments(TypedDict, total=False):
     nonexistent: Nonexistent
     sub_second: SubSecond
     on_invalid: OnInvalid
+    unit: Unit | None
+    allow_future: AllowFuture
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,9 @@ class ObservationOptions:
         nonexistent: What a local time that the clock skipped means, in pandas' words.
         sub_second: ``"floor"`` cuts fractions of a second off; ``"raise"`` refuses them.
         on_invalid: ``"drop"`` leaves offending rows out and reports them; ``"raise"`` sends nothing.
+        unit: What numbers count since 1970; None takes them for seconds, unless all of them read as calendar dates.
+        allow_future: How far ahead of the clock a timestamp may lie: a timedelta, text of one such as ``"730 days"``,
+            True for any distance, None for a year.
 
     Raises:
         ConfigurationError: A word that none of these takes, or an unknown time zone.
@@ -63,6 +70,8 @@ class ObservationOptions:
     nonexistent: Nonexistent = "raise"
     sub_second: SubSecond = "raise"
     on_invalid: OnInvalid = "raise"
+    unit: Unit | None = None
+    allow_future: AllowFuture = None
 
     # What advice says, and no fields: whoever reads options from elsewhere than Python says it otherwise.
     LIST_OF_INVALID = "The error's .rows lists them all."
@@ -77,10 +86,18 @@ class ObservationOptions:
         """
         return f"{argument}={'' if value is ... else repr(value)}"
 
+    @property
+    def allowed_future(self) -> timedelta | None:
+        """How far ahead of the clock a timestamp may lie; None for any distance."""
+        return allowed_future(self.allow_future, self.spelled("allow_future", self.allow_future))
+
     def __post_init__(self) -> None:
         _one_of("layout", self.layout, get_args(Layout))
         _one_of("sub_second", self.sub_second, get_args(SubSecond))
         _one_of("on_invalid", self.on_invalid, get_args(OnInvalid))
+        if self.unit is not None:
+            _one_of("unit", self.unit, get_args(Unit))
+        _ = self.allowed_future
         for argument in ("timestamp", "name", "value"):
             if not isinstance(getattr(self, argument), Hashable):
                 raise ConfigurationError(f"{argument}={getattr(self, argument)!r} is not a column. Name one column.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timezone
+from decimal import Decimal
 from numbers import Integral
 from typing import Any
 
@@ -18,17 +19,22 @@ import pandas as pd
 
 from temporis_dagster.contract import FIRST_TIMESTAMP, TIMESTAMP_LIMIT
 from temporis_dagster.data_source.observations.dtypes import Column, kind_of, numbers_of, type_groups, type_word
+from temporis_dagster.data_source.observations.epoch import (
+    OUT_OF_RANGE,
+    PER_SECOND,
+    fraction,
+    seconds_of,
+    seconds_of_decimals,
+    seconds_of_integers,
+)
 from temporis_dagster.data_source.observations.faults import Fault, elsewhere, mask_of, where
+from temporis_dagster.data_source.observations.future import too_far_ahead
 from temporis_dagster.data_source.observations.local_time import to_utc
-from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Floats, Int64s, Mask, Seconds, put
+from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Int64s, Mask, Seconds, put
 from temporis_dagster.data_source.observations.options import ObservationOptions
 
 MISSING = "the timestamp is missing (NaT)"
-FRACTION = "the timestamp has a fraction of a second: pass {} to cut it off"
-OUT_OF_RANGE = "the timestamp is out of range: the first is the start of the year 1, the last is in the year 5138"
 NOT_A_TIMESTAMP = "{} is not a timestamp: convert it, {}"
-FINER_UNITS = {"milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
-PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9, "ps": 10**12, "fs": 10**15, "as": 10**18}
 DAY_S = 86_400
 
 
@@ -45,8 +51,14 @@ class Timestamps:
     faults: list[Fault]
 
 
-def timestamps_of(column: Column, options: ObservationOptions) -> Timestamps:
-    """Read a plain column as timestamps, block by block: only the seconds take memory for every row."""
+def timestamps_of(column: Column, options: ObservationOptions, *, now_s: float) -> Timestamps:
+    """Read a plain column as timestamps, block by block: only the seconds take memory for every row.
+
+    Args:
+        column: Moments of any dtype.
+        options: How to read them.
+        now_s: The clock, in Unix seconds: what lies far ahead of it has to be asked for.
+    """
     # Which of two equal clock times is meant is inferred from the rows around them: that takes the whole column.
     block_rows = max(len(column), 1) if options.ambiguous == "infer" else BLOCK_ROWS
     seconds: Seconds = np.empty(len(column), dtype=np.int32)
@@ -55,7 +67,8 @@ def timestamps_of(column: Column, options: ObservationOptions) -> Timestamps:
         block = _block_of(column.iloc[start : start + block_rows], options)
         seconds = put(block.seconds, seconds, start)
         faults += [replace(fault, rows=fault.rows + start) for fault in block.faults]
-    return Timestamps(seconds, faults)
+    ask = options.spelled("allow_future", value=True)
+    return Timestamps(seconds, faults + too_far_ahead(seconds, faults, options.allowed_future, now_s=now_s, ask=ask))
 
 
 def _block_of(column: Column, options: ObservationOptions) -> Timestamps:
@@ -101,50 +114,13 @@ def _whole(ticks: Int64s, per_second: int, missing: Mask, options: ObservationOp
     seconds = ticks // per_second
     if options.sub_second == "floor" or per_second == 1:
         return seconds, []
-    return seconds, where((seconds * per_second != ticks) & ~missing, _fraction(options))
-
-
-def _fraction(options: ObservationOptions) -> str:
-    return FRACTION.format(options.spelled("sub_second", "floor"))
+    return seconds, where((seconds * per_second != ticks) & ~missing, fraction(options))
 
 
 def _from_numbers(column: Column, options: ObservationOptions) -> Timestamps:
     given, missing = numbers_of(column)
-    filled = np.where(missing, given.dtype.type(0), given)
-    found = _from_floats(filled, options) if given.dtype.kind == "f" else _from_ints(filled)
-    return Timestamps(found.seconds, where(missing, MISSING) + found.faults)
-
-
-def _from_ints(given: npt.NDArray[Any]) -> Timestamps:
-    beyond = (given >= TIMESTAMP_LIMIT) | (given <= -TIMESTAMP_LIMIT)
-    seconds = np.where(beyond, 0, given).astype(np.int64)
-    return Timestamps(seconds, _too_large(beyond, given))
-
-
-def _from_floats(given: npt.NDArray[Any], options: ObservationOptions) -> Timestamps:
-    floats: Floats = given.astype(np.float64)
-    infinite = np.isinf(floats)
-    beyond = (np.abs(floats) >= TIMESTAMP_LIMIT) & ~infinite
-    whole = np.floor(np.where(beyond | infinite, 0.0, floats))
-    faults = where(infinite, "the timestamp is infinite: correct it") + _too_large(beyond, floats)
-    if options.sub_second == "raise":
-        faults += where((whole != floats) & ~beyond & ~infinite, _fraction(options))
-    return Timestamps(whole.astype(np.int64), faults)
-
-
-def _too_large(beyond: Mask, given: npt.NDArray[Any]) -> list[Fault]:
-    rows = np.flatnonzero(beyond)
-    return [Fault(rows, [_other_unit(int(given[row])) for row in rows])] if len(rows) else []
-
-
-def _other_unit(number: int) -> str:
-    """The reason for a number that is no Unix second, with the date it stands for if it is of a finer unit."""
-    for unit, per_second in FINER_UNITS.items():
-        seconds = number // per_second
-        if FIRST_TIMESTAMP <= seconds < TIMESTAMP_LIMIT:
-            moment = pd.Timestamp(np.datetime64(seconds, "s"), tz="UTC").isoformat()
-            return f"the timestamp looks like {unit}: divide by {per_second:_} to get Unix seconds ({moment})"
-    return OUT_OF_RANGE
+    seconds, faults = seconds_of(np.where(missing, given.dtype.type(0), given), options)
+    return Timestamps(seconds, where(missing, MISSING) + faults)
 
 
 def _from_objects(column: Column, options: ObservationOptions) -> Timestamps:
@@ -158,17 +134,18 @@ def _from_objects(column: Column, options: ObservationOptions) -> Timestamps:
 
 
 def _of_type(kind: type) -> Callable[[list[Any], ObservationOptions], Timestamps]:
-    if kind in (type(None), type(pd.NA), type(pd.NaT)):
-        return lambda items, _: _all_of(items, MISSING)
-    if issubclass(kind, datetime):
-        return _datetimes
-    if issubclass(kind, np.datetime64):
-        return _datetime64s
-    if issubclass(kind, date):
-        return lambda items, options: _from_datetime64(_naive(items), options, aware=False)
-    if issubclass(kind, Integral | float | np.floating) and not issubclass(kind, bool):
-        return _numbers
+    for kinds, read in _OBJECT_READERS:
+        if issubclass(kind, kinds) and kind is not bool:
+            return read
     return lambda items, options: _all_of(items, NOT_A_TIMESTAMP.format(type_word(kind), options.TEXT_AS_TIMESTAMP))
+
+
+def _dates(items: list[Any], options: ObservationOptions) -> Timestamps:
+    return _from_datetime64(_naive(items), options, aware=False)
+
+
+def _integers(items: list[Any], options: ObservationOptions) -> Timestamps:
+    return Timestamps(*seconds_of_integers(items, options))
 
 
 def _all_of(items: list[object], reason: str) -> Timestamps:
@@ -176,12 +153,16 @@ def _all_of(items: list[object], reason: str) -> Timestamps:
     return Timestamps(np.zeros(len(items), dtype=np.int64), where(everywhere, reason))
 
 
-def _numbers(items: list[Any], options: ObservationOptions) -> Timestamps:
-    """Numbers among objects: Python's integers have no bound, so the far ones are judged one by one."""
-    far = np.array([abs(item) >= 2**62 for item in items])
-    near = pd.Series([0 if is_far else item for item, is_far in zip(items, far, strict=True)])
-    found = _from_numbers(near, options)
-    return Timestamps(found.seconds, found.faults + where(far, OUT_OF_RANGE))
+def _floats(items: list[Any], options: ObservationOptions) -> Timestamps:
+    return _from_numbers(pd.Series(items), options)
+
+
+def _decimals(items: list[Decimal], options: ObservationOptions) -> Timestamps:
+    missing = np.array([item.is_nan() for item in items], dtype=np.bool_)
+    zero = Decimal(0)
+    known = [zero if is_missing else item for item, is_missing in zip(items, missing, strict=True)]
+    seconds, faults = seconds_of_decimals(known, options)
+    return Timestamps(seconds, where(missing, MISSING) + faults)
 
 
 def _datetime64s(items: list[np.datetime64], options: ObservationOptions) -> Timestamps:
@@ -209,7 +190,7 @@ def _datetimes(items: list[datetime], options: ObservationOptions) -> Timestamps
         seconds[rows] = part.seconds
         finer = np.array([bool(getattr(item, "nanosecond", 0)) for item in chosen], dtype=np.bool_)
         finer &= ~mask_of(part.faults, len(chosen)) & (options.sub_second == "raise")
-        faults += elsewhere(part.faults + where(finer, _fraction(options)), rows)
+        faults += elsewhere(part.faults + where(finer, fraction(options)), rows)
     return Timestamps(seconds, faults)
 
 
@@ -232,3 +213,14 @@ _READERS: dict[str, Callable[[Column, ObservationOptions], Timestamps]] = {
     "float": _from_numbers,
     "object": _from_objects,
 }
+
+# In this order: NaT is a datetime, and a datetime is a date.
+_OBJECT_READERS: list[tuple[tuple[type, ...], Callable[[list[Any], ObservationOptions], Timestamps]]] = [
+    ((type(None), type(pd.NA), type(pd.NaT)), lambda items, _: _all_of(items, MISSING)),
+    ((datetime,), _datetimes),
+    ((np.datetime64,), _datetime64s),
+    ((date,), _dates),
+    ((Integral,), _integers),
+    ((float, np.floating), _floats),
+    ((Decimal,), _decimals),
+]

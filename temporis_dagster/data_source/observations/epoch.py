@@ -1,0 +1,106 @@
+"""Numbers as moments: a count of seconds since 1970, or of the finer unit that the caller names.
+
+Comes in: an array of integers or floats. Goes out: Unix seconds, and faults that show what the others look like.
+Never: guesses a unit, and never rounds unless told to floor.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_FLOOR, Decimal
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from temporis_dagster.contract import FIRST_TIMESTAMP, TIMESTAMP_LIMIT
+from temporis_dagster.data_source.observations.faults import Fault, mask_of, where
+from temporis_dagster.data_source.observations.model import Floats, Int64s, Mask
+from temporis_dagster.data_source.observations.options import ObservationOptions
+
+Found: TypeAlias = "tuple[Int64s, list[Fault]]"
+
+FRACTION = "the timestamp has a fraction of a second: pass {} to cut it off"
+INFINITE = "the timestamp is infinite: correct it"
+OUT_OF_RANGE = "the timestamp is out of range: the first is the start of the year 1, the last is in the year 5138"
+OTHER_UNIT = "the timestamp looks like {}: divide by {:_} to get {} ({}), or pass {} if all of them are"
+PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9, "ps": 10**12, "fs": 10**15, "as": 10**18}
+UNITS: dict[Literal["s", "ms", "us", "ns"], str] = {
+    "s": "Unix seconds",
+    "ms": "milliseconds",
+    "us": "microseconds",
+    "ns": "nanoseconds",
+}
+
+
+def fraction(options: ObservationOptions) -> str:
+    """The reason for a fraction of a second that nobody said to cut off."""
+    return FRACTION.format(options.spelled("sub_second", "floor"))
+
+
+def seconds_of(given: npt.NDArray[Any], options: ObservationOptions) -> Found:
+    """Read numbers as Unix seconds, or as the options' ``unit``.
+
+    Args:
+        given: Integers or floats of any width, none of them NaN.
+        options: Their ``unit`` and ``sub_second``.
+    """
+    if given.dtype.kind == "f":
+        return _of_floats(given.astype(np.float64), options)
+    per_second = PER_SECOND[options.unit or "s"]
+    beyond = (given >= TIMESTAMP_LIMIT * per_second) | (given <= -TIMESTAMP_LIMIT * per_second)
+    if per_second == 1:
+        return np.where(beyond, 0, given).astype(np.int64), _too_large(beyond, given, options)
+    ticks = given.astype(np.uint64 if given.dtype.kind == "u" else np.int64)  # no narrower type holds the divisor
+    seconds = np.where(beyond, 0, ticks // ticks.dtype.type(per_second)).astype(np.int64)
+    cut = (ticks % ticks.dtype.type(per_second) != 0) & ~beyond
+    return seconds, _too_large(beyond, given, options) + _fractions(cut, options)
+
+
+def seconds_of_decimals(items: list[Decimal], options: ObservationOptions) -> Found:
+    """Read Decimals, such as PostgreSQL's ``extract(epoch from ...)``, none of them NaN."""
+    infinite = np.array([not item.is_finite() for item in items])
+    whole = [int(item.to_integral_value(ROUND_FLOOR)) if item.is_finite() else 0 for item in items]
+    seconds, faults = seconds_of_integers(whole, options)
+    cut = np.array([item.is_finite() and item != floor for item, floor in zip(items, whole, strict=True)])
+    return seconds, faults + where(infinite, INFINITE) + _fractions(cut & ~mask_of(faults, len(items)), options)
+
+
+def seconds_of_integers(items: list[Any], options: ObservationOptions) -> Found:
+    """Read Python's integers, which have no bound."""
+    far = np.array([abs(item) >= 2**62 for item in items])
+    near = np.array([0 if is_far else int(item) for item, is_far in zip(items, far, strict=True)], dtype=np.int64)
+    seconds, faults = seconds_of(near, options)
+    return seconds, faults + where(far, OUT_OF_RANGE)
+
+
+def _of_floats(given: Floats, options: ObservationOptions) -> Found:
+    per_second = PER_SECOND[options.unit or "s"]
+    infinite = np.isinf(given)
+    beyond = (np.abs(given) >= float(TIMESTAMP_LIMIT * per_second)) & ~infinite
+    usable = np.where(beyond | infinite, 0.0, given)
+    seconds = np.floor(usable) if per_second == 1 else np.floor_divide(usable, per_second)
+    cut = seconds != usable if per_second == 1 else np.fmod(usable, per_second) != 0
+    faults = where(infinite, INFINITE) + _too_large(beyond, given, options)
+    return seconds.astype(np.int64), faults + _fractions(cut, options)
+
+
+def _fractions(cut: Mask, options: ObservationOptions) -> list[Fault]:
+    return where(cut, fraction(options)) if options.sub_second == "raise" else []
+
+
+def _too_large(beyond: Mask, given: npt.NDArray[Any], options: ObservationOptions) -> list[Fault]:
+    rows = np.flatnonzero(beyond)
+    return [Fault(rows, [_other_unit(int(given[row]), options) for row in rows])] if len(rows) else []
+
+
+def _other_unit(number: int, options: ObservationOptions) -> str:
+    """The reason for a number too large for its unit, with the moment that it stands for in a finer one."""
+    meant = options.unit or "s"
+    for unit, called in UNITS.items():
+        seconds = number // PER_SECOND[unit]
+        if PER_SECOND[unit] > PER_SECOND[meant] and FIRST_TIMESTAMP <= seconds < TIMESTAMP_LIMIT:
+            moment = pd.Timestamp(np.datetime64(seconds, "s"), tz="UTC").isoformat()
+            step = PER_SECOND[unit] // PER_SECOND[meant]
+            return OTHER_UNIT.format(called, step, UNITS[meant], moment, options.spelled("unit", unit))
+    return OUT_OF_RANGE
