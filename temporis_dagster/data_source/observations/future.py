@@ -57,10 +57,10 @@ def _distance(said: object) -> timedelta | None:
     if not isinstance(said, str) or not any(character.isalpha() for character in said):
         return None
     try:
-        distance = pd.Timedelta(said)
-    except (ValueError, OverflowError):
+        distance: timedelta = pd.Timedelta(said).to_pytimedelta()
+    except (ValueError, OverflowError, AttributeError):  # AttributeError: it was "NaT"
         return None
-    return distance.to_pytimedelta() if isinstance(distance, pd.Timedelta) else None
+    return distance
 
 
 def too_far_ahead(
