@@ -19,6 +19,7 @@ from temporis_dagster.asset_options import (
     frame_options,
     own_series,
 )
+from temporis_dagster.automation_conditions import without_waiting_for
 from temporis_dagster.contract import DATA_SOURCE_NAME_RULE, is_data_source_name
 from temporis_dagster.data_source.observations import AllowFuture, Layout, OnInvalid, SubSecond, Unit
 from temporis_dagster.errors import ConfigurationError
@@ -57,6 +58,10 @@ def temporis_asset(  # noqa: PLR0913  the arguments of dagster.asset, and those 
     It is ``dagster.asset`` with the IO manager's key, a dependency on the data source (see ``data_source_spec``), one
     run for a whole backfill where it is partitioned, one pool for each data source, kinds, and the metadata that
     ``TemporisIOManager`` reads. What is given here wins over, or is added to, what it would set by itself.
+
+    An ``automation_condition`` never waits for the data source itself, which nothing materializes or updates (a plain
+    ``dagster.asset`` that depends on it would never fire); what the condition says of the checks of dependencies, such
+    as ``all_deps_blocking_checks_passed()``, holds for the data source, too.
 
     Args:
         data_source: The name of the data source.
@@ -136,6 +141,8 @@ def temporis_asset(  # noqa: PLR0913  the arguments of dagster.asset, and those 
     if partitions_def is not None:
         asset_arguments["partitions_def"] = partitions_def
         asset_arguments["backfill_policy"] = backfill_policy or dg.BackfillPolicy.single_run()
+    if isinstance(condition := asset_arguments.get("automation_condition"), dg.AutomationCondition):
+        asset_arguments["automation_condition"] = without_waiting_for(condition, key)
     decorator = dg.asset(
         deps=_with_data_source(deps, key),
         metadata=_merged(metadata, options),

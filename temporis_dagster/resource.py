@@ -5,7 +5,9 @@ process works on the run.
 Never: opens anything before its first use (Dagster initialises a resource once for every resource that nests it).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from difflib import get_close_matches
 from threading import Lock
 from typing import Any, Literal
@@ -170,6 +172,30 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
             late_write_window_s=self.late_write_window_s,
             max_pending_rows=self.max_pending_rows,
         )
+
+    @property
+    def queues(self) -> bool:
+        """Whether a mirror keeps what cannot be delivered now, and the run goes on."""
+        return self.mirror is not None and self.on_unavailable == "queue"
+
+    @contextmanager
+    def asking(self, *, give_up_after_s: float) -> Iterator[Temporis]:
+        """A connection of its own for questions to the service: without the mirror, and not patient.
+
+        Args:
+            give_up_after_s: For how many seconds to ask, and how long one attempt may take.
+
+        Raises:
+            ConfigurationError: There is no URL, or it cannot be used.
+        """
+        options = self._remote_options()
+        brief = replace(
+            options,
+            give_up_after_s=min(options.give_up_after_s, give_up_after_s),
+            timeout_s=min(options.timeout_s, give_up_after_s),
+        )
+        with connect_with(brief, self.url, self.token, dry_run=self.dry_run) as connection:
+            yield connection
 
     def data_source(self, name: str) -> DataSource:
         """The data source of that name. Whether it exists shows at its first use.

@@ -17,7 +17,7 @@ FLOORS = [
     ("data_source",),
     (
         *("resource", "io_manager", "assets", "checks", "schedules"),
-        *("asset_options", "failures", "materialization", "partition_windows", "read_back"),
+        *("asset_options", "automation_conditions", "failures", "materialization", "partition_windows", "read_back"),
         "data_source_page",
         *("plots", "progress_log"),
     ),

@@ -1,5 +1,6 @@
 """Archive checks, the gate and the sensor, through real Dagster runs: nothing fights an archived data source."""
 
+import re
 import sqlite3
 import threading
 from concurrent import futures
@@ -21,8 +22,8 @@ from temporis_dagster import (
     gated_selection,
     temporis_asset,
 )
-from temporis_dagster.checks import sensor
-from temporis_dagster.testing import FakeService, answer, held
+from temporis_dagster.checks import archive_state, sensor
+from temporis_dagster.testing import FakeService, answer, cut, held
 from tests.dagster_harness import key_range
 
 pytestmark = [
@@ -205,14 +206,91 @@ def test_what_would_run_ungated_is_refused(assets, words):
 
 
 def test_a_gate_without_its_check_does_not_load(url):
-    """Where nobody built the check of a data source, Dagster refuses the job."""
+    """Where nothing defines the check of a data source, the job does not load; the error names it and the cure."""
     defs = dg.Definitions(
         assets=[writer([]), data_source_spec("store_metrics")],
         jobs=[dg.define_asset_job("ingest", selection=gated_selection(writer([])))],
         resources={"temporis_io_manager": TemporisIOManager(temporis=TemporisResource(url=url))},
     )
-    with pytest.raises(dg.DagsterInvalidDefinitionError, match="ingest"):
+    words = r"'store_metrics' gates.*build_archive_state_checks\(data_sources=\['store_metrics'\]"
+    with pytest.raises(dg.DagsterInvalidDefinitionError, match="ingest") as refusal:
         defs.resolve_job_def("ingest")
+    assert re.search(words, str(refusal.value.__cause__))
+    assert "archive_check: false" in str(refusal.value.__cause__)
+
+
+@pytest.mark.parametrize("add", [lambda gate, other: gate | other, lambda gate, other: other | gate])
+def test_a_gated_selection_is_an_asset_selection_like_any_other(url, store, add):
+    """It can be joined with others, and is the target of a schedule or a sensor, whose code location still loads."""
+    ran = []
+    write = writer(ran, timezone="UTC")
+
+    @dg.asset
+    def other() -> None: ...
+
+    selection = add(gated_selection(write), dg.AssetSelection.assets(other))
+    schedule = dg.ScheduleDefinition("nightly", target=gated_selection(write), cron_schedule="@daily")
+    defs = definitions(url, write, other, selection=selection, schedules=[schedule])
+    assert dg.Definitions.validate_loadable(defs) is None
+    done = run(defs)
+    assert {key.to_user_string() for key in done.job_def.asset_layer.executable_asset_keys} == {
+        "write_store_metrics",
+        "other",
+    }
+    assert (done.success, ran, len(done.get_asset_check_evaluations())) == (True, ["store_metrics"], 1)
+    job = defs.get_repository_def().get_job(schedule.job_name)
+    assert len(job.execute_in_process(raise_on_error=False).get_asset_check_evaluations()) == 1
+
+
+@pytest.mark.parametrize(
+    "given", [["legacy", "store_metrics"], ("legacy", "store_metrics"), dict.fromkeys(BOTH).keys()]
+)
+def test_a_list_of_data_sources_means_those_in_use(url, store, given):
+    """Names without states are expected to be active, by the checks and by the sensor."""
+    names = given
+    assert {name: one.passed for name, one in checked(url, names).items()} == {"legacy": False, "store_metrics": True}
+    assert {name: one.passed for name, one in ticked(url, names).items()} == {"legacy": False, "store_metrics": True}
+
+
+# An outage, with a mirror
+
+
+@pytest.mark.parametrize("fault", [lambda: answer(503, "busy"), lambda: answer(429, "later", retry_after="9"), cut])
+def test_where_a_mirror_queues_a_service_out_of_reach_holds_up_nothing(tmp_path, monkeypatch, fault):
+    """The check passes with a warning, soon, whatever the patience of the connection is; an upsert keeps the rows."""
+    monkeypatch.setattr(archive_state, "QUEUED_WITHIN_S", 0.2)
+    ran = []
+    with FakeService(script=lambda _: fault()) as service:
+        mirror = {"mirror": f"sqlite:///{tmp_path}/mirror.db", "on_unavailable": "queue"}
+        temporis = TemporisResource(url=service.url, token=service.token, **mirror)
+        write = writer(ran, timezone="UTC")
+        states = {"store_metrics": ACTIVE}
+        finding = archive_state.find_state(temporis, "store_metrics", ACTIVE)
+        assert (finding.passed, finding.found) == (True, "unknown")
+        assert "The service is out of reach" in finding.warning
+        assert not archive_state.find_state(temporis, "store_metrics", ARCHIVED).passed
+        impatient = TemporisResource(url=service.url, token=service.token, give_up_after_s=1e-9, **mirror)
+        defs = dg.Definitions(
+            assets=[write, data_source_spec("store_metrics")],
+            asset_checks=build_archive_state_checks(data_sources=states),
+            jobs=[dg.define_asset_job("ingest", selection=gated_selection(write))],
+            resources={"temporis": impatient, "temporis_io_manager": TemporisIOManager(temporis=impatient)},
+            executor=dg.in_process_executor,
+        )
+        done = run(defs)
+        assert (done.success, ran) == (True, ["store_metrics"])
+        with connect(service.url, service.token, **mirror) as connection:
+            assert connection.data_source("store_metrics").pending().rows == 1
+
+
+@pytest.mark.parametrize("status", [401, 404, 409])
+def test_what_is_no_outage_is_red_with_a_mirror_too(tmp_path, status):
+    """A wrong token, a missing data source and an archived one are told as without a mirror."""
+    with FakeService(script=lambda _: answer(status, "no")) as service:
+        mirror = {"mirror": f"sqlite:///{tmp_path}/mirror.db", "on_unavailable": "queue"}
+        temporis = TemporisResource(url=service.url, token=service.token, **mirror)
+        assert not archive_state.find_state(temporis, "store_metrics", ACTIVE).passed
+        assert len(service.requests) == 1
 
 
 def test_each_data_source_has_a_step_of_its_own():
@@ -331,8 +409,10 @@ def test_checking_writes_nothing(url, store):
 @pytest.mark.parametrize(
     ("states", "words"),
     [
-        ({}, "says nothing"),
-        (["store_metrics"], "says nothing"),
+        ({}, "names none"),
+        ("store_metrics", "names none"),
+        ([], "names none"),
+        (["Store"], "cannot name a data source"),
         ({"Store": ACTIVE}, "cannot name a data source"),
         ({"store_metrics": ArchiveState.UNKNOWN}, "cannot be expected"),
         ({"store_metrics": []}, "cannot be expected"),

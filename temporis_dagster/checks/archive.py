@@ -4,31 +4,33 @@ Comes in: the state that each data source should have. Goes out: asset checks de
 Never: puts two data sources in one step: a step that fails stops everything that waits for it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import dagster as dg
 
-from temporis_dagster.checks.archive_state import archive_check_key, checked_states, find_state
+from temporis_dagster.checks.archive_state import ExpectedStates, archive_check_key, checked_states, find_state
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.resource import TemporisResource
 
 
 def build_archive_state_checks(
-    *, data_sources: Mapping[str, ArchiveState], resource_key: str = "temporis", pool: str | None = None
+    *, data_sources: ExpectedStates, resource_key: str = "temporis", pool: str | None = None
 ) -> Sequence[dg.AssetChecksDefinition]:
     """Blocking checks that each data source is in the state expected of it: in use, or archived.
 
     The checks sit on the external assets of ``data_source_spec``. In a job whose selection is ``gated_selection``, a
     check runs before the assets that write to its data source, and where it fails, their bodies never run. A data
-    source that does not tell its state passes, with a warning; one that cannot be asked fails, alone. Asking writes
-    nothing.
+    source that does not tell its state passes, with a warning; one that cannot be asked fails, alone, unless a mirror
+    queues what cannot be delivered (``on_unavailable="queue"``): then it passes with a warning, within seconds. Asking
+    writes nothing.
 
     Unlike Dagster's own factories this makes one definition, and so one step, a data source: in a step they shared,
     one archived data source would stop the writers of all (seen with Dagster 1.13).
 
     Args:
-        data_sources: The state expected of each, ``ArchiveState.ACTIVE`` or ``ArchiveState.ARCHIVED``, by name.
+        data_sources: The state expected of each, ``ArchiveState.ACTIVE`` or ``ArchiveState.ARCHIVED``, by name; or a
+            list of names, which are expected to be in use.
         resource_key: The key of the ``TemporisResource``.
         pool: The pool of the steps that ask.
 

@@ -4,19 +4,27 @@ Comes in: a resource, and the state that each data source should have. Goes out:
 Never: writes an observation, or lets one data source's failure reach another's finding.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TypeAlias
 
 import dagster as dg
 
 from temporis_dagster.assets import data_source_key
-from temporis_dagster.checks.finding import Finding, could_not_ask
-from temporis_dagster.data_source.source import DataSource
+from temporis_dagster.checks.finding import Facts, Finding, could_not_ask
+from temporis_dagster.data_source.connection import Temporis
 from temporis_dagster.data_source.target import ArchiveState
-from temporis_dagster.errors import ConfigurationError, DataSourceNotFoundError, TemporisError
+from temporis_dagster.errors import ConfigurationError, DataSourceNotFoundError, TemporisError, UnavailableError
 from temporis_dagster.materialization import place
 from temporis_dagster.resource import TemporisResource
 
 CHECK_NAME = "archive_state_check"
+
+ExpectedStates: TypeAlias = Mapping[str, ArchiveState] | Collection[str]
+"""The state expected of each data source by name; of those in a list, that they are in use."""
+
+QUEUED_WITHIN_S = 5.0
+"""How long to ask where a mirror queues: the answer decides nothing, as the rows are kept in any case."""
 
 WHAT_TO_DO = {
     ArchiveState.ACTIVE: (
@@ -39,6 +47,11 @@ NONE_YET = (
     "There is no such data source yet. The check passes, because create_missing=True lets the first write make it."
 )
 
+QUEUED = (
+    "The service is out of reach: {}. The check passes, because the mirror keeps what is written until it is delivered "
+    "(on_unavailable='queue')."
+)
+
 
 def archive_check_key(data_source: str) -> dg.AssetCheckKey:
     """The key of the check of a data source's archive state.
@@ -50,14 +63,17 @@ def archive_check_key(data_source: str) -> dg.AssetCheckKey:
 
 
 def checked_states(data_sources: object) -> dict[str, ArchiveState]:
-    """The states as they are.
+    """The state expected of each data source. Those of a list are expected to be in use.
 
     Raises:
         ConfigurationError: There are none, no data source can have such a name, or nothing can be in such a state.
     """
+    if isinstance(data_sources, Collection) and not isinstance(data_sources, str | bytes | Mapping):
+        data_sources = dict.fromkeys(data_sources, ArchiveState.ACTIVE)
     if not isinstance(data_sources, Mapping) or not data_sources:
         raise ConfigurationError(
-            "data_sources says nothing. Pass the state of each, such as {'store_metrics': ArchiveState.ACTIVE}."
+            f"data_sources={data_sources!r} names none. Pass a list of those that are in use, such as "
+            "['store_metrics'], or the state of each, such as {'store_metrics': ArchiveState.ACTIVE}."
         )
     for name, state in data_sources.items():
         data_source_key(name)
@@ -71,29 +87,44 @@ def checked_states(data_sources: object) -> dict[str, ArchiveState]:
 def find_state(temporis: TemporisResource, data_source: str, expected: ArchiveState) -> Finding:
     """Ask one data source for its state, and compare. Whatever it answers, errors included, is a finding.
 
+    Where a mirror queues what cannot be delivered, a service that is out of reach holds up nothing: it is asked for a
+    few seconds only, and the state is unknown, as it is where the service does not tell.
+
     Args:
         temporis: The connection.
         data_source: Its name.
         expected: The state it should have.
     """
+    facts: Facts = {}
     try:
-        source = temporis.data_source(data_source)
+        with _asking(temporis) as connection:
+            facts = place(connection.data_source(data_source))
+            return _found(connection, data_source, expected, facts)
     except TemporisError as error:
-        return could_not_ask(error, expected.value)
-    return _found(source, expected, made_when_missing=temporis.create_missing)
+        return _no_answer(temporis, expected, error, facts)
 
 
-def _found(source: DataSource, expected: ArchiveState, *, made_when_missing: bool) -> Finding:
-    try:
-        state = source.archive_state()
-    except DataSourceNotFoundError as error:
-        if made_when_missing and expected is ArchiveState.ACTIVE:
-            return Finding(
-                passed=True, expected=expected.value, found="none yet", warning=NONE_YET, facts=place(source)
-            )
-        return could_not_ask(error, expected.value, place(source))
-    except TemporisError as error:
-        return could_not_ask(error, expected.value, place(source))
+@contextmanager
+def _asking(temporis: TemporisResource) -> Iterator[Temporis]:
+    if temporis.queues:
+        with temporis.asking(give_up_after_s=QUEUED_WITHIN_S) as connection:
+            yield connection
+    else:
+        yield temporis.connection
+
+
+def _no_answer(temporis: TemporisResource, expected: ArchiveState, error: TemporisError, facts: Facts) -> Finding:
+    if expected is ArchiveState.ACTIVE:
+        if isinstance(error, DataSourceNotFoundError) and temporis.create_missing:
+            return Finding(passed=True, expected=expected.value, found="none yet", warning=NONE_YET, facts=facts)
+        if isinstance(error, UnavailableError) and temporis.queues:
+            warning = QUEUED.format(error)
+            return Finding(passed=True, expected=expected.value, found="unknown", warning=warning, facts=facts)
+    return could_not_ask(error, expected.value, facts)
+
+
+def _found(connection: Temporis, data_source: str, expected: ArchiveState, facts: Facts) -> Finding:
+    state = connection.data_source(data_source).archive_state()
     known = state is not ArchiveState.UNKNOWN
     passed = state is expected or not known
     return Finding(
@@ -102,5 +133,5 @@ def _found(source: DataSource, expected: ArchiveState, *, made_when_missing: boo
         found=state.value,
         what_to_do="" if passed else WHAT_TO_DO[expected],
         warning="" if known else UNKNOWN_WARNING,
-        facts=place(source),
+        facts=facts,
     )

@@ -5,6 +5,9 @@ Never: takes the other checks of a data source along: a red freshness check woul
 """
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
@@ -24,7 +27,8 @@ def gated_selection(*assets: dg.AssetsDefinition) -> dg.AssetSelection:
 
     Args:
         *assets: Assets that write to data sources and depend on them, as ``@temporis_asset`` makes them. The checks
-            themselves are those of ``build_archive_state_checks``; where one is missing, Dagster refuses the job.
+            themselves are those of ``build_archive_state_checks``; a job whose checks nothing defines does not load,
+            and the error names them.
 
     Raises:
         ConfigurationError: An asset names no data source, or does not depend on it: it would run all the same.
@@ -48,8 +52,48 @@ def gated_selection(*assets: dg.AssetsDefinition) -> dg.AssetSelection:
     if not assets:
         raise ConfigurationError("There is nothing to gate. Pass the assets that write to data sources.")
     names = {_gate_of(spec) for asset in assets for spec in _specs_of(asset)}
-    checks = dg.AssetSelection.checks(*(archive_check_key(name) for name in sorted(names)))
-    return dg.AssetSelection.assets(*assets) | checks
+    return dg.AssetSelection.assets(*assets) | ArchiveChecks(tuple(sorted(names)))
+
+
+@dataclass(frozen=True)
+class ArchiveChecks(dg.AssetSelection):
+    """The selection of the archive checks of some data sources; one that nothing defines is named, with the cure.
+
+    Attributes:
+        data_sources: Their names.
+    """
+
+    data_sources: tuple[str, ...]
+
+    def resolve_inner(self, asset_graph: Any, allow_missing: bool) -> AbstractSet[dg.AssetKey]:  # noqa: ARG002  Dagster's signature
+        """No assets."""
+        return set()
+
+    def resolve_checks_inner(self, asset_graph: Any, allow_missing: bool) -> AbstractSet[dg.AssetCheckKey]:
+        """The checks that are defined.
+
+        Raises:
+            DagsterInvalidSubsetError: One is not.
+        """
+        keys = {name: archive_check_key(name) for name in self.data_sources}
+        missing = [name for name, key in keys.items() if key not in asset_graph.asset_check_keys]
+        if missing and not allow_missing:
+            raise dg.DagsterInvalidSubsetError(_undefined(missing))
+        return set(keys.values()) - {keys[name] for name in missing}
+
+    def to_serializable_asset_selection(self, asset_graph: Any) -> dg.AssetSelection:  # noqa: ARG002  Dagster's signature
+        """The same as Dagster's own selection of keys."""
+        return dg.AssetSelection.checks(*map(archive_check_key, self.data_sources))
+
+
+def _undefined(missing: list[str]) -> str:
+    return (
+        f"The archive check of data source {', '.join(map(repr, missing))} gates this job, but nothing defines it. "
+        f"Add asset_checks=build_archive_state_checks(data_sources={missing!r}) to the Definitions, once for the whole "
+        "code location. A component that defines the data source defines the check as well, unless it has "
+        "archive_check: false or define_data_source: false. Runs that need no gate: archive_check: false in the "
+        "component of this job, or a job without gated_selection."
+    )
 
 
 def _specs_of(asset: object) -> Iterator[dg.AssetSpec]:

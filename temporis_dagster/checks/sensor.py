@@ -11,7 +11,7 @@ from typing import cast
 
 import dagster as dg
 
-from temporis_dagster.checks.archive_state import archive_check_key, checked_states, find_state
+from temporis_dagster.checks.archive_state import ExpectedStates, archive_check_key, checked_states, find_state
 from temporis_dagster.checks.finding import Finding
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.errors import ConfigurationError
@@ -20,7 +20,7 @@ from temporis_dagster.resource import TemporisResource
 
 def build_archive_state_sensor(
     *,
-    data_sources: Mapping[str, ArchiveState],
+    data_sources: ExpectedStates,
     resource_key: str = "temporis",
     name: str = "archive_state_sensor",
     minimum_interval_seconds: int = 300,

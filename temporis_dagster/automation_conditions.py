@@ -1,0 +1,61 @@
+"""Automation conditions of assets that depend on their data source, which Dagster neither materializes nor updates.
+
+Comes in: a condition, and the key of the data source's external asset. Goes out: the condition that does not wait for
+that asset, whose archive check still gates it.
+Never: changes what a condition says of any other dependency.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias, cast
+
+import dagster as dg
+
+Condition: TypeAlias = dg.AutomationCondition[Any]
+
+NEWLY_TRUE = "NEWLY_TRUE"
+CHECKS = ("ANY_CHECKS_MATCH", "ALL_CHECKS_MATCH")
+
+
+def without_waiting_for(condition: Condition, data_source: dg.AssetKey) -> Condition:
+    """A condition that leaves the data source's external asset out of what it says of dependencies.
+
+    To Dagster, an asset that nothing materializes is a dependency that is always missing and never updated, so
+    ``eager()``, ``on_missing()`` and ``on_cron()`` would never fire. What a condition says of the *checks* of
+    dependencies stays, so that ``all_deps_blocking_checks_passed()`` still gates; so does what names the data source
+    with ``.allow(...)`` itself.
+
+    Args:
+        condition: As the user wrote it.
+        data_source: The key of the data source's external asset.
+
+    Examples:
+        >>> import dagster as dg
+        >>> key = dg.AssetKey(["temporis", "store_metrics"])
+        >>> without_waiting_for(dg.AutomationCondition.any_deps_missing(), key).name
+        'ANY_DEPS_MATCH(ignore_selection=key:"temporis/store_metrics")'
+        >>> gate = dg.AutomationCondition.all_deps_blocking_checks_passed()
+        >>> without_waiting_for(gate, key) == gate
+        True
+    """
+    if hasattr(condition, "ignore_selection"):
+        if _is_of_checks(condition) or data_source in _allowed(condition):
+            return condition
+        return cast("Condition", cast("Any", condition).ignore(dg.AssetSelection.assets(data_source)))
+    changed = condition
+    for child in condition.children:
+        new = without_waiting_for(child, data_source)
+        if new == child:
+            continue
+        # ``replace`` does not reach into what became newly true.
+        changed = new.newly_true() if condition.name == NEWLY_TRUE else changed.replace(child, new)
+    label = condition.get_label()
+    return cast("Any", changed).with_label(label) if label and changed is not condition else changed
+
+
+def _is_of_checks(condition: Condition) -> bool:
+    return condition.name.startswith(CHECKS) or any(map(_is_of_checks, condition.children))
+
+
+def _allowed(condition: Condition) -> Sequence[dg.AssetKey]:
+    """The assets that a condition names as those it is about."""
+    return getattr(getattr(condition, "allow_selection", None), "selected_keys", ())
