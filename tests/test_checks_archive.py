@@ -435,9 +435,15 @@ def ticked(url, states, token=None, **options):
     with dg.build_sensor_context(resources=resources) as context:
         result = made.evaluate_tick(context)
     assert result.run_requests == []
-    failed = ", ".join(event.asset_key.path[-1] for event in result.asset_events if not event.passed)
+    evaluations = [event for event in result.asset_events if isinstance(event, dg.AssetCheckEvaluation)]
+    failed = ", ".join(event.asset_key.path[-1] for event in evaluations if not event.passed)
     assert result.skip_message.endswith(f"Failed: {failed}." if failed else "All passed.")
-    return {event.asset_key.path[-1]: event for event in result.asset_events}
+    observed = {event.asset_key.path[-1]: event for event in result.asset_events if event not in evaluations}
+    found = {event.asset_key.path[-1]: plain(event)["found"] for event in evaluations}
+    told = {name: state for name, state in found.items() if state in [one.value for one in ArchiveState]}
+    assert {name: plain(one)["archive_state"] for name, one in observed.items()} == told
+    assert all("dagster/uri" in one.metadata for one in observed.values())
+    return {event.asset_key.path[-1]: event for event in evaluations}
 
 
 def test_the_sensor_records_what_the_checks_would(url, store):

@@ -12,7 +12,7 @@ import dagster as dg
 
 from temporis_dagster.assets import data_source_key
 from temporis_dagster.checks.finding import Facts, Finding, could_not_ask
-from temporis_dagster.data_source.connection import Temporis
+from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.errors import ConfigurationError, DataSourceNotFoundError, TemporisError, UnavailableError
 from temporis_dagster.materialization import place
@@ -97,20 +97,20 @@ def find_state(temporis: TemporisResource, data_source: str, expected: ArchiveSt
     """
     facts: Facts = {}
     try:
-        with _asking(temporis) as connection:
-            facts = place(connection.data_source(data_source))
-            return _found(connection, data_source, expected, facts)
+        with _asking(temporis, data_source) as source:
+            facts = place(source)
+            return _found(source, expected, facts)
     except TemporisError as error:
         return _no_answer(temporis, expected, error, facts)
 
 
 @contextmanager
-def _asking(temporis: TemporisResource) -> Iterator[Temporis]:
+def _asking(temporis: TemporisResource, data_source: str) -> Iterator[DataSource]:
     if temporis.queues:
         with temporis.asking(give_up_after_s=QUEUED_WITHIN_S) as connection:
-            yield connection
+            yield connection.data_source(data_source)
     else:
-        yield temporis.connection
+        yield temporis.data_source(data_source)
 
 
 def _no_answer(temporis: TemporisResource, expected: ArchiveState, error: TemporisError, facts: Facts) -> Finding:
@@ -123,8 +123,8 @@ def _no_answer(temporis: TemporisResource, expected: ArchiveState, error: Tempor
     return could_not_ask(error, expected.value, facts)
 
 
-def _found(connection: Temporis, data_source: str, expected: ArchiveState, facts: Facts) -> Finding:
-    state = connection.data_source(data_source).archive_state()
+def _found(source: DataSource, expected: ArchiveState, facts: Facts) -> Finding:
+    state = source.archive_state()
     known = state is not ArchiveState.UNKNOWN
     passed = state is expected or not known
     return Finding(

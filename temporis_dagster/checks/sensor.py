@@ -4,16 +4,23 @@ Comes in: the state that each data source should have. Goes out: a sensor that r
 Never: launches a run, writes an observation, or waits longer than a tick may take.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, wait
 from threading import Thread
 from typing import cast
 
 import dagster as dg
 
-from temporis_dagster.checks.archive_state import ExpectedStates, archive_check_key, checked_states, find_state
+from temporis_dagster.checks.archive_state import (
+    QUEUED,
+    ExpectedStates,
+    archive_check_key,
+    checked_states,
+    find_state,
+)
 from temporis_dagster.checks.finding import Finding
 from temporis_dagster.data_source.target import ArchiveState
+from temporis_dagster.data_source_page import data_source_observation
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.resource import TemporisResource
 
@@ -31,13 +38,13 @@ def build_archive_state_sensor(
 
     Each tick asks every data source for its state and records one evaluation for each, so that the UI and automation
     conditions (``all_deps_blocking_checks_passed``) follow within one interval when it is archived, unarchived or
-    out of reach. A data source that gives no answer in time fails like one that answers with an error, and alone.
+    out of reach. The state that was found is an observation on the data source's own page as well. A data source that gives no answer in time fails like one that answers with an error, and alone.
 
-    Every tick adds one event a data source to the event log, and over HTTP costs one request each: an interval of
-    five minutes makes 288 a day.
+    Every tick adds two events per data source to the event log, and over HTTP costs one request each: an interval of
+    five minutes makes 288 ticks a day.
 
     Args:
-        data_sources: The state expected of each; pass what ``build_archive_state_checks`` was given.
+        data_sources: The state expected of each, or a list of those in use; pass what ``build_archive_state_checks`` was given.
         resource_key: The key of the ``TemporisResource``.
         name: The name of the sensor.
         minimum_interval_seconds: How long to wait between ticks.
@@ -83,9 +90,9 @@ def build_archive_state_sensor(
     def archive_state_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         temporis = cast("TemporisResource", getattr(context.resources, resource_key))
         findings = _findings(temporis, states, answer_within_s)
+        evaluations = [finding.evaluation(archive_check_key(source)) for source, finding in findings.items()]
         return dg.SensorResult(
-            asset_events=[finding.evaluation(archive_check_key(source)) for source, finding in findings.items()],
-            skip_reason=_in_short(findings),
+            asset_events=[*evaluations, *_observations(temporis, findings)], skip_reason=_in_short(findings)
         )
 
     return archive_state_sensor
@@ -98,9 +105,17 @@ def _findings(
     asked = {source: _asked(temporis, source, expected) for source, expected in states.items()}
     answered = wait(asked.values(), timeout=answer_within_s).done
     return {
-        source: answer.result() if answer in answered else _no_answer(states[source], answer_within_s)
+        source: answer.result() if answer in answered else _no_answer(temporis, states[source], answer_within_s)
         for source, answer in asked.items()
     }
+
+
+def _observations(temporis: TemporisResource, findings: Mapping[str, Finding]) -> Iterator[dg.AssetObservation]:
+    """What the page of each data source shows; nothing of those that could not be asked."""
+    states = {state.value: state for state in ArchiveState}
+    for source, finding in findings.items():
+        if finding.found in states and not temporis.dry_run:
+            yield data_source_observation(temporis.data_source(source), states[finding.found])
 
 
 def _in_short(findings: Mapping[str, Finding]) -> str:
@@ -123,10 +138,13 @@ def _asked(temporis: TemporisResource, data_source: str, expected: ArchiveState)
     return answer
 
 
-def _no_answer(expected: ArchiveState, answer_within_s: float) -> Finding:
+def _no_answer(temporis: TemporisResource, expected: ArchiveState, answer_within_s: float) -> Finding:
+    silence = f"The data source gave no answer within {answer_within_s:g} s"
+    if temporis.queues and expected is ArchiveState.ACTIVE:
+        return Finding(passed=True, expected=expected.value, found="unknown", warning=QUEUED.format(silence))
     return Finding(
         passed=False,
         expected=expected.value,
-        found=f"The data source gave no answer within {answer_within_s:g} s",
+        found=silence,
         what_to_do="Check that its service can be reached. The next tick asks again.",
     )
