@@ -48,12 +48,24 @@ def insert(  # a batch has that many properties
     written_at: float,
     not_before: float = 0.0,
     doubtful_until: float | None = None,
+    stamped_at: float | None = None,
 ) -> int:
-    """Keep a new batch; its id."""
+    """Keep a new batch; its id.
+
+    Args:
+        connection: A connection.
+        source: The data source.
+        rows: What it carries.
+        live: How many of its rows are to be delivered.
+        written_at: When its rows came into the mirror.
+        not_before: When it may be sent.
+        doubtful_until: Until when its rows may still be applied.
+        stamped_at: What time it is, where one of these moments is given.
+    """
     number = connection.exec_driver_sql(
-        "INSERT INTO temporis_mirror_batch (data_source, live, written_at, not_before, doubtful_until)"
-        " VALUES (?, ?, ?, ?, ?)",
-        (source, live, written_at, not_before, doubtful_until),
+        "INSERT INTO temporis_mirror_batch (data_source, live, written_at, not_before, doubtful_until, stamped_at,"
+        " first_key, last_key, first_time, last_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (source, live, written_at, not_before, doubtful_until, stamped_at, *rows.extent()),
     ).lastrowid
     connection.exec_driver_sql("INSERT INTO temporis_mirror_rows VALUES (?, ?, ?)", (number, *rows.to_bytes()))
     count_pending(connection, source, live)
@@ -232,4 +244,20 @@ def purge(connection: sa.Connection, source: int, now: float) -> None:
     """Drop the closed batches that are doubtful no more."""
     connection.exec_driver_sql(
         "DELETE FROM temporis_mirror_batch WHERE data_source = ? AND doubtful_until <= ? AND live = 0", (source, now)
+    )
+
+
+def bound_moments(connection: sa.Connection, now: float) -> None:
+    """Undo the damage of a clock that was ahead and is right again, so that nothing waits for that future.
+
+    A moment that was set at ``stamped_at`` lies at most as far behind it as a lease and the window take. Where
+    ``stamped_at`` is in the future, the clock was set back since, by at least the difference: all moments of the batch
+    come forward by it. None becomes shorter than it was meant to be, because time went on since.
+    """
+    connection.exec_driver_sql(
+        "UPDATE temporis_mirror_batch SET lease_until = lease_until - (stamped_at - :now),"
+        " doubtful_until = doubtful_until - (stamped_at - :now),"
+        " not_before = CASE WHEN not_before > 0 THEN not_before - (stamped_at - :now) ELSE 0 END,"
+        " written_at = min(written_at, :now), stamped_at = :now WHERE stamped_at > :now",
+        {"now": now},
     )

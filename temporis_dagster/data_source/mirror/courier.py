@@ -26,7 +26,7 @@ from temporis_dagster.data_source.mirror.settle import Settled, Settlement, Verd
 from temporis_dagster.data_source.observations.model import Observations
 from temporis_dagster.data_source.remote import Remote
 from temporis_dagster.data_source.report import Outcome, Tally
-from temporis_dagster.data_source.store.sqlite import commit
+from temporis_dagster.data_source.store.sqlite import FileId, commit
 
 GROUP_ROWS = 200_000
 """About so many rows are claimed at once."""
@@ -96,7 +96,7 @@ class Courier:
         self._moved: list[Settled] = []
 
     @property
-    def file(self) -> tuple[int, int] | None:
+    def file(self) -> FileId:
         """The file that the mirror must still be."""
         return self.source.file
 

@@ -15,7 +15,7 @@ from temporis_dagster.data_source.mirror.loads import Backlog
 from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.remote import Remote
 from temporis_dagster.data_source.report import Progress, UpsertReport
-from temporis_dagster.data_source.store.failures import SourceMissingError
+from temporis_dagster.data_source.store.sqlite import file_of
 
 LONGEST_WAIT_S = 1.0
 """How long to wait before looking again: another sender may be done early."""
@@ -73,11 +73,8 @@ class Flush:
 
     def _known(self) -> KnownSource | None:
         with self._ledger.reading() as connection:
-            try:
-                source = self._ledger.source(connection, self._data_source)
-            except SourceMissingError:
-                return None
-            return KnownSource(self._data_source, source.id, self._ledger.file)
+            source = self._ledger.known(connection, self._data_source)
+            return None if source is None else KnownSource(self._data_source, source.id, file_of(connection))
 
     def _deliver(self, source: KnownSource) -> Reply | None:
         window_s = self._options.late_write_window_s

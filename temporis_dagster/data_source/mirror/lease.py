@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from temporis_dagster.data_source.deadline import longest_attempt_s
 from temporis_dagster.data_source.mirror.ledger import Ledger
 from temporis_dagster.data_source.remote import Remote
-from temporis_dagster.data_source.store.sqlite import commit
+from temporis_dagster.data_source.store.sqlite import FileId, commit
 
 ROOM = 1.25
 """A lease lasts so many times as long as the longest attempt: so it is renewed now and then, not before each one."""
@@ -34,7 +34,7 @@ class KnownSource:
 
     name: str
     id: int
-    file: tuple[int, int] | None
+    file: FileId
 
 
 class Lease:

@@ -27,8 +27,6 @@ from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.remote import Remote
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
 from temporis_dagster.data_source.store import SqlStore, read, sources
-from temporis_dagster.data_source.store.failures import SourceMissingError
-from temporis_dagster.data_source.store.sqlite import commit
 from temporis_dagster.data_source.target import ArchiveState, PendingInfo
 from temporis_dagster.errors import DataSourceArchivedError, DeliveryError, MirrorError, UnavailableError
 
@@ -40,7 +38,8 @@ class Mirror:
     """A SQLite file in front of the data sources of an HTTP service. Implements ``MirroringTarget``.
 
     Args:
-        url: The file: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``. Made at the first use.
+        url: The file: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``. The first upsert makes it; until then
+            there is nothing in it, and nothing else makes it.
         remote: The data sources.
         token: The access token of ``remote``, of which the file gets a salted hash.
         options: How to behave.
@@ -59,9 +58,9 @@ class Mirror:
         *,
         clock: MirrorClock | None = None,
     ) -> None:
-        shown = SqlStore(url).url
+        self._remote, self._options, self._shown = remote, options or MirrorOptions(), "not opened"
+        self._shown = shown = SqlStore(url).url
         path = Path(str(make_url(shown).database))
-        self._remote, self._options = remote, options or MirrorOptions()
         self._ledger = Ledger(path, shown, Identity(remote.url, token), clock or MirrorClock())
 
     @property
@@ -72,10 +71,20 @@ class Mirror:
     @property
     def mirror_url(self) -> str:
         """Where the mirror is, with an absolute path."""
-        return self._ledger.url
+        return self._shown
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a mirror at its URL yet, of this target or another.
+
+        Raises:
+            StoreError: The file cannot be read.
+        """
+        with self._ledger.explained():
+            return self._ledger.exists
 
     def __repr__(self) -> str:
-        return f"Mirror({self.mirror_url!r}, {self._remote.url!r})"
+        return f"Mirror({self._shown!r}, {self.url!r})"
 
     def upsert(self, tally: Tally) -> None:
         """Keep the tally's observations, then deliver them.
@@ -91,8 +100,8 @@ class Mirror:
                 refusal = Upsert(self._ledger, self._remote, tally, self._options).run()
             except FullError as full:
                 raise self._full(full, tally) from None
-        if refusal is not None:
-            self._refused(refusal, tally.data_source, tally.report())
+            if refusal is not None:
+                self._refused(refusal, tally.data_source, tally.report())
 
     def flush(self, data_source: str, *, wait: bool = True, progress: Progress | None = None) -> UpsertReport:
         """Deliver what is pending, oldest first.
@@ -105,8 +114,8 @@ class Mirror:
         with self._ledger.explained(data_source):
             flush = Flush(self._ledger, self._remote, data_source, self._options, progress)
             refusal = flush.run(wait=wait)
-        if refusal is not None:
-            self._refused(refusal, data_source, flush.report(), queue=False)
+            if refusal is not None:
+                self._refused(refusal, data_source, flush.report(), queue=False)
         return flush.report()
 
     def pending(self, data_source: str) -> PendingInfo:
@@ -131,6 +140,8 @@ class Mirror:
 
     def retry_rejected(self, data_source: str) -> int:
         """Let the refused rows be pending again; how many."""
+        if not self._knows(data_source):
+            return 0
         with self._changing(data_source) as (connection, source):
             rows = rejected.take_all(connection, source.id)
             if len(rows):
@@ -142,6 +153,8 @@ class Mirror:
 
     def discard_rejected(self, data_source: str) -> int:
         """Forget the refused rows; how many."""
+        if not self._knows(data_source):
+            return 0
         with self._changing(data_source) as (connection, source):
             return len(rejected.take_all(connection, source.id))
 
@@ -166,14 +179,8 @@ class Mirror:
 
     def archive_state(self, data_source: str) -> ArchiveState:
         """Ask the service, and remember what it said."""
-        state = self._remote.archive_state(data_source)
-        if state is not ArchiveState.UNKNOWN:
-            with self._known(data_source) as (_, source):
-                differs = source is not None and source.archived is not (state is ArchiveState.ARCHIVED)
-            if differs:
-                with self._changing(data_source) as (connection, known):
-                    backlog.set_archived(connection, known.id, archived=state is ArchiveState.ARCHIVED)
-        return state
+        with self._ledger.explained(data_source):
+            return self._asked(data_source)
 
     def read(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> pd.DataFrame:
         """What was written through the mirror, pending rows included, rejected ones not."""
@@ -195,27 +202,38 @@ class Mirror:
     def _known(self, data_source: str) -> Iterator[tuple[sa.Connection, sources.Source | None]]:
         """A reading connection, and the data source if the mirror knows it."""
         with self._ledger.explained(data_source), self._ledger.reading() as connection:
-            try:
-                source = self._ledger.source(connection, data_source)
-            except SourceMissingError:
-                source = None
-            yield connection, source
+            yield connection, self._ledger.known(connection, data_source)
+
+    def _knows(self, data_source: str) -> bool:
+        with self._known(data_source) as (_, source):
+            return source is not None
 
     @contextmanager
     def _changing(self, data_source: str) -> Iterator[tuple[sa.Connection, sources.Source]]:
-        with self._ledger.explained(data_source), self._ledger.writing() as connection:
-            yield connection, self._ledger.source(connection, data_source, create=True)
-            commit(connection)
+        """A writing connection, and the data source, which the mirror knows."""
+        with self._ledger.explained(data_source), self._ledger.changing(data_source) as both:
+            yield both
+
+    def _asked(self, data_source: str) -> ArchiveState:
+        state = self._remote.archive_state(data_source)
+        if state is not ArchiveState.UNKNOWN:
+            with self._ledger.reading() as connection:
+                source = self._ledger.known(connection, data_source)
+            if source is not None and source.archived is not (state is ArchiveState.ARCHIVED):
+                with self._ledger.changing(data_source) as (writing, known):
+                    backlog.set_archived(writing, known.id, archived=state is ArchiveState.ARCHIVED)
+        return state
 
     def _ensure_not_archived(self, tally: Tally) -> None:
         """Refuse before anything is written, where the service said that it is archived and does not say otherwise."""
         if self._options.on_unavailable == "queue":
             return
-        with self._known(tally.data_source) as (_, source):
-            if source is None or not source.archived:
-                return
+        with self._ledger.reading() as connection:
+            source = self._ledger.known(connection, tally.data_source)
+        if source is None or not source.archived:
+            return
         try:
-            archived = self.archive_state(tally.data_source) is ArchiveState.ARCHIVED
+            archived = self._asked(tally.data_source) is ArchiveState.ARCHIVED
         except DeliveryError:
             archived = True
         if archived:
@@ -228,7 +246,7 @@ class Mirror:
 
     def _refused(self, refusal: Reply, data_source: str, report: UpsertReport, *, queue: bool = True) -> None:
         error = self._remote.error(refusal, data_source, report)
-        with self._changing(data_source) as (connection, source):
+        with self._ledger.changing(data_source) as (connection, source):
             now = self._ledger.clock.now(connection)
             archived = refusal.answer.meaning is Meaning.ARCHIVED
             backlog.failed(connection, source.id, str(error), now, archived=archived)

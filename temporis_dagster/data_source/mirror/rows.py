@@ -59,6 +59,13 @@ class Rows:
         dense: list[int] = (np.flatnonzero(seen) + low).tolist()
         return dense
 
+    def extent(self) -> tuple[int, int, int, int]:
+        """The first and last key, and the first and last time of a key, in its own units."""
+        if not len(self.keys):
+            return 0, 0, 0, 0
+        times = self.keys & (2**TIME_BITS - 1)
+        return int(self.keys.min()), int(self.keys.max()), int(times.min()), int(times.max())
+
     def shares_a_key_with(self, keys: Int64s) -> bool:
         """Whether any of these keys is among the rows."""
         return bool(np.isin(keys, self.keys).any())

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
+from itertools import chain
 
 import sqlalchemy as sa
 
@@ -16,9 +18,9 @@ from temporis_dagster.data_source.store.failures import StoreUnusableError
 ACCOUNT = "mirror"
 """The account under which a mirror keeps its data sources: that of embedded ones, ``default``, sees none of them."""
 
-VERSION = 1
+VERSION = 2
 
-TABLES = (
+V1 = (
     """CREATE TABLE temporis_mirror (
         version INTEGER NOT NULL, url TEXT NOT NULL, salt BLOB NOT NULL, fingerprint BLOB NOT NULL)""",
     """CREATE TABLE temporis_mirror_source (
@@ -42,6 +44,29 @@ TABLES = (
     # The batch that carries an observation's present value.
     """ALTER TABLE temporis_observation ADD COLUMN batch INTEGER NOT NULL DEFAULT 0""",
 )
+
+V2 = (
+    "ALTER TABLE temporis_mirror ADD COLUMN late_write_window_s REAL",
+    # When, by the clock, its moments were set: see batches.bound_moments.
+    "ALTER TABLE temporis_mirror_batch ADD COLUMN stamped_at REAL",
+    """CREATE INDEX temporis_mirror_stamped ON temporis_mirror_batch (stamped_at) WHERE stamped_at IS NOT NULL""",
+    # Between which keys and times its rows are: two batches that are apart have no key in common. By default anywhere.
+    *(
+        f"ALTER TABLE temporis_mirror_batch ADD COLUMN {name} INTEGER NOT NULL DEFAULT {default}"
+        for name, default in (
+            ("first_key", "-9223372036854775808"),
+            ("last_key", "9223372036854775807"),
+            ("first_time", "-9223372036854775808"),
+            ("last_time", "9223372036854775807"),
+        )
+    ),
+)
+
+STEPS = (V1, V2)
+"""Step i brings a mirror from version i to version i + 1."""
+
+WINDOW_S = 60.0
+"""The ``late_write_window_s`` of a mirror of which nobody said it."""
 
 
 class WrongTargetError(Exception):
@@ -82,20 +107,55 @@ def is_mirror(connection: sa.Connection) -> bool:
     return connection.exec_driver_sql(made).first() is not None
 
 
+def ensure_unused(connection: sa.Connection) -> None:
+    """See that the file, which is not a mirror, may become one.
+
+    Raises:
+        StoreUnusableError: It holds embedded data sources.
+    """
+    if connection.exec_driver_sql("SELECT 1 FROM temporis_account").first() is not None:
+        raise StoreUnusableError(
+            "it holds embedded data sources and is no mirror", "Give the mirror a file of its own."
+        )
+
+
 def create(connection: sa.Connection, identity: Identity) -> None:
     """Make the mirror in a store that nobody uses yet.
 
     Raises:
         StoreUnusableError: The file is an embedded data source.
     """
-    if connection.exec_driver_sql("SELECT 1 FROM temporis_account").first() is not None:
-        raise StoreUnusableError(
-            "it holds embedded data sources and is no mirror", "Give the mirror a file of its own."
-        )
-    for statement in TABLES:
-        connection.exec_driver_sql(statement)
-    connection.exec_driver_sql("INSERT INTO temporis_mirror VALUES (?, '', x'', x'')", (VERSION,))
+    ensure_unused(connection)
+    make_tables(connection)
     bind(connection, identity)
+
+
+def make_tables(connection: sa.Connection) -> None:
+    """Make the tables of a mirror that is bound to nobody."""
+    _run(connection, *STEPS)
+    connection.exec_driver_sql(
+        "INSERT INTO temporis_mirror (version, url, salt, fingerprint) VALUES (?, '', x'', x'')", (VERSION,)
+    )
+
+
+def upgrade(connection: sa.Connection) -> None:
+    """Bring a mirror to the present version, from any older one."""
+    version = installed_version(connection)
+    if version < VERSION:
+        _run(connection, *STEPS[version:])
+        connection.exec_driver_sql("UPDATE temporis_mirror SET version = ?", (VERSION,))
+
+
+def installed_version(connection: sa.Connection) -> int:
+    """The version of the mirror.
+
+    Raises:
+        StoreUnusableError: A newer version of this library wrote it.
+    """
+    version = int(connection.exec_driver_sql("SELECT version FROM temporis_mirror").scalar_one())
+    if version > VERSION:
+        raise StoreUnusableError("a newer temporis_dagster wrote this mirror", "Upgrade temporis_dagster here.")
+    return version
 
 
 def bind(connection: sa.Connection, identity: Identity) -> None:
@@ -107,6 +167,11 @@ def bind(connection: sa.Connection, identity: Identity) -> None:
     )
 
 
+def salt(connection: sa.Connection) -> bytes:
+    """Random bytes that are new for every mirror and every time that it is bound."""
+    return bytes(connection.exec_driver_sql("SELECT salt FROM temporis_mirror").scalar_one())
+
+
 def check(connection: sa.Connection, identity: Identity) -> None:
     """Return if the mirror is that of this target.
 
@@ -114,10 +179,29 @@ def check(connection: sa.Connection, identity: Identity) -> None:
         StoreUnusableError: A newer version of this library wrote it.
         WrongTargetError: It is another's.
     """
-    version, url, salt, fingerprint = connection.exec_driver_sql("SELECT * FROM temporis_mirror").one()
-    if version > VERSION:
-        raise StoreUnusableError("a newer temporis_dagster wrote this mirror", "Upgrade temporis_dagster here.")
+    installed_version(connection)
+    url, salt, fingerprint = connection.exec_driver_sql("SELECT url, salt, fingerprint FROM temporis_mirror").one()
     if url != identity.url:
         raise WrongTargetError(f"it is the mirror of {url}, not of {identity.url}")
     if fingerprint != identity.fingerprint(salt):
         raise WrongTargetError(f"it is the mirror of {url} with another access token")
+
+
+def kept_window_s(connection: sa.Connection) -> float:
+    """For how long a late write may come, as whoever said it last said: it is a property of the service."""
+    if installed_version(connection) < 2:  # noqa: PLR2004  # the version that has it
+        return WINDOW_S
+    kept = connection.exec_driver_sql("SELECT late_write_window_s FROM temporis_mirror").scalar()
+    return WINDOW_S if kept is None else float(kept)
+
+
+def keep_window_s(connection: sa.Connection, seconds: float) -> None:
+    """Let those who do not say it themselves take this one."""
+    connection.exec_driver_sql(
+        "UPDATE temporis_mirror SET late_write_window_s = ? WHERE late_write_window_s IS NOT ?", (seconds, seconds)
+    )
+
+
+def _run(connection: sa.Connection, *steps: Sequence[str]) -> None:
+    for statement in chain.from_iterable(steps):
+        connection.exec_driver_sql(statement)

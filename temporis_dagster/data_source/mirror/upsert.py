@@ -21,7 +21,7 @@ from temporis_dagster.data_source.mirror.write import Writing
 from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.remote import Remote
 from temporis_dagster.data_source.report import Outcome, Tally
-from temporis_dagster.data_source.store.sqlite import commit
+from temporis_dagster.data_source.store.sqlite import commit, file_of
 
 CHUNK_ROWS = 50_000
 """Rows a transaction, and so a batch: the write lock is held for some 100 ms."""
@@ -91,8 +91,8 @@ class Upsert:
             waiting = backlog.pending_of_all(connection)
             if waiting + count > self._options.max_pending_rows:
                 raise FullError(waiting)
-            source = self._ledger.source(connection, self._tally.data_source, create=True)
-            known = KnownSource(self._tally.data_source, source.id, self._ledger.file)
+            source = self._ledger.ensured(connection, self._tally.data_source)
+            known = KnownSource(self._tally.data_source, source.id, file_of(connection))
             self._writing = Writing(self._tally, source, self._options.skip_unchanged)
             self._courier = self._courier_for(known, self._load)
         return self._writing, self._courier

@@ -45,6 +45,8 @@ class StoreUnusableError(Exception):
 LOCKED = "is locked"
 """What SQLite says, in any version, when another connection holds the lock. (Its codes come with Python 3.11.)"""
 
+DAMAGED_ADVICE = "The file is damaged: restore it from a backup."
+
 ADVICE = {
     LOCKED: "Find out what holds a transaction open for so long (a database browser?), close it and try again.",
     "disk is full": "Free some space and try again.",
@@ -52,7 +54,7 @@ ADVICE = {
     "Permission denied": "Check that this user may enter the directory, and try again.",
     "unable to open": "Check that it is a file this user may read and write, in a directory that is writable too.",
     "not a database": "Check the path: this file is something else, or encrypted.",
-    "malformed": "The file is damaged: restore it from a backup.",
+    "malformed": DAMAGED_ADVICE,
     "no such table": "Tables of the store were removed from the file: restore it from a backup.",
     "disk I/O error": "Check the disk and the file system, and try again.",
 }
@@ -79,7 +81,7 @@ def explained(
     except SourceArchivedError:
         raise _archived(url, data_source, tally) from None
     except StoreUnusableError as failure:
-        raise _failed(url, failure, tally) from None
+        raise _failed(url, failure, tally) from failure.__cause__
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         # The driver's own error: SQLAlchemy's would bring a statement of thousands of parameters to the traceback.
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error

@@ -7,6 +7,7 @@ user's own, with tables of theirs).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -89,6 +90,12 @@ TOKEN = sa.Table(
 )
 
 
+# Version 3: what tells this file from another one that has its inode number: the system gives out such a number again.
+V3 = sa.MetaData()
+
+STORE = sa.Table("temporis_store", V3, sa.Column("id", sa.LargeBinary, nullable=False, comment="16 random bytes"))
+
+
 def _make_version_1(connection: sa.Connection) -> None:
     V1.create_all(connection, checkfirst=False)
     connection.execute(SCHEMA_VERSION.insert().values(version=0))
@@ -98,7 +105,12 @@ def _make_version_2(connection: sa.Connection) -> None:
     V2.create_all(connection, checkfirst=False)
 
 
-MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_make_version_1, _make_version_2)
+def _make_version_3(connection: sa.Connection) -> None:
+    V3.create_all(connection, checkfirst=False)
+    connection.execute(STORE.insert().values(id=os.urandom(16)))
+
+
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_make_version_1, _make_version_2, _make_version_3)
 """Step i brings a store from version i to version i + 1."""
 
 
@@ -111,15 +123,23 @@ def installed_version(connection: sa.Connection) -> int:
     made = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'temporis_schema_version'"
     if connection.exec_driver_sql(made).first() is None:
         return 0
-    return checked_version(connection)
+    return _ensure_known(connection)
 
 
-def checked_version(connection: sa.Connection) -> int:
-    """The version of the store, which must be there; the first statement of every transaction.
+def store_id(connection: sa.Connection) -> bytes:
+    """Which store this is, of a version that this library knows; the first statement of every transaction.
+
+    Empty before version 3.
 
     Raises:
         StoreUnusableError: A newer version of this library wrote it.
     """
+    if _ensure_known(connection) < 3:  # noqa: PLR2004  # the version that has it
+        return b""
+    return bytes(connection.exec_driver_sql("SELECT id FROM temporis_store").scalar_one())
+
+
+def _ensure_known(connection: sa.Connection) -> int:
     version = int(connection.exec_driver_sql("SELECT version FROM temporis_schema_version").scalar_one())
     if version > len(MIGRATIONS):
         raise StoreUnusableError(

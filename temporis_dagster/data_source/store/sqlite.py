@@ -18,13 +18,18 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TypeVar, cast
+from typing import Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool
 
-from temporis_dagster.data_source.store.failures import SourceMissingError, is_locked
-from temporis_dagster.data_source.store.schema import MIGRATIONS, checked_version, installed_version, migrate
+from temporis_dagster.data_source.store.failures import (
+    DAMAGED_ADVICE,
+    SourceMissingError,
+    StoreUnusableError,
+    is_locked,
+)
+from temporis_dagster.data_source.store.schema import MIGRATIONS, installed_version, migrate, store_id
 
 BUSY_TIMEOUT_S = 60.0
 """How long to wait for a lock that another connection holds."""
@@ -33,10 +38,30 @@ POLL_S = 0.01
 """How long SQLite itself waits for a lock before it gives the floor back to Python, so that an interrupt is heard and
 a waiter finds the short gap between two chunks of a writer (SQLite's own waits soon grow to 100 ms)."""
 
+FILE = "temporis_file"
+"""Where a connection's ``info`` has the file of its transaction."""
+
 CACHED_STATEMENTS = 32
 """Prepared statements kept by a connection: a multi-row one takes some 400 kB."""
 
+UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError)
+"""What reading a damaged file may raise besides the errors of SQLite: text that is not UTF-8, numbers that are none."""
+
 T = TypeVar("T")
+
+Place: TypeAlias = "tuple[int, int]"
+"""Which file is at a path: its device and its inode."""
+
+
+class FileId(NamedTuple):
+    """Which file a transaction is in.
+
+    The inode tells a file from a copy of it at the same path. The store's own random id tells it from a later file that
+    was given the same inode number, which happens once the first one is deleted and nobody has it open.
+    """
+
+    place: Place
+    store: bytes
 
 
 class Database:
@@ -53,7 +78,7 @@ class Database:
         self.path = path
         self.busy_timeout_s: float | None = None
         self._engine: sa.Engine | None = None
-        self._opened: tuple[int, int] | None = None
+        self._opened: Place | None = None
         self._at_collection: weakref.finalize[..., Database] | None = None
         self._lock = threading.Lock()
         _databases.add(self)
@@ -81,11 +106,6 @@ class Database:
         with self._transaction("BEGIN IMMEDIATE", create=create) as connection:
             yield connection
 
-    @property
-    def file(self) -> tuple[int, int] | None:
-        """Which file is open: another one after it was deleted or replaced. None where none is."""
-        return self._opened
-
     def close(self) -> None:
         """Close the idle connections; those in use close when they come back."""
         with self._lock:
@@ -93,25 +113,32 @@ class Database:
 
     @contextmanager
     def _transaction(self, begin: str, *, create: bool) -> Iterator[sa.Connection]:
-        connection = _patiently(lambda: _begun(self._open(create), begin), self.busy_timeout_s)
         try:
-            yield connection
-        finally:
-            connection.close()
+            connection = _patiently(lambda: _begun(*self._open(create), begin), self.busy_timeout_s)
+            try:
+                yield connection
+            finally:
+                connection.close()
+        except UNREADABLE as error:
+            raise StoreUnusableError(
+                f"what it holds cannot be read ({type(error).__name__}: {error})", DAMAGED_ADVICE
+            ) from error
 
-    def _open(self, create: bool) -> sa.Engine:
+    def _open(self, create: bool) -> tuple[sa.Engine, Place]:
         with self._lock:
-            present = self._identity()
-            if self._engine is None or present != self._opened:
+            present = self._place()
+            if self._engine is None or self._opened is None or present != self._opened:
                 self._dispose()
                 if present is None and not create:
                     raise SourceMissingError
                 self._engine = _prepared(self.path, create)
                 self._at_collection = weakref.finalize(self, self._engine.dispose)
-                self._opened = self._identity()
-            return self._engine
+                self._opened = self._place()
+                if self._opened is None:
+                    raise SourceMissingError
+            return self._engine, self._opened
 
-    def _identity(self) -> tuple[int, int] | None:
+    def _place(self) -> Place | None:
         """Which file is at the path: one that was deleted or replaced must not be written to any more."""
         try:
             found = self.path.stat()
@@ -162,6 +189,20 @@ def commit(connection: sa.Connection) -> None:
     _patiently(lambda: connection.exec_driver_sql("COMMIT"))
 
 
+def is_committed(connection: sa.Connection) -> bool:
+    """Whether a ``commit`` that was interrupted did its work all the same: Python hears of a signal only after it."""
+    return not driver(connection).in_transaction
+
+
+def file_of(connection: sa.Connection) -> FileId:
+    """Which file the transaction of this connection is in.
+
+    It is kept with the connection, because the ``Database`` may be closed, or the process forked, in another thread
+    while a transaction goes on.
+    """
+    return cast("FileId", connection.info[FILE])
+
+
 def driver(connection: sa.Connection) -> sqlite3.Connection:
     """The driver's own connection, for statements that must cost nothing beside the driver."""
     return cast(sqlite3.Connection, connection.connection.driver_connection)
@@ -196,11 +237,11 @@ def _connect(path: Path, create: bool) -> sqlite3.Connection:
     return connection
 
 
-def _begun(engine: sa.Engine, begin: str) -> sa.Connection:
+def _begun(engine: sa.Engine, place: Place, begin: str) -> sa.Connection:
     connection = engine.connect()
     try:
         connection.exec_driver_sql(begin)
-        checked_version(connection)
+        connection.info[FILE] = FileId(place, store_id(connection))
     except BaseException:
         connection.close()
         raise

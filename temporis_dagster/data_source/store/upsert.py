@@ -18,7 +18,7 @@ from temporis_dagster.data_source.report import Outcome, Tally
 from temporis_dagster.data_source.store import sources
 from temporis_dagster.data_source.store.failures import SourceArchivedError, StoreUnusableError, explained
 from temporis_dagster.data_source.store.schema import NEGATIVE_ZERO
-from temporis_dagster.data_source.store.sqlite import Database, commit
+from temporis_dagster.data_source.store.sqlite import Database, FileId, commit, file_of
 
 CHUNK_ROWS = 50_000
 """Rows a transaction: the lock is held for some 70 ms. Smaller ones are slower (10,000: by a third), larger ones not
@@ -55,7 +55,7 @@ class Upsert:
     def __init__(self, database: Database, url: str, account: str, tally: Tally, *, create_missing: bool) -> None:
         self._database, self._url, self._account, self._tally = database, url, account, tally
         self._create_missing = create_missing
-        self._file: tuple[int, int] | None = None
+        self._file: FileId | None = None
         self._ids = UNNUMBERED + np.arange(len(tally.observations.names), dtype=np.int64)
 
     def run(self) -> None:
@@ -74,7 +74,7 @@ class Upsert:
         chunk = _chunk(self._tally.observations, self._ids, rows)
         self._tally.requests += 1
         with self._database.writing(create=self._create_missing) as connection:
-            self._ensure_same_file()
+            self._ensure_same_file(file_of(connection))
             source = self._writable(connection)
             ids = self._numbered(connection, source, chunk)
             changed = _write(connection, chunk, ids)
@@ -83,11 +83,11 @@ class Upsert:
         self._ids = ids
         return changed
 
-    def _ensure_same_file(self) -> None:
+    def _ensure_same_file(self, file: FileId) -> None:
         """Refuse to go on in another file: the rows stored so far, and the ids of their series, are not in it."""
         if self._file is None:
-            self._file = self._database.file
-        elif self._file != self._database.file:
+            self._file = file
+        elif self._file != file:
             self._tally.doubt_acknowledged("the store's file was replaced after these were stored in it")
             raise StoreUnusableError("its file was replaced during the upsert", "Run the upsert again.")
 
