@@ -47,15 +47,16 @@ def process(world, tmp_path):
         one.close()
 
 
-def remade_with_the_same_inode(path, inode: int, make) -> None:
-    """Delete the file and make another until the system gives out the same inode number again."""
-    for _ in range(200):
-        for name in path.parent.glob(f"{path.name}*"):
-            name.unlink()
-        make()
-        if path.stat().st_ino == inode:
-            return
-    pytest.skip("this file system does not give out an inode number again so soon")
+@pytest.fixture
+def one_inode(monkeypatch):
+    """Every file has the same inode number, as those have that come after each other on many file systems."""
+    usual = sqlite.Database._place
+    monkeypatch.setattr(sqlite.Database, "_place", lambda self: usual(self) and (1, 1))
+
+
+def deleted(path) -> None:
+    for name in path.parent.glob(f"{path.name}*"):
+        name.unlink()
 
 
 # Missing
@@ -123,25 +124,35 @@ def test_a_failed_constructor_has_a_repr(tmp_path):
 # Replaced, or bound to another target
 
 
+@pytest.mark.usefixtures("one_inode")
 def test_an_inode_that_comes_back_is_another_mirror(world, process, tmp_path):
     """A connection to staging is refused by production's mirror, also where the file has its number."""
-    path, prod = tmp_path / "mirror.db", World()
-    staging = process(url="http://127.0.0.1:2")
+    prod, staging = World(), process(url="http://127.0.0.1:2")
     staging.source.upsert(long_frame(ROWS))
-    inode = path.stat().st_ino
     staging.close()
-
-    def make() -> None:
-        one = process(into=prod)
-        one.source.upsert(long_frame({("z", 9): 9.0}))
-        one.close()
-
-    remade_with_the_same_inode(path, inode, make)
+    deleted(tmp_path / "mirror.db")
+    process(into=prod).source.upsert(long_frame({("z", 9): 9.0}))
     with pytest.raises(MirrorError, match="it is the mirror of") as caught:
         staging.source.upsert(long_frame(ROWS))
     assert caught.value.report.unsent == 3
     assert process(into=prod).source.upsert(long_frame(ROWS)).stored == 3
     assert prod.content().items() >= ROWS.items()
+
+
+@pytest.mark.usefixtures("one_inode")
+def test_a_mirror_that_is_made_anew_in_the_middle_is_another_one(world, process, tmp_path):
+    """The same target, the same inode number, but the batches under way are not in it: their rows are unknown."""
+    a, b = process(MirrorOptions()), process()
+
+    def remake() -> None:
+        a.mirror._ledger.close()
+        deleted(tmp_path / "mirror.db")
+        b.source.upsert(long_frame({("z", 9): 9.0}))
+
+    world.next = [remake]
+    with pytest.raises(StoreError, match="replaced or deleted") as caught:
+        a.source.upsert(long_frame(ROWS))
+    assert caught.value.report.unknown == 3
 
 
 def test_a_connection_that_is_open_sees_that_the_mirror_was_bound_to_another_target(world, process):
@@ -172,24 +183,21 @@ def test_bound_to_another_target_while_a_request_is_under_way(world, process):
     assert b.source.pending().rows == 3
 
 
+@pytest.mark.usefixtures("one_inode")
 def test_a_store_that_comes_back_with_the_same_inode_is_another_store(tmp_path, monkeypatch):
     """Between two chunks of an upsert: acknowledged rows of the store that is gone are taken back."""
     monkeypatch.setattr(store_upsert, "CHUNK_ROWS", 10)
-    path = tmp_path / "temporis.db"
-    with connect(f"sqlite:///{path}", create_missing=True) as temporis:
-        source = temporis.create_data_source(SOURCE)
-        inode = path.stat().st_ino
+    url = f"sqlite:///{tmp_path}/temporis.db"
+    with connect(url, create_missing=True) as temporis:
 
-        def make() -> None:
-            with connect(f"sqlite:///{path}") as other:
+        def replace(_settled: int) -> None:
+            temporis.close()
+            deleted(tmp_path / "temporis.db")
+            with connect(url) as other:
                 other.create_data_source(SOURCE)
 
-        def replace(settled: int) -> None:
-            temporis.close()
-            remade_with_the_same_inode(path, inode, make)
-
         with pytest.raises(StoreError, match="replaced") as caught:
-            source.upsert(sample_frame(hours=10), progress=replace)
+            temporis.data_source(SOURCE).upsert(sample_frame(hours=10), progress=replace)
     assert (caught.value.report.stored, caught.value.report.unknown, caught.value.report.unsent) == (0, 10, 10)
 
 
