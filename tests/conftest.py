@@ -39,6 +39,15 @@ def debug_log(tmp_path_factory):
     assert shown == [], "the access token was logged"
 
 
+@pytest.fixture(scope="session")
+def postgres():
+    """The URL of a real PostgreSQL whose sessions are in a zone with changes of the clock."""
+    from tests.postgres_server import postgres_server
+
+    with postgres_server(timezone="America/New_York") as url:
+        yield url
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """A test whose captured output, log or failure shows the canary fails."""

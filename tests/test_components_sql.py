@@ -6,7 +6,6 @@ import sqlalchemy as sa
 
 from tests.component_tools import Project
 from tests.dagster_harness import failure_of, materializations
-from tests.postgres_server import postgres_server
 
 pytestmark = pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`:dagster.BetaWarning")
 
@@ -47,12 +46,6 @@ FORMS = {
         {"stored_as": "text", "timezone": ZONE, "format": "%Y%m%d%H%M"},
     ),
 }
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    with postgres_server(timezone=ZONE) as url:
-        yield url
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeAlias
 
 import dagster as dg
 import pandas as pd
-from pydantic import Field
+from pydantic import ConfigDict, Field, StrictFloat, StrictInt, model_validator
 
 from temporis_dagster.assets import data_source_spec
 from temporis_dagster.checks.archive import build_archive_state_checks
@@ -47,10 +47,28 @@ def _length(text: str) -> timedelta | None:
 Length: TypeAlias = Annotated[timedelta, dg.Resolver(resolve_length, model_field_type=str, inject_before_resolve=False)]
 
 
-class ScheduleOptions(dg.Resolvable, dg.Model):
+def _resolve(context: dg.ResolutionContext, said: object) -> Any:
+    """What YAML says, with templates filled in."""
+    return context.resolve_value(said, as_type=object)
+
+
+# Fields of their own type, as in one of Python's a YAML file's true would be 1.
+Count: TypeAlias = Annotated[int, dg.Resolver(_resolve, model_field_type=StrictInt | str)]
+Number: TypeAlias = Annotated[float, dg.Resolver(_resolve, model_field_type=StrictFloat | StrictInt | str)]
+Pair: TypeAlias = list[StrictFloat | StrictInt | str | None]
+Pairs: TypeAlias = Annotated[
+    Mapping[str, list[float | None]], dg.Resolver(_resolve, model_field_type=Mapping[str, Pair] | str)
+]
+
+
+class _Options(dg.Resolvable, dg.Model):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class ScheduleOptions(_Options):
     """A schedule that fills the trailing partitions at every tick: ``build_trailing_window_schedule``."""
 
-    lookback: int = Field(description="How many partitions a tick fills, counted back from the newest complete one.")
+    lookback: Count = Field(description="How many partitions a tick fills, counted back from the newest complete one.")
     cron_schedule: str | None = Field(
         default=None,
         description="When to tick; by default at once when a partition is complete.",
@@ -59,25 +77,34 @@ class ScheduleOptions(dg.Resolvable, dg.Model):
     execution_timezone: str | None = Field(
         default=None, description="The zone of cron_schedule; by default that of the partitions."
     )
-    max_reach_back: int | None = Field(
+    max_reach_back: Count | None = Field(
         default=None, description="The most partitions a tick fills when it makes up for others."
     )
     running: bool = Field(default=False, description="Whether it runs as soon as it is deployed.")
 
 
-class GapFillOptions(dg.Resolvable, dg.Model):
+class GapFillOptions(_Options):
     """A sensor that fills missing and failed partitions: ``build_gap_fill_sensor``."""
 
-    horizon: int = Field(description="How many partitions to look at, counted back from the newest complete one.")
-    exclude_latest: int = Field(default=1, description="How many of the newest are left to the schedule.")
-    max_partitions_per_run: int = Field(default=100, description="The longest range of a run.")
-    max_runs_per_tick: int = Field(default=4, description="How many runs a tick launches.")
-    max_attempts: int = Field(default=3, description="How many attempts a partition has.")
-    retry_delay_s: float = Field(default=300.0, description="Seconds before the second attempt; doubles with each.")
+    horizon: Count = Field(description="How many partitions to look at, counted back from the newest complete one.")
+    exclude_latest: Count = Field(default=1, description="How many of the newest are left to the schedule.")
+    max_partitions_per_run: Count = Field(default=100, description="The longest range of a run.")
+    max_runs_per_tick: Count = Field(default=4, description="How many runs a tick launches.")
+    max_attempts: Count = Field(default=3, description="How many attempts a partition has.")
+    retry_delay_s: Number = Field(default=300.0, description="Seconds before the second attempt; doubles with each.")
     running: bool = Field(default=False, description="Whether it runs as soon as it is deployed.")
 
+    @model_validator(mode="after")
+    def _sees_any(self) -> "GapFillOptions":
+        if self.horizon <= self.exclude_latest:
+            raise ValueError(
+                f"horizon must be greater than exclude_latest, got horizon: {self.horizon} and exclude_latest: "
+                f"{self.exclude_latest}: with these, no partition is ever looked at."
+            )
+        return self
 
-class SeriesCheckOptions(dg.Resolvable, dg.Model):
+
+class SeriesCheckOptions(_Options):
     """What is expected of the asset's series: ``build_series_checks``."""
 
     max_age: Length | None = Field(default=None, description="How old the newest observation may be, such as 3h.")
@@ -85,7 +112,7 @@ class SeriesCheckOptions(dg.Resolvable, dg.Model):
         default=None, description="How far apart neighbours of one series may be, such as 15min."
     )
     expected_series: list[str] = Field(default_factory=list, description="Series that must have observations.")
-    bounds: Mapping[str, list[float | None]] = Field(
+    bounds: Pairs = Field(
         default_factory=dict,
         description="The lowest and highest value of series, by name; null is no bound.",
         examples=[{"orders": [0, None]}],
@@ -116,11 +143,16 @@ class Automation(dg.Model):
     gap_fill: GapFillOptions | None = Field(default=None, description="Find and fill what is missing.")
     series_checks: SeriesCheckOptions | None = Field(default=None, description="Check what the series hold.")
 
-    def data_source_defs(self, data_source: str) -> dg.Definitions:
-        """The data source's external asset, and the check that it is not archived."""
+    def data_source_defs(self, data_source: str, *, archive_check: bool) -> dg.Definitions:
+        """The data source's external asset, and the check that it is not archived.
+
+        Args:
+            data_source: Its name.
+            archive_check: Whether any of the components that share it waits for the check.
+        """
         expected = {data_source: ArchiveState.ACTIVE}
         checks = build_archive_state_checks(data_sources=expected, resource_key=self.resource_key)
-        return dg.Definitions(assets=[data_source_spec(data_source)], asset_checks=checks if self.archive_check else [])
+        return dg.Definitions(assets=[data_source_spec(data_source)], asset_checks=checks if archive_check else [])
 
     def automate(self, asset: dg.AssetsDefinition, data_source: str) -> dg.Definitions:
         """Everything around the asset, which is not among it.

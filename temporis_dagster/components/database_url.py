@@ -1,13 +1,14 @@
 """The URL of a database that is read: where it comes from, and what of it may be shown.
 
 Comes in: ``{{ env.NAME }}``, another template or a URL, from YAML; driver errors. Goes out: an engine; text to show.
-Never: reads an environment variable before a run needs it, or shows a password.
+Never: reads an environment variable before a run needs it, or shows a user, a password or an option.
 """
 
 import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import quote, quote_plus
 
 import dagster as dg
 
@@ -71,7 +72,13 @@ def engine_of(url: DatabaseUrl) -> "sa.Engine":
 
     text = url.reveal()
     try:
-        return sa.create_engine(sa.make_url(text))
+        found = sa.make_url(text)
+        if found.host is not None and "@" in f"{found.host}{found.database or ''}":
+            raise ConfigurationError(
+                "The database's URL has more than one '@' (it is not shown here, as it may hold a password). "
+                "Percent-encode an '@' of the user or the password as %40."
+            )
+        return sa.create_engine(found)
     except ImportError as error:
         raise ConfigurationError(
             f"The driver of the database is not installed: {error}. Install it where runs are executed, or name "
@@ -85,26 +92,45 @@ def engine_of(url: DatabaseUrl) -> "sa.Engine":
 
 
 def place_of(engine: "sa.Engine") -> str:
-    """The URL without user, password and options, any of which may be a secret."""
+    """The URL without user, password and options, any of which may be a secret.
+
+    Where an option has an '@', the host may be the tail of a password that was not encoded, so nothing is shown of it.
+    """
     import sqlalchemy as sa
 
     url = engine.url
+    if any("@" in value for value in _options(url)):
+        return f"{url.drivername}://{HIDDEN}"
     return sa.URL.create(url.drivername, host=url.host, port=url.port, database=url.database).render_as_string()
 
 
 def without_secrets(text: str, engine: "sa.Engine") -> str:
-    """The text with everything hidden that the URL holds besides driver, host, port and database."""
+    """The text with everything hidden that the URL holds besides driver, host, port and database.
+
+    The password and whole options are hidden wherever they stand, in any way that they may be written. The user and the
+    words of an option, which may be short, are hidden where they are words of the text.
+    """
     url = engine.url
-    options = [value for values in url.normalized_query.values() for value in values]
-    parts = [engine.url.render_as_string(hide_password=False), str(url.password or ""), *options]
-    encoded = [part for secret in filter(None, parts) for part in (secret, _encoded(secret))]
-    for secret in sorted(set(encoded), key=len, reverse=True):
+    options = _options(url)
+    whole = [url.render_as_string(hide_password=False), str(url.password or ""), *options]
+    words = [url.username or "", *(word for option in options for word in re.split(r"[\s=;,&]+", option))]
+    if any("@" in option for option in options):
+        whole += [part for part in (url.host, url.database) if part]
+    for secret in sorted({form for one in whole for form in _written(one)}, key=len, reverse=True):
         if len(secret) > 1:
-            text = text.replace(secret, HIDDEN)
+            text = re.sub(re.escape(secret), HIDDEN, text, flags=re.IGNORECASE)
+    for word in sorted({form for one in words for form in _written(one)}, key=len, reverse=True):
+        if word:
+            text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", HIDDEN, text, flags=re.IGNORECASE)
     return text
 
 
-def _encoded(secret: str) -> str:
-    from urllib.parse import quote_plus
+def _options(url: "sa.URL") -> list[str]:
+    return [value for values in url.normalized_query.values() for value in values]
 
-    return quote_plus(secret)
+
+def _written(secret: str) -> set[str]:
+    """The secret as it is, percent-encoded in two ways, and with its quotes and backslashes escaped."""
+    escaped = secret.replace("\\", "\\\\")
+    quoted = {text.replace("'", mark) for text in (secret, escaped) for mark in ("'", "\\'", "''")}
+    return {secret, quote_plus(secret), quote(secret, safe=""), *quoted}

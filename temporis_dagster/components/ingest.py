@@ -22,6 +22,7 @@ from temporis_dagster.failures import failures_for_dagster
 from temporis_dagster.partition_windows import partition_windows
 
 OUTSIDE_PARTITION = "temporis/outside_partition"
+TIME_COLUMN = "temporis/time_column"
 
 
 @dg.scaffold_with(IngestScaffolder)
@@ -73,24 +74,33 @@ class TemporisIngestComponent(dg.Component, dg.Resolvable, Automation, IngestOpt
         self._ensure_usable()
         asset = self._asset()
         around = self.automate(asset, self.data_source)
-        source = self.data_source_defs(self.data_source) if self._is_first_of_its_source(context) else dg.Definitions()
-        return dg.Definitions.merge(dg.Definitions(assets=[asset]), around, source)
+        return dg.Definitions.merge(dg.Definitions(assets=[asset]), around, self._source_defs(context))
 
-    def _is_first_of_its_source(self, context: dg.ComponentLoadContext) -> bool:
-        """Whether it is for this component to define the data source.
+    def _source_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """The data source's own definitions, where it is for this component to give them.
 
-        Dagster marks each definition with its component, and so takes the same one of two components for a conflict.
+        Dagster marks each definition with its component, and so takes the same one of two components for a conflict:
+        the first of those that define the data source does it for all of them, with the check if any waits for it.
         """
+        if not self.define_data_source:
+            return dg.Definitions()
         tree = context.component_tree
-        if not self.define_data_source or not isinstance(
-            tree.defs_module, ModuleType
-        ):  # the tree of Dagster's test tools
-            return self.define_data_source
-        defining = (one for one in tree.get_all_components(TemporisIngestComponent) if one.define_data_source)
-        return next((one is self for one in defining if one.data_source == self.data_source), True)
+        defining: list[TemporisIngestComponent] = [self]
+        if isinstance(tree.defs_module, ModuleType):  # the tree of Dagster's test tools has none
+            every = tree.get_all_components(TemporisIngestComponent)
+            shared = [one for one in every if one.define_data_source and one.data_source == self.data_source]
+            defining = shared or defining
+        if defining[0] is not self:
+            return dg.Definitions()
+        return self.data_source_defs(self.data_source, archive_check=any(one.archive_check for one in defining))
 
     def _ensure_usable(self) -> None:
         """Refuse when the code is loaded what a run could not do."""
+        if self.asset.skippable:
+            raise ConfigurationError(
+                f"{self._name} is skippable, but a window without rows is materialized, with 0 rows, so that nothing "
+                "looks for it again. Leave skippable out."
+            )
         partitions = self.asset.partitions_def
         if not isinstance(partitions, dg.TimeWindowPartitionsDefinition | None):
             raise ConfigurationError(
@@ -146,6 +156,9 @@ class TemporisIngestComponent(dg.Component, dg.Resolvable, Automation, IngestOpt
         if self.sql is None:
             return self.function.fetch(spans) if self.function else None
         found = self.sql.fetch(spans, self.timestamp or "timestamp")
+        if found.remark:
+            (context.log.warning if found.suspicious else context.log.info)(found.remark)
+            context.add_output_metadata({TIME_COLUMN: found.remark})
         if not found.exact and self.outside_partition != "allow":
             context.add_output_metadata({OUTSIDE_PARTITION: "drop"})
         return found.frame

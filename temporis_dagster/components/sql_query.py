@@ -1,9 +1,11 @@
 """A SQL query as the source of observations: run once for each stretch of time, its result as a frame.
 
-Comes in: a database's URL, a query, windows of time. Goes out: frames that ``DataSource.upsert`` takes.
+Comes in: a database's URL, a query, windows of time. Goes out: frames that ``DataSource.upsert`` takes, and why one
+may be empty.
 Never: writes to the database it reads, changes a value on the way, or shows the URL.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ import dagster as dg
 import pandas as pd
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from temporis_dagster.components.column_look import ZONED, Compared, compared_columns, first_values
 from temporis_dagster.components.database_url import (
     DatabaseUrl,
     database_url,
@@ -22,13 +25,14 @@ from temporis_dagster.components.database_url import (
     without_secrets,
 )
 from temporis_dagster.components.time_column import Bounds, TimeColumn
-from temporis_dagster.errors import TemporisError
+from temporis_dagster.errors import ConfigurationError, TemporisError
 from temporis_dagster.failures import printable
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
 WINDOW = {"start", "end"}
+CAST_BOUND = re.compile(r"(?<![:\w\\]):(\w+)(?=::)")
 Spans = Sequence[tuple[int, int]]
 
 
@@ -39,10 +43,14 @@ class Fetched:
     Attributes:
         frame: Its rows.
         exact: Whether it was asked for nothing but the window; else rows beside the window are to be left out.
+        remark: Of a query that found nothing: what its time column holds.
+        suspicious: Whether some of it does not fit what was declared.
     """
 
     frame: pd.DataFrame
     exact: bool
+    remark: str = ""
+    suspicious: bool = False
 
 
 class SqlQuery(dg.Resolvable, dg.Model):
@@ -132,8 +140,42 @@ class SqlQuery(dg.Resolvable, dg.Model):
             windows = self._windows(spans, engine.dialect.name)
             with engine.connect() as connection:
                 frames = [self._select(connection, bounds, timestamp) for bounds in windows]
+                found_any = any(len(frame) for frame in frames)
+                remark, suspicious = ("", False) if found_any else self._looked_at(connection)
         frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-        return Fetched(frame, exact=all(bounds is None or bounds.exact for bounds in windows))
+        exact = all(bounds is None or bounds.exact for bounds in windows)
+        return Fetched(frame, exact=exact, remark=remark, suspicious=suspicious)
+
+    def _looked_at(self, connection: "sa.Connection") -> tuple[str, bool]:
+        """Why a query may have found nothing, and whether that is suspicious: is the column what it is declared to be?
+
+        Raises:
+            ConfigurationError: It is certainly not.
+        """
+        dialect = connection.dialect.name
+        columns = compared_columns(self.query, dialect) if self.time_column is not None else []
+        remarks = [self._remark(column, first_values(connection, column), dialect) for column in columns]
+        if not remarks:
+            return "The query found nothing. What its time column holds could not be looked at.", False
+        return " ".join(["The query found nothing.", *(words for words, _ in remarks)]), any(odd for _, odd in remarks)
+
+    def _remark(self, column: Compared, values: list[object] | None, dialect: str) -> tuple[str, bool]:
+        if values is None:
+            return f"What {column.text} holds could not be looked at.", False
+        if not values:
+            return f"The first rows of its tables hold no {column.text}, so its form is not known.", False
+        declared = self.time_column
+        if declared is None or (column.cast and not (declared.stored_as == "timestamptz" and column.cast in ZONED)):
+            return f"{column.text} holds {str(values[0])!r:.80}.", False
+        misfit = declared.misfit(values, dialect=dialect)
+        if misfit is None:
+            return f"{column.text} is as declared ({declared}): it holds {str(values[0])!r:.80}.", False
+        if misfit.certain:
+            raise ConfigurationError(
+                f"The query found nothing, and {column.text} cannot be compared with the window: {misfit.words} "
+                "Nothing was written."
+            )
+        return f"{column.text} is not of one form: {misfit.words} Rows of another form are missed.", True
 
     def _windows(self, spans: Spans | None, dialect: str) -> list[Bounds | None]:
         if spans is None or self.time_column is None:
@@ -141,9 +183,8 @@ class SqlQuery(dg.Resolvable, dg.Model):
         return [self.time_column.bounds(*span, dialect=dialect) for span in spans]
 
     def _select(self, connection: "sa.Connection", bounds: Bounds | None, timestamp: str) -> pd.DataFrame:
-        import sqlalchemy as sa
-
-        result = connection.execute(sa.text(self.query), {"start": bounds.start, "end": bounds.end} if bounds else {})
+        window = {"start": bounds.start, "end": bounds.end} if bounds else {}
+        result = connection.execute(_statement(self.query), window)
         names, rows = list(result.keys()), result.fetchall()
         columns = [_column([row[place] for row in rows]) for place in range(len(names))]
         if self.time_column is not None and names.count(timestamp) == 1:
@@ -154,9 +195,14 @@ class SqlQuery(dg.Resolvable, dg.Model):
 
 
 def _parameters(query: str) -> set[str]:
+    return set(_statement(query).compile().params)
+
+
+def _statement(query: str) -> "sa.TextClause":
+    """The query with its parameters: of ``:start::timestamptz``, SQLAlchemy by itself would take ``:star``."""
     import sqlalchemy as sa
 
-    return set(sa.text(query).compile().params)
+    return sa.text(CAST_BOUND.sub(r":\1 ", query))
 
 
 def _column(values: list[Any]) -> pd.Series:
@@ -180,7 +226,7 @@ def _failing_clearly(query: str, engine: "sa.Engine") -> Iterator[None]:
         raise dg.Failure(
             printable(
                 f"The query failed at {place_of(engine)}: {said.strip()}\n"
-                f"{'Check that the database can be reached, then' if passing else 'Mend the query, then'} run the "
+                f"{'Check that the database can be reached, then' if passing else 'Fix the query, then'} run the "
                 "asset again. Nothing was written."
             ),
             metadata={"temporis/query": dg.MetadataValue.md(f"```sql\n{query}\n```")},

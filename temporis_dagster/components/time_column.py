@@ -1,11 +1,15 @@
 """How a database holds time: window bounds in the form of a column, and the column's values as moments.
 
-Comes in: windows in Unix seconds, columns of results. Goes out: values to bind to ``:start`` and ``:end``, datetimes.
+Comes in: windows in Unix seconds, columns of results. Goes out: values to bind to ``:start`` and ``:end``, datetimes,
+and what is wrong with a column that was declared to be another.
 Never: binds bounds that could miss a row of the window. They may cover more, and then say so.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -13,15 +17,17 @@ import dagster as dg
 import pandas as pd
 from pydantic import ConfigDict, Field, model_validator
 
+from temporis_dagster.components.time_form import PER_SECOND, fits_epoch, fits_format, form_of, misfits
 from temporis_dagster.data_source.observations import ObservationOptions
 from temporis_dagster.errors import ConfigurationError
 
 StoredAs: TypeAlias = Literal["timestamptz", "epoch", "naive", "text"]
 Unit: TypeAlias = Literal["s", "ms", "us", "ns"]
 
-PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 DAY = timedelta(days=1)
 ISO = "%Y-%m-%d %H:%M:%S"
+FRACTION = re.compile(r"[.,]?%f")
+SQLITE_NAIVE = re.compile(r"\d{4}-\d\d-\d\d($| \d\d:\d\d)")
 LOSES_ZONES = ("sqlite", "mysql", "mariadb")
 _SAMPLES = [
     datetime(1999, 12, 31, tzinfo=timezone.utc) + timedelta(days=days, hours=hours)
@@ -45,6 +51,19 @@ class Bounds:
     exact: bool = True
 
 
+@dataclass(frozen=True)
+class Misfit:
+    """A column that is not what it was declared to be.
+
+    Attributes:
+        words: What it holds, what was declared, and how to declare it.
+        certain: Whether none of the values that were looked at can be of the declared form.
+    """
+
+    words: str
+    certain: bool
+
+
 class TimeColumn(dg.Resolvable, dg.Model):
     """The form in which the column that a query compares with ``:start`` and ``:end`` holds time.
 
@@ -55,7 +74,7 @@ class TimeColumn(dg.Resolvable, dg.Model):
         >>> TimeColumn(stored_as="epoch", unit="ms").bounds(0, 3_600, dialect="sqlite")
         Bounds(start=0, end=3600000, exact=True)
         >>> TimeColumn(stored_as="naive", timezone="Asia/Tokyo").bounds(0, 3_600, dialect="sqlite")
-        Bounds(start='1970-01-01 09:00:00', end='1970-01-01 10:00:00', exact=True)
+        Bounds(start='1970-01-01 09:00', end='1970-01-01 10:00', exact=True)
     """
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
@@ -116,9 +135,9 @@ class TimeColumn(dg.Resolvable, dg.Model):
             return Bounds(start, end)
         first, last, exact = _wall(start, end, ZoneInfo(str(self.timezone)))
         if self.stored_as == "naive":
-            # SQLite holds text. Without a fraction it sorts before the same second with one, so it covers both.
-            as_text = dialect == "sqlite"
-            return Bounds(first.strftime(ISO), last.strftime(ISO), exact) if as_text else Bounds(first, last, exact)
+            if dialect != "sqlite":
+                return Bounds(first, last, exact)
+            return Bounds(_shortest(first), _shortest(last), exact)
         return _text_bounds(first, last, str(self.format), exact=exact)
 
     def read(self, column: pd.Series) -> pd.Series:
@@ -131,14 +150,63 @@ class TimeColumn(dg.Resolvable, dg.Model):
         known = values[values.notna()]
         if all(isinstance(value, datetime) for value in known):
             return self._datetimes(values, known)
-        if self.stored_as == "epoch" and self.unit == "s":
-            return column
         if self.stored_as == "epoch":
-            return _parsed(values, known, what=f"a number of {self.unit}", unit=self.unit, utc=True)
+            return self._epoch(column, values, known)
         if self.stored_as == "timestamptz":
             raise ConfigurationError(f"{_shown(known)} is no timestamptz. Declare how the column is stored.")
         form = self.format or ("ISO8601" if _spaced(known) else ISO)
         return _parsed(values, known, what=f"text in the form {self.format or ISO}", format=form)
+
+    def misfit(self, sample: Sequence[object], *, dialect: str) -> Misfit | None:
+        """What is wrong with a column of which these are values; None where nothing is known to be.
+
+        Args:
+            sample: Some of its values.
+            dialect: SQLAlchemy's name of the database.
+
+        Examples:
+            >>> TimeColumn(stored_as="epoch").misfit([1_718_870_400_000], dialect="sqlite").certain
+            True
+        """
+        wrong, certain = misfits(sample, lambda value: self._fits(value, dialect))
+        if not wrong:
+            return None
+        form, share = form_of(wrong[0], dialect), "" if certain else f" in {len(wrong)} of {len(sample)} rows"
+        return Misfit(
+            f"it holds {str(wrong[0])!r:.80}{share}, {form.words}, and is declared as {self}: {form.advice[:1].upper()}"
+            f"{form.advice[1:]}.",
+            certain,
+        )
+
+    def _fits(self, value: object, dialect: str) -> bool:
+        """Whether bounds of the declared form can be compared with a value so that no row is missed."""
+        if self.stored_as == "epoch":
+            return fits_epoch(value, self.unit, dialect)
+        if self.stored_as == "text":
+            return fits_format(value, str(self.format))
+        kind = form_of(value, dialect).kind
+        if self.stored_as == "timestamptz":
+            return kind == "timestamptz"
+        if dialect == "sqlite":
+            return isinstance(value, str) and SQLITE_NAIVE.match(value) is not None
+        return kind in ("naive", "date")
+
+    def __str__(self) -> str:
+        more = {"unit": self.unit if self.stored_as == "epoch" else None, "format": self.format}
+        said = [f"stored_as: {self.stored_as}", *(f"{key}: {value}" for key, value in more.items() if value)]
+        return ", ".join(said)
+
+    def _epoch(self, column: pd.Series, values: pd.Series, known: pd.Series) -> pd.Series:
+        """Numbers as moments. Other databases' drivers give the ``extract(epoch from ...)`` of one as a Decimal."""
+        if self.unit == "s" and not all(isinstance(value, int | Decimal) for value in known):
+            return column
+        decimals = [value for value in known if isinstance(value, Decimal)]
+        if all(value == value // 1 for value in decimals):
+            whole, unit = values.map(lambda value: int(value) if isinstance(value, Decimal) else value), self.unit
+        else:
+            per_unit = PER_SECOND["ns"] // PER_SECOND[self.unit]
+            whole, unit = values.map(lambda value: int(value * per_unit), na_action="ignore"), "ns"
+        return _parsed(whole, known, what=f"a number of {self.unit}", unit=unit, utc=True)
 
     def _datetimes(self, values: pd.Series, known: pd.Series) -> pd.Series:
         naive = [value for value in known if value.utcoffset() is None]
@@ -187,8 +255,14 @@ def _wall(start: datetime, end: datetime, zone: ZoneInfo) -> tuple[datetime, dat
 
 def _text_bounds(first: datetime, last: datetime, form: str, *, exact: bool) -> Bounds:
     """Bounds as text. Where the form is too coarse for the end, a day more, so that its own period is covered."""
+    form = FRACTION.split(form)[0]  # bounds are whole seconds, and sort before the same second with any fraction
     fits = all(datetime.strptime(moment.strftime(form), form) == moment for moment in (first, last))  # noqa: DTZ007
     return Bounds(first.strftime(form), (last if fits else last + DAY).strftime(form), exact and fits)
+
+
+def _shortest(moment: datetime) -> str:
+    """The shortest text of a wall clock: it sorts before the same moment with seconds, a fraction or a clock at all."""
+    return moment.strftime(ISO if moment.second else "%Y-%m-%d %H:%M" if moment.hour or moment.minute else "%Y-%m-%d")
 
 
 def _spaced(known: pd.Series) -> bool:
