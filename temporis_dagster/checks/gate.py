@@ -90,9 +90,9 @@ def _undefined(missing: list[str]) -> str:
     return (
         f"The archive check of data source {', '.join(map(repr, missing))} gates this job, but nothing defines it. "
         f"Add asset_checks=build_archive_state_checks(data_sources={missing!r}) to the Definitions, once for the whole "
-        "code location. A component that defines the data source defines the check as well, unless it has "
-        "archive_check: false or define_data_source: false. Runs that need no gate: archive_check: false in the "
-        "component of this job, or a job without gated_selection."
+        "code location. Components define it together with the data source, unless all of them have archive_check: "
+        "false or define_data_source: false. Runs that need no gate: archive_check: false in the component of this "
+        "job, or a job without gated_selection."
     )
 
 
