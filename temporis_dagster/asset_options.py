@@ -31,6 +31,22 @@ HOW_TO_NAME_A_DATA_SOURCE = (
 )
 
 
+class AssetFrameOptions(ObservationOptions):
+    """``ObservationOptions`` of an asset, where advice spells them as its metadata does.
+
+    >>> AssetFrameOptions().spelled("on_invalid", "drop")
+    "temporis/on_invalid='drop' (asset metadata)"
+    """
+
+    LIST_OF_INVALID = "The failure's temporis/invalid_rows shows the first of them."
+    LIST_OF_REJECTED = "The failure's temporis/rejected_rows shows the first of them."
+    LIST_OF_SUPERSEDED = "The materialization's temporis/conflict_rows shows the first of them."
+
+    def spelled(self, argument: str, value: object = ...) -> str:
+        """An option as metadata, which an asset, its output and a component's asset all take."""
+        return f"{NAMESPACE}{super().spelled(argument, value).removesuffix('=')} (asset metadata)"
+
+
 @dataclass(frozen=True)
 class OwnSeries:
     """The series that an asset may write and reads back: exact names, or all that start with a prefix.
@@ -142,7 +158,7 @@ def frame_options(said: Mapping[str, object]) -> ObservationOptions:
     for option in ("timestamp", "name", "value"):
         if isinstance(said.get(option), list | dict):
             raise ConfigurationError(f"{option}={said[option]!r} is not a column. Name one column.")
-    return ObservationOptions(**cast("ObservationArguments", said))
+    return AssetFrameOptions(**cast("ObservationArguments", said))
 
 
 def own_series(said: object) -> OwnSeries:

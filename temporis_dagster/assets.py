@@ -21,7 +21,15 @@ from temporis_dagster.asset_options import (
 )
 from temporis_dagster.automation_conditions import without_waiting_for
 from temporis_dagster.contract import DATA_SOURCE_NAME_RULE, is_data_source_name
-from temporis_dagster.data_source.observations import AllowFuture, Layout, OnInvalid, SubSecond, Unit
+from temporis_dagster.data_source.observations import (
+    AllowFuture,
+    Decimals,
+    Layout,
+    OnConflict,
+    OnInvalid,
+    SubSecond,
+    Unit,
+)
 from temporis_dagster.errors import ConfigurationError
 
 AssetDecorator: TypeAlias = Callable[[Callable[..., Any]], dg.AssetsDefinition]
@@ -43,6 +51,8 @@ def temporis_asset(  # noqa: PLR0913  the arguments of dagster.asset, and those 
     on_invalid: OnInvalid | None = None,
     unit: Unit | None = None,
     allow_future: AllowFuture = None,
+    on_conflict: OnConflict | None = None,
+    decimals: Decimals | None = None,
     plot: bool | None = None,
     partitions_def: dg.PartitionsDefinition | None = None,
     backfill_policy: dg.BackfillPolicy | None = None,
@@ -68,7 +78,7 @@ def temporis_asset(  # noqa: PLR0913  the arguments of dagster.asset, and those 
         series: The asset's own series: exact names, or one prefix. No others can be written, and only these are read
             back. By default every series of the data source.
         outside_partition: What becomes of rows outside the run's partitions: ``"raise"``, ``"drop"`` or ``"allow"``.
-        layout: ``"long"``, ``"wide"`` or ``"auto"``. This and the options down to ``allow_future`` are those of
+        layout: ``"long"``, ``"wide"`` or ``"auto"``. This and the options down to ``decimals`` are those of
             ``DataSource.upsert``; None leaves them as the IO manager is configured.
         timestamp: The column of timestamps.
         name_column: The column of series names; ``name`` is the asset's name here, as in ``dagster.asset``.
@@ -81,6 +91,8 @@ def temporis_asset(  # noqa: PLR0913  the arguments of dagster.asset, and those 
         unit: What number timestamps count since 1970: ``"s"``, ``"ms"``, ``"us"`` or ``"ns"``.
         allow_future: How far ahead of the clock a timestamp may lie, by default a year: a timedelta, text such as
             ``"730 days"``, or True for any distance.
+        on_conflict: ``"raise"`` refuses rows with one (timestamp, name) and different values.
+        decimals: ``"exact"`` refuses decimal numbers that float64 does not hold exactly.
         plot: Whether each materialization shows a small plot of what was written (extra ``[plots]``).
         partitions_def: The asset's partitions.
         backfill_policy: By default ``BackfillPolicy.single_run()`` where the asset is partitioned.
@@ -133,6 +145,8 @@ def temporis_asset(  # noqa: PLR0913  the arguments of dagster.asset, and those 
         "on_invalid": on_invalid,
         "unit": unit,
         "allow_future": allow_future,
+        "on_conflict": on_conflict,
+        "decimals": decimals,
     }
     said = {"data_source": data_source, "series": series, "outside_partition": outside_partition, "plot": plot, **frame}
     options = {option: value for option, value in said.items() if value is not None}

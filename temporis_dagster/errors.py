@@ -63,13 +63,18 @@ class InvalidObservationsError(TemporisError):
             Empty where the frame's shape is at fault rather than its rows. Labels may repeat, positions do not.
         invalid: How many observations are invalid; 0 where the shape is at fault.
         observations_in: How many there are; 0 where the shape is at fault.
+        conflicts: How many of the invalid ones are good by themselves, but a later row has the same timestamp and name
+            and another value (``on_conflict="raise"``): all of them or none.
     """
 
-    def __init__(self, message: str, *, rows: pd.DataFrame, invalid: int = 0, observations_in: int = 0) -> None:
+    def __init__(
+        self, message: str, *, rows: pd.DataFrame, invalid: int = 0, observations_in: int = 0, conflicts: int = 0
+    ) -> None:
         super().__init__(message)
         self.rows = rows
         self.invalid = invalid
         self.observations_in = observations_in
+        self.conflicts = conflicts
 
 
 class DeliveryError(TemporisError):

@@ -21,7 +21,16 @@ from temporis_dagster.asset_options import (
     asset_options,
     options_said,
 )
-from temporis_dagster.data_source.observations import Layout, Observations, OnInvalid, SubSecond, observe
+from temporis_dagster.data_source.observations import (
+    Decimals,
+    Layout,
+    Observations,
+    OnConflict,
+    OnInvalid,
+    SubSecond,
+    observe,
+)
+from temporis_dagster.data_source.observations.conflicts import conflicts_in_words
 from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.data_source.target import ArchiveState
@@ -32,6 +41,7 @@ from temporis_dagster.materialization import (
     DATA_SOURCE,
     add_once,
     add_partition_rows,
+    conflicting_rows,
     left_out_rows,
     outcome,
     partitions_of_run,
@@ -141,6 +151,16 @@ class TemporisIOManager(dg.ConfigurableIOManager):
         description="How far ahead of the clock a timestamp may lie: a distance such as '730 days', or 'true' for any. "
         "Defaults to a year.",
     )
+    on_conflict: OnConflict = Field(
+        default="last",
+        description="What becomes of rows with the same timestamp and name but different values: 'last' stores the "
+        "last one, counts the others and warns; 'raise' sends nothing.",
+    )
+    decimals: Decimals = Field(
+        default="nearest",
+        description="What becomes of decimal numbers that float64 does not hold exactly: 'nearest' stores the nearest "
+        "float; 'exact' refuses them.",
+    )
     plot: bool = Field(
         default=False,
         description="Whether each materialization shows a small plot of what was written. Needs the extra [plots]; "
@@ -188,6 +208,8 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             windows = _windows(context)
             checked = observe(cast("pd.DataFrame", obj), options.frame)  # anything else it refuses
             _ensure_own(checked, options.series)
+            if checked.conflicts:
+                context.log.warning("%s", conflicts_in_words(checked, options.frame))
             observations = _inside(windows, checked, options.outside_partition).in_time_order()
             report = _upsert(context, source, windows, observations, options.frame.on_invalid)
             context.log.info("%s", report)
@@ -200,7 +222,8 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             )
             if report.pending:
                 context.log.warning(WAITING, f"{report.pending:,}", source.pending().last_error or "not yet delivered")
-            add_once(context, {**left_out_rows(report), **(_plot(context, observations) if options.plot else {})})
+            left_out_tables = {**left_out_rows(report), **conflicting_rows(observations)}
+            add_once(context, {**left_out_tables, **(_plot(context, observations) if options.plot else {})})
             if report.dry_run:
                 context.log.warning(
                     "Dry run: %s. Dagster shows a materialization, but nothing was stored.", source.name

@@ -16,7 +16,7 @@ from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.data_source.observations.model import Int64s
 from temporis_dagster.data_source.report import COUNTS, UpsertReport
 from temporis_dagster.data_source.source import DataSource
-from temporis_dagster.failures import offending_rows
+from temporis_dagster.failures import SHOWN_ROWS, offending_rows
 from temporis_dagster.partition_windows import PartitionWindows
 
 PARTITION_ROWS = "dagster/partition_row_count"
@@ -69,6 +69,7 @@ def written(observations: Observations, report: UpsertReport) -> dict[str, dg.Me
     shown = [name for name in COUNTS if name in ALWAYS_SHOWN or getattr(report, name)]
     return {
         **{f"temporis/{name}": dg.MetadataValue.int(getattr(report, name)) for name in shown},
+        **({"temporis/conflicts": dg.MetadataValue.int(report.conflicts)} if report.conflicts else {}),
         SERIES_COUNT: dg.MetadataValue.int(report.series),
         **_span(observations, report),
     }
@@ -104,6 +105,14 @@ def partitions_of_run(context: dg.OutputContext) -> dict[str, dg.MetadataValue]:
 def left_out_rows(report: UpsertReport) -> dict[str, dg.MetadataValue]:
     """The first of the rows that were dropped or rejected, as tables; nothing where all were stored."""
     return {**offending_rows("dropped", report.dropped_rows), **offending_rows("rejected", report.rejected_rows)}
+
+
+def conflicting_rows(observations: Observations) -> dict[str, dg.MetadataValue]:
+    """The first of the rows that a later row of another value won over, as a table; nothing where there are none."""
+    if observations.superseded_rows is None or not observations.conflicts:
+        return {}
+    first = observations.superseded_rows.conflicts().take(slice(SHOWN_ROWS)).frame()
+    return offending_rows("conflict", first, count=observations.conflicts)
 
 
 def add_once(context: dg.OutputContext, metadata: Mapping[str, Any]) -> None:

@@ -22,6 +22,8 @@ class FileOptions(ObservationOptions):
 
     LIST_OF_INVALID = LISTED
     LIST_OF_REJECTED = LISTED
+    LIST_OF_SUPERSEDED = LISTED
+    MAY_MERGE = False
     TEXT_AS_TIMESTAMP = "to Unix seconds or to ISO 8601, such as 2024-06-20T08:00Z"
 
     def spelled(self, argument: str, value: object = ...) -> str:
@@ -29,3 +31,16 @@ class FileOptions(ObservationOptions):
         option = f"--{argument.replace('_', '-')}"
         text = str(value).lower() if isinstance(value, bool) else str(value)
         return option if value is ... else f"{option} {shlex.quote(text)}"
+
+    def told_apart(self, column: object) -> str:
+        """What advice says where an unused column tells conflicting rows apart."""
+        return (
+            f"The column {column!r}, which is not used, tells all of them apart, so they belong to different series:"
+            " make it part of the series names, or ingest a file for each of its values under names of their own."
+        )
+
+
+class MergingFileOptions(FileOptions):
+    """Those of a call that says ``--on-conflict``: what becomes of such rows was decided."""
+
+    MAY_MERGE = True

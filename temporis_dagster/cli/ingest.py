@@ -29,6 +29,8 @@ from temporis_dagster.contract import DATA_SOURCE_NAME_RULE, is_data_source_name
 from temporis_dagster.errors import ConfigurationError, DeliveryError, InvalidObservationsError, TemporisError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from temporis_dagster.cli.file_options import FileOptions
     from temporis_dagster.cli.invalid_rows import InvalidRows
     from temporis_dagster.data_source.observations import Observations
@@ -90,10 +92,24 @@ if TYPE_CHECKING:
     help="Send nothing if a row is invalid, or leave such rows out.",
 )
 @click.option(
+    "--on-conflict",
+    type=click.Choice(["last", "raise"]),
+    help="Rows with one timestamp and name but different values: store the last one and warn, or send nothing. By"
+    " default the last, but nothing where a column that is not used shows that they belong to different series.",
+)
+@click.option(
+    "--decimals",
+    type=click.Choice(["nearest", "exact"]),
+    default="nearest",
+    show_default=True,
+    help="Decimal numbers of Parquet: take the nearest float, or refuse those that float64 does not hold exactly.",
+)
+@click.option(
     "--invalid-rows",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="Write what was invalid, dropped or rejected: CSV of position, line, column, value, reason.",
+    help="Write what was invalid, dropped, rejected or lost to a later row of another value: CSV of position, line,"
+    " column, value, reason.",
 )
 @click.option(
     "--give-up-after",
@@ -141,10 +157,11 @@ def ingest(
 
 
 def _options(frame: dict[str, Any]) -> FileOptions:
-    from temporis_dagster.cli.file_options import FileOptions
+    from temporis_dagster.cli.file_options import FileOptions, MergingFileOptions
 
-    meant = {"true": True, "false": False}
-    return FileOptions(**{**frame, "ambiguous": meant.get(frame["ambiguous"], frame["ambiguous"])})
+    meant, on_conflict = {"true": True, "false": False}, frame["on_conflict"]
+    said = {**frame, "ambiguous": meant.get(frame["ambiguous"], frame["ambiguous"])}
+    return (FileOptions if on_conflict is None else MergingFileOptions)(**said | {"on_conflict": on_conflict or "last"})
 
 
 @contextmanager
@@ -165,14 +182,26 @@ def _observed(file: str, delimiter: str, options: FileOptions, data_source: str,
     name = None if options.layout == "wide" else str(options.name)
     table = table_of(file, timestamp=str(options.timestamp), name=name, delimiter=delimiter)
     try:
-        return observe(table, replace(options, on_invalid="raise"), data_source=data_source)
+        observations = observe(table, replace(options, on_invalid="raise"), data_source=data_source)
     except InvalidObservationsError as error:
         bad.invalid(error.rows, table.index.name)
-        if options.on_invalid == "raise":
+        if options.on_invalid == "raise" or error.conflicts:
             raise
-    observations = observe(table, options, data_source=data_source)
-    click.echo(f"Dropped: {bad.in_words()}. {options.LIST_OF_INVALID}", err=True)
+        click.echo(f"Dropped: {bad.in_words()}. {options.LIST_OF_INVALID}", err=True)
+        observations = _without_invalid(table, options, data_source, bad)
+    bad.superseded(observations)
     return observations
+
+
+def _without_invalid(table: pd.DataFrame, options: FileOptions, data_source: str, bad: InvalidRows) -> Observations:
+    from temporis_dagster.data_source.observations import observe
+
+    try:
+        return observe(table, options, data_source=data_source)
+    except InvalidObservationsError as error:
+        if error.conflicts:
+            bad.invalid(error.rows, table.index.name)
+        raise
 
 
 def _checked(data_source: str, observations: Observations) -> UpsertReport:
@@ -202,7 +231,7 @@ def _failure(data_source: str, error: TemporisError | KeyboardInterrupt) -> dict
     report: UpsertReport | None = getattr(error, "report", None)
     known: dict[str, object] = {"data_source": data_source} if report is None else report.to_dict()
     if isinstance(error, InvalidObservationsError):
-        known |= {"observations_in": error.observations_in, "invalid": error.invalid}
+        known |= {"observations_in": error.observations_in, "invalid": error.invalid, "conflicts": error.conflicts}
     if isinstance(error, KeyboardInterrupt):
         message, retryable, code = "Interrupted.", True, 1
     else:

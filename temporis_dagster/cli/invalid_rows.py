@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from temporis_dagster.data_source.observations import Observations
+from temporis_dagster.data_source.observations.conflicts import conflict_rows
 from temporis_dagster.data_source.observations.faults import in_words
 from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.errors import ConfigurationError
@@ -62,6 +63,12 @@ class InvalidRows:
         self.invalid(
             rows.assign(column=column, label=origin.labels.take(rows["position"].to_numpy())), origin.labels.name
         )
+
+    def superseded(self, observations: Observations) -> None:
+        """Add what lost to a later row with another value."""
+        if observations.superseded_rows is not None and observations.conflicts:
+            rows = conflict_rows(observations.superseded_rows.conflicts(), self._value_column)
+            self.invalid(rows, observations.origin.labels.name)
 
     def write(self) -> None:
         """Write what there is so far."""

@@ -10,7 +10,7 @@ import dagster as dg
 from pydantic import ConfigDict, Field
 
 from temporis_dagster.asset_options import OutsidePartition
-from temporis_dagster.data_source.observations import Layout, OnInvalid, SubSecond, Unit
+from temporis_dagster.data_source.observations import Decimals, Layout, OnConflict, OnInvalid, SubSecond, Unit
 
 
 class IngestOptions(dg.Model):
@@ -50,6 +50,16 @@ class IngestOptions(dg.Model):
         default=None,
         description="How far ahead of the clock a timestamp may lie, by default a year: a distance, or true for any.",
         examples=["730 days"],
+    )
+    on_conflict: OnConflict | None = Field(
+        default=None,
+        description="What becomes of rows with the same timestamp and name but different values: 'last' stores the "
+        "last one, counts the others and warns; 'raise' sends nothing.",
+    )
+    decimals: Decimals | None = Field(
+        default=None,
+        description="What becomes of decimal numbers (NUMERIC) that float64 does not hold exactly: 'nearest' stores "
+        "the nearest float; 'exact' refuses them.",
     )
     io_manager_key: str = Field(
         default="temporis_io_manager", description="The project's TemporisIOManager, by its resource key."

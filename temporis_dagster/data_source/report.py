@@ -18,7 +18,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Mask, Observations, Rows
+from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Mask, Observations, Rows, Superseded
 
 COUNTS = ("stored", "unchanged", "superseded", "dropped", "rejected", "unsent", "unknown", "pending")
 """Every outcome an observation can have, in the order reports show them."""
@@ -50,6 +50,7 @@ class UpsertReport:
         stored: Acknowledged by the data source.
         unchanged: Already stored with this very value; nothing was written.
         superseded: Valid, but a later row had the same (timestamp, name).
+        conflicts: How many of those had another value than that later row.
         dropped: Failed our checks and were left out (``on_invalid="drop"``).
         rejected: Refused by the service, row by row.
         unsent: Never sent, or refused as a whole. Also everything in a dry run.
@@ -92,7 +93,16 @@ class UpsertReport:
     bytes_sent: int = 0
     duration_s: float = 0.0
     dry_run: bool = False
-    _rows: Mapping[str, OutcomeRows | DroppedRows] = field(default_factory=dict, repr=False, compare=False)
+    conflicts: int = 0
+    _rows: Mapping[str, RowsOfOutcome] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def superseded_rows(self) -> pd.DataFrame:
+        """The observations that a later row won over: position, label, timestamp, name, value, reason.
+
+        The reason names that row, and its value, which is the same or another.
+        """
+        return self._frame("superseded")
 
     @property
     def dropped_rows(self) -> pd.DataFrame:
@@ -128,18 +138,24 @@ class UpsertReport:
         return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in shown.items()}
 
     def __str__(self) -> str:
-        counts = [f"{getattr(self, name):,} {name}" for name in COUNTS if getattr(self, name)]
+        counts = [f"{getattr(self, name):,} {name}{self._note(name)}" for name in COUNTS if getattr(self, name)]
         made = "dry run, " if self.dry_run else ""
         return (
             f"{self.data_source}: {self.observations_in:,} observations of {self.series:,} series"
             f" ({', '.join(counts) or 'nothing to do'}) in {made}{self.duration_s:.2f} s"
         )
 
+    def _note(self, outcome: str) -> str:
+        return f" ({self.conflicts:,} with another value)" if outcome == "superseded" and self.conflicts else ""
+
     def __repr__(self) -> str:
         return f"<UpsertReport {self}>"
 
     def _repr_html_(self) -> str:
-        lines = [(name, f"{getattr(self, name):,}") for name in ("observations_in", *COUNTS, "series", "requests")]
+        lines = [
+            (name, f"{getattr(self, name):,}")
+            for name in ("observations_in", *COUNTS, "conflicts", "series", "requests")
+        ]
         lines += [(name, str(getattr(self, name) or "")) for name in ("first_timestamp", "last_timestamp")]
         lines.append(("duration_s", f"{self.duration_s:.2f}"))
         body = "".join(f"<tr><th style='text-align:left'>{name}</th><td>{text}</td></tr>" for name, text in lines)
@@ -179,6 +195,9 @@ class DroppedRows:
     def frame(self) -> pd.DataFrame:
         """The rows as a new frame."""
         return self.made.copy()
+
+
+RowsOfOutcome: TypeAlias = OutcomeRows | DroppedRows | Superseded
 
 
 class Tally:
@@ -263,6 +282,7 @@ class Tally:
             bytes_sent=self.bytes_sent,
             duration_s=time.monotonic() - self._started,
             dry_run=self._dry_run,
+            conflicts=observations.conflicts,
             _rows=self._outcome_rows(reason, counts),
         )
 
@@ -278,8 +298,10 @@ class Tally:
         seen[self.observations.codes] = True
         return int(np.count_nonzero(seen))
 
-    def _outcome_rows(self, reason: str, counts: Mapping[Outcome, int]) -> dict[str, OutcomeRows | DroppedRows]:
-        rows: dict[str, OutcomeRows | DroppedRows] = {}
+    def _outcome_rows(self, reason: str, counts: Mapping[Outcome, int]) -> dict[str, RowsOfOutcome]:
+        rows: dict[str, RowsOfOutcome] = {}
+        if self.observations.superseded_rows is not None:
+            rows["superseded"] = self.observations.superseded_rows
         if len(self.observations.dropped_rows):
             rows["dropped"] = DroppedRows(self.observations.dropped_rows)
         for outcome in (Outcome.UNSENT, Outcome.UNKNOWN, Outcome.REJECTED, Outcome.PENDING):

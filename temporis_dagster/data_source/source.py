@@ -18,16 +18,19 @@ from temporis_dagster.data_source.mirrored import Mirrored
 from temporis_dagster.data_source.observations import (
     AllowFuture,
     Ambiguous,
+    Decimals,
     Layout,
     Nonexistent,
     ObservationArguments,
     ObservationOptions,
     Observations,
+    OnConflict,
     OnInvalid,
     SubSecond,
     Unit,
     observe,
 )
+from temporis_dagster.data_source.observations.conflicts import settle_conflicts
 from temporis_dagster.data_source.progress import shown
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
 from temporis_dagster.data_source.target import (
@@ -63,7 +66,7 @@ class DataSource(Mirrored):
     def __repr__(self) -> str:
         return f"DataSource({self.name!r}, {self.url!r})"
 
-    def upsert(
+    def upsert(  # noqa: PLR0913  the options of a frame show in an editor
         self,
         data: Frame,
         *,
@@ -78,6 +81,8 @@ class DataSource(Mirrored):
         on_invalid: OnInvalid = "raise",
         unit: Unit | None = None,
         allow_future: AllowFuture = None,
+        on_conflict: OnConflict = "last",
+        decimals: Decimals = "nearest",
         progress: bool | Progress | None = None,
     ) -> UpsertReport:
         """Store observations: new keys are inserted, existing keys get the new value, nothing is ever deleted.
@@ -92,7 +97,7 @@ class DataSource(Mirrored):
             layout: ``"long"``, ``"wide"``, or ``"auto"``: long if the name and value columns exist, else wide.
             timestamp: The column of timestamps; without it, the DatetimeIndex. None takes the index.
             name: The column of series names (long).
-            value: The column of values (long): finite numbers that float64 holds exactly.
+            value: The column of values (long): finite numbers.
             timezone: Zone name for naive timestamps and for dates, such as ``"Europe/Berlin"``.
             ambiguous: For a local time that occurs twice: ``"raise"``, ``"infer"``, ``"NaT"``, True (DST, the first) or
                 False; one for all, so no array.
@@ -106,6 +111,10 @@ class DataSource(Mirrored):
                 numbers that all read as calendar dates, such as 20240620 or Excel's 45463, are refused.
             allow_future: How far ahead of the clock a timestamp may lie: a timedelta, text such as ``"730 days"``, or
                 True for any distance. None: a year (366 days). Further ones are refused.
+            on_conflict: For rows with one (timestamp, name) and different values: ``"last"`` stores the last one, lists
+                the others as ``superseded_rows`` and warns in the log; ``"raise"`` sends nothing.
+            decimals: For a Decimal that float64 does not hold exactly: ``"nearest"`` takes the nearest float,
+                ``"exact"`` refuses it.
             progress: True shows a progress bar; or a function that is told how many observations were settled.
 
         Returns:
@@ -135,13 +144,22 @@ class DataSource(Mirrored):
             on_invalid=on_invalid,
             unit=unit,
             allow_future=allow_future,
+            on_conflict=on_conflict,
+            decimals=decimals,
         )
-        observations = data if isinstance(data, Observations) else observe(data, options, data_source=self.name)
+        observations = self._observed(data, options)
         with shown(progress, self.name, len(observations)) as settled:
             report = self._deliver(Tally(self.name, observations, dry_run=self._dry_run, progress=settled))
         if report.rejected and on_invalid == "raise":
             raise rejection(report, observations, self.url, options)
         return report
+
+    def _observed(self, data: Frame, options: ObservationOptions) -> Observations:
+        if not isinstance(data, Observations):
+            return observe(data, options, data_source=self.name)
+        if options.on_conflict == "raise":
+            settle_conflicts(data, options, data_source=self.name)
+        return data
 
     def _deliver(self, tally: Tally) -> UpsertReport:
         if self._dry_run:
@@ -162,11 +180,7 @@ class DataSource(Mirrored):
 
         Takes the arguments of ``upsert`` about the data and raises its errors about them.
         """
-        observations = (
-            data
-            if isinstance(data, Observations)
-            else observe(data, ObservationOptions(**options), data_source=self.name)
-        )
+        observations = self._observed(data, ObservationOptions(**options))
         return Tally(self.name, observations, dry_run=True).report("A check sends nothing.")
 
     def read(self, start: Moment = None, end: Moment = None, names: Iterable[str] | None = None) -> pd.DataFrame:

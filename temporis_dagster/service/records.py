@@ -21,7 +21,7 @@ from msgspec import Meta
 
 from temporis_dagster.contract import EXACT_INTEGER_LIMIT, FIRST_TIMESTAMP, TIMESTAMP_LIMIT, series_name_fault
 from temporis_dagster.data_source.observations.model import Observations, Origin
-from temporis_dagster.data_source.observations.superseded import last_of_each_key
+from temporis_dagster.data_source.observations.superseded import repeats
 from temporis_dagster.data_source.store.upsert import CHUNK_ROWS
 
 MAX_RECORDS = CHUNK_ROWS
@@ -139,8 +139,8 @@ def _observations(body: Body) -> Observations:
         values=np.array([record.value for record in records], dtype=np.float64),
         origin=Origin(pd.RangeIndex(len(records))),
     )
-    last = last_of_each_key(everything.timestamps, everything.codes, len(names))
-    return everything if last is None else everything.take(last)
+    repeated = repeats(everything.timestamps, everything.codes, len(names))
+    return everything if repeated is None else everything.take(repeated.last)
 
 
 def _check_names(names: Sequence[str], texts: Sequence[str], data_source: str) -> None:

@@ -5,10 +5,12 @@ from temporis_dagster.data_source.observations.model import Observations
 from temporis_dagster.data_source.observations.observe import observe
 from temporis_dagster.data_source.observations.options import (
     Ambiguous,
+    Decimals,
     Layout,
     Nonexistent,
     ObservationArguments,
     ObservationOptions,
+    OnConflict,
     OnInvalid,
     SubSecond,
     Unit,
@@ -17,11 +19,13 @@ from temporis_dagster.data_source.observations.options import (
 __all__ = [
     "AllowFuture",
     "Ambiguous",
+    "Decimals",
     "Layout",
     "Nonexistent",
     "ObservationArguments",
     "ObservationOptions",
     "Observations",
+    "OnConflict",
     "OnInvalid",
     "SubSecond",
     "Unit",

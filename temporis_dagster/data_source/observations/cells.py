@@ -68,7 +68,7 @@ def cells_of(table: Table, options: ObservationOptions, *, now_s: float) -> Cell
         now_s: The clock, in Unix seconds.
     """
     if table.names is None:
-        return _wide_cells(table, timestamps_of(table.timestamps, options, now_s=now_s))
+        return _wide_cells(table, options, now_s)
     return _long_cells(table, table.names, options, now_s)
 
 
@@ -86,7 +86,7 @@ def _long_timestamps(table: Table, codes: Codes, options: ObservationOptions, no
 
 
 def _long_cells(table: Table, name_column: Column, options: ObservationOptions, now_s: float) -> Cells:
-    names, values = names_of(name_column), values_of(table.values[0])
+    names, values = names_of(name_column), values_of(table.values[0], options)
     stamps = _long_timestamps(table, names.codes, options, now_s)
     missing = where(values.missing, "the value is missing (NaN): leave the row out")
     faults = [
@@ -100,13 +100,14 @@ def _long_cells(table: Table, name_column: Column, options: ObservationOptions, 
     return Cells(stamps.seconds, names.codes, names.names, values.floats, present, bad, _real(faults))
 
 
-def _wide_cells(table: Table, stamps: Timestamps) -> Cells:
+def _wide_cells(table: Table, options: ObservationOptions, now_s: float) -> Cells:
+    stamps = timestamps_of(table.timestamps, options, now_s=now_s)
     rows, width = len(stamps.seconds), len(table.values)
     floats, present, bad = np.empty((rows, width)), np.empty((rows, width), bool), np.zeros((rows, width), bool)
     names, wrong = labels_as_names(table.value_labels)
     faults: list[ColumnFaults] = []
     for i, (label, column) in enumerate(zip(table.value_labels, table.values, strict=True)):
-        values = values_of(column)
+        values = values_of(column, options)
         floats[:, i], present[:, i] = values.floats, ~values.missing
         found = values.faults + (where(~values.missing, wrong[i]) if i in wrong else [])
         bad[:, i] = mask_of(found, rows)

@@ -7,7 +7,7 @@ Never: checks anything.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, TypeVar
 
@@ -107,7 +107,7 @@ class Observations:
         names: The series names that ``codes`` point at; some may have no observation.
         values: Finite float64.
         cells: Where each stands in ``origin``; None where the i-th observation is the i-th cell.
-        superseded: How many valid rows lost to a later row with the same key.
+        superseded_rows: The valid rows that lost to a later row with the same key; None where none did.
         dropped_rows: The rows that ``on_invalid="drop"`` left out: position, label, timestamp, name, value, reason.
     """
 
@@ -117,11 +117,21 @@ class Observations:
     values: Floats
     origin: Origin
     cells: Positions | None = None
-    superseded: int = 0
+    superseded_rows: Superseded | None = None
     dropped_rows: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __len__(self) -> int:
         return len(self.timestamps)
+
+    @property
+    def superseded(self) -> int:
+        """How many valid rows lost to a later row with the same key."""
+        return 0 if self.superseded_rows is None else len(self.superseded_rows.rows)
+
+    @property
+    def conflicts(self) -> int:
+        """How many of those had another value than the row they lost to, bit for bit."""
+        return 0 if self.superseded_rows is None else int(np.count_nonzero(self.superseded_rows.differ))
 
     @property
     def observations_in(self) -> int:
@@ -129,7 +139,7 @@ class Observations:
         return len(self) + self.superseded + len(self.dropped_rows)
 
     def take(self, rows: Rows) -> Observations:
-        """These rows only; the superseded and dropped counts stay as they are.
+        """These rows only; the superseded and dropped ones stay as they are.
 
         Args:
             rows: A slice (no copy), a boolean mask or positions.
@@ -148,7 +158,13 @@ class Observations:
         dtype = width_for(len(self))
         if isinstance(rows, slice):
             return np.arange(*rows.indices(len(self)), dtype=dtype)
+        if rows.dtype != np.bool_:
+            return rows.astype(dtype)
         return _chosen(np.arange(len(self), dtype=dtype), rows)
+
+    def own_cells(self) -> Positions:
+        """The cell of each."""
+        return self._cells_of(slice(None))
 
     def in_time_order(self) -> Observations:
         """The same observations by timestamp; those of one second keep their order. Free where they already are."""
@@ -158,7 +174,7 @@ class Observations:
 
     def frame(self) -> pd.DataFrame:
         """Columns ``position``, ``label``, ``timestamp`` (UTC), ``name``, ``value``: for reports, not for speed."""
-        cells = self._cells_of(slice(None))
+        cells = self.own_cells()
         return pd.DataFrame(
             {
                 "position": self.origin.positions(cells).astype(np.int64),
@@ -168,6 +184,49 @@ class Observations:
                 "value": self.values,
             }
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Superseded:
+    """Valid rows that lost to a later row with the same (timestamp, name), in row order.
+
+    Attributes:
+        rows: The observations.
+        winners: The cell of the observation that each lost to.
+        winning_values: Its value.
+        told_apart_by: The column that was not used, and that differs wherever the values do; None where there is none.
+    """
+
+    rows: Observations
+    winners: Positions
+    winning_values: Floats
+    told_apart_by: Hashable = None
+
+    @property
+    def differ(self) -> Mask:
+        """Which have another value than the observation they lost to, bit for bit: 0.0 is not -0.0."""
+        differ: Mask = self.rows.values.view(np.int64) != self.winning_values.view(np.int64)
+        return differ
+
+    def take(self, rows: Rows) -> Superseded:
+        """These only."""
+        return Superseded(self.rows.take(rows), self.winners[rows], self.winning_values[rows], self.told_apart_by)
+
+    def conflicts(self) -> Superseded:
+        """Those of another value only."""
+        return self.take(np.flatnonzero(self.differ))
+
+    def reasons(self) -> list[str]:
+        """For each, the row that it lost to, and that row's value."""
+        won = zip(self.rows.origin.positions(self.winners).tolist(), self.winning_values.tolist(), strict=True)
+        return [
+            f"row {row} has the same timestamp and name, and the {'' if differs else 'same '}value {value!r}"
+            for (row, value), differs in zip(won, self.differ.tolist(), strict=True)
+        ]
+
+    def frame(self) -> pd.DataFrame:
+        """The rows as a new frame, each with its reason."""
+        return self.rows.frame().assign(reason=pd.Series(self.reasons(), dtype=object))
 
 
 def _chosen(column: T, rows: Rows) -> T:

@@ -16,11 +16,13 @@ import numpy as np
 import pandas as pd
 
 from temporis_dagster.data_source.observations.cells import Cells, cells_of
+from temporis_dagster.data_source.observations.conflicts import settle_conflicts
 from temporis_dagster.data_source.observations.faults import fault_frame, in_words, objects
 from temporis_dagster.data_source.observations.layout import Table, table_of
-from temporis_dagster.data_source.observations.model import Int64s, Observations, Origin
+from temporis_dagster.data_source.observations.merged import column_that_tells_apart
+from temporis_dagster.data_source.observations.model import Int64s, Observations, Origin, Superseded
 from temporis_dagster.data_source.observations.options import ObservationOptions
-from temporis_dagster.data_source.observations.superseded import last_of_each_key
+from temporis_dagster.data_source.observations.superseded import repeats
 from temporis_dagster.errors import InvalidObservationsError
 
 LOGGER = logging.getLogger(__name__)
@@ -47,7 +49,8 @@ def observe(
     Raises:
         InvalidObservationsError: The frame's shape or some of its rows cannot be observations. With
             ``on_invalid="drop"``, only for its shape, or where the call is at fault: timestamps without a zone and no
-            ``timezone``, numbers that read as calendar dates, timestamps further ahead than ``allow_future``.
+            ``timezone``, numbers that read as calendar dates, timestamps further ahead than ``allow_future``; with
+            ``on_conflict="raise"``, also for rows of one key with different values.
 
     Examples:
         >>> import pandas as pd
@@ -70,6 +73,11 @@ def observe(
             " Correct them.",
             *(f"{len(dropped):,}", _for(data_source), dropped["reason"].iloc[0]),
         )
+    if observations.superseded_rows is not None and observations.conflicts:
+        apart = column_that_tells_apart(data, table, observations)
+        told = replace(observations.superseded_rows, told_apart_by=apart)
+        observations = replace(observations, superseded_rows=told)
+        settle_conflicts(observations, options, data_source=data_source)
     return observations
 
 
@@ -90,11 +98,12 @@ def _good_ones(table: Table, cells: Cells) -> Observations:
 
 
 def _last_ones(observations: Observations) -> Observations:
-    last = last_of_each_key(observations.timestamps, observations.codes, len(observations.names))
-    if last is None:
+    repeated = repeats(observations.timestamps, observations.codes, len(observations.names))
+    if repeated is None:
         return observations
-    kept = observations.take(last)
-    return replace(kept, superseded=len(observations) - len(kept))
+    lost, won = observations.take(repeated.lost), observations.take(repeated.winners)
+    superseded = Superseded(replace(lost, dropped_rows=pd.DataFrame()), won.own_cells(), won.values)
+    return replace(observations.take(repeated.last), superseded_rows=superseded)
 
 
 def _invalid(

@@ -18,6 +18,8 @@ from temporis_dagster.errors import ConfigurationError
 Layout: TypeAlias = Literal["auto", "long", "wide"]
 SubSecond: TypeAlias = Literal["raise", "floor"]
 OnInvalid: TypeAlias = Literal["raise", "drop"]
+OnConflict: TypeAlias = Literal["last", "raise"]
+Decimals: TypeAlias = Literal["nearest", "exact"]
 Ambiguous: TypeAlias = "bool | Literal['raise', 'infer', 'NaT']"
 Unit: TypeAlias = Literal["s", "ms", "us", "ns"]
 Nonexistent: TypeAlias = "timedelta | Literal['raise', 'shift_forward', 'shift_backward', 'NaT']"
@@ -37,6 +39,8 @@ class ObservationArguments(TypedDict, total=False):
     on_invalid: OnInvalid
     unit: Unit | None
     allow_future: AllowFuture
+    on_conflict: OnConflict
+    decimals: Decimals
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,10 @@ class ObservationOptions:
         unit: What numbers count since 1970; None takes them for seconds, unless all of them read as calendar dates.
         allow_future: How far ahead of the clock a timestamp may lie: a timedelta, text of one such as ``"730 days"``,
             True for any distance, None for a year.
+        on_conflict: Of rows with one (timestamp, name) and different values, ``"last"`` keeps the last, counts the
+            others and warns; ``"raise"`` sends nothing.
+        decimals: For a decimal number that float64 does not hold exactly, ``"nearest"`` takes the nearest float;
+            ``"exact"`` refuses it.
 
     Raises:
         ConfigurationError: A word that none of these takes, or an unknown time zone.
@@ -72,11 +80,24 @@ class ObservationOptions:
     on_invalid: OnInvalid = "raise"
     unit: Unit | None = None
     allow_future: AllowFuture = None
+    on_conflict: OnConflict = "last"
+    decimals: Decimals = "nearest"
 
     # What advice says, and no fields: whoever reads options from elsewhere than Python says it otherwise.
     LIST_OF_INVALID = "The error's .rows lists them all."
     LIST_OF_REJECTED = "The error's .report.rejected_rows lists them all."
+    LIST_OF_SUPERSEDED = "The report's .superseded_rows lists them all."
     TEXT_AS_TIMESTAMP = "for text with pd.to_datetime(..., utc=True)"
+
+    MAY_MERGE = True
+    """Whether rows of different things may become one series, with a warning, where nothing was said about it."""
+
+    def told_apart(self, column: object) -> str:
+        """What advice says where an unused column tells conflicting rows apart."""
+        return (
+            f"The column {column!r}, which is not used, tells all of them apart, so they may belong to different"
+            " series: make it part of the series names."
+        )
 
     def spelled(self, argument: str, value: object = ...) -> str:
         """An argument as advice spells it.
@@ -98,6 +119,8 @@ class ObservationOptions:
         if self.unit is not None:
             _one_of("unit", self.unit, get_args(Unit))
         _ = self.allowed_future
+        _one_of("on_conflict", self.on_conflict, get_args(OnConflict))
+        _one_of("decimals", self.decimals, get_args(Decimals))
         for argument in ("timestamp", "name", "value"):
             if not isinstance(getattr(self, argument), Hashable):
                 raise ConfigurationError(f"{argument}={getattr(self, argument)!r} is not a column. Name one column.")

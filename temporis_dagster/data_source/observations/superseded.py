@@ -1,12 +1,13 @@
 """Superseded: of observations with one key, the last one wins, before anything is cut into batches.
 
-Comes in: the keys of valid observations in row order. Goes out: which of them stay.
+Comes in: the keys of valid observations in row order. Goes out: which of them stay, and which of these beat the others.
 Never: looks at values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -20,8 +21,23 @@ PARTS = 17
 multiples of a minute or an hour, and must fall into all parts."""
 
 
-def last_of_each_key(timestamps: Seconds, codes: Codes, series: int) -> Mask | None:
-    """Which observations are the last with their (timestamp, name); None if all are, which ordered keys show at once.
+@dataclass(frozen=True, eq=False)
+class Repeats:
+    """Rows whose (timestamp, name) a later row has as well.
+
+    Attributes:
+        last: Which of all rows are the last with their key.
+        lost: The other rows, ascending.
+        winners: For each of those, the last row with its key.
+    """
+
+    last: Mask
+    lost: Int64s
+    winners: Int64s
+
+
+def repeats(timestamps: Seconds, codes: Codes, series: int) -> Repeats | None:
+    """Which observations are not the last with their (timestamp, name); None if all are, as ordered keys show at once.
 
     Args:
         timestamps: Unix seconds.
@@ -30,10 +46,29 @@ def last_of_each_key(timestamps: Seconds, codes: Codes, series: int) -> Mask | N
     """
     if not len(timestamps) or _ascend(timestamps, codes) or _ascend(codes, timestamps):
         return None
-    last = np.ones(len(timestamps), dtype=np.bool_)
+    last, lost, winners = np.ones(len(timestamps), dtype=np.bool_), list[Int64s](), list[Int64s]()
     for rows in _parts(timestamps):
-        last[rows] = ~pd.Series(_keys(timestamps[rows], codes[rows], series)).duplicated(keep="last").to_numpy()
-    return None if last.all() else last
+        keys = _keys(timestamps[rows], codes[rows], series)
+        repeated = pd.Series(keys).duplicated(keep="last").to_numpy()
+        if repeated.any():
+            last[rows] = ~repeated
+            lost.append(rows[repeated])
+            winners.append(_winners(keys, rows, repeated))
+    if not lost:
+        return None
+    every_lost, every_winner = np.concatenate(lost), np.concatenate(winners)
+    order = np.argsort(every_lost)
+    return Repeats(last, every_lost[order], every_winner[order])
+
+
+def _winners(keys: Int64s, rows: Int64s, repeated: Mask) -> Int64s:
+    """For each repeated row, the last row with its key. Only the repeated keys are hashed: they may be few."""
+    unique, key_of_lost = np.unique(keys[repeated], return_inverse=True)
+    last_rows = rows[~repeated]
+    found = pd.Index(unique).get_indexer(pd.Index(keys[~repeated]))
+    winner_of_key = np.empty(len(unique), dtype=np.int64)
+    winner_of_key[found[found >= 0]] = last_rows[found >= 0]
+    return winner_of_key[key_of_lost]
 
 
 def _ascend(major: Seconds | Codes, minor: Seconds | Codes) -> bool:

@@ -1,7 +1,8 @@
 """Values: a column of numbers of any dtype becomes float64, bit for bit, or faults.
 
 Comes in: a plain column. Goes out: float64, which rows are missing, which are at fault.
-Never: rounds. A number that float64 does not hold exactly is a fault.
+Never: rounds a binary number. A decimal one becomes the nearest float, as the same digits in CSV would, unless the
+caller wants only exact ones.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from numbers import Integral
 from typing import Any
 
@@ -20,9 +22,12 @@ from temporis_dagster.contract import EXACT_INTEGER_LIMIT
 from temporis_dagster.data_source.observations.dtypes import Column, kind_of, numbers_of, type_groups, type_word
 from temporis_dagster.data_source.observations.faults import Fault, elsewhere, where
 from temporis_dagster.data_source.observations.model import Floats, Mask
+from temporis_dagster.data_source.observations.options import ObservationOptions
 
 NOT_FINITE = "the value is infinite: a value is a finite number"
-TOO_PRECISE = "float64 does not hold this number exactly: round it or convert it to float first"
+TOO_PRECISE = "float64 does not hold this number exactly: convert it to float64 first"
+NOT_EXACT = "float64 does not hold this decimal number exactly: pass {} to take the nearest float"
+TOO_LARGE = "the number is beyond the largest float64, which is 1.8e308: scale it"
 INTEGER_TOO_LARGE = "the integer is beyond 2**53, so float64 may not hold it: scale it or convert it to float first"
 
 
@@ -41,11 +46,11 @@ class Values:
     faults: list[Fault]
 
 
-def values_of(column: Column) -> Values:
+def values_of(column: Column, options: ObservationOptions) -> Values:
     """Read a plain column as values."""
     kind = kind_of(column)
     if kind == "object":
-        return _from_objects(column.tolist())
+        return _from_objects(column.tolist(), options)
     if kind not in ("int", "float"):
         return _none_of(column, f"{kind} is not a number: convert it, or leave the column out")
     numbers, missing = numbers_of(column)
@@ -69,19 +74,19 @@ def _from_floats(given: npt.NDArray[Any]) -> tuple[Floats, list[Fault]]:
     return floats, faults
 
 
-def _from_objects(items: list[Any]) -> Values:
+def _from_objects(items: list[Any], options: ObservationOptions) -> Values:
     floats, missing, faults = np.zeros(len(items)), np.zeros(len(items), dtype=np.bool_), list[Fault]()
     for kind, rows in type_groups(items).items():
         if kind in (type(None), type(pd.NA), type(pd.NaT)):
             missing[rows] = True
             continue
-        part = _of_type(kind)([items[row] for row in rows])
+        part = _of_type(kind, options)([items[row] for row in rows])
         floats[rows], missing[rows] = part.floats, part.missing
         faults += elsewhere(part.faults, rows)
     return Values(floats, missing, faults)
 
 
-def _of_type(kind: type) -> Callable[[list[Any]], Values]:
+def _of_type(kind: type, options: ObservationOptions) -> Callable[[list[Any]], Values]:
     if issubclass(kind, bool | np.bool_):
         return lambda items: _none_of(
             pd.Series(items, dtype=object), "bool is not a number: convert it with .astype(int)"
@@ -89,9 +94,9 @@ def _of_type(kind: type) -> Callable[[list[Any]], Values]:
     if issubclass(kind, Integral):
         return _integers
     if issubclass(kind, float | np.floating):
-        return lambda items: values_of(pd.Series(np.array(items)))
+        return lambda items: values_of(pd.Series(np.array(items)), options)
     if issubclass(kind, Decimal):
-        return _decimals
+        return partial(_decimals, options=options)
     return lambda items: _none_of(
         pd.Series(items, dtype=object), f"{type_word(kind)} is not a number: convert it, or leave the column out"
     )
@@ -108,10 +113,14 @@ def _integers(items: list[int]) -> Values:
     return Values(floats, np.zeros(len(items), dtype=np.bool_), where(beyond, INTEGER_TOO_LARGE))
 
 
-def _decimals(items: list[Decimal]) -> Values:
+def _decimals(items: list[Decimal], options: ObservationOptions) -> Values:
     missing = np.array([item.is_nan() for item in items])
     infinite = np.array([item.is_infinite() for item in items])
     floats = np.array([0.0 if item.is_nan() else float(item) for item in items])
-    pairs = zip(floats.tolist(), items, strict=True)
-    inexact = np.array([not item.is_nan() and not item.is_infinite() and exact != item for exact, item in pairs])
-    return Values(floats, missing, where(infinite, NOT_FINITE) + where(inexact, TOO_PRECISE))
+    too_large = np.isinf(floats) & ~infinite
+    faults = where(infinite, NOT_FINITE) + where(too_large, TOO_LARGE)
+    if options.decimals == "exact":
+        inexact = ~(missing | infinite | too_large)
+        inexact[inexact] = [float(items[row]) != items[row] for row in np.flatnonzero(inexact)]
+        faults += where(inexact, NOT_EXACT.format(options.spelled("decimals", "nearest")))
+    return Values(floats, missing, faults)

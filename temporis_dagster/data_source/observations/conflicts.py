@@ -1,0 +1,103 @@
+"""Conflicts: rows with one (timestamp, name) and different values, of which only the last one counts.
+
+Comes in: observations, and which rows they won over. Goes out: a warning, or the error that names the rows.
+Never: keeps silent about a value that is not going to be stored, or minds rows that are repeated as they are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable
+
+import pandas as pd
+
+from temporis_dagster.data_source.observations.faults import objects
+from temporis_dagster.data_source.observations.model import Observations, Superseded
+from temporis_dagster.data_source.observations.options import ObservationOptions
+from temporis_dagster.errors import InvalidObservationsError
+
+LOGGER = logging.getLogger(__name__)
+
+
+def settle_conflicts(
+    observations: Observations, options: ObservationOptions, *, data_source: str | None = None
+) -> None:
+    """Warn of conflicts or refuse them, as the options say; return at once where there are none.
+
+    Args:
+        observations: What was read.
+        options: How.
+        data_source: Whose observations they are to be, for the text.
+
+    Raises:
+        InvalidObservationsError: There are some, and ``on_conflict="raise"``; or they belong to different series that
+            would become one, on a surface that has to be told to do that.
+    """
+    superseded, count = observations.superseded_rows, observations.conflicts
+    if superseded is None or not count:
+        return
+    if options.on_conflict == "last" and (options.MAY_MERGE or superseded.told_apart_by is None):
+        LOGGER.warning("%s", conflicts_in_words(observations, options, data_source=data_source))
+        return
+    first, apart = _first_in_words(superseded.conflicts()), _told_apart(superseded, options)
+    raise InvalidObservationsError(
+        f"{_counted(observations, data_source)}, so none was sent. The first is {first}.{apart or ' Correct them.'}"
+        f" {options.LIST_OF_INVALID} Pass {options.spelled('on_conflict', 'last')} only if the last row of each is all"
+        " that you want to keep.",
+        rows=conflict_rows(superseded.conflicts(), options.value),
+        invalid=count,
+        conflicts=count,
+        observations_in=observations.observations_in,
+    )
+
+
+def conflicts_in_words(
+    observations: Observations, options: ObservationOptions, *, data_source: str | None = None
+) -> str:
+    """How many values are not going to be stored, the first of them, and what to do about it; empty for none."""
+    superseded = observations.superseded_rows
+    if superseded is None or not observations.conflicts:
+        return ""
+    return (
+        f"{_counted(observations, data_source)}, so only the last row of each was kept. The first is"
+        f" {_first_in_words(superseded.conflicts())}.{_told_apart(superseded, options)} {options.LIST_OF_SUPERSEDED}"
+        f" Pass {options.spelled('on_conflict', 'raise')} to refuse such rows."
+    )
+
+
+def _counted(observations: Observations, data_source: str | None) -> str:
+    count, whose = observations.conflicts, "" if data_source is None else f" for {data_source!r}"
+    return (
+        f"{count:,} of {observations.observations_in:,} observations{whose} {'has' if count == 1 else 'have'} the"
+        " timestamp and name of a later row but another value"
+    )
+
+
+def _told_apart(superseded: Superseded, options: ObservationOptions) -> str:
+    return "" if superseded.told_apart_by is None else f" {options.told_apart(superseded.told_apart_by)}"
+
+
+def _first_in_words(conflicts: Superseded) -> str:
+    """The first of them, with both values."""
+    first = conflicts.take(slice(1)).frame().iloc[0]
+    called = conflicts.rows.origin.labels_called
+    return (
+        f"row {first.position} ({called} {first.label!r:.60}), series {first['name']!r:.60} at"
+        f" {first.timestamp.isoformat()}, {first.value!r}: {first.reason}"
+    )
+
+
+def conflict_rows(conflicts: Superseded, value_label: Hashable = None) -> pd.DataFrame:
+    """They as the rows of an error: position, label, column, value, reason."""
+    origin, cells = conflicts.rows.origin, conflicts.rows.frame()
+    rows = cells["position"].to_numpy()
+    columns = cells["name"].tolist() if origin.columns is not None else [value_label] * len(cells)
+    return pd.DataFrame(
+        {
+            "position": rows,
+            "label": objects(origin.labels.take(rows).tolist()),
+            "column": objects(columns),
+            "value": objects(cells["value"].tolist()),
+            "reason": objects(conflicts.reasons()),
+        }
+    )

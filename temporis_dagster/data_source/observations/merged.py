@@ -1,0 +1,119 @@
+"""Merged: whether rows with one key and different values belong to different things, which a column left unused tells.
+
+Comes in: a frame, and which of its observations lost to which others. Goes out: the label of such a column, or none.
+Never: decides what is done about it.
+
+Three airports in one file, with the column of the airport left unused, have three values for every hour. A column that
+only numbers the rows, as trades are numbered, or that holds measurements, tells rows apart as well and means nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from temporis_dagster.data_source.observations.dtypes import Column, kind_of, numbers_of, plain
+from temporis_dagster.data_source.observations.layout import INDEX, Table
+from temporis_dagster.data_source.observations.model import Int64s, Observations, Superseded
+
+FIRST_LOOK = 10_000
+"""Rows that are looked at before all are: most columns show at once that they tell nothing apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class Conflicts:
+    """Every row of each (timestamp, name) that has different values, by (timestamp, name).
+
+    Attributes:
+        rows: Row positions.
+        groups: Which (timestamp, name) each belongs to, ascending: the cell of the one that won.
+        bits: The values, as the integers of the same bits.
+    """
+
+    rows: Int64s
+    groups: Int64s
+    bits: Int64s
+
+    def most(self) -> int:
+        """How many rows the largest group has."""
+        return int(np.unique(self.groups, return_counts=True)[1].max())
+
+
+def column_that_tells_apart(data: object, table: Table, observations: Observations) -> Hashable | None:
+    """The label of an unused column that differs wherever the values of one key do; of several, the simplest.
+
+    Args:
+        data: What the caller gave.
+        table: The same, taken apart.
+        observations: Those that were found in it.
+    """
+    if not isinstance(data, pd.DataFrame) or observations.superseded_rows is None:
+        return None
+    conflicts = _conflicts(observations.superseded_rows)
+    sizes: dict[Hashable, int] = {}
+    for label, column in _unused(data, table, observations):
+        try:
+            kinds = _kinds_that_tell_apart(column, conflicts)
+        except TypeError:  # lists, dicts
+            continue
+        if kinds and not _means_nothing(column, conflicts, kinds):
+            sizes[label] = kinds
+    return min(sizes, key=sizes.__getitem__, default=None)
+
+
+def _conflicts(superseded: Superseded) -> Conflicts:
+    """The rows that lost and those that won, of every key where they differ."""
+    winners, differ = superseded.winners.astype(np.int64), superseded.differ
+    lost = np.isin(winners, winners[differ])
+    won, first = np.unique(winners[differ], return_index=True)
+    cells = np.concatenate([superseded.rows.own_cells()[lost], won])
+    groups = np.concatenate([winners[lost], won])
+    values = np.concatenate([superseded.rows.values[lost], superseded.winning_values[differ][first]])
+    order = np.argsort(groups, kind="stable")
+    rows = superseded.rows.origin.positions(cells).astype(np.int64)
+    return Conflicts(rows[order], groups[order], values.view(np.int64)[order])
+
+
+def _unused(data: pd.DataFrame, table: Table, observations: Observations) -> Iterator[tuple[Hashable, Column]]:
+    """The columns that are neither timestamp, name nor value; of a wide frame, those without a valid observation."""
+    used = [table.timestamp_label, table.name_label]
+    used += table.value_labels if table.names is not None else _observed_labels(table, observations)
+    for label in data.columns:
+        if label not in used:
+            yield label, data[label]
+    index = data.index
+    if table.timestamp_label != INDEX and index.nlevels == 1 and not pd.api.types.is_numeric_dtype(index.dtype):
+        yield INDEX, index.to_series()
+
+
+def _observed_labels(table: Table, observations: Observations) -> list[Hashable]:
+    return [table.value_labels[code] for code in np.unique(observations.codes).tolist()]
+
+
+def _kinds_that_tell_apart(column: Column, conflicts: Conflicts) -> int:
+    """How many different cells the column has in these rows if it tells the different values apart, else 0."""
+    for stop in (FIRST_LOOK, None):
+        cells = column.iloc[conflicts.rows[:stop]]
+        codes, kinds = pd.factorize(cells, use_na_sentinel=False)
+        keys = pd.DataFrame({"group": conflicts.groups[:stop], "cell": codes, "value": conflicts.bits[:stop]})
+        different = keys.drop_duplicates()
+        if len(kinds) < 2 or different.duplicated(["group", "cell"]).any():  # noqa: PLR2004  one tells nothing apart
+            return 0
+        if stop is not None and len(conflicts.rows) <= stop:
+            break
+    return len(kinds)
+
+
+def _means_nothing(column: Column, conflicts: Conflicts, kinds: int) -> bool:
+    """Whether the column numbers the rows, or holds measurements, rather than say what a row is about."""
+    if column.is_unique and len(np.unique(conflicts.groups)) > 1:
+        return True
+    cells = plain(column.iloc[conflicts.rows])
+    if kind_of(cells) != "float":
+        return False
+    numbers, missing = numbers_of(cells)
+    known = numbers[~missing]
+    return bool((known != np.floor(known)).any()) and kinds > conflicts.most()
