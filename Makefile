@@ -3,8 +3,11 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(CURDIR)/$(VENV)/bin
-PANDAS2 := .venv-pandas2
+OLDEST := .venv-oldest
+NEWEST := .venv-newest
 EXAMPLE := example_project
+DAGSTER_TESTS = $(wildcard $(addprefix tests/test_,assets*.py checks*.py components*.py io_manager*.py mirror_dagster*.py \
+	resource*.py schedules*.py end_to_end*.py))
 export DAGSTER_DISABLE_TELEMETRY := yes
 demo ui: export DAGSTER_HOME := $(CURDIR)/$(EXAMPLE)/.dagster_home
 
@@ -22,9 +25,16 @@ ui: $(VENV)/ready     ## the Dagster UI over the example, after `make demo`
 	@echo "Schedules and sensors are off: switch them on at http://127.0.0.1:3000/automation"
 	cd $(EXAMPLE) && $(BIN)/dg dev --host 127.0.0.1 --port 3000
 
-test: $(VENV)/ready $(PANDAS2)/ready   ## all tests, on the newest pandas and on pandas 2.2
-	$(BIN)/python -m pytest -n 2
-	$(CURDIR)/$(PANDAS2)/bin/python -m pytest -n 2
+# Each run starts also where one before it failed: one cause is often seen in one of them only.
+test: $(VENV)/ready $(OLDEST)/ready $(NEWEST)/ready   ## all tests, and those with the oldest dependencies and the newest Dagster
+	@failed=; \
+	echo "1 of 3: all tests"; \
+	$(BIN)/python -m pytest -n 2 || failed="constraints.txt"; \
+	echo "2 of 3: all tests, with the oldest dependencies that are declared"; \
+	$(CURDIR)/$(OLDEST)/bin/python -m pytest -n 2 || failed="$$failed constraints-oldest.txt"; \
+	echo "3 of 3: the tests of the Dagster surface, with the newest Dagster"; \
+	$(CURDIR)/$(NEWEST)/bin/python -m pytest -n 2 $(DAGSTER_TESTS) || failed="$$failed constraints-newest.txt"; \
+	test -z "$$failed" || { echo "Tests failed with the dependencies of: $$failed"; exit 1; }
 
 check: $(VENV)/ready  ## lint, format, types
 	$(BIN)/ruff check
@@ -52,19 +62,20 @@ wheel: $(VENV)/ready  ## build the wheel, install it into an empty environment, 
 	cd / && $(CURDIR)/.venv-wheel/bin/python $(CURDIR)/.ci/try_dg.py
 
 clean:           ## remove environments and everything built
-	rm -rf .venv .venv-pandas2 .venv-wheel dist $(EXAMPLE)/.dagster_home $(EXAMPLE)/*.db
+	rm -rf .venv .venv-oldest .venv-newest .venv-wheel dist $(EXAMPLE)/.dagster_home $(EXAMPLE)/*.db
 
 # pip older than 25.1 has no --group, so it is brought up to date first.
 $(VENV)/ready: pyproject.toml constraints.txt $(EXAMPLE)/pyproject.toml
+	@echo "Installing everything into $(VENV), once: this takes one to five minutes, mostly downloads."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --editable $(EXAMPLE) \
 		--group test --group check --group example
 	touch $@
 
-$(PANDAS2)/ready: pyproject.toml constraints.txt $(EXAMPLE)/pyproject.toml
-	$(PYTHON) -m venv $(PANDAS2)
-	$(PANDAS2)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(PANDAS2)/bin/python -m pip install --quiet --constraint constraints.txt "pandas==2.2.*" \
-		--editable . --editable $(EXAMPLE) --group test
+$(OLDEST)/ready $(NEWEST)/ready: .venv-%/ready: constraints-%.txt pyproject.toml $(EXAMPLE)/pyproject.toml
+	@echo "Installing the $* dependencies into .venv-$*, once: this takes one to five minutes."
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	.venv-$*/bin/python -m pip install --quiet --constraint $< --editable . --editable $(EXAMPLE) --group test
 	touch $@

@@ -1,6 +1,7 @@
 """Options of the test run, and the canary: a token that tests of delivery use and that nothing may ever show."""
 
 import logging
+import signal
 
 import pytest
 from hypothesis import settings
@@ -15,6 +16,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Under nohup, in a background job and on some CI, SIGINT is ignored; what the tests start would inherit that, and a
+    # test that interrupts it would wait for ever.
+    if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if config.getoption("--soak"):
+        config.option.timeout = 0
     settings.register_profile("short", deadline=None)
     settings.register_profile("soak", deadline=None, max_examples=2_000)
     settings.load_profile("soak" if config.getoption("--soak") else "short")
