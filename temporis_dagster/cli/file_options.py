@@ -9,7 +9,24 @@ from __future__ import annotations
 import shlex
 
 from temporis_dagster.data_source.observations import ObservationOptions
+from temporis_dagster.data_source.observations.advice import Advice
 
+AS_COLUMN = "write the timestamps as a column of the file, as Unix seconds or ISO 8601"
+FILE_ADVICE = Advice(
+    index={
+        held: f"To use it, {AS_COLUMN}{how}"
+        for held, how in {"periods": ", the start of each", "durations": "", "intervals": "", "text": ""}.items()
+    },
+    other_index=f"To use it, {AS_COLUMN}",
+    no_index="",
+    index_or_column="Write the file without that index.",
+    index_levels="Write the file with each of them as a column.",
+    booleans="write it as 1 or 0, or leave the column out",
+    durations="write it as a number of seconds, or leave the column out",
+    labels="write the column names as text",
+    names="write the names as text",
+    periods="write the start of each as ISO 8601, such as 2024-06-20T08:00Z",
+)
 LISTED = "--invalid-rows FILE lists them all."
 
 
@@ -23,6 +40,7 @@ class FileOptions(ObservationOptions):
     LIST_OF_INVALID = LISTED
     LIST_OF_REJECTED = LISTED
     LIST_OF_SUPERSEDED = LISTED
+    ADVICE = FILE_ADVICE
     MAY_MERGE = False
     TEXT_AS_TIMESTAMP = "to Unix seconds or to ISO 8601, such as 2024-06-20T08:00Z"
 

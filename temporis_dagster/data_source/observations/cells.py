@@ -86,7 +86,7 @@ def _long_timestamps(table: Table, codes: Codes, options: ObservationOptions, no
 
 
 def _long_cells(table: Table, name_column: Column, options: ObservationOptions, now_s: float) -> Cells:
-    names, values = names_of(name_column), values_of(table.values[0], options)
+    names, values = names_of(name_column, options.ADVICE), values_of(table.values[0], options)
     stamps = _long_timestamps(table, names.codes, options, now_s)
     missing = where(values.missing, "the value is missing (NaN): leave the row out")
     faults = [
@@ -104,7 +104,7 @@ def _wide_cells(table: Table, options: ObservationOptions, now_s: float) -> Cell
     stamps = timestamps_of(table.timestamps, options, now_s=now_s)
     rows, width = len(stamps.seconds), len(table.values)
     floats, present, bad = np.empty((rows, width)), np.empty((rows, width), bool), np.zeros((rows, width), bool)
-    names, wrong = labels_as_names(table.value_labels)
+    names, wrong = labels_as_names(table.value_labels, options.ADVICE)
     faults: list[ColumnFaults] = []
     for i, (label, column) in enumerate(zip(table.value_labels, table.values, strict=True)):
         values = values_of(column, options)

@@ -15,6 +15,13 @@ import pandas as pd
 from temporis_dagster.data_source.observations.dtypes import Column, kind_of, plain, renumbered
 from temporis_dagster.data_source.observations.faults import fault_frame
 from temporis_dagster.data_source.observations.options import ObservationOptions
+from temporis_dagster.data_source.observations.time_index import (
+    as_column,
+    holds_timestamps,
+    in_words,
+    is_datetime_index,
+    what_it_holds,
+)
 from temporis_dagster.errors import InvalidObservationsError
 
 INDEX = "the index"
@@ -50,7 +57,7 @@ def table_of(data: object, options: ObservationOptions) -> Table:
         InvalidObservationsError: It has no such columns, or more than one reading.
     """
     if isinstance(data, pd.Series):
-        return _from_series(data)
+        return _from_series(data, options)
     if not isinstance(data, pd.DataFrame):
         refuse(f"A {type(data).__name__} is not a DataFrame or Series. Convert it to a pandas.DataFrame first.")
     if not len(data):
@@ -71,37 +78,57 @@ def refuse(message: str) -> NoReturn:
     raise InvalidObservationsError(message, rows=fault_frame([], pd.Index([])))
 
 
-def _from_series(series: Column) -> Table:
+def _from_series(series: Column, options: ObservationOptions) -> Table:
     if series.name is None:
         refuse("The Series has no name, so its series has none. Set it with .rename('orders').")
-    if not _is_time_index(series.index):
-        refuse("The Series has no DatetimeIndex. Set its timestamps as the index first.")
-    stamps = plain(series.index.to_series())
+    if isinstance(series.index, pd.MultiIndex):
+        refuse(f"The index has several levels. {options.ADVICE.index_levels}")
+    if not holds_timestamps(series.index, options):
+        about = _about_index(series.index, options) or "Set its timestamps as the index first"
+        refuse(f"The Series has no DatetimeIndex. {about}.")
+    stamps = as_column(series.index)
     return Table(series.index, stamps, INDEX, [plain(series)], [series.name])
 
 
 def _timestamps(data: pd.DataFrame, options: ObservationOptions) -> tuple[Column, Hashable]:
     column = options.timestamp
-    in_column, in_index = column is not None and column in data.columns, _is_time_index(data.index)
-    if in_column and in_index:
+    in_column = column is not None and column in data.columns
+    if in_column and is_datetime_index(data.index):
         refuse(
-            f"Both the column {column!r} and the DatetimeIndex may be the timestamp. Pass timestamp=None to take the"
-            " index, or call .reset_index(drop=True) to take the column."
+            f"Both the column {column!r} and the DatetimeIndex may be the timestamp."
+            f" {options.ADVICE.index_or_column.format(take_index=options.spelled('timestamp', None))}"
         )
     if in_column:
         return plain(data[column]), column
     if isinstance(data.index, pd.MultiIndex):
-        refuse("The index has several levels. Call .reset_index() first, so that each of them is a column.")
-    if not in_index:
-        refuse(
-            f"There is no column {column!r}, and the index is not a DatetimeIndex. Say which column of"
-            f" {data.columns.tolist()[:20]} holds the timestamps, with {options.spelled('timestamp')}."
-        )
-    return plain(data.index.to_series()), INDEX
+        refuse(f"The index has several levels. {options.ADVICE.index_levels}")
+    if not holds_timestamps(data.index, options):
+        _refuse_without_timestamps(data, options)
+    return as_column(data.index), INDEX
 
 
-def _is_time_index(index: pd.Index) -> bool:
-    return isinstance(index, pd.DatetimeIndex) or kind_of(plain(index[:0].to_series())) == "datetime"
+def _refuse_without_timestamps(data: pd.DataFrame, options: ObservationOptions) -> NoReturn:
+    """Say what to do with the index, where it is more than row numbers, and which columns there are."""
+    column = options.timestamp
+    missing = f"There is no column {column!r}{options.ADVICE.no_index}. " if column is not None else ""
+    if column is None and isinstance(data.index, pd.RangeIndex):
+        missing = "The index only numbers the rows, so it cannot be the timestamp. "
+    about = _about_index(data.index, options)
+    columns = (
+        f"ay which column of {data.columns.tolist()[:20]} holds the timestamps, with {options.spelled('timestamp')}."
+    )
+    refuse(f"{missing}{f'{about}. Or s' if about else 'S'}{columns}")
+
+
+def _about_index(index: pd.Index, options: ObservationOptions) -> str:
+    """What an index holds that is no timestamp, and what to do about it; nothing where it only numbers the rows."""
+    held, advice = what_it_holds(index), options.ADVICE
+    if isinstance(index, pd.RangeIndex) or (held == "numbers" and held not in advice.index):
+        return ""
+    take_index = options.spelled("timestamp", None)
+    return (
+        f"The index holds {in_words(index)}. {advice.index.get(held, advice.other_index).format(take_index=take_index)}"
+    )
 
 
 def _is_long(data: pd.DataFrame, options: ObservationOptions) -> bool:
@@ -118,7 +145,8 @@ def _is_long(data: pd.DataFrame, options: ObservationOptions) -> bool:
     if name and len(data) and kind_of(plain(data[options.name].iloc[:0])) in ("int", "float"):
         refuse(
             f"The column {options.name!r} holds numbers, so it may be series names gone wrong or a series itself."
-            f" Pass {options.spelled('layout', 'long')} or {options.spelled('layout', 'wide')}."
+            f" Pass {options.spelled('layout', 'long')} or {options.spelled('layout', 'wide')}; in a long frame,"
+            f" {options.ADVICE.names}."
         )
     return name
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from temporis_dagster.contract import series_name_fault
+from temporis_dagster.data_source.observations.advice import Advice
 from temporis_dagster.data_source.observations.dtypes import Column, plain
 from temporis_dagster.data_source.observations.faults import Fault, where
 from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Codes, put, width_for
@@ -38,19 +39,24 @@ class Names:
     faults: list[Fault]
 
 
-def names_of(column: Column) -> Names:
+def names_of(column: Column, advice: Advice) -> Names:
     """Read a column as series names: each different name is checked once."""
     codes, uniques = _factorize(column)
-    wrong = [series_name_fault(unique) for unique in uniques]
+    wrong = [_fault(unique, advice.names) for unique in uniques]
     faults = [fault for i, reason in enumerate(wrong) if reason for fault in where(codes == i, reason)]
     faults += where(codes < 0, "the series name is missing")
     return Names(codes, _texts(uniques, wrong), faults)
 
 
-def labels_as_names(labels: Sequence[object]) -> tuple[tuple[str, ...], dict[int, str]]:
+def labels_as_names(labels: Sequence[object], advice: Advice) -> tuple[tuple[str, ...], dict[int, str]]:
     """Read the column labels of a wide frame as series names: the names, and what is wrong with which column."""
-    wrong = [series_name_fault(label) for label in labels]
+    wrong = [_fault(label, advice.labels) for label in labels]
     return _texts(labels, wrong), {i: reason for i, reason in enumerate(wrong) if reason}
+
+
+def _fault(name: object, advice: str) -> str | None:
+    fault = series_name_fault(name)
+    return f"{fault}: {advice}" if fault and not isinstance(name, str) else fault
 
 
 def _texts(labels: Iterable[Any], wrong: Iterable[str | None]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Literal, TypeAlias, TypedDict, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from temporis_dagster.data_source.observations.advice import PYTHON
 from temporis_dagster.data_source.observations.future import AllowFuture, allowed_future
 from temporis_dagster.errors import ConfigurationError
 
@@ -89,6 +90,7 @@ class ObservationOptions:
     LIST_OF_SUPERSEDED = "The report's .superseded_rows lists them all."
     TEXT_AS_TIMESTAMP = "for text with pd.to_datetime(..., utc=True)"
 
+    ADVICE = PYTHON
     MAY_MERGE = True
     """Whether rows of different things may become one series, with a warning, where nothing was said about it."""
 

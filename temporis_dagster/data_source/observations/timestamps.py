@@ -83,9 +83,16 @@ def _block_of(column: Column, options: ObservationOptions) -> Timestamps:
 
 def _unreadable(column: Column, options: ObservationOptions) -> Timestamps:
     missing = column.isna().to_numpy(dtype=np.bool_)
-    reason = NOT_A_TIMESTAMP.format(kind_of(column), options.TEXT_AS_TIMESTAMP)
+    reason = _not_a_timestamp(kind_of(column), options)
     faults = where(missing, MISSING) + where(~missing, reason)
     return Timestamps(np.zeros(len(column), dtype=np.int64), faults)
+
+
+def _not_a_timestamp(kind: str, options: ObservationOptions) -> str:
+    """What is wrong with timestamps of such a type, and what to do about it."""
+    if kind.lower().startswith("period"):
+        return f"{kind} is not a timestamp: {options.ADVICE.periods}"
+    return NOT_A_TIMESTAMP.format(kind, options.TEXT_AS_TIMESTAMP)
 
 
 def _from_datetimes(column: Column, options: ObservationOptions) -> Timestamps:
@@ -137,7 +144,7 @@ def _of_type(kind: type) -> Callable[[list[Any], ObservationOptions], Timestamps
     for kinds, read in _OBJECT_READERS:
         if issubclass(kind, kinds) and kind is not bool:
             return read
-    return lambda items, options: _all_of(items, NOT_A_TIMESTAMP.format(type_word(kind), options.TEXT_AS_TIMESTAMP))
+    return lambda items, options: _all_of(items, _not_a_timestamp(type_word(kind), options))
 
 
 def _dates(items: list[Any], options: ObservationOptions) -> Timestamps:

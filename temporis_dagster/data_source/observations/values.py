@@ -52,7 +52,7 @@ def values_of(column: Column, options: ObservationOptions) -> Values:
     if kind == "object":
         return _from_objects(column.tolist(), options)
     if kind not in ("int", "float"):
-        return _none_of(column, f"{kind} is not a number: convert it, or leave the column out")
+        return _none_of(column, _not_a_number(kind, options))
     numbers, missing = numbers_of(column)
     floats, faults = (_from_ints if kind == "int" else _from_floats)(numbers)
     return Values(floats, missing, faults)
@@ -87,19 +87,21 @@ def _from_objects(items: list[Any], options: ObservationOptions) -> Values:
 
 
 def _of_type(kind: type, options: ObservationOptions) -> Callable[[list[Any]], Values]:
-    if issubclass(kind, bool | np.bool_):
-        return lambda items: _none_of(
-            pd.Series(items, dtype=object), "bool is not a number: convert it with .astype(int)"
-        )
-    if issubclass(kind, Integral):
+    if issubclass(kind, Integral) and not issubclass(kind, bool):
         return _integers
     if issubclass(kind, float | np.floating):
         return lambda items: values_of(pd.Series(np.array(items)), options)
     if issubclass(kind, Decimal):
         return partial(_decimals, options=options)
-    return lambda items: _none_of(
-        pd.Series(items, dtype=object), f"{type_word(kind)} is not a number: convert it, or leave the column out"
-    )
+    return lambda items: _none_of(pd.Series(items, dtype=object), _not_a_number(type_word(kind), options))
+
+
+def _not_a_number(kind: str, options: ObservationOptions) -> str:
+    """What is wrong with values of such a type, and what to do about it."""
+    known = {"bool": options.ADVICE.booleans, "Timedelta": options.ADVICE.durations}
+    durations = kind.startswith("timedelta")
+    how = options.ADVICE.durations if durations else known.get(kind, "convert it, or leave the column out")
+    return f"{kind} is not a number: {how}"
 
 
 def _none_of(items: Column, reason: str) -> Values:

@@ -1,0 +1,84 @@
+"""The index of a frame as its timestamps: which indexes hold moments, and what to do with those that do not.
+
+Comes in: an index. Goes out: whether it is read as timestamps, or what it holds, in words.
+Never: takes row numbers for time, or numbers and text unless the caller says that the index is the timestamp.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from temporis_dagster.data_source.observations.dtypes import Column, kind_of, plain, type_groups, type_word
+from temporis_dagster.data_source.observations.options import ObservationOptions
+
+
+def as_column(index: pd.Index) -> Column:
+    """The index as a plain column: of objects, no other dtype is inferred."""
+    return plain(pd.Series(index.array, dtype=index.dtype, copy=False))
+
+
+def is_datetime_index(index: pd.Index) -> bool:
+    """Whether the dtype alone says that it holds moments: a DatetimeIndex, or one of Arrow's or a category of them."""
+    return isinstance(index, pd.DatetimeIndex) or kind_of(as_column(index[:0])) == "datetime"
+
+
+def holds_timestamps(index: pd.Index, options: ObservationOptions) -> bool:
+    """Whether an index is read as timestamps, where no column is.
+
+    It is if it holds moments, also as objects (dates, datetimes of mixed offsets), or if the caller says so: with its
+    name, which is that of the timestamp column, or with ``timestamp=None``. Row numbers never are.
+    """
+    if is_datetime_index(index):
+        return True
+    if isinstance(index, pd.RangeIndex | pd.MultiIndex) or what_it_holds(index) in (
+        "periods",
+        "durations",
+        "intervals",
+    ):
+        return False
+    asked = options.timestamp is None or (index.name is not None and index.name == options.timestamp)
+    return asked or _holds_moments(index)
+
+
+def what_it_holds(index: pd.Index) -> str:
+    """What an index holds that is not a moment: the word that advice knows, or the name of its type."""
+    for dtype, word in ((pd.PeriodDtype, "periods"), (pd.IntervalDtype, "intervals")):
+        if isinstance(index.dtype, dtype):
+            return word
+    column = as_column(index)
+    kind = kind_of(column)
+    held = " and ".join(sorted(map(type_word, _types(column)))) if kind == "object" else kind
+    return _WORDS.get(held.split("[")[0], held or "no values")
+
+
+def in_words(index: pd.Index) -> str:
+    """What it holds, with its dtype where that says more."""
+    held = what_it_holds(index)
+    return held if held == str(index.dtype) or index.dtype == object else f"{held} ({index.dtype})"
+
+
+def _holds_moments(index: pd.Index) -> bool:
+    column = as_column(index)
+    types = _types(column) if kind_of(column) == "object" else []
+    return bool(types) and all(issubclass(kind, date | np.datetime64) for kind in types)
+
+
+def _types(column: Column) -> list[type]:
+    """The types of its objects that are not missing."""
+    known = column.dropna().tolist()
+    return list(type_groups(known)) if known else []
+
+
+_WORDS = {
+    "int": "numbers",
+    "float": "numbers",
+    "Decimal": "numbers",
+    "Period": "periods",
+    "Interval": "intervals",
+    "timedelta64": "durations",
+    "Timedelta": "durations",
+    "timedelta": "durations",
+}
