@@ -76,7 +76,7 @@ class Meaning(enum.Enum):
     TOO_LARGE = "too large: send it in parts"
     INVALID = "some record is invalid: find it"
     TRANSIENT = "try again later"
-    SERVER_ERROR = "may be transient: try again, but not for long"
+    UNCLEAR = "may be transient: try again, but not for long"
     UNEXPECTED = "nothing the API is documented to answer"
 
 
@@ -89,26 +89,41 @@ _MEANINGS = {
     413: Meaning.TOO_LARGE,
     422: Meaning.INVALID,
     429: Meaning.TRANSIENT,
-    500: Meaning.SERVER_ERROR,
+    500: Meaning.UNCLEAR,
     502: Meaning.TRANSIENT,
     503: Meaning.TRANSIENT,
     504: Meaning.TRANSIENT,
 }
 
 
-def meaning_of(status: int) -> Meaning:
+_VERDICTS = (Meaning.INVALID, Meaning.ARCHIVED)
+"""What only the API itself can say: of records, or of a data source. choice"""
+
+
+def meaning_of(status: int, *, from_api: bool = True) -> Meaning:
     """What an HTTP status means for the records of an ingest. 204 is the only success.
 
-    >>> meaning_of(204).value, meaning_of(502).value
-    ('stored', 'try again later')
+    Args:
+        status: The status.
+        from_api: Whether the body is one of the API's, not a page of a proxy in between.
+
+    Examples:
+        >>> meaning_of(204).value, meaning_of(502).value
+        ('stored', 'try again later')
+        >>> meaning_of(422).name, meaning_of(422, from_api=False).name
+        ('INVALID', 'UNCLEAR')
     """
-    return _MEANINGS.get(status, Meaning.UNEXPECTED)
+    meaning = _MEANINGS.get(status, Meaning.UNEXPECTED)
+    return Meaning.UNCLEAR if meaning in _VERDICTS and not from_api else meaning
 
 
-def may_be_applied(status: int) -> bool:
+def may_be_applied(status: int, *, from_api: bool = True) -> bool:
     """Whether a request that got this answer, none of the documented refusals, may have stored something: a choice.
 
     >>> may_be_applied(503), may_be_applied(200), may_be_applied(429)
     (True, True, False)
+    >>> may_be_applied(422), may_be_applied(422, from_api=False)
+    (False, True)
     """
-    return status // 100 in (2, 5) and status != 501  # noqa: PLR2004  # status classes
+    is_unclear = meaning_of(status, from_api=from_api) is Meaning.UNCLEAR
+    return is_unclear or (status // 100 in (2, 5) and status != 501)  # noqa: PLR2004  # status classes

@@ -8,13 +8,13 @@ import threading
 import numpy as np
 import pandas as pd
 
-from temporis_dagster.contract import may_be_applied
-from temporis_dagster.data_source.client import Answer
+from temporis_dagster.data_source.client import Answer, answer_of
 from temporis_dagster.data_source.connection import Temporis
 from temporis_dagster.data_source.options import RemoteOptions
 from temporis_dagster.data_source.pace import Pace
 from temporis_dagster.data_source.remote import Remote
 from temporis_dagster.data_source.retry import RetryPolicy
+from temporis_dagster.data_source.words import words_of
 from temporis_dagster.testing import FakeService
 from temporis_dagster.testing.fake_state import FakeState, Rules
 
@@ -52,8 +52,7 @@ class DirectSender:
         response = self.state.respond(headers, body)
         if response.ends != "answer":
             return Answer(None, f"ReadError: {response.ends}", maybe_applied=True)
-        asked = response.headers.get("Retry-After")
-        return Answer(response.status, "words", asked and float(asked), may_be_applied(response.status))
+        return answer_of(response.status, words_of(response.body, response.headers), response.headers, now=0.0)
 
 
 class WatchedPace(Pace):
@@ -72,10 +71,10 @@ class WatchedPace(Pace):
         self.turns.append(now)
         self.too_early += [(now, moment) for moment in self._asked[:asked_before] if now < moment - 1e-6]
 
-    def failed(self, answer, attempts, server_errors):
+    def failed(self, answer, attempts, unclear):
         moment = self._clock.now() + (answer.retry_after_s or 0.0)
         try:
-            return super().failed(answer, attempts, server_errors)
+            return super().failed(answer, attempts, unclear)
         finally:
             self._asked.append(moment)
 

@@ -36,6 +36,7 @@ CORE_ROOMS = [
     "options",
     "encoding",
     "deadline",
+    "words",
     "client",
     "retry",
     "pace",

@@ -35,11 +35,12 @@ from temporis_dagster import (
     __version__,
     connect,
 )
-from temporis_dagster.data_source.client import QUOTED_CHARACTERS, Answer, Client
+from temporis_dagster.data_source.client import Answer, Client
 from temporis_dagster.data_source.connection import connect_with
 from temporis_dagster.data_source.options import RemoteOptions
 from temporis_dagster.data_source.pace import SystemClock
 from temporis_dagster.data_source.remote import Remote
+from temporis_dagster.data_source.words import QUOTED_CHARACTERS, shortened, words_of
 from temporis_dagster.testing import FakeService, Fault, answer, cut, html_page, in_sequence, silence
 from tests.delivery_tools import CANARY, FakeClock, connected, rows
 
@@ -311,10 +312,8 @@ def test_a_proxy_page_is_quoted_in_one_line_and_shortened():
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=400))
 def test_any_words_of_a_service_become_one_short_line(words):
     """As the API's detail or as plain text."""
-    from temporis_dagster.data_source.client import _detail, _shortened
-
     for body in (words.encode(), orjson.dumps({"detail": words})):
-        quoted = _shortened(_detail(body))
+        quoted = shortened(words_of(body, {}).text)
         assert len(quoted) <= QUOTED_CHARACTERS + 1
         assert quoted.isprintable(), "a terminal or a log may take the rest for a command"
 

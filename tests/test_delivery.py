@@ -273,7 +273,7 @@ def test_waiting_is_not_silent(caplog):
             with caplog.filtering(lambda record: record.levelname != "WARNING" or not moments.append(clock.now())):
                 outcome(temporis.data_source("store_metrics"), rows(1))
             assert moments[before] == begun
-    assert caplog.messages.count("the service failed (503: words). Trying again for up to 300 s.") == 2
+    assert caplog.messages.count("the service failed (503: Service Unavailable). Trying again for up to 300 s.") == 2
     assert 4 < len(moments) <= 2 * (1 + 300 / 30)
     assert all(after - before >= 30 for before, after in pairwise(moments))
 
@@ -297,7 +297,7 @@ def test_what_one_batch_was_asked_holds_for_the_others(max_in_flight):
     pace = Pace(RetryPolicy(), max_in_flight=max_in_flight, clock=clock)
     pace.turn(lambda: False)
     begun = clock.now()
-    pace.failed(Answer(429, "slow down", retry_after_s=60), attempts=1, server_errors=0)
+    pace.failed(Answer(429, "slow down", retry_after_s=60), attempts=1, unclear=0)
     pace.turn(lambda: False)
     assert clock.now() >= begun + 60
 
@@ -706,7 +706,7 @@ def test_turns_are_as_many_as_are_allowed():
     def fail(times):
         for _ in range(times):
             pace.turn(lambda: False)
-            pace.failed(Answer(503, ""), attempts=1, server_errors=0)
+            pace.failed(Answer(503, ""), attempts=1, unclear=0)
 
     pace._changed.wait = wait
     assert turns() == 3
@@ -731,7 +731,7 @@ def test_a_turn_that_must_wait_too_long_is_refused():
     clock = FakeClock()
     pace = Pace(RetryPolicy(give_up_after_s=10), max_in_flight=2, clock=clock)
     pace.turn(lambda: False)
-    step = pace.failed(Answer(429, "", retry_after_s=11), attempts=1, server_errors=0)
+    step = pace.failed(Answer(429, "", retry_after_s=11), attempts=1, unclear=0)
     assert isinstance(step, GiveUp)
     with pytest.raises(HeldBack):
         pace.turn(lambda: False)

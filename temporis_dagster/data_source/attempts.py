@@ -11,13 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from temporis_dagster.contract import Meaning
 from temporis_dagster.data_source.client import Answer
 from temporis_dagster.data_source.pace import HeldBack, Pace, is_sign_of_life
 from temporis_dagster.data_source.retry import GiveUp, is_transient
 
 LOGGER = logging.getLogger(__name__)
-
-INTERNAL_SERVER_ERROR = 500
 
 
 class Sender(Protocol):
@@ -69,7 +68,7 @@ def reply_to(
     Raises:
         Stopped: It was stopped before an attempt.
     """
-    server_errors, reply, not_before = 0, Reply(Answer(None, "not sent"), 0, maybe_applied), 0.0
+    unclear, reply, not_before = 0, Reply(Answer(None, "not sent"), 0, maybe_applied), 0.0
     while True:
         try:
             pace.turn(stopped, not_before=not_before)
@@ -87,8 +86,8 @@ def reply_to(
             (pace.alive if is_sign_of_life(answer) else pace.leave)()
             return reply
         LOGGER.info("attempt %d failed: %s %s", reply.attempts, answer.status or "no answer", answer.words)
-        server_errors += answer.status == INTERNAL_SERVER_ERROR
-        resume = pace.failed(answer, reply.attempts, server_errors)
+        unclear += answer.meaning is Meaning.UNCLEAR
+        resume = pace.failed(answer, reply.attempts, unclear)
         if isinstance(resume, GiveUp):
             return Reply(answer, reply.attempts, reply.maybe_applied, resume.reason)
         not_before = resume

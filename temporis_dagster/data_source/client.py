@@ -7,20 +7,21 @@ Never: retries, follows a redirect, or shows the token.
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import threading
 import time
 from calendar import timegm
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
-import orjson
 
 from temporis_dagster.contract import INGEST_PATH, Meaning, may_be_applied, meaning_of
 from temporis_dagster.data_source.deadline import Deadline, longest_attempt_s
+from temporis_dagster.data_source.words import ERROR_BODY_BYTES, Words, shortened, words_of
 from temporis_dagster.errors import ConfigurationError
 
 UNPROXIED = {"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": None}
@@ -30,14 +31,13 @@ CONNECT_TIMEOUT_S = 10.0
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 """What ends an attempt before its request begins."""
 
-ERROR_BODY_BYTES = 16_384
-"""How much of an error's body is read."""
+LONGEST_WAIT_S = 86_400.0
+"""What a Retry-After beyond it is taken for: some send nonsense, and a step of Dagster would wait for it."""
 
-QUOTED_CHARACTERS = 300
-"""How much of it is quoted."""
+FIRST_MOMENT, FIRST_MOMENT_IN_MS = 1e9, 1e12
+"""From here on, the number of a Retry-After is a moment of 2001 or later, in Unix seconds or milliseconds."""
 
-LONGEST_WAIT_S = 10 * 365 * 86_400.0
-"""What a Retry-After beyond it is taken for: some send nonsense, and infinity fits neither JSON nor a date."""
+NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
 
 NOT_TLS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"}
 """What OpenSSL, in its versions, calls an answer that is not TLS: https was said to a port that speaks http."""
@@ -53,6 +53,7 @@ class Answer:
         retry_after_s: How long the service asks to wait.
         maybe_applied: Whether the request may have been applied all the same.
         permanent: Whether trying again cannot help, for a fault without an answer.
+        from_api: Whether the words are the API's own. What a proxy says is no verdict on records.
     """
 
     status: int | None
@@ -60,13 +61,14 @@ class Answer:
     retry_after_s: float | None = None
     maybe_applied: bool = False
     permanent: bool = False
+    from_api: bool = True
 
     @property
     def meaning(self) -> Meaning:
         """What it means for the records; no answer is a transient failure unless it is permanent."""
         if self.status is None:
             return Meaning.UNEXPECTED if self.permanent else Meaning.TRANSIENT
-        return meaning_of(self.status)
+        return meaning_of(self.status, from_api=self.from_api)
 
 
 class Client:
@@ -189,9 +191,34 @@ class Client:
 
     def _answer(self, response: httpx.Response) -> Answer:
         # Read to the end, also where there is nothing to read: else the pool throws the connection away.
-        words = self._authorization.without(_words(response))
-        asked = _seconds(response.headers.get("Retry-After"), self._wall_clock())
-        return Answer(response.status_code, _shortened(words), asked, may_be_applied(response.status_code))
+        body, is_complete = _body(response)
+        said = words_of(body, response.headers, is_complete=is_complete)
+        return answer_of(response.status_code, said, response.headers, self._wall_clock(), self._authorization.without)
+
+
+def answer_of(
+    status: int,
+    said: Words,
+    headers: Mapping[str, str],
+    now: float,
+    without_secrets: Callable[[str], str] = lambda words: words,
+) -> Answer:
+    """What an HTTP answer comes to.
+
+    Args:
+        status: Its status.
+        said: What its body says.
+        headers: Its headers.
+        now: Unix seconds, to read a Retry-After date.
+        without_secrets: Takes out of words what must not be shown.
+    """
+    return Answer(
+        status,
+        shortened(without_secrets(said.text)),
+        _seconds(headers.get("Retry-After"), now),
+        may_be_applied(status, from_api=said.from_api),
+        from_api=said.from_api,
+    )
 
 
 class _Token(httpx.Auth):
@@ -213,44 +240,37 @@ class _Token(httpx.Auth):
         return "<token>"
 
 
-def _words(response: httpx.Response) -> str:
-    """What a body says: the API's ``detail``, or whatever text there is, such as a proxy's page."""
+def _body(response: httpx.Response) -> tuple[bytes, bool]:
+    """The first bytes of a body, and whether they are all of it."""
     body = b""
     try:
         for part in response.iter_raw():
             body += part
             if len(body) >= ERROR_BODY_BYTES:
-                break
+                return body[:ERROR_BODY_BYTES], False
     except httpx.TransportError as error:
-        body = body or str(error).encode()
-    return _detail(body[:ERROR_BODY_BYTES])
-
-
-def _shortened(text: str) -> str:
-    """One line that no terminal takes for a command."""
-    text = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    return f"{text[:QUOTED_CHARACTERS]}…" if len(text) > QUOTED_CHARACTERS else text
-
-
-def _detail(body: bytes) -> str:
-    try:
-        detail = orjson.loads(body)["detail"]
-        return detail if isinstance(detail, str) else orjson.dumps(detail).decode()
-    except (ValueError, KeyError, TypeError):  # ValueError and TypeError are also orjson's: nested too deeply
-        return body.decode(errors="replace")
+        return body or str(error).encode(), False
+    return body, True
 
 
 def _seconds(retry_after: str | None, now: float) -> float | None:
     """How long a Retry-After header, seconds or a date, asks to wait; None for one that cannot be read."""
     if retry_after is None:
         return None
-    if (digits := retry_after.strip()).isdecimal():
-        return min(float(digits), LONGEST_WAIT_S)
+    if NUMBER.fullmatch(text := retry_after.strip()):
+        return min(_wait(float(text), now), LONGEST_WAIT_S)
     try:
         moment = parsedate_to_datetime(retry_after)
         return min(max(timegm(moment.utctimetuple()) - now, 0.0), LONGEST_WAIT_S)
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def _wait(number: float, now: float) -> float:
+    """Seconds, unless they would be a lifetime: then it is the moment itself."""
+    if number < FIRST_MOMENT:
+        return number
+    return max(number / (1000 if number >= FIRST_MOMENT_IN_MS else 1) - now, 0.0)
 
 
 def _is_about_tls(error: BaseException | None) -> bool:

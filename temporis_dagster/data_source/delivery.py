@@ -180,6 +180,9 @@ class Delivery:
     def _parts(self, batch: Batch, reply: Reply) -> list[Batch]:
         """What to send instead of a batch that was refused whole, the first part last."""
         answer = reply.answer
+        if len(batch) == 1 and not answer.from_api:
+            self._stop(reply)  # a proxy that takes not even a single record says nothing about this one
+            return []
         if len(batch) == 1:
             said = f"the service answered {answer.status}: {answer.words}".rstrip(": ")
             self._settle(batch, Outcome.REJECTED, reason=said)

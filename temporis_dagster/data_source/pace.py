@@ -162,13 +162,13 @@ class Pace:
             self._budget = min(self._budget + 1, self._policy.budget)
             self.leave()
 
-    def failed(self, answer: Answer, attempts: int, server_errors: int) -> float | GiveUp:
+    def failed(self, answer: Answer, attempts: int, unclear: int) -> float | GiveUp:
         """A request ended: it failed in a way that may pass.
 
         Args:
             answer: What came back.
             attempts: How many attempts its batch has had.
-            server_errors: How many of those were answered 500.
+            unclear: How many of those had an answer that may not pass.
 
         Returns:
             When its batch may be tried again, on the clock; or why not.
@@ -179,7 +179,7 @@ class Pace:
             outage = self._failures - self._max_in_flight
             situation = Situation(
                 failures=max(attempts, outage),
-                server_errors=server_errors,
+                unclear=unclear,
                 silence_s=self._clock.now() - self._last_sign,
                 budget_left=self._budget,
             )
@@ -229,4 +229,4 @@ class Pace:
 
 def is_sign_of_life(answer: Answer) -> bool:
     """Whether an answer shows a service at work: it stored the records, or it had a reason of its own not to."""
-    return answer.meaning not in (Meaning.TRANSIENT, Meaning.SERVER_ERROR, Meaning.UNEXPECTED)
+    return answer.meaning not in (Meaning.TRANSIENT, Meaning.UNCLEAR, Meaning.UNEXPECTED)

@@ -165,9 +165,11 @@ class Remote:
                 report=report,
             )
         if reply.gave_up:
+            attempts = f"{reply.attempts} attempt{'s' * (reply.attempts != 1)}"
+            foreign = "" if answer.from_api or answer.meaning is not Meaning.UNCLEAR else f" {_FOREIGN_ADVICE}"
             return UnavailableError(
-                f"{where} is unavailable: {said}. Gave up after {reply.attempts} attempts because {reply.gave_up}."
-                f"{done} Run the upsert again later: repeating it is safe.",
+                f"{where} is unavailable: {said}. Gave up after {attempts} because {reply.gave_up}."
+                f"{done}{foreign} Run the upsert again later: repeating it is safe.",
                 data_source=data_source,
                 report=report,
                 attempts=reply.attempts,
@@ -194,7 +196,7 @@ class Remote:
             return f"Correct its name or the URL, or create it {create}."
         if answer.meaning is Meaning.NOT_FOUND:
             return f"The API itself would say {NOT_FOUND!r}: check the URL and its path, then the name."
-        return "That is no answer of the Temporis API: check the URL, and what stands between here and there."
+        return _FOREIGN_ADVICE
 
 
 _STATES = {
@@ -206,6 +208,10 @@ _STATES = {
 _UNREACHABLE_ADVICE = (
     "Its certificate cannot be verified, or it does not speak TLS: check the URL (http or https, and the port); for a"
     " certificate authority of your own, pass verify= the file of its CA bundle."
+)
+_FOREIGN_ADVICE = (
+    "That is not an answer of the Temporis API, whose errors are JSON with a detail. Check the URL, and any proxy or"
+    " gateway in between."
 )
 _FINAL: dict[Meaning, type[DeliveryError]] = {
     Meaning.NOT_AUTHENTICATED: AuthenticationError,

@@ -7,9 +7,9 @@ Never: looks at a clock, sleeps, or does I/O: all that it needs is handed in, ra
 | --- | --- |
 | no answer: refused, reset, timed out | yes |
 | 429, 502, 503, 504 | yes |
-| 500 | twice |
+| 500; 400, 409, 422 that are not the API's own | twice |
 | 413 | no: sent again in halves |
-| 400, 422 | no: sent again in halves, to find the bad rows |
+| 400, 422 of the API | no: sent again in halves, to find the bad rows |
 | 401, 404, 409, and whatever else | no |
 """
 
@@ -34,14 +34,14 @@ class RetryPolicy:
             batches of a connection; each acknowledgement gives one back.
         first_wait_s: The longest first wait; it doubles with each failure in a row.
         longest_wait_s: The longest of all waits, unless the service asks for a longer one.
-        server_errors: How many answers of 500 a batch gets retried.
+        unclear: How many answers that may not pass a batch gets retried.
     """
 
     give_up_after_s: float = 300.0
     budget: int = 20
     first_wait_s: float = 0.5
     longest_wait_s: float = 30.0
-    server_errors: int = 2
+    unclear: int = 2
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class Situation:
 
     Attributes:
         failures: Failed attempts in a row: of this batch, or of the connection where nothing gets through.
-        server_errors: How many of this batch's answers were 500.
+        unclear: How many of this batch's answers may not pass.
         silence_s: How long ago the service last acknowledged anything, or the upsert began.
         budget_left: How much of the retry budget is left.
     """
 
     failures: int
-    server_errors: int
+    unclear: int
     silence_s: float
     budget_left: int
 
@@ -77,7 +77,7 @@ class GiveUp:
 
 def is_transient(answer: Answer) -> bool:
     """Whether the same request may get another answer later."""
-    return answer.meaning in (Meaning.TRANSIENT, Meaning.SERVER_ERROR)
+    return answer.meaning in (Meaning.TRANSIENT, Meaning.UNCLEAR)
 
 
 def next_step(policy: RetryPolicy, situation: Situation, answer: Answer, chance: float) -> Wait | GiveUp:
@@ -96,8 +96,8 @@ def next_step(policy: RetryPolicy, situation: Situation, answer: Answer, chance:
         >>> next_step(RetryPolicy(), Situation(1, 0, silence_s=0, budget_left=0), busy, chance=0.5)
         GiveUp(reason='the retry budget of 20 requests is used up')
     """
-    if situation.server_errors > policy.server_errors:
-        return GiveUp(f"it failed with an internal error {situation.server_errors} times")
+    if situation.unclear > policy.unclear:
+        return GiveUp(f"it failed in this way {situation.unclear} times")
     if situation.budget_left <= 0:
         return GiveUp(f"the retry budget of {policy.budget} requests is used up")
     asked_s, left_s = answer.retry_after_s or 0.0, policy.give_up_after_s - situation.silence_s

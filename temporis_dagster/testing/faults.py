@@ -10,6 +10,7 @@ import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Literal, TypeAlias
 
 import orjson
@@ -18,6 +19,8 @@ from temporis_dagster.testing.requests import Request
 
 Applies: TypeAlias = Literal["nothing", "half", "all", "later"]
 Ends: TypeAlias = Literal["answer", "cut", "silence"]
+
+USUAL_STATUSES = frozenset(HTTPStatus)
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,12 @@ answered as a 501, which nobody retries."""
 def answer(
     status: int, detail: str = "", *, retry_after: float | str | None = None, applies: Applies = "nothing"
 ) -> Fault:
-    """An answer with the API's kind of body."""
+    """An answer with the API's kind of body: without a detail, the usual words of the status."""
     headers = {"Content-Type": "application/json"}
     if retry_after is not None:
         headers["Retry-After"] = str(retry_after)
-    body = orjson.dumps({"detail": detail}).decode() if detail else ""
+    detail = detail or (HTTPStatus(status).phrase if status in USUAL_STATUSES else "")
+    body = orjson.dumps({"detail": detail}).decode() if detail and status != HTTPStatus.NO_CONTENT else ""
     return Fault(status, body, headers, applies)
 
 
