@@ -25,9 +25,9 @@ from hypothesis import strategies as st
 import temporis_dagster
 from temporis_dagster import errors
 from temporis_dagster.cli import main
+from temporis_dagster.cli.cells import moments
 from temporis_dagster.cli.exits import EPILOG, exit_code
 from temporis_dagster.cli.ingest import ingest as ingest_command
-from temporis_dagster.cli.tables import moments
 from temporis_dagster.data_source.store import SqlStore, sqlite
 from temporis_dagster.errors import TemporisError
 from temporis_dagster.testing import FakeService
@@ -218,7 +218,7 @@ def test_timestamps_in_a_csv(store, texts, zone, expected):
 
 @pytest.mark.parametrize("text", [
     "2024-06-20T10:00", "2024-06-20", "yesterday", "06/20/2024 10:00", "", "NaT", "1718877600000", "1.5",
-    "2024-06-20T10:00:00.5Z", "2024-06-20T25:00Z", "2024-06-20T10:00 UTC", "9999999-01-01T00:00Z",
+    "2024-06-20T10:00:00.5Z", "2024-06-20T25:00Z", "2024-06-20T10:00 CEST", "9999999-01-01T00:00Z",
 ])  # fmt: skip
 @pytest.mark.parametrize("others", [[], ["1718877600"], ["2024-06-20T10:00Z"]])
 def test_what_is_no_moment_is_named(store, text, others):
@@ -254,10 +254,11 @@ def test_the_options_of_a_frame(store):
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    ("", "No columns"), ("timestamp,name,value\n0,a,1,2\n", "cannot be read"),
-    (b"timestamp,name,value\n0,\xff,1\n", "utf-8"),
+    ("", "is empty"), ("timestamp,name,value\n0,a,1,2\n", "Line 2 has 4 fields, and the line of column names has 3"),
+    (b"timestamp,name,value\n0,\xff,1\n", "Line 2 is not UTF-8"),
     ("timestamp,a,a\n0,1,2\n", "more than once"), ("time,name,value\n0,a,1\n", "no column 'timestamp'"),
-    ('timestamp,name,value\n0,"a,1\n', "cannot be read"), ("timestamp,name,value\n0,,1\n", "name is empty"),
+    ('timestamp,name,value\n0,"a,1\n', "opens in line 2 is never closed"),
+    ("timestamp,name,value\n0,,1\n", "name is empty"),
     ("timestamp,name,value\n0,a,\n", "missing"), ("timestamp,name,value\n0,a,inf\n", "inf"),
     ("timestamp,name,value\n0,a,9007199254740993\n", "9007199254740993"), ("timestamp,name,value\n0,a,True\n", "True"),
     ("timestamp,name,value\n0,a,1_0\n", "1_0"), ("timestamp,name,value\n0,a,1\n0,b\n", "missing"),

@@ -55,6 +55,14 @@ if TYPE_CHECKING:
     callback=one_character,
     help="What separates the columns of CSV; tab for a tab.",
 )
+@click.option(
+    "--na",
+    "--na-value",
+    "na",
+    multiple=True,
+    metavar="TEXT",
+    help="What stands for no value in CSV, besides blank, NA, N/A, #N/A, NaN, null and the like; may be repeated.",
+)
 @click.option("--timezone", metavar="ZONE", help="The zone of times without an offset, such as Europe/Berlin.")
 @click.option(
     "--ambiguous",
@@ -129,6 +137,7 @@ def ingest(
     token: str | None,
     account: str,
     delimiter: str,
+    na: tuple[str, ...],
     invalid_rows: str | None,
     give_up_after: float,
     check: bool,
@@ -143,7 +152,8 @@ def ingest(
     try:
         options = _options(frame)
         with warnings_on_stderr(), _invalid_rows(invalid_rows, file, options) as bad:
-            observations = _observed(file, delimiter, options, data_source, bad)
+            table = _table(file, options, delimiter, na)
+            observations = _observed(table, options, data_source, bad)
             if check:
                 report = _checked(data_source, observations)
             else:
@@ -175,12 +185,15 @@ def _invalid_rows(path: str | None, file: str, options: FileOptions) -> Iterator
         bad.write()
 
 
-def _observed(file: str, delimiter: str, options: FileOptions, data_source: str, bad: InvalidRows) -> Observations:
+def _table(file: str, options: FileOptions, delimiter: str, na: tuple[str, ...]) -> pd.DataFrame:
     from temporis_dagster.cli.tables import table_of
+
+    return table_of(file, options, delimiter=delimiter, missing=frozenset(text.strip() for text in na))
+
+
+def _observed(table: pd.DataFrame, options: FileOptions, data_source: str, bad: InvalidRows) -> Observations:
     from temporis_dagster.data_source.observations import observe
 
-    name = None if options.layout == "wide" else str(options.name)
-    table = table_of(file, timestamp=str(options.timestamp), name=name, delimiter=delimiter)
     try:
         observations = observe(table, replace(options, on_invalid="raise"), data_source=data_source)
     except InvalidObservationsError as error:

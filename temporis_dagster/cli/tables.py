@@ -1,188 +1,115 @@
 """Tables: a file becomes a frame whose cells are numbers, moments and names.
 
 Comes in: a path, or stdin. Goes out: a frame for ``observe``, which does all the checking.
-Never: guesses a time zone, loses a bit of a number, takes a series called NA for a missing name, or decides about a
-cell that is neither a number nor a moment: it stays text, so that the check names it.
+Never: takes a series called NA for a missing name, or a file without a line of column names for an empty table.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
 import io
-import math
-import re
-import shlex
-import sys
 import warnings
-import zlib
-from contextlib import suppress
-from datetime import datetime
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pandas as pd
 
-from temporis_dagster.cli.invalid_rows import LINE
-from temporis_dagster.contract import EXACT_INTEGER_LIMIT
-from temporis_dagster.data_source.observations.layout import refuse
+from temporis_dagster.cli.cells import moments, numbers
+from temporis_dagster.cli.contents import PARQUET, contents_of
+from temporis_dagster.cli.csv_shape import CsvFile
+from temporis_dagster.cli.file_options import FileOptions
+from temporis_dagster.data_source.observations.layout import check_columns, refuse
 from temporis_dagster.errors import ConfigurationError
 
-GZIP = b"\x1f\x8b"
-OTHER_DELIMITERS = (",", ";", "\t", "|")
-UNNAMED = "Unnamed: 0"
-"""What pandas calls a first column without a name."""
-
-PARQUET = (".parquet", ".pq")
-MISSING = frozenset({"", "NA", "N/A", "NaN", "NaT", "nan", "null", "NULL", "None"})
-"""What stands for "no value" in a column of values or timestamps."""
-
-WITH_OFFSET = r".*[Tt ].*(?:[Zz]|[+-]\d\d(?::?\d\d)?)"
-FULL = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{3}|\.\d{6})?)?(?:[Zz]|[+-]\d\d:\d\d)?", re.ASCII)
-INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+PARQUET_ENDINGS = (".parquet", ".pq")
 
 
-def table_of(path: str, *, timestamp: str, name: str | None, delimiter: str = ",") -> pd.DataFrame:
+def table_of(
+    path: str, options: FileOptions, *, delimiter: str = ",", missing: frozenset[str] = frozenset()
+) -> pd.DataFrame:
     """Read a file.
 
     Args:
-        path: A CSV or Parquet file, or - for CSV from stdin. CSV may be compressed with gzip.
-        timestamp: The column of timestamps.
-        name: The column of series names, which are taken as they are; None if there is none.
+        path: A CSV or Parquet file, or - for stdin. CSV may be compressed with gzip.
+        options: Which columns it has.
         delimiter: What separates the columns of CSV.
+        missing: What stands for "no value" in CSV, besides what usually does.
 
     Returns:
         The cells. The index of CSV is the line of each row in the file, where that can be told, and is called so.
 
     Raises:
-        InvalidObservationsError: It is no such file.
+        InvalidObservationsError: It is no such file, or has no such columns.
         ConfigurationError: Nothing that reads Parquet is installed.
     """
-    if path.lower().endswith(PARQUET):
-        return _parquet(path)
-    content = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-    content = _unpacked(content)
-    frame = _csv(content, delimiter, timestamp, name)
+    if path.lower().endswith(PARQUET_ENDINGS):
+        frame = _parquet(path, options)
+    else:
+        content = contents_of(path)
+        if content.startswith(PARQUET):
+            frame = _parquet(io.BytesIO(content), options)
+        else:
+            frame = _csv(CsvFile(content, delimiter), options, missing)
+    check_columns(frame, options)
+    return frame
+
+
+def _csv(file: CsvFile, options: FileOptions, missing: frozenset[str]) -> pd.DataFrame:
+    timestamp, name = str(options.timestamp), None if options.layout == "wide" else str(options.name)
+    columns = file.column_names(timestamp, name)
+    frame = _texts(file, columns, file.delimiter)
+    texts = frame[timestamp]
     for column in frame.columns:
         if column != name:
-            frame[column] = moments(frame[column]) if column == timestamp else numbers(frame[column])
-    return frame.set_axis(_lines(content, len(frame), delimiter))
+            frame[column] = moments(texts) if column == timestamp else numbers(frame[column], missing)
+    if name not in frame.columns:
+        _refuse_lost_rows(file, frame, timestamp)
+    return frame.set_axis(file.lines(len(frame)))
 
 
-def moments(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Numbers, and ISO 8601 text as moments: aware where an offset is written, else naive; the rest stays text."""
-    mixed = numbers(column)
-    texts = column[[isinstance(cell, str) for cell in mixed]].astype(object).str.strip()
-    if not len(texts):
-        return mixed
-    aware = texts.str.fullmatch(WITH_OFFSET).astype(bool)
-    parts = [_parsed(texts[aware], utc=True), _parsed(texts[~aware], utc=False)]
-    whole = [part for part in parts if len(part) == len(column) and part.notna().all()]
-    if whole:
-        return whole[0]
-    mixed = mixed.astype(object)
-    for part in parts:
-        found = part.dropna()
-        mixed[found.index] = found.astype(object)
-    return mixed.map(_far_moment)
-
-
-def numbers(column: pd.Series[Any]) -> pd.Series[Any]:
-    """The cells that are numbers as numbers, exactly; missing ones as NaN; the others stay text."""
-    cells = [_number(cell) for cell in column.tolist()]
-    kinds = set(map(type, cells))
-    exact = kinds == {float} or (
-        kinds <= {int, float} and all(abs(cell) <= EXACT_INTEGER_LIMIT for cell in cells if type(cell) is int)
-    )
-    return pd.Series(cells, column.index, dtype=float if exact else object)
-
-
-def _number(cell: Any) -> Any:
-    """One cell. Python's own float(): what pandas makes of text has been off by a bit, depending on its version."""
-    if not isinstance(cell, str) or "_" in cell or not cell.isascii():
-        return cell
-    if cell in MISSING:
-        return math.nan
-    try:
-        return int(cell) if INTEGER.fullmatch(cell.strip()) else float(cell)
-    except ValueError:
-        return cell
-
-
-def _far_moment(cell: Any) -> Any:
-    """Before 1677 and after 2262, where pandas 2 ends, Python's own datetime."""
-    if not isinstance(cell, str) or not FULL.fullmatch(cell.strip()):
-        return cell
-    try:
-        return datetime.fromisoformat(re.sub("[Zz]$", "+00:00", cell.strip()))
-    except ValueError:
-        return cell
-
-
-def _parsed(texts: pd.Series[Any], *, utc: bool) -> pd.Series[Any]:
-    return pd.to_datetime(texts, format="ISO8601", utc=utc, errors="coerce")
-
-
-def _unpacked(content: bytes) -> bytes:
-    try:
-        return gzip.decompress(content) if content.startswith(GZIP) else content
-    except (OSError, EOFError, zlib.error) as error:
-        _refuse_file(error)
-
-
-def _lines(content: bytes, rows: int, delimiter: str) -> pd.Index:
-    """The line of the file on which each row begins; the rows' numbers where that cannot be told."""
-    if content.rstrip(b"\r\n").count(b"\n") == rows:
-        return pd.RangeIndex(2, rows + 2, name=LINE)
-    text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="")
-    reader, begins, ended = csv.reader(text, delimiter=delimiter), list[int](), 0
-    with suppress(csv.Error):
-        for cells in reader:
-            if any(cells) or len(cells) > 1:
-                begins.append(ended + 1)
-            ended = reader.line_num
-    return pd.Index(begins[1:], name=LINE) if len(begins) == rows + 1 else pd.RangeIndex(rows)
-
-
-def _csv(content: bytes, delimiter: str, timestamp: str, name: str | None) -> pd.DataFrame:
-    """All cells as the text that they are."""
+def _texts(file: CsvFile, columns: list[str], delimiter: str) -> pd.DataFrame:
+    """All cells as the text that they are, without columns that have neither a name nor a cell."""
     text: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_filter": False, "sep": delimiter}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            header = pd.read_csv(io.BytesIO(content), header=None, nrows=1, **text)
-            _check_header([str(column) for column in header.iloc[0]], delimiter, timestamp, name)
-            frame: pd.DataFrame = pd.read_csv(io.BytesIO(content), index_col=False, **text)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
-        _refuse_file(error)
+            frame: pd.DataFrame = pd.read_csv(
+                io.BytesIO(file.content), header=0, names=range(len(columns)), index_col=False, **text
+            )
+    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
+        file.refuse(error)
+    unused = [i for i, column in enumerate(columns) if not column and not frame[i].str.strip().any()]
+    return frame.drop(columns=unused).set_axis([c for i, c in enumerate(columns) if i not in unused], axis="columns")
+
+
+def _refuse_lost_rows(file: CsvFile, frame: pd.DataFrame, timestamp: str) -> None:
+    """A row of a wide table that holds no value may have any timestamp: see that it is a row."""
+    values = frame.drop(columns=timestamp)
+    empty = frame[timestamp].map(lambda cell: isinstance(cell, str)) & values.isna().all(axis="columns")
+    if empty.any():
+        file.refuse_lost_rows([row for row, lost in enumerate(empty) if lost])
+    if len(frame) and values.iloc[-1].isna().any():
+        file.refuse_cut_off()
+
+
+def _parquet(source: str | io.BytesIO, options: FileOptions) -> pd.DataFrame:
+    try:
+        import pyarrow as pa
+
+        frame = pd.read_parquet(source, engine="pyarrow")
+    except ImportError:
+        raise ConfigurationError("Parquet files need pyarrow. Install it with: pip install pyarrow") from None
+    except (OSError, ValueError, TypeError, pa.ArrowException) as error:
+        refuse(f"The file cannot be read as Parquet: {' '.join(str(error).split())}. Check that it is whole.")
+    timestamp = options.timestamp
+    if (
+        timestamp not in frame.columns
+        and frame.index.name == timestamp
+        and not isinstance(frame.index, pd.DatetimeIndex)
+    ):
+        frame = frame.reset_index()
+    if timestamp in frame.columns and frame.columns.is_unique and _holds_text(frame[timestamp]):
+        frame[timestamp] = moments(frame[timestamp].astype(object))
     return frame
 
 
-def _check_header(columns: list[str], delimiter: str, timestamp: str, name: str | None) -> None:
-    others = [other for other in OTHER_DELIMITERS if other != delimiter and other in columns[0]]
-    if len(columns) == 1 and others and timestamp not in columns:
-        other = "tab" if others[0] == "\t" else shlex.quote(others[0])
-        refuse(f"There is only one column, {columns[0]!r}. Pass --delimiter {other} if that separates the columns.")
-    if columns[0] == "" and timestamp not in (*columns, UNNAMED):
-        refuse(
-            f"There is no column {timestamp!r}, and the first column has no name: pandas writes an index so. Pass"
-            f" --timestamp '{UNNAMED}' if it holds the timestamps."
-        )
-    if columns[0] == "" and timestamp != UNNAMED and name not in columns:
-        refuse("The first column has no name, so it would be a series without one. Write the file without the index.")
-    twice = sorted({column for column in columns if columns.count(column) > 1})
-    if twice:
-        refuse(f"The columns {twice} exist more than once. Rename or drop the duplicates.")
-
-
-def _parquet(path: str) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path, engine="pyarrow")
-    except ImportError:
-        raise ConfigurationError("Parquet files need pyarrow. Install it with: pip install pyarrow") from None
-    except (OSError, ValueError) as error:
-        _refuse_file(error)
-
-
-def _refuse_file(error: Exception) -> NoReturn:
-    refuse(f"The file cannot be read: {error}. Check that it is CSV with a line of column names, in UTF-8, or Parquet.")
+def _holds_text(column: pd.Series[Any]) -> bool:
+    return any(isinstance(cell, str) for cell in column.tolist()) if column.dtype.kind not in "iufMm" else False

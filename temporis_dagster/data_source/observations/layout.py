@@ -62,6 +62,19 @@ def table_of(data: object, options: ObservationOptions) -> Table:
         refuse(f"A {type(data).__name__} is not a DataFrame or Series. Convert it to a pandas.DataFrame first.")
     if not len(data):
         return Table(data.index, pd.Series(dtype="int64"), INDEX, [], [])
+    return _with_rows(data, options)
+
+
+def check_columns(data: pd.DataFrame, options: ObservationOptions) -> None:
+    """Raise what ``table_of`` raises of the columns, also where there are no rows: a file may be no table at all.
+
+    Raises:
+        InvalidObservationsError: It has no such columns, or more than one reading.
+    """
+    _with_rows(data, options)
+
+
+def _with_rows(data: pd.DataFrame, options: ObservationOptions) -> Table:
     if data.columns.nlevels > 1:
         refuse("The columns have several levels. Make them plain, one name a column, first.")
     if not data.columns.is_unique:

@@ -1,0 +1,140 @@
+"""Cells: the text of a file's cells becomes numbers and moments.
+
+Comes in: columns of text. Goes out: the same columns with exact numbers, moments, and NaN for "no value".
+Never: guesses a time zone, loses a bit of a number, reads a word such as "now", or decides about a cell that is neither
+a number nor a moment: that stays text, so that the check names it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from temporis_dagster.contract import EXACT_INTEGER_LIMIT
+
+MISSING = frozenset(
+    {"", "na", "n/a", "#n/a", "#n/a n/a", "#na", "<na>", "nan", "-nan", "nat", "null", "none", r"\n"}
+    | {"1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"}
+)
+"""What stands for "no value" in a column of values or timestamps, in any case and with blanks around it."""
+
+YEAR_FIRST = r"\d{4}"
+WITH_OFFSET = r".*[Tt ].*(?:[Zz]|[+-]\d\d(?::?\d\d)?)"
+FULL = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{3}|\.\d{6})?)?(?:[Zz]|[+-]\d\d:\d\d)?", re.ASCII)
+INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+
+LAST_YEAR = 9999
+"""Beyond it, pandas has been seen to make another year of a moment."""
+
+IN_UTC = re.compile(r"(?P<date>\d{4}[\d/.-]+)(?P<time>[Tt ][\d:.,]+)?(?: ?[+-]00:?00)? (?:UTC|GMT)", re.ASCII)
+END_OF_DAY = re.compile(r"(?<=[Tt ])24(?P<rest>:?00(?::?00(?:[.,]0+)?)?)?(?=$|[Zz +-])", re.ASCII)
+DECIMAL_COMMA = re.compile(r"(?<=\d\d),(?=\d+(?:$|[Zz +-]))", re.ASCII)
+
+
+def moments(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Numbers, and ISO 8601 text as moments: aware where an offset is written, else naive; the rest stays text."""
+    mixed = numbers(column)
+    texts = column[[isinstance(cell, str) for cell in mixed]].astype(object).str.strip()
+    if not len(texts):
+        return mixed
+    parts = _parsed(texts)
+    whole = [part for part in parts if len(part) == len(column) and part.notna().all()]
+    if whole:
+        return whole[0]
+    mixed = mixed.astype(object)
+    for part in parts + _parsed_variants(texts, parts):
+        found = part.dropna()
+        mixed[found.index] = found.astype(object)
+    return mixed.map(_far_moment)
+
+
+def numbers(column: pd.Series[Any], missing: frozenset[str] = frozenset()) -> pd.Series[Any]:
+    """The cells that are numbers as numbers, exactly; missing ones as NaN; the others stay text.
+
+    Args:
+        column: Any cells; only text is read.
+        missing: What stands for "no value", besides what usually does.
+    """
+    cells = [_number(cell, missing) for cell in column.tolist()]
+    kinds = set(map(type, cells))
+    exact = kinds == {float} or (
+        kinds <= {int, float} and all(abs(cell) <= EXACT_INTEGER_LIMIT for cell in cells if type(cell) is int)
+    )
+    return pd.Series(cells, column.index, dtype=float if exact else object)
+
+
+def is_moment(cell: str) -> bool:
+    """Whether a cell can be read as a timestamp, at least once its zone is known.
+
+    >>> is_moment("2024-06-20T08:00"), is_moment("1718870400"), is_moment("now"), is_moment("orders")
+    (True, True, False, False)
+    """
+    (moment,) = moments(pd.Series([cell], dtype=object)).tolist()
+    return not isinstance(moment, str) and not pd.isna(moment)
+
+
+def _number(cell: Any, missing: frozenset[str]) -> Any:
+    """One cell. Python's own float(): what pandas makes of text has been off by a bit, depending on its version."""
+    if not isinstance(cell, str):
+        return cell
+    if missing and cell.strip() in missing:
+        return math.nan
+    if "_" in cell or not cell.isascii():
+        return cell
+    try:
+        return int(cell) if INTEGER.fullmatch(cell.strip()) else float(cell)
+    except ValueError:
+        return math.nan if cell.strip().lower() in MISSING else cell
+
+
+def _parsed(texts: pd.Series[Any]) -> list[pd.Series[Any]]:
+    """ISO 8601 text, with an offset and without. Only what begins with a year: pandas reads "now" and "today", too."""
+    texts = texts[texts.str.match(YEAR_FIRST).astype(bool)]
+    aware = texts.str.fullmatch(WITH_OFFSET).astype(bool)
+    return [
+        pd.to_datetime(texts[rows], format="ISO8601", utc=utc, errors="coerce")
+        for rows, utc in ((aware, True), (~aware, False))
+    ]
+
+
+def _parsed_variants(texts: pd.Series[Any], parts: list[pd.Series[Any]]) -> list[pd.Series[Any]]:
+    """What pandas does not read: 24:00, a decimal comma, and UTC in words, as BigQuery, Go and Ruby write it."""
+    left = texts.drop([row for part in parts for row in part.dropna().index])
+    plain = left.map(_plain_iso)
+    found = [part.dropna() for part in _parsed(plain[plain != left])]
+    return [
+        pd.Series([_day_ended(left[row], at) for row, at in part.items()], part.index, dtype=object) for part in found
+    ]
+
+
+def _plain_iso(text: str) -> str:
+    """The same moment as pandas reads it; 24:00 as 00:00.
+
+    >>> _plain_iso("2024-06-20 08:00:00,5 UTC"), _plain_iso("2024-06-20T24:00")
+    ('2024-06-20 08:00:00.5Z', '2024-06-20T00:00')
+    """
+    if utc := IN_UTC.fullmatch(text):
+        text = f"{utc['date']}{utc['time'] or 'T00:00'}Z"
+    text = END_OF_DAY.sub(lambda found: f"00{found['rest'] or ''}", text)
+    return DECIMAL_COMMA.sub(".", text, count=1)
+
+
+def _day_ended(text: str, moment: pd.Timestamp) -> object:
+    """The moment itself, or for 24:00 a day later; NaT where pandas would leave its range."""
+    if not END_OF_DAY.search(text):
+        return moment
+    return pd.NaT if moment.year >= LAST_YEAR else moment + pd.Timedelta(days=1)
+
+
+def _far_moment(cell: Any) -> Any:
+    """Before 1677 and after 2262, where pandas 2 ends, Python's own datetime."""
+    if not isinstance(cell, str) or not FULL.fullmatch(cell.strip()):
+        return cell
+    try:
+        return datetime.fromisoformat(re.sub("[Zz]$", "+00:00", cell.strip()))
+    except ValueError:
+        return cell
