@@ -20,6 +20,7 @@ import temporis_dagster
 from temporis_dagster.cli import main
 from temporis_dagster.cli.cells import moments
 from temporis_dagster.data_source.store import SqlStore
+from temporis_dagster.errors import InvalidObservationsError
 from tests.service_fixture import content
 
 LONG = "timestamp,name,value\n1718870400,orders,42\n1718870400,revenue,1284.50\n"
@@ -124,14 +125,13 @@ def test_a_parquet_file_without_rows_is_checked_too(store, tmp_path, columns):
     "Thursday", "Thu", "June", "Jun 2024", "Q1 2024", "2024Q1", "2024-W25", "06-20", "20 June", "now()", "T08:00Z",
     "+1 day", "-1h", "last monday", "NOW+00:00", "current_timestamp", "0 days", "24-06-20",
 ])  # fmt: skip
-@pytest.mark.parametrize("others", [[], ["2024-06-20T10:00Z"], ["1718877600"]])
-def test_no_word_becomes_the_moment_of_ingestion(store, word, others):
+def test_no_word_becomes_the_moment_of_ingestion(store, word):
     """What is read relative to a clock is no timestamp, whatever stands around it; the cell is quoted."""
-    rows = "".join(f"{moment},a,1\n" for moment in [*others, word])
     options = ["--timezone", "UTC", "--sub-second", "floor"]
-    words = refused(ingest(store, "timestamp,name,value\n" + rows, *options))
-    assert repr(word) in words
+    assert repr(word) in refused(ingest(store, f"timestamp,name,value\n{word},a,1\n", *options))
     assert content(store) == {}
+    for others in (["2024-06-20T10:00Z"], ["1718877600"], ["2024-06-20T10:00", "2024-06-20 24:00 UTC"]):
+        assert moments(pd.Series([*others, word], dtype=object)).tolist()[-1] == word
 
 
 EXACT = [
@@ -146,14 +146,12 @@ EXACT = [
 
 
 @pytest.mark.parametrize(("text", "second"), EXACT)
-@pytest.mark.parametrize("beside", [None, "1718870460", "2024-06-20T08:01Z"])
-def test_exact_times_as_other_programs_write_them(store, text, second, beside):
+def test_exact_times_as_other_programs_write_them(store, text, second):
     """UTC in words (BigQuery, Go, Ruby), 24:00 as the end of a day, ISO 8601's decimal comma: also beside others."""
-    rows = f'"{text}",a,1\n' + (f"{beside},b,2\n" if beside else "")
-    done = ingest(store, "timestamp,name,value\n" + rows)
-    assert (done.exit_code, done.stderr) == (0, "")
-    assert (second, "a") in content(store)
-    assert len(content(store)) == 1 + (beside is not None)
+    done = ingest(store, f'timestamp,name,value\n"{text}",a,1\n')
+    assert (done.exit_code, done.stderr, content(store)) == (0, "", {(second, "a"): 1})
+    for beside in ("1718870460", "2024-06-20T08:01Z", "2024-06-20 09:00"):
+        assert moments(pd.Series([beside, text], dtype=object)).tolist()[-1].timestamp() == second
 
 
 @pytest.mark.parametrize(("text", "zone", "second"), [
@@ -232,6 +230,45 @@ def test_another_sign_of_no_value_can_be_named(store, cell):
     assert (done.exit_code, len(content(store))) == (0, 1)
 
 
+SEPARATED = [
+    "1,5", "-1,5", "+0,25", ",5", "1,5e3", "1.234,5", "1.234.567", "1,234", "1,234.56", "1 234", "1 234,5", "1'234.50",
+    "1\u00a0234,5", "1\u202f234", "1_000", "\u22121,5", "1,5-", "(1,234)", " 1,5 ",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("cell", SEPARATED)
+@pytest.mark.parametrize("layout", ["wide", "long"])
+def test_drop_never_keeps_only_the_whole_numbers_of_a_column(store, cell, layout):
+    """Decimal commas and separators of thousands are the file's way to write numbers, not a fault of some rows."""
+    if layout == "wide":
+        file = f"timestamp;a\n2024-06-20T08:00Z;{cell}\n2024-06-20T09:00Z;7\n2024-06-20T10:00Z;8\n"
+    else:
+        file = f"timestamp;name;value\n2024-06-20T08:00Z;a;{cell}\n2024-06-20T09:00Z;a;7\n2024-06-20T09:00Z;b;x\n"
+    said = refused(ingest(store, file, "--delimiter", ";", "--on-invalid", "drop"))
+    assert "decimal comma" in said
+    assert "pass --on-invalid drop" not in said
+    assert content(store) == {}
+
+
+def test_a_frame_with_decimal_commas_is_not_halved(store):
+    """The same in Python, where a spreadsheet gives numbers and text in one column."""
+    hours = pd.date_range("2024-06-20", periods=3, freq="h", tz="UTC")
+    with (
+        temporis_dagster.connect(store.url) as temporis,
+        pytest.raises(InvalidObservationsError, match="decimal comma"),
+    ):
+        temporis.data_source("store_metrics").upsert(pd.DataFrame({"a": [7, "1,5", 8]}, index=hours), on_invalid="drop")
+    assert content(store) == {}
+
+
+@pytest.mark.parametrize("cell", ["many", "12.05.2024", "1,2,3", "5 kWh", "12%", "true", "1.2.3", "0x10", "1 2"])
+def test_what_is_no_such_number_can_be_dropped(store, cell):
+    """One bad cell is a row's fault."""
+    file = f"timestamp;a\n2024-06-20T08:00Z;{cell}\n2024-06-20T09:00Z;7\n"
+    assert ingest(store, file, "--delimiter", ";", "--on-invalid", "drop").exit_code == 0
+    assert len(content(store)) == 1
+
+
 def test_a_series_may_be_called_like_a_missing_value(store):
     """Signs of no value, also named ones, are about values: never about names."""
     file = "timestamp,name,value\n0,NA,1\n0,null,2\n0,.,3\n0,<NA>,4\n0,007,5\n"
@@ -243,7 +280,8 @@ def test_a_series_may_be_called_like_a_missing_value(store):
 
 
 @pytest.mark.parametrize(("file", "words"), [
-    ("timestamp,name,value\n0,a,1,\n60,a,2,\n", ("Line 2 has 4 fields", "has 3", "The last is empty")),
+    ("timestamp,name,value\n0,a,1,\n60,a,2,x\n", ("Line 2 has 4 fields", "has 3", "The last is empty")),
+    ("timestamp,name,value\n0,a,1,,\n60,a,2,,\n", ("Line 2 has 5 fields", "has 3", "The last is empty")),
     ("timestamp,a\n0,1,5\n60,2,5\n", ("Line 2 has 3 fields", "has 2", "decimal point")),
     ("timestamp,a,b\n0,1,2\n60,3,4,\n", ("Line 3 has 4 fields", "has 3")),
     ("timestamp,a\n0,1\n\n\n60,2,extra\n", ("Line 5 has 3 fields", "Quote what holds")),
@@ -270,7 +308,8 @@ def test_a_shape_that_is_wrong_is_said_with_its_line(store, file, words, ending)
 
 
 @pytest.mark.parametrize(("file", "count"), [
-    ("timestamp,a,\n0,1,\n60,2,\n", 2), ("timestamp,a,,\n0,1,,\n", 1), ("timestamp,a,b\n0,1\n60,2,3\n", 3),
+    ("timestamp,a,\n0,1,\n60,2,\n", 2), ("timestamp,name,value\n0,a,1,\n60,a,2,\n", 2),
+    ("timestamp,a,,\n0,1,,\n", 1), ("timestamp,a,b\n0,1\n60,2,3\n", 3),
     ("timestamp,a\n0,1\nTotal,\n", 1), ("sep=,\ntimestamp,a\n0,1\n", 1), ("\ufeffsep=,\r\ntimestamp,a\r\n0,1\r\n", 1),
     ('timestamp,a\r\n"0","1"\r\n', 1), ("timestamp,a\r0,1\r60,2\r", 2), ("timestamp,a\n0, 1\n60 ,2 \n", 2),
     ('\ufeff"timestamp","a"\n0,1\n', 1), ("timestamp,a\n   \n0,1\n", 1), ("timestamp,a\n0,1", 1),

@@ -106,9 +106,7 @@ def _parsed_variants(texts: pd.Series[Any], parts: list[pd.Series[Any]]) -> list
     left = texts.drop([row for part in parts for row in part.dropna().index])
     plain = left.map(_plain_iso)
     found = [part.dropna() for part in _parsed(plain[plain != left])]
-    return [
-        pd.Series([_day_ended(left[row], at) for row, at in part.items()], part.index, dtype=object) for part in found
-    ]
+    return [_days_ended(left[part.index], part) for part in found]
 
 
 def _plain_iso(text: str) -> str:
@@ -123,8 +121,12 @@ def _plain_iso(text: str) -> str:
     return DECIMAL_COMMA.sub(".", text, count=1)
 
 
+def _days_ended(texts: pd.Series[Any], read: pd.Series[Any]) -> pd.Series[Any]:
+    """The moments themselves, or for 24:00 a day later; NaT where pandas would leave its range."""
+    return pd.Series(list(map(_day_ended, texts.tolist(), read.tolist())), read.index, dtype=object)
+
+
 def _day_ended(text: str, moment: pd.Timestamp) -> object:
-    """The moment itself, or for 24:00 a day later; NaT where pandas would leave its range."""
     if not END_OF_DAY.search(text):
         return moment
     return pd.NaT if moment.year >= LAST_YEAR else moment + pd.Timedelta(days=1)

@@ -67,7 +67,7 @@ def _csv(file: CsvFile, options: FileOptions, missing: frozenset[str]) -> pd.Dat
 
 def _texts(file: CsvFile, columns: list[str], delimiter: str) -> pd.DataFrame:
     """All cells as the text that they are, without columns that have neither a name nor a cell."""
-    text: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_filter": False, "sep": delimiter}
+    text: dict[str, Any] = {"dtype": object, "keep_default_na": False, "na_filter": False, "sep": delimiter}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)

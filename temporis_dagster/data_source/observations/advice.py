@@ -25,6 +25,7 @@ class Advice:
         labels: For column labels of a wide frame that are not text.
         names: For series names of a long frame that are not text.
         periods: For periods as timestamps.
+        texts: For text as values.
     """
 
     index: Mapping[str, str] = field(
@@ -45,6 +46,7 @@ class Advice:
     labels: str = "make the column labels text, with frame.rename(columns=str)"
     names: str = "make the names text, with .astype(str)"
     periods: str = "convert it with .dt.to_timestamp(), which takes the start of each"
+    texts: str = "convert it, or leave the column out"
 
 
 PYTHON = Advice()

@@ -23,6 +23,7 @@ from temporis_dagster.data_source.observations.dtypes import Column, kind_of, nu
 from temporis_dagster.data_source.observations.faults import Fault, elsewhere, where
 from temporis_dagster.data_source.observations.model import Floats, Mask
 from temporis_dagster.data_source.observations.options import ObservationOptions
+from temporis_dagster.data_source.observations.texts import faults_of
 
 NOT_FINITE = "the value is infinite: a value is a finite number"
 TOO_PRECISE = "float64 does not hold this number exactly: convert it to float64 first"
@@ -98,7 +99,7 @@ def _of_type(kind: type, options: ObservationOptions) -> Callable[[list[Any]], V
 
 def _not_a_number(kind: str, options: ObservationOptions) -> str:
     """What is wrong with values of such a type, and what to do about it."""
-    known = {"bool": options.ADVICE.booleans, "Timedelta": options.ADVICE.durations}
+    known = {"bool": options.ADVICE.booleans, "Timedelta": options.ADVICE.durations, "text": options.ADVICE.texts}
     durations = kind.startswith("timedelta")
     how = options.ADVICE.durations if durations else known.get(kind, "convert it, or leave the column out")
     return f"{kind} is not a number: {how}"
@@ -106,7 +107,7 @@ def _not_a_number(kind: str, options: ObservationOptions) -> str:
 
 def _none_of(items: Column, reason: str) -> Values:
     missing = items.isna().to_numpy(dtype=np.bool_)
-    return Values(np.zeros(len(items)), missing, where(~missing, reason))
+    return Values(np.zeros(len(items)), missing, faults_of(items, ~missing, reason))
 
 
 def _integers(items: list[int]) -> Values:

@@ -1,0 +1,54 @@
+"""Texts where numbers are expected: which of them show that the whole column is written another way.
+
+Comes in: cells that are no numbers. Goes out: faults.
+Never: reads a number: what a comma means is not for us to guess.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from temporis_dagster.data_source.observations.dtypes import Column
+from temporis_dagster.data_source.observations.faults import Fault, where
+from temporis_dagster.data_source.observations.model import Mask
+
+SEPARATED = (
+    "the number has a decimal comma or a separator of thousands, so others of this column may mean something else than"
+    " they seem to: write all of them with a decimal point and without separators"
+)
+GAP = "['\u2019_ \u00a0\u2009\u202f]"
+SEPARATED_NUMBER = re.compile(
+    rf"[(]?[+\-\u2212]?(?:\d*,\d+(?:[eE][+-]?\d+)?|\d{{1,3}}(?:(?:[.,]|{GAP})\d{{3}})+(?:[.,]\d+)?|\d{{1,3}}(?:{GAP}\d{{3}})*,\d+)-?[)]?"
+)
+
+
+def is_separated_number(text: str) -> bool:
+    """Whether a text is a number as other countries write it, or with its thousands set apart.
+
+    >>> [is_separated_number(text) for text in ("1,5", "1.234,5", "1 234", "1,234.5", "12.05.2024", "many")]
+    [True, True, True, True, False, False]
+    """
+    return SEPARATED_NUMBER.fullmatch(text.strip()) is not None
+
+
+def faults_of(items: Column, present: Mask, reason: str) -> list[Fault]:
+    """Faults for cells that are no numbers.
+
+    Args:
+        items: The cells.
+        present: Which of them are not missing.
+        reason: What is wrong with them, if nothing more is known.
+
+    Returns:
+        The faults. Of a number that is written another way the call is at fault: to drop only such cells would keep
+        those numbers of the column that happen to have no comma.
+    """
+    cells = items.tolist() if present.any() else []
+    found = [
+        there and isinstance(cell, str) and is_separated_number(cell)
+        for cell, there in zip(cells, present, strict=False)
+    ]
+    separated = np.array(found, dtype=np.bool_) if any(found) else np.zeros_like(present)
+    return where(separated, SEPARATED, of_call=True) + where(present & ~separated, reason)
