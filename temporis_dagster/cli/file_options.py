@@ -25,6 +25,7 @@ FILE_ADVICE = Advice(
     durations="write it as a number of seconds, or leave the column out",
     labels="write the column names as text",
     names="write the names as text",
+    texts="write it as a number (1 or 0 for true or false), or name it with --na if it stands for no value",
     periods="write the start of each as ISO 8601, such as 2024-06-20T08:00Z",
 )
 LISTED = "--invalid-rows FILE lists them all."
