@@ -200,8 +200,9 @@ def _observed(table: pd.DataFrame, options: FileOptions, data_source: str, bad: 
         bad.invalid(error.rows, table.index.name)
         if options.on_invalid == "raise" or error.conflicts:
             raise
-        click.echo(f"Dropped: {bad.in_words()}. {options.LIST_OF_INVALID}", err=True)
+        dropped = bad.in_words()
         observations = _without_invalid(table, options, data_source, bad)
+        click.echo(f"Dropped: {dropped}. {options.LIST_OF_INVALID}", err=True)
     bad.superseded(observations)
     return observations
 
