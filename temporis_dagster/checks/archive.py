@@ -10,6 +10,7 @@ from typing import cast
 import dagster as dg
 
 from temporis_dagster.checks.archive_state import ExpectedStates, archive_check_key, checked_states, find_state
+from temporis_dagster.checks.unchecked import report_unchecked
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.resource import TemporisResource
 
@@ -76,6 +77,9 @@ def _archive_state_check(
     )
     def archive_state_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         temporis = cast("TemporisResource", getattr(context.resources, resource_key))
-        return find_state(temporis, data_source, expected).result(key, dg.AssetCheckSeverity.ERROR)
+        finding = find_state(temporis, data_source, expected)
+        if not finding.passed:
+            report_unchecked(context, data_source)
+        return finding.result(key, dg.AssetCheckSeverity.ERROR)
 
     return archive_state_check

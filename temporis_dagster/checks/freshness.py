@@ -1,58 +1,128 @@
 """How old is the newest observation that an asset wrote: asked of its materializations, whatever the target.
 
-Comes in: Dagster's event log, and the time. Goes out: a finding.
-Never: asks the data source (the API has no read-back), or mistakes a backfill of old data for the newest.
+Comes in: Dagster's event log, the time, and a mirror where rows of the asset wait in one. Goes out: a finding.
+Never: asks the service, takes what only waits for stored, or a backfill of old data for the newest.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 
 import dagster as dg
 
-from temporis_dagster.checks.expectations import FRESHNESS, Expectations, in_words
-from temporis_dagster.checks.finding import Finding
-from temporis_dagster.materialization import DRY_RUN, LAST_OBSERVATION
+from temporis_dagster.checks.expectations import FRESHNESS, Expectations, Writer
+from temporis_dagster.checks.finding import Finding, could_not_ask
+from temporis_dagster.checks.readings import newest_of
+from temporis_dagster.checks.spacing import in_words
+from temporis_dagster.data_source.target import PendingInfo
+from temporis_dagster.errors import ReadNotSupportedError, TemporisError
+from temporis_dagster.materialization import DRY_RUN, LAST_OBSERVATION, LAST_PENDING_OBSERVATION
+from temporis_dagster.resource import TemporisResource
 
 PAGE = 200
+NEWEST_FIRST = "Materialize the newest partitions; if that is done, look upstream."
+WAITING = "{} in the mirror: flush it (build_mirror_flush_schedule, DataSource.flush())."
+REJECTED = "The mirror keeps {:,} that the service refused: DataSource.rejected_rows() has its words."
+NOTHING_KNOWN = (
+    "Not checked: the data source has no read-back, and no asset of this instance reports what it writes there. The "
+    "check passes, because one that always fails tells nothing."
+)
 
 
-def find_age(instance: dg.DagsterInstance, key: dg.AssetKey, expectations: Expectations, now: float) -> Finding:
+def find_age(
+    instance: dg.DagsterInstance, writer: Writer, expectations: Expectations, temporis: TemporisResource, now: float
+) -> Finding:
     """Compare the age of the newest observation with the age that it may have.
 
     Args:
         instance: Where materializations are recorded.
-        key: The asset that writes.
+        writer: The asset that writes, or the data source itself.
         expectations: What is expected; ``max_age`` is.
+        temporis: The connection; asked only for what waits in its mirror, and for what a data source holds.
         now: Unix seconds.
     """
-    max_age = expectations.max_age or timedelta.max
-    newest = newest_observation(instance, key, fresh_from=now - max_age.total_seconds())
-    expected = expectations.descriptions[FRESHNESS].rstrip(".")
-    facts = {"temporis/max_age": dg.MetadataValue.text(in_words(max_age))}
+    fresh_from = now - (expectations.max_age or timedelta.max).total_seconds()
+    if writer.external:
+        return _age_of_source(instance, writer, expectations, temporis, now)
+    newest = newest_observation(instance, writer.key, fresh_from)
+    if newest is not None and newest >= fresh_from:
+        return _finding(newest, expectations, now)
+    # What waited when it was materialized may be delivered by now: only the mirror knows.
+    waiting = newest_observation(instance, writer.key, fresh_from, pending=True)
+    info = _pending(temporis, writer.data_source) if waiting is not None else None
+    if waiting is not None and info is not None and not (info.rows or info.rejected):
+        newest = max(waiting, newest or waiting)
     if newest is None:
         return Finding(
             passed=False,
-            expected=expected,
+            expected=expectations.descriptions[FRESHNESS].rstrip("."),
             found="No materialization says which observations it stored",
-            what_to_do="Materialize the asset, and let it return its frame through TemporisIOManager.",
-            facts=facts,
+            what_to_do=_what_to_do(
+                info, "Materialize the asset, and let it return its frame through TemporisIOManager."
+            ),
+            facts={"temporis/max_age": dg.MetadataValue.text(in_words(expectations.max_age or timedelta.max))},
         )
+    return _finding(newest, expectations, now, _what_to_do(info, NEWEST_FIRST))
+
+
+def _finding(newest: float, expectations: Expectations, now: float, what_to_do: str = NEWEST_FIRST) -> Finding:
+    max_age = expectations.max_age or timedelta.max
     age, passed = timedelta(seconds=max(int(now - newest), 0)), newest >= now - max_age.total_seconds()
     moment = datetime.fromtimestamp(newest, timezone.utc)
     return Finding(
         passed=passed,
-        expected=expected,
+        expected=expectations.descriptions[FRESHNESS].rstrip("."),
         found=f"The newest observation, of {moment.isoformat(timespec='seconds')}, is {in_words(age)} old",
-        what_to_do="" if passed else "Materialize the newest partitions; if that is done, look upstream.",
+        what_to_do="" if passed else what_to_do,
         facts={
-            **facts,
+            "temporis/max_age": dg.MetadataValue.text(in_words(max_age)),
             "temporis/newest_observation": dg.MetadataValue.timestamp(moment),
             "temporis/age_s": dg.MetadataValue.float(round(now - newest, 3)),
         },
     )
 
 
-def newest_observation(instance: dg.DagsterInstance, key: dg.AssetKey, fresh_from: float) -> float | None:
+def _pending(temporis: TemporisResource, data_source: str) -> PendingInfo | None:
+    try:
+        return temporis.data_source(data_source).pending()
+    except TemporisError:  # no mirror any more, or one that cannot be opened: nothing is known to be delivered
+        return None
+
+
+def _what_to_do(info: PendingInfo | None, otherwise: str) -> str:
+    if info is None:
+        return otherwise
+    waiting = "1 observation waits" if info.rows == 1 else f"{info.rows:,} observations wait"
+    said = [WAITING.format(waiting) if info.rows else "", REJECTED.format(info.rejected) if info.rejected else ""]
+    return " ".join(filter(None, said)) or otherwise
+
+
+def _age_of_source(
+    instance: dg.DagsterInstance, writer: Writer, expectations: Expectations, temporis: TemporisResource, now: float
+) -> Finding:
+    """Of a data source itself: what it holds, or, where it cannot be read, what its writers report on its page."""
+    expected = expectations.descriptions[FRESHNESS].rstrip(".")
+    try:
+        newest = newest_of(temporis, writer, expectations, now)
+    except ReadNotSupportedError:
+        reported = (
+            _moment(record, LAST_OBSERVATION) for record in _newest_first(instance.fetch_observations, writer.key)
+        )
+        newest = next((moment for moment in reported if moment is not None), None)
+        if newest is None:
+            found = "Nothing can be read"
+            return Finding(passed=True, expected=expected, found=found, warning=NOTHING_KNOWN)
+    except TemporisError as error:
+        return could_not_ask(error, expected)
+    if newest is None:
+        length = in_words(max(expectations.horizon, expectations.max_age or expectations.horizon))
+        found = f"There are no observations within the last {length}"
+        return Finding(passed=False, expected=expected, found=found, what_to_do="Look upstream for what writes there.")
+    return _finding(newest, expectations, now, "Look upstream for what writes there.")
+
+
+def newest_observation(
+    instance: dg.DagsterInstance, key: dg.AssetKey, fresh_from: float, *, pending: bool = False
+) -> float | None:
     """The newest observation time (Unix seconds) that the asset's materializations say they stored, if any says so.
 
     A time ahead of its own materialization counts as that of the materialization: one row of the year 2099 must not
@@ -63,32 +133,36 @@ def newest_observation(instance: dg.DagsterInstance, key: dg.AssetKey, fresh_fro
         instance: Where materializations are recorded.
         key: The asset.
         fresh_from: An observation of this Unix second is new enough to stop looking for a newer one.
+        pending: Whether to look for what waited in a mirror instead; only as far back as that could be fresh.
     """
     newest: float | None = None
-    for record in _newest_first(instance, key):
+    for record in _newest_first(instance.fetch_materializations, key):
         if newest is not None and (newest >= fresh_from or newest >= record.timestamp):
             break
-        said = _last_observation(record)
+        if pending and record.timestamp < fresh_from:
+            break
+        said = _moment(record, LAST_PENDING_OBSERVATION if pending else LAST_OBSERVATION)
         if said is not None:
             stored = min(said, record.timestamp)
             newest = stored if newest is None else max(newest, stored)
     return newest
 
 
-def _newest_first(instance: dg.DagsterInstance, key: dg.AssetKey) -> Iterator[dg.EventLogRecord]:
+def _newest_first(fetch: Callable[..., dg.EventRecordsResult], key: dg.AssetKey) -> Iterator[dg.EventLogRecord]:
     cursor: str | None = None
     while True:
-        found = instance.fetch_materializations(key, limit=PAGE, cursor=cursor)
+        found = fetch(key, limit=PAGE, cursor=cursor)
         yield from found.records
         if not found.has_more:
             return
         cursor = found.cursor
 
 
-def _last_observation(record: dg.EventLogRecord) -> float | None:
-    """What a materialization says; nothing where it stored nothing."""
-    metadata = record.asset_materialization.metadata if record.asset_materialization else {}
-    dry_run, last = metadata.get(DRY_RUN), metadata.get(LAST_OBSERVATION)
+def _moment(record: dg.EventLogRecord, key: str) -> float | None:
+    """What an event says; nothing where it stored nothing."""
+    event = record.asset_materialization or record.asset_observation
+    metadata = event.metadata if event else {}
+    dry_run, last = metadata.get(DRY_RUN), metadata.get(key)
     if not isinstance(last, dg.TimestampMetadataValue) or (dry_run is not None and dry_run.value):
         return None
     return last.value

@@ -12,6 +12,7 @@ import pandas as pd
 
 from temporis_dagster.asset_options import OwnSeries
 from temporis_dagster.checks.expectations import Bounds
+from temporis_dagster.checks.spacing import Spacing
 from temporis_dagster.data_source.observations.model import Floats, Int64s
 
 
@@ -43,16 +44,21 @@ class Observed:
         rows = np.repeat(own, self.counts)
         return Observed(names, self.counts[own], self.timestamps[rows], self.values[rows])
 
-    def gaps(self, interval_s: float) -> pd.DataFrame:
+    def gaps(self, expected: Spacing, due: int | None = None) -> pd.DataFrame:
         """Neighbours of one series further apart than this, and series that end this much before the newest does.
+
+        Args:
+            expected: How far apart they may be.
+            due: The Unix second until which observations are expected, even if the newest is older.
 
         Returns:
             Columns series, from, to, length_s; the longest first.
         """
         until = np.roll(self.timestamps, -1)
         if len(self):
-            until[np.cumsum(self.counts) - 1] = self.timestamps.max()
-        gaps = np.flatnonzero(until - self.timestamps > interval_s)
+            newest = self.timestamps.max()
+            until[np.cumsum(self.counts) - 1] = newest if due is None else max(newest, due)
+        gaps = np.flatnonzero(expected.too_far(self.timestamps, np.maximum(until, self.timestamps)))
         lengths = (until - self.timestamps)[gaps]
         order = np.argsort(-lengths, kind="stable")
         gaps = gaps[order]
@@ -99,9 +105,10 @@ def observed(frame: pd.DataFrame) -> Observed:
     """What ``DataSource.read`` gives, series by series.
 
     Examples:
+        >>> from datetime import timedelta
         >>> times = pd.to_datetime([0, 60, 240], unit="s", utc=True)
         >>> frame = pd.DataFrame({"timestamp": times, "name": "a", "value": 1.0})
-        >>> observed(frame).gaps(interval_s=60)[["series", "length_s"]].values.tolist()
+        >>> observed(frame).gaps(Spacing(timedelta(minutes=1)))[["series", "length_s"]].values.tolist()
         [['a', 180]]
     """
     codes, names = pd.factorize(frame["name"])

@@ -8,8 +8,9 @@ from datetime import timedelta
 
 import dagster as dg
 
-from temporis_dagster.checks.expectations import PENDING, Expectations, in_words
+from temporis_dagster.checks.expectations import PENDING, Expectations
 from temporis_dagster.checks.finding import Facts, Finding, could_not_ask
+from temporis_dagster.checks.spacing import in_words
 from temporis_dagster.data_source.target import PendingInfo
 from temporis_dagster.errors import NotSupportedError, TemporisError
 from temporis_dagster.failures import printable
@@ -22,7 +23,7 @@ REJECTED = (
     "or discard_rejected()."
 )
 WHAT_TO_DO = (
-    "Mend what temporis/last_error says, then flush (build_mirror_flush_schedule, DataSource.flush()). What is not "
+    "Fix what temporis/last_error says, then flush (build_mirror_flush_schedule, DataSource.flush()). What is not "
     "wanted any more: DataSource.discard_pending()."
 )
 

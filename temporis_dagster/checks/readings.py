@@ -36,10 +36,12 @@ class Reading:
     Attributes:
         seen: Its observations within the horizon, or the error that came instead.
         facts: Where it is, as metadata.
+        now: When it was read, in Unix seconds.
     """
 
     seen: Observed | TemporisError
     facts: Facts
+    now: float
 
 
 def read_for(
@@ -63,9 +65,29 @@ def read_for(
     try:
         source = temporis.data_source(data_source)
         facts = place(source)
-        return Reading(observed(source.read(start, end, _names(questions, expectations))), facts)
+        return Reading(observed(source.read(start, end, _names(questions, expectations))), facts, now)
     except TemporisError as error:
-        return Reading(error, facts)
+        return Reading(error, facts, now)
+
+
+def newest_of(temporis: TemporisResource, writer: Writer, expectations: Expectations, now: float) -> float | None:
+    """The newest observation that a data source holds of some series, in Unix seconds, if there is one.
+
+    Args:
+        temporis: The connection.
+        writer: Which data source, and which series.
+        expectations: How far back it may be.
+        now: Unix seconds.
+
+    Raises:
+        TemporisError: It cannot be read.
+    """
+    length = max(expectations.horizon, expectations.max_age or expectations.horizon)
+    start, end = math.ceil(now - length.total_seconds()), math.floor(now) + 1
+    names = writer.series.names
+    found = temporis.data_source(writer.data_source).read(start, end, None if names is None else list(names))
+    own = found[[name in writer.series for name in found["name"]]] if names is None and writer.series.prefix else found
+    return None if own.empty else own["timestamp"].max().timestamp()
 
 
 def _names(questions: Iterable[Question], expectations: Expectations) -> list[str] | None:

@@ -17,6 +17,7 @@ from temporis_dagster.checks.freshness import find_age
 from temporis_dagster.checks.pending import find_pending
 from temporis_dagster.checks.readings import Question, read_for
 from temporis_dagster.checks.series_findings import FINDERS, find_in
+from temporis_dagster.checks.spacing import Interval
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.resource import TemporisResource
 
@@ -25,11 +26,12 @@ def build_series_checks(
     *,
     assets: Sequence[dg.AssetsDefinition | dg.AssetSpec],
     max_age: timedelta | None = None,
-    expected_interval: timedelta | None = None,
+    expected_interval: Interval | None = None,
     expected_series: Iterable[str] = (),
     bounds: Mapping[str, Bounds] | None = None,
     max_pending_age: timedelta | None = None,
     horizon: timedelta = timedelta(days=7),
+    timezone: str | None = None,
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN,
     resource_key: str = "temporis",
     clock: Callable[[], float] = time.time,
@@ -50,16 +52,22 @@ def build_series_checks(
     ``dagster.FreshnessPolicy`` on the asset.
 
     Args:
-        assets: Assets with a data source, as ``@temporis_asset`` makes them. Only their own series are looked at.
+        assets: Assets with a data source, as ``@temporis_asset`` makes them. Only their own series are looked at. The
+            data source itself (``data_source_spec``) may be one of them: then all its series are, whoever wrote them.
         max_age: How old the newest observation may be.
-        expected_interval: How far apart two neighbouring observations of one series may be. A series that ends
-            earlier than the newest of the asset's has a gap at its end.
+        expected_interval: How far apart two neighbouring observations of one series may be: a timedelta, or a step of
+            the calendar as pandas names it, such as ``"D"``, ``"B"`` (business days), ``"W-MON"`` or an offset. Where a
+            clock goes back, a timedelta that is longer than that change may be longer by it. A series that ends
+            earlier than the newest of the asset's has a gap at its end, and so has one that ends before the
+            partitions that are due: those before the newest complete one, and older than a day.
         expected_series: Exact names of series that must have observations.
         bounds: The lowest and highest value of series, by name, both included; None is no bound on that side.
         max_pending_age: For how long an observation may wait in the mirror before it is delivered: of the whole data
             source, whoever wrote it. Rows wait for a moment in the best of times, so give a scheduled flush some ticks.
             Without a mirror it passes with a warning.
         horizon: How far back to look, and so how much is read.
+        timezone: The zone whose clock and calendar count for ``expected_interval``. By default that of the asset's
+            metadata or partitions, or UTC for a step of the calendar; for a timedelta, any clock may go back.
         severity: Of checks that fail.
         resource_key: The key of the ``TemporisResource``.
         clock: What time it is, in Unix seconds; of use in tests and for data of the past.
@@ -99,7 +107,7 @@ def build_series_checks(
     if isinstance(expected_series, str):
         raise ConfigurationError(f"expected_series={expected_series!r} is one text. Pass a list of exact names.")
     expectations = Expectations(
-        max_age, expected_interval, tuple(expected_series), dict(bounds or {}), horizon, max_pending_age
+        max_age, expected_interval, tuple(expected_series), dict(bounds or {}), horizon, max_pending_age, timezone
     )
     by_source: dict[str, list[Writer]] = {}
     for writer in writers_of(assets, expectations):
@@ -121,8 +129,8 @@ def _checks_of(
     writers = {writer.key: writer for writer in of_source}
     specs = [
         dg.AssetCheckSpec(name, asset=key, description=description)
-        for key in writers
-        for name, description in expectations.descriptions.items()
+        for key, writer in writers.items()
+        for name, description in expectations.descriptions_for(writer.zone).items()
     ]
 
     @dg.multi_asset_check(
@@ -140,9 +148,9 @@ def _checks_of(
             if key.name == PENDING:
                 finding = find_pending(temporis, data_source, expectations, now)
             elif reading is None or key.name == FRESHNESS:
-                finding = find_age(context.instance, key.asset_key, expectations, now)
+                finding = find_age(context.instance, writers[key.asset_key], expectations, temporis, now)
             else:
-                finding = find_in(reading, key.name, writers[key.asset_key].series, expectations)
+                finding = find_in(reading, key.name, writers[key.asset_key], expectations)
             yield finding.result(key, severity)
 
     return series_checks

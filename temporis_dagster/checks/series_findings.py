@@ -5,15 +5,16 @@ Never: reads.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import dagster as dg
 
-from temporis_dagster.asset_options import OwnSeries
-from temporis_dagster.checks.expectations import BOUNDS, GAPS, PRESENCE, Expectations, in_words, listed
+from temporis_dagster.checks.expectations import BOUNDS, GAPS, LATE_S, PRESENCE, Expectations, Writer, listed
 from temporis_dagster.checks.finding import Facts, Finding, could_not_ask
 from temporis_dagster.checks.observed import Observed
 from temporis_dagster.checks.readings import Reading
+from temporis_dagster.checks.spacing import Spacing, in_words
 from temporis_dagster.errors import ReadNotSupportedError, TemporisError
 from temporis_dagster.failures import SHOWN_ROWS, offending_rows
 
@@ -23,66 +24,108 @@ NO_READ_BACK = (
 )
 
 
-def find_in(reading: Reading, check: str, series: OwnSeries, expectations: Expectations) -> Finding:
+def find_in(reading: Reading, check: str, writer: Writer, expectations: Expectations) -> Finding:
     """What one check finds.
 
     Args:
         reading: What the data source gave, or the error it gave instead.
         check: Which check.
-        series: The asset's own series.
+        writer: The asset.
         expectations: What is expected.
     """
     seen, facts = reading.seen, reading.facts
-    expected = expectations.descriptions[check].rstrip(".")
+    expected = expectations.descriptions_for(writer.zone)[check].rstrip(".")
     if isinstance(seen, ReadNotSupportedError):
         return Finding(passed=True, expected=expected, found="Nothing can be read", warning=NO_READ_BACK, facts=facts)
     if isinstance(seen, TemporisError):
         return could_not_ask(seen, expected, facts)
-    own = seen.of(series)
+    own = seen.of(writer.series)
     looked_at = {
         "temporis/observations": dg.MetadataValue.int(len(own)),
         "temporis/horizon": dg.MetadataValue.text(in_words(expectations.horizon)),
     }
-    return FINDERS[check](own, expectations, expected, {**facts, **looked_at})
+    asked = Asked(own, expectations, expected, {**facts, **looked_at}, writer, reading.now)
+    return _with_age(FINDERS[check](asked), asked)
 
 
-def _gaps(seen: Observed, expectations: Expectations, expected: str, facts: Facts) -> Finding:
-    gaps = seen.gaps((expectations.expected_interval or timedelta.max).total_seconds())
+@dataclass(frozen=True)
+class Asked:
+    """What a check is about.
+
+    Attributes:
+        seen: The asset's own observations within the horizon.
+        expectations: What is expected.
+        expected: The same in words.
+        facts: What was looked at, as metadata.
+        writer: The asset.
+        now: Unix seconds.
+    """
+
+    seen: Observed
+    expectations: Expectations
+    expected: str
+    facts: Facts
+    writer: Writer
+    now: float
+
+
+def _gaps(asked: Asked) -> Finding:
+    seen, expectations = asked.seen, asked.expectations
+    due = asked.writer.due(asked.now)
+    gaps = seen.gaps(expectations.spacing(asked.writer.zone) or Spacing(), due)
+    overdue = not len(seen) and due is not None and due > asked.now - expectations.horizon.total_seconds()
+    count = f"{len(gaps):,} gap{'' if len(gaps) == 1 else 's'}"
     return Finding(
-        passed=gaps.empty,
-        expected=expected,
-        found=f"{len(gaps):,} gaps in {len(seen):,} observations of {len(seen.names):,} series{_within(expectations)}",
-        what_to_do="" if gaps.empty else "Backfill the partitions of these times, or look upstream for the missing.",
+        passed=gaps.empty and not overdue,
+        expected=asked.expected,
+        found=f"{count} in {len(seen):,} observations of {len(seen.names):,} series{_within(expectations)}"
+        + (", in which partitions were due" if overdue else ""),
+        what_to_do="Backfill the partitions of these times, or look upstream for the missing."
+        if overdue or not gaps.empty
+        else "",
         warning=_nothing_seen(seen, expectations),
-        facts={**facts, **offending_rows("gap", gaps)},
+        facts={**asked.facts, **offending_rows("gap", gaps)},
     )
 
 
-def _missing(seen: Observed, expectations: Expectations, expected: str, facts: Facts) -> Finding:
+def _missing(asked: Asked) -> Finding:
+    seen, expectations = asked.seen, asked.expectations
     missing = _unseen(expectations.expected_series, seen)
     return Finding(
         passed=not missing,
-        expected=expected,
+        expected=asked.expected,
         found=(f"No observations of {listed(missing)}" if missing else "All of them are there") + _within(expectations),
         what_to_do="Look upstream for them; if they ended, expect them no longer." if missing else "",
         facts={
-            **facts,
+            **asked.facts,
             **({"temporis/missing_series": dg.MetadataValue.json(missing[:SHOWN_ROWS])} if missing else {}),
         },
     )
 
 
-def _outside(seen: Observed, expectations: Expectations, expected: str, facts: Facts) -> Finding:
+def _outside(asked: Asked) -> Finding:
+    seen, expectations = asked.seen, asked.expectations
     outside = seen.outside(expectations.bounds)
     unseen = _unseen(expectations.bounds, seen)
     return Finding(
         passed=outside.empty,
-        expected=expected,
-        found=f"{len(outside):,} values out of bounds{_within(expectations)}",
+        expected=asked.expected,
+        found=f"{len(outside):,} value{'' if len(outside) == 1 else 's'} out of bounds{_within(expectations)}",
         what_to_do="" if outside.empty else "Correct them upstream and materialize again, or widen the bounds.",
         warning=f"Nothing was seen of {listed(unseen)}{_within(expectations)}." if unseen else "",
-        facts={**facts, **offending_rows("out_of_bounds", outside)},
+        facts={**asked.facts, **offending_rows("out_of_bounds", outside)},
     )
+
+
+def _with_age(finding: Finding, asked: Asked) -> Finding:
+    """Say that the newest observation is old, where no freshness check does: what is right may be long over."""
+    if asked.expectations.max_age is not None or not len(asked.seen):
+        return finding
+    age = timedelta(seconds=int(asked.now - asked.seen.timestamps.max()))
+    if age.total_seconds() <= LATE_S:
+        return finding
+    old = f"The newest of the observations is {in_words(age)} old; max_age makes a check of that."
+    return replace(finding, warning=" ".join(filter(None, (finding.warning, old))))
 
 
 def _unseen(names: Iterable[str], seen: Observed) -> list[str]:
@@ -98,7 +141,7 @@ def _nothing_seen(seen: Observed, expectations: Expectations) -> str:
     return "" if len(seen) else f"There are no observations{_within(expectations)}, so there are no gaps between any."
 
 
-FINDERS: Mapping[str, Callable[[Observed, Expectations, str, Facts], Finding]] = {
+FINDERS: Mapping[str, Callable[[Asked], Finding]] = {
     GAPS: _gaps,
     PRESENCE: _missing,
     BOUNDS: _outside,

@@ -6,7 +6,7 @@ Never: runs anything by itself; a schedule or a sensor is off until it is switch
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, cast
 
 import dagster as dg
 import pandas as pd
@@ -16,6 +16,7 @@ from temporis_dagster.assets import data_source_spec
 from temporis_dagster.checks.archive import build_archive_state_checks
 from temporis_dagster.checks.gate import gated_selection
 from temporis_dagster.checks.series import build_series_checks
+from temporis_dagster.checks.spacing import Interval, spacing
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.schedules.gap_fill import build_gap_fill_sensor
@@ -47,6 +48,20 @@ def _length(text: str) -> timedelta | None:
 Length: TypeAlias = Annotated[timedelta, dg.Resolver(resolve_length, model_field_type=str, inject_before_resolve=False)]
 
 
+def resolve_interval(context: dg.ResolutionContext, said: object) -> object:
+    """An interval from text: a length such as ``15min``, or a step of the calendar such as ``B`` or ``W-MON``.
+
+    Raises:
+        ConfigurationError: It is neither.
+    """
+    value = context.resolve_value(said, as_type=object)
+    spacing(cast("Interval", value), None)
+    return value
+
+
+Step: TypeAlias = Annotated[Interval, dg.Resolver(resolve_interval, model_field_type=str, inject_before_resolve=False)]
+
+
 def _resolve(context: dg.ResolutionContext, said: object) -> Any:
     """What YAML says, with templates filled in."""
     return context.resolve_value(said, as_type=object)
@@ -62,7 +77,7 @@ Pairs: TypeAlias = Annotated[
 
 
 class _Options(dg.Resolvable, dg.Model):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True)
 
 
 class ScheduleOptions(_Options):
@@ -108,8 +123,16 @@ class SeriesCheckOptions(_Options):
     """What is expected of the asset's series: ``build_series_checks``."""
 
     max_age: Length | None = Field(default=None, description="How old the newest observation may be, such as 3h.")
-    expected_interval: Length | None = Field(
-        default=None, description="How far apart neighbours of one series may be, such as 15min."
+    expected_interval: Step | None = Field(
+        default=None,
+        description="How far apart neighbours of one series may be: a length such as 15min, or a step of the calendar "
+        "such as D, B (business days) or W-MON.",
+    )
+    timezone: str | None = Field(
+        default=None,
+        description="The time zone whose clock and calendar count for expected_interval. Defaults to that of the "
+        "asset's partitions.",
+        examples=["Europe/Berlin"],
     )
     expected_series: list[str] = Field(default_factory=list, description="Series that must have observations.")
     bounds: Pairs = Field(
@@ -192,6 +215,7 @@ def _series_checks(
         bounds=bounds,
         max_pending_age=options.max_pending_age,
         horizon=options.horizon,
+        timezone=options.timezone,
         severity=options.severity,
         resource_key=resource_key,
     )

@@ -1,0 +1,186 @@
+"""How far apart neighbouring observations may be: a length of time, or a step of a calendar in its zone.
+
+Comes in: ``expected_interval`` and a zone, as they are written; moments. Goes out: which of them are too far apart.
+Never: takes a day of 25 hours for a gap, or an hour that is missing for a change of the clock.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from functools import cached_property
+from typing import Any, TypeAlias
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+import numpy as np
+import pandas as pd
+
+from temporis_dagster.data_source.observations.model import Int64s
+from temporis_dagster.errors import ConfigurationError
+
+Interval: TypeAlias = timedelta | pd.offsets.BaseOffset | str
+
+DAY_S = 86_400
+SHORTEST_STEP_S = 3_600  # a business hour
+LONGEST_CHANGE_S = 3_600  # of a clock that goes back twice a year; a zone that moves to another offset is another thing
+CALENDAR_SAMPLE = pd.date_range("2024-01-01", periods=400, freq="24h")
+
+
+@dataclass(frozen=True)
+class Spacing:
+    """The expected interval of a series.
+
+    Attributes:
+        length: The interval, where it is a length of time.
+        step: The interval, where it is a step of the calendar, such as a business day.
+        zone: The zone whose clock counts; None where it is not known: the clocks of all zones do.
+    """
+
+    length: timedelta | None = None
+    step: pd.offsets.BaseOffset | None = None
+    zone: str | None = None
+
+    @property
+    def longest(self) -> timedelta:
+        """The longest that it can be."""
+        if self.step is None:
+            return self.length or timedelta.max
+        return max((day + self.step) - day for day in CALENDAR_SAMPLE).to_pytimedelta()
+
+    def __str__(self) -> str:
+        if self.step is not None:
+            return f"one step of {self.step.freqstr} in {self.zone or 'UTC'}"
+        return in_words(self.length or timedelta.max)
+
+    def too_far(self, since: Int64s, until: Int64s) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+        """Which pairs of moments are further apart than the interval.
+
+        A wall clock that goes back makes a day of 25 hours: an interval that is longer than the change may be longer by
+        it. Of a shorter one, a pair further apart lacks an observation, whatever the clock did.
+
+        Args:
+            since: Unix seconds.
+            until: Unix seconds, not earlier.
+        """
+        if self.step is not None:
+            wrong = until - since > SHORTEST_STEP_S
+            wrong[wrong] = self._beyond_step(since[wrong], until[wrong])
+            return wrong
+        interval_s = (self.length or timedelta.max).total_seconds()
+        wrong = until - since > interval_s
+        pairs = np.flatnonzero(wrong)
+        if len(pairs):
+            back = self._gone_back(since[pairs], until[pairs])
+            wrong[pairs[(back < interval_s) & (until[pairs] - since[pairs] - back <= interval_s)]] = False
+        return wrong
+
+    def _beyond_step(self, since: Int64s, until: Int64s) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+        moments, places = np.unique(since, return_inverse=True)
+        step: Any = self.step
+        latest = pd.DatetimeIndex([wall + step for wall in self._walls(moments)]).as_unit("s").asi8
+        return np.asarray(self._walls(until).as_unit("s").asi8 > latest[places])
+
+    def _walls(self, moments: Int64s) -> pd.DatetimeIndex:
+        """What the clock on the wall shows, as datetimes without a zone."""
+        utc = pd.DatetimeIndex(moments.astype("datetime64[s]")).tz_localize("UTC")
+        return utc.tz_convert(self.zone or "UTC").tz_localize(None)
+
+    def _gone_back(self, since: Int64s, until: Int64s) -> Int64s:
+        """By how many seconds the clock has gone back between moments; where the zone is not known, any clock."""
+        if self.zone is not None:
+            walls = [self._walls(moments).as_unit("s").asi8 for moments in (since, until)]
+            return np.maximum((until - since) - (walls[1] - walls[0]), 0)
+        days, places = np.unique(np.stack([since // DAY_S, until // DAY_S + 1]), axis=1, return_inverse=True)
+        most = [max(map(_change, range(first, end))) for first, end in days.T.tolist()]
+        return np.array(most, dtype=np.int64)[places.ravel()]
+
+
+_CHANGES: dict[int, int] = {}
+
+
+def _change(day: int) -> int:
+    """By how many seconds a clock anywhere goes back on a day of UTC."""
+    if day not in _CHANGES:
+        midnights = [datetime.fromtimestamp(second * DAY_S, timezone.utc) for second in (day, day + 1)]
+        offsets = [[_offset_s(moment, zone) for moment in midnights] for zone in _ZONES.every]
+        back = [before - after for before, after in offsets]
+        _CHANGES[day] = max((lost for lost in back if 0 < lost <= LONGEST_CHANGE_S), default=0)
+    return _CHANGES[day]
+
+
+def _offset_s(moment: datetime, zone: ZoneInfo) -> int:
+    return int((moment.astimezone(zone).utcoffset() or timedelta()).total_seconds())
+
+
+class _Zones:
+    """Every zone there is, one of each clock: loaded when a gap is looked at for the first time."""
+
+    @cached_property
+    def every(self) -> list[ZoneInfo]:
+        return [ZoneInfo(name) for name in sorted(available_timezones()) if not name.startswith("Etc/")]
+
+
+_ZONES = _Zones()
+
+
+def in_words(length: timedelta) -> str:
+    """A length of time as people write it, to the second.
+
+    Examples:
+        >>> in_words(timedelta(days=7)), in_words(timedelta(hours=25, seconds=2))
+        ('7 days', '1 day 1 hour 2 seconds')
+    """
+    minutes, seconds = divmod(int(length.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    counts = {"day": days, "hour": hours, "minute": minutes, "second": seconds}
+    said = [f"{count:,} {unit}{'' if count == 1 else 's'}" for unit, count in counts.items() if count]
+    return " ".join(said) or "0 seconds"
+
+
+def spacing(said: object, zone: str | None) -> Spacing | None:
+    """What ``expected_interval`` says.
+
+    Args:
+        said: A timedelta, an offset of pandas, or the text of either, such as ``"1h"`` or ``"W-MON"``; None for none.
+        zone: The zone whose calendar counts.
+
+    Raises:
+        ConfigurationError: It is none of these, it does not lead forward, or there is no such zone.
+
+    Examples:
+        >>> spacing("15min", None).length, spacing("B", "UTC").step
+        (datetime.timedelta(seconds=900), <BusinessDay>)
+    """
+    if zone is not None:
+        _ensure_zone(zone)
+    if said is None:
+        return None
+    interval = _from_text(said) if isinstance(said, str) else said
+    if isinstance(interval, pd.offsets.Tick) and not isinstance(interval, pd.offsets.Day):
+        interval = pd.Timedelta(interval)
+    if isinstance(interval, timedelta) and interval >= timedelta(seconds=1):
+        return Spacing(timedelta(seconds=interval.total_seconds()), zone=zone)
+    if isinstance(interval, pd.offsets.BaseOffset) and CALENDAR_SAMPLE[0] + interval > CALENDAR_SAMPLE[0]:
+        return Spacing(step=interval, zone=zone)
+    raise ConfigurationError(
+        f"expected_interval must be a timedelta of at least a second or a step of the calendar, got {said!r}. Pass "
+        "timedelta(hours=1), an offset of pandas or its text: '1h', 'D' (days), 'B' (business days), "
+        "'W-MON' (Mondays), 'MS' (months)."
+    )
+
+
+def _from_text(text: str) -> object:
+    try:
+        return None if text.strip().isdigit() else pd.Timedelta(text)
+    except ValueError:
+        pass
+    try:
+        return pd.Timedelta(weeks=1) if text == "W" else pd.tseries.frequencies.to_offset(text)
+    except ValueError:
+        return None
+
+
+def _ensure_zone(zone: object) -> None:
+    try:
+        ZoneInfo(str(zone))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigurationError(f"There is no time zone {zone!r}. Pass a name such as 'Europe/Berlin'.") from None
