@@ -37,6 +37,20 @@ def url(tmp_path):
 
 
 @pytest.fixture
+def connected():
+    """Resources, closed at the end."""
+    opened = []
+
+    def make(**arguments):
+        opened.append(TemporisResource(**arguments))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
 def instance():
     with dg.DagsterInstance.ephemeral() as made:
         yield made
@@ -117,7 +131,8 @@ def test_a_grid_of_any_wall_clock_has_no_gaps(zone, start, hours, named):
     ]
     moments = sorted({moment.replace(tzinfo=ZoneInfo(zone)).astimezone(timezone.utc) for moment in days})
     assert far(timedelta(hours=hours), zone if named else None, *moments) == 0
-    assert far(timedelta(hours=hours), zone if named else None, moments[0], moments[2]) == 1
+    if named:  # else a clock somewhere may have gone back while this one went forward
+        assert far(timedelta(hours=hours), zone, moments[0], moments[2]) == 1
 
 
 @pytest.mark.parametrize("said", ["soon", "15", 5, True, timedelta(0), "-1D", "0h", pd.offsets.BDay(0), "", "nan", []])
@@ -220,10 +235,10 @@ def test_checks_of_a_data_source_itself(url, instance):
         assert evaluated(url, instance, spec, max_age=HOUR)[FRESHNESS].passed
 
 
-def test_freshness_of_a_data_source_over_http_is_what_its_writers_report(instance):
+def test_freshness_of_a_data_source_over_http_is_what_its_writers_report(instance, connected):
     """Without read-back, the writers' reports on its page count; without those, nothing can be known."""
     with FakeService(["src"]) as service:
-        resource = TemporisResource(url=service.url, token=service.token)
+        resource = connected(url=service.url, token=service.token)
         unknown = evaluated(None, instance, data_source_spec("src"), resource=resource, max_age=HOUR)[FRESHNESS]
         assert (unknown.passed, metadata(unknown)["warning"][:11]) == (True, "Not checked")
         frame = pd.DataFrame({"x": 1.0}, index=[pd.Timestamp.now("UTC").floor("s")])
@@ -232,11 +247,11 @@ def test_freshness_of_a_data_source_over_http_is_what_its_writers_report(instanc
         assert (known.passed, "second" in metadata(known)["found"]) == (True, True)
 
 
-def test_what_waits_in_a_mirror_is_not_fresh_until_it_is_delivered(instance, tmp_path):
+def test_what_waits_in_a_mirror_is_not_fresh_until_it_is_delivered(instance, connected, tmp_path):
     """Queued while the data source is archived: red, and says that it waits. Flushed: green, without another run."""
     with FakeService(["src"]) as service:
         mirror = {"mirror": f"sqlite:///{tmp_path}/mirror.db", "on_unavailable": "queue"}
-        resource = TemporisResource(url=service.url, token=service.token, **mirror)
+        resource = connected(url=service.url, token=service.token, **mirror)
         service.archive("src")
         frame = pd.DataFrame({"x": 1.0}, index=[pd.Timestamp.now("UTC").floor("s")])
         queued = evaluated(None, instance, asset(frame), checks_only=False, resource=resource, max_age=HOUR)[FRESHNESS]
@@ -247,10 +262,10 @@ def test_what_waits_in_a_mirror_is_not_fresh_until_it_is_delivered(instance, tmp
         assert evaluated(None, instance, asset(frame), resource=resource, max_age=HOUR)[FRESHNESS].passed
 
 
-def test_rows_that_the_service_refused_are_not_fresh(instance):
+def test_rows_that_the_service_refused_are_not_fresh(instance, connected):
     """``on_invalid="drop"`` and a service that refuses every row: nothing was stored, so nothing is new."""
     with FakeService(["src"], fault_of=lambda _record: "not today") as service:
-        resource = TemporisResource(url=service.url, token=service.token)
+        resource = connected(url=service.url, token=service.token)
         frame = pd.DataFrame({"x": 1.0}, index=[pd.Timestamp.now("UTC").floor("s")])
         dropping = asset(frame, on_invalid="drop")
         assert not evaluated(None, instance, dropping, checks_only=False, resource=resource, max_age=HOUR)[
