@@ -28,6 +28,7 @@ FLOORS = [
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 CORE_ROOMS = [
     "observations",
+    "settings",
     "report",
     "progress",
     "target",

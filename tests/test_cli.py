@@ -96,7 +96,7 @@ def test_a_token_is_printed_once_and_nothing_else(store, tmp_path, caplog):
         run("tokens", "delete", token, "--store", store.url),
         run("ingest", "-", "--data-source", "x", "--url", store.url, "--token", token, stdin=LONG),
         run("ingest", "-", "--data-source", "x", "--url", "http://192.0.2.1", "--token", token, stdin=LONG),
-        run("ingest", "-", "--data-source", "x", "--url", "http://127.0.0.1:1", "--token", token + " ", stdin=LONG),
+        run("ingest", "-", "--data-source", "x", "--url", "http://127.0.0.1:1", "--token", token + " x", stdin=LONG),
         run("ingest", "--help", TEMPORIS_TOKEN=token),
         run("tokens", "delete", "laptop", "--store", store.url),
     ]

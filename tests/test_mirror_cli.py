@@ -96,3 +96,44 @@ def test_a_file_that_is_no_mirror_is_left_alone(run, tmp_path):
         temporis.create_data_source("mine")
     for command in ("rebind", "rebuild", "status"):
         assert "is no mirror" in run(command, TEMPORIS_MIRROR=url).stderr
+
+
+@pytest.mark.parametrize("command", [
+    ["status"], ["status", "--json"], ["flush"], ["rejected", "--data-source",
+    "a"], ["retry-rejected"], ["discard-rejected"],
+    ["discard-pending", "--data-source", "a", "--yes"], ["rebuild"], ["rebind"],
+])  # fmt: skip
+@pytest.mark.parametrize("made_by", [None, "touch"])
+def test_a_slip_in_the_path_makes_no_mirror(run, tmp_path, command, made_by):
+    """No file is made or bound, and cron hears of it: exit code 4, also for an empty file."""
+    if made_by:
+        (tmp_path / "typo.db").touch()
+    before = sorted(path.name for path in tmp_path.iterdir())
+    result = run(*command, TEMPORIS_MIRROR=f"sqlite:///{tmp_path}/typo.db", TEMPORIS_TOKEN="")
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert f"There is no mirror at sqlite:///{tmp_path}/typo.db. Check its path" in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "command", ["status", "flush", "rejected", "retry-rejected", "discard-rejected", "discard-pending"]
+)
+def test_a_slip_in_the_name_makes_no_data_source(run, backlog, command):
+    """The names that the mirror has are shown."""
+    result = run(command, "--data-source", "store_metric", *(["--yes"] if command == "discard-pending" else []))
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert "no data source 'store_metric'. It has store_metrics." in result.stderr
+    assert run("status").stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", " ", "\t"])
+def test_a_line_break_after_a_setting_is_no_part_of_it(run, backlog, service, tmp_path, ending):
+    """URL, token and mirror may come from files that end in one."""
+    settings = {
+        "TEMPORIS_URL": service.url + ending,
+        "TEMPORIS_TOKEN": ending + service.token + ending,
+        "TEMPORIS_MIRROR": f" sqlite:///{tmp_path}/mirror.db{ending}",
+    }
+    assert run("status", **settings).stdout.startswith("store_metrics\t48 pending")
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("mirror.db")].count("mirror.db") == 1
+    assert run("status", TEMPORIS_MIRROR=ending).exit_code == 2

@@ -7,13 +7,13 @@ Never: takes the cloud for meant where a store of one's own is set.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
+from temporis_dagster.data_source.settings import from_environment
 from temporis_dagster.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def connected(
     """
     from temporis_dagster.data_source.connection import connect
 
-    if url is None and os.environ.get("TEMPORIS_STORE"):
+    if url is None and from_environment("TEMPORIS_STORE"):
         raise ConfigurationError(
             "TEMPORIS_STORE is set, but that is for the commands that manage a store, and without --url this one would"
             f" go to the Temporis cloud. Say which is meant: {PLACES}."

@@ -37,7 +37,7 @@ Exit codes:
   1  anything that has no other code
   2  a wrong option, argument or setting, or what this data source cannot do; nothing was sent
   3  invalid observations; nothing was sent
-  4  no such data source or token
+  4  no such data source, token or mirror
   5  the data source is archived
   6  the access token is missing or unknown
   7  the service refused some observations and stored the others

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from temporis_dagster.cli.exits import EPILOG
-from temporis_dagster.cli.options import json_option, token_option, url_option
+from temporis_dagster.cli.exits import EPILOG, NotFound
+from temporis_dagster.cli.options import json_option, setting, token_option, url_option
 from temporis_dagster.contract import CLOUD_URL
 from temporis_dagster.errors import DeliveryError
 
@@ -29,6 +29,7 @@ mirror_option = click.option(
     "file",
     envvar="TEMPORIS_MIRROR",
     show_envvar=True,
+    callback=setting,
     required=True,
     metavar="URL",
     help="The mirror, such as sqlite:///mirror.db.",
@@ -97,7 +98,8 @@ def flush(*, file: str, data_source: str | None, url: str | None, token: str | N
 def rejected(*, file: str, data_source: str, url: str | None, token: str | None) -> None:
     """Print the rows that the service refused as CSV: timestamp, name, value, reason, rejected_at."""
     with _opened(file, url, token) as opened:
-        frame = opened.rejected_rows(data_source)
+        (name,) = _names(opened, data_source)
+        frame = opened.rejected_rows(name)
     frame.to_csv(sys.stdout.buffer, mode="wb", index=False, lineterminator="\n", date_format="%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -113,10 +115,8 @@ def discard_pending(*, file: str, data_source: str, url: str | None, token: str 
     What another process sends at this moment is left alone.
     """
     with _opened(file, url, token) as opened:
-        click.echo(
-            f"{data_source}\t{opened.discard_pending(data_source):,} discarded"
-            f"\t{opened.pending(data_source).rows:,} pending"
-        )
+        (name,) = _names(opened, data_source)
+        click.echo(f"{name}\t{opened.discard_pending(name):,} discarded\t{opened.pending(name).rows:,} pending")
 
 
 @mirror.command("retry-rejected", epilog=EPILOG)
@@ -174,13 +174,23 @@ def _opened(file: str, url: str | None, token: str | None) -> Iterator[Mirror]:
 
     opened = Mirror(file, Remote(url or CLOUD_URL, token), token)
     try:
+        if not opened.exists:
+            raise NotFound(
+                f"There is no mirror at {opened.mirror_url}. Check its path; the first upsert through it makes it, such"
+                " as temporis ingest --mirror."
+            )
         yield opened
     finally:
         opened.close()
 
 
 def _names(opened: Mirror, data_source: str | None) -> list[str]:
-    return opened.data_sources() if data_source is None else [data_source]
+    known = opened.data_sources()
+    if data_source is not None and data_source not in known:
+        raise NotFound(
+            f"The mirror {opened.mirror_url} has no data source {data_source!r}. It has {', '.join(known) or 'none'}."
+        )
+    return known if data_source is None else [data_source]
 
 
 def _progress(name: str, total: int | None) -> AbstractContextManager[Progress | None]:

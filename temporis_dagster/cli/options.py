@@ -8,10 +8,24 @@ from __future__ import annotations
 
 import click
 
+from temporis_dagster.data_source.settings import trimmed
+
+
+def setting(context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
+    """Without the line break that ends a secret's file. A blank variable is none; a blank option is refused."""
+    if given is None or trimmed(given):
+        return trimmed(given)
+    source = context.get_parameter_source(parameter.name or "")
+    if source is not click.core.ParameterSource.ENVIRONMENT or parameter.required:
+        raise click.BadParameter("it is empty.")
+    return None
+
+
 store_option = click.option(
     "--store",
     envvar="TEMPORIS_STORE",
     show_envvar=True,
+    callback=setting,
     required=True,
     metavar="URL",
     help="The store to act on, such as sqlite:///temporis.db.",
@@ -23,6 +37,7 @@ url_option = click.option(
     "--url",
     envvar="TEMPORIS_URL",
     show_envvar=True,
+    callback=setting,
     metavar="URL",
     help="Where the data source is: https://..., http://127.0.0.1:8008 or sqlite:///temporis.db."
     " Without it, the Temporis cloud, if there is a token and no TEMPORIS_STORE.",
@@ -31,6 +46,7 @@ token_option = click.option(
     "--token",
     envvar="TEMPORIS_TOKEN",
     show_envvar=True,
+    callback=setting,
     metavar="TOKEN",
     help="The access token. Better in the environment: other users of this machine can see command lines.",
 )

@@ -12,6 +12,7 @@ from urllib.parse import quote, quote_plus
 
 import dagster as dg
 
+from temporis_dagster.data_source.settings import trimmed
 from temporis_dagster.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class DatabaseUrl:
         Raises:
             ConfigurationError: The environment variable is not set, or the text is empty.
         """
-        text = os.environ.get(self.variable, "") if self.variable else self.text
+        text = trimmed(os.environ.get(self.variable, "") if self.variable else self.text)
         if text:
             return text
         raise ConfigurationError(

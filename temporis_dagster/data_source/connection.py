@@ -6,13 +6,13 @@ Never: opens anything before its first use, or shows a token or a password.
 
 from __future__ import annotations
 
-import os
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from temporis_dagster.contract import CLOUD_URL, DATA_SOURCE_NAME_RULE, is_data_source_name, series_name_fault
 from temporis_dagster.data_source.hosts import to_manage
 from temporis_dagster.data_source.options import MirrorOptions, OnUnavailable, RemoteOptions
+from temporis_dagster.data_source.settings import from_environment, trimmed
 from temporis_dagster.data_source.source import DataSource, manageable
 from temporis_dagster.data_source.target import Target
 from temporis_dagster.errors import ConfigurationError
@@ -141,8 +141,8 @@ def connect_with(
 
 
 def _url_and_token(url: str | None, token: str | None) -> tuple[str, str | None]:
-    token = token if token is not None else os.environ.get("TEMPORIS_TOKEN") or None
-    url = url if url is not None else os.environ.get("TEMPORIS_URL") or (CLOUD_URL if token else None)
+    token = trimmed(token) if token is not None else from_environment("TEMPORIS_TOKEN")
+    url = trimmed(url) if url is not None else from_environment("TEMPORIS_URL") or (CLOUD_URL if token else None)
     if not isinstance(url, str | None):
         raise ConfigurationError(f"A {type(url).__name__} is not a URL. {HOW_TO_CONNECT}")
     if not url:

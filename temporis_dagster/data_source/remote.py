@@ -24,6 +24,7 @@ from temporis_dagster.data_source.options import RemoteOptions
 from temporis_dagster.data_source.pace import Clock, Pace
 from temporis_dagster.data_source.report import Tally, UpsertReport
 from temporis_dagster.data_source.retry import RetryPolicy
+from temporis_dagster.data_source.settings import trimmed
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.errors import (
     AuthenticationError,
@@ -63,7 +64,7 @@ class Remote:
         sender: Sender | None = None,
     ) -> None:
         self._options = options = options or RemoteOptions()
-        self._url = _checked_url(url, options)
+        self._url, token = _checked_url(trimmed(url), options), trimmed(token)
         _check_token(token)
         self._client = None if sender is not None else self._make_client(token)
         self._sender: Sender = sender or self._client  # type: ignore[assignment]  # one of them is not None

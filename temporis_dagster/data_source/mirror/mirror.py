@@ -26,6 +26,7 @@ from temporis_dagster.data_source.mirror.write import store_rows
 from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.remote import Remote
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
+from temporis_dagster.data_source.settings import trimmed
 from temporis_dagster.data_source.store import SqlStore, read, sources
 from temporis_dagster.data_source.target import ArchiveState, PendingInfo
 from temporis_dagster.errors import DataSourceArchivedError, DeliveryError, MirrorError, UnavailableError
@@ -61,7 +62,7 @@ class Mirror:
         self._remote, self._options, self._shown = remote, options or MirrorOptions(), "not opened"
         self._shown = shown = SqlStore(url).url
         path = Path(str(make_url(shown).database))
-        self._ledger = Ledger(path, shown, Identity(remote.url, token), clock or MirrorClock())
+        self._ledger = Ledger(path, shown, Identity(remote.url, trimmed(token)), clock or MirrorClock())
 
     @property
     def url(self) -> str:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from temporis_dagster.data_source.report import Tally
+from temporis_dagster.data_source.settings import trimmed
 from temporis_dagster.data_source.store import read, sources
 from temporis_dagster.data_source.store.failures import SourceMissingError, explained
 from temporis_dagster.data_source.store.sqlite import Database, commit
@@ -42,7 +43,7 @@ class SqlStore:
     """
 
     def __init__(self, url: str, *, account: str = "default", create_missing: bool = False) -> None:
-        self._database = Database(_path(url))
+        self._database = Database(_path(trimmed(url)))
         self._account = account
         self._create_missing = create_missing
 
