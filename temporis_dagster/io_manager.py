@@ -46,6 +46,7 @@ from temporis_dagster.materialization import (
     outcome,
     partitions_of_run,
     stored_partitions,
+    tick_of_run,
     written,
 )
 from temporis_dagster.partition_windows import OUTSIDE, PartitionWindows, partition_windows
@@ -218,7 +219,12 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             left_out = len(checked) - len(observations)
             outside = {"temporis/outside_partition": left_out} if left_out else {}
             context.add_output_metadata(
-                {**outcome(source, observations, report), **partitions_of_run(context), **outside}
+                {
+                    **outcome(source, observations, report),
+                    **partitions_of_run(context),
+                    **tick_of_run(context),
+                    **outside,
+                }
             )
             if report.pending:
                 context.log.warning(WAITING, f"{report.pending:,}", source.pending().last_error or "not yet delivered")

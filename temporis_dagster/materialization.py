@@ -6,6 +6,7 @@ Never: sends or reads observations.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -23,6 +24,10 @@ PARTITION_ROWS = "dagster/partition_row_count"
 ALL_PARTITION_ROWS = "temporis/partition_row_counts"
 DATA_SOURCE = "temporis/data_source"
 DRY_RUN = "temporis/dry_run"
+TICK = "temporis/tick"
+"""A tag of the runs of a trailing-window schedule, the scheduled time of their tick. Their materializations say it as
+well, and so does it outlive the run."""
+
 FIRST_OBSERVATION = "temporis/first_observation"
 LAST_OBSERVATION = "temporis/last_observation"
 """The newest observation that is stored: none that was rejected, or that only waits in a mirror."""
@@ -100,6 +105,12 @@ def partitions_of_run(context: dg.OutputContext) -> dict[str, dg.MetadataValue]:
     if len(keys) < 2:  # noqa: PLR2004  the event names a single one
         return {}
     return {"temporis/partitions": dg.MetadataValue.text(f"{keys[0]}...{keys[-1]} ({len(keys):,})")}
+
+
+def tick_of_run(context: dg.OutputContext) -> dict[str, dg.MetadataValue]:
+    """The tick of the schedule that launched the run, where one did."""
+    said = context.step_context.run_tags.get(TICK) if context.has_asset_partitions else None
+    return {TICK: dg.MetadataValue.timestamp(datetime.fromisoformat(said))} if said else {}
 
 
 def left_out_rows(report: UpsertReport) -> dict[str, dg.MetadataValue]:
@@ -190,7 +201,7 @@ def stored_partitions(
             counted = {PARTITION_ROWS: rows[key]} if rows else {}
             last = newest[number]
             moment = {} if last is None else {LAST_OBSERVATION: dg.MetadataValue.timestamp(float(last))}
-            metadata = {**context.output_metadata, **_written_to(source), **counted, **moment}
+            metadata = {**context.output_metadata, **_written_to(source), **tick_of_run(context), **counted, **moment}
             yield dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata)
 
 

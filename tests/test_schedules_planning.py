@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from temporis_dagster.schedules.gap_plan import GapLimits, PartitionState, PartitionStatus, plan_gaps
-from temporis_dagster.schedules.windows import keys_since, tick_after, trailing_keys, trailing_start
+from temporis_dagster.schedules.trailing_window import _ranges
+from temporis_dagster.schedules.windows import PartitionRow, keys_since, tick_before, trailing_keys, trailing_start
 
 ZONES = ["UTC", "America/New_York", "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe"]
 CRONS = {"0 * * * *": 3_600, "*/15 * * * *": 900, "0 0 * * *": 86_400, "30 2 * * *": 86_400, "0 5 * * 1": 604_800}
@@ -44,13 +45,53 @@ def test_trailing_partitions_are_the_last_that_dagster_lists(given_partitions, c
 
 
 @given(st.sampled_from(sorted(CRONS)), st.sampled_from(ZONES), st.sampled_from(CHANGES), st.integers(0, 200_000))
-def test_the_next_tick_is_after_the_moment_and_none_is_between(cron, zone, change, seconds):
-    """Ticks ascend strictly, and each one is the next of the moment just before it."""
-    moment = change + timedelta(seconds=seconds)
-    tick = tick_after(cron, zone, moment)
-    assert moment < tick <= moment + timedelta(seconds=CRONS[cron] + 7_200)
-    assert tick_after(cron, zone, tick - timedelta(seconds=1)) == tick
-    assert tick_after(cron, zone, tick) > tick
+def test_the_tick_before_a_moment_is_before_it_and_none_is_between(cron, zone, change, seconds):
+    """Ticks descend strictly, and each one is the one before the moment just after it."""
+    moment = (change + timedelta(seconds=seconds)).timestamp()
+    tick = tick_before([cron], zone, moment)
+    assert moment > tick >= moment - CRONS[cron] - 7_200
+    assert tick_before([cron], zone, tick + 1) == tick
+    assert tick_before([cron], zone, tick) < tick
+    assert tick_before([cron, "0 0 * * *"], zone, moment) == max(tick, tick_before(["0 0 * * *"], zone, moment))
+
+
+@given(partitions_and_a_time(), st.integers(1, 40), st.integers(0, 60), st.integers(0, 60))
+def test_a_range_of_partitions_is_found_in_a_row_of_them(given_partitions, count, first, length):
+    """Those of the range that are in the row, also where it begins before the row or ends after it."""
+    partitions, at = given_partitions
+    with dg.partition_loading_context(effective_dt=at):
+        listed = partitions.get_partition_keys()
+    if not listed:
+        return
+    row = PartitionRow(partitions, listed[-count:])
+    first = min(first, len(listed) - 1)
+    asked = listed[first : first + length + 1]
+    span = row.span(asked[0], asked[-1])
+    assert [key for position, key in enumerate(row.keys) if position in span] == [
+        key for key in row.keys if key in asked
+    ]
+    assert row.span("no key", asked[-1]) is None
+
+
+@given(st.integers(0, 30), st.integers(1, 10), st.data(), st.none() | st.integers(1, 12))
+def test_what_was_left_out_is_made_up_for_newest_first(count, lookback, data, most):
+    """Tick by tick, everything that was left out gets a run, never twice, never in a run longer than it may be."""
+    most = most if most is None else max(most, lookback)
+    missed = sorted(data.draw(st.sets(st.integers(0, max(count - lookback, 0) - 1)))) if count > lookback else []
+    left = set(missed)
+    for _ in range(count + 1):
+        trailing, earlier = _ranges(count, lookback, sorted(left), most)
+        assert trailing.stop == count
+        assert set(range(max(count - lookback, 0), count)) <= set(trailing)
+        assert most is None or max(len(trailing), len(earlier)) <= max(most, 1)
+        launched = {*trailing, *earlier} - set(range(max(count - lookback, 0), count))
+        assert launched <= left
+        assert not left or max(left) in launched or (most is not None and len(trailing) == most)
+        assert not set(trailing) & set(earlier)
+        if not left:
+            return
+        left -= launched
+    assert not left
 
 
 limits = st.builds(

@@ -14,6 +14,9 @@ from temporis_dagster.failures import printable
 
 Facts = Mapping[str, dg.MetadataValue]
 
+ERROR = "temporis/error"
+"""The metadata that names the error which ended a step or a check: the class of the tree."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -82,4 +85,5 @@ def could_not_ask(error: TemporisError, expected: str, facts: Facts | None = Non
     """
     found = f"The data source could not be asked: {type(error).__name__}: {str(error).rstrip('.')}"
     again = "It may pass by itself: run the check again later." if error.retryable else "Then run the check again."
-    return Finding(passed=False, expected=expected, found=found, what_to_do=again, facts=facts or {})
+    kind = {ERROR: dg.MetadataValue.text(type(error).__name__)}
+    return Finding(passed=False, expected=expected, found=found, what_to_do=again, facts={**(facts or {}), **kind})

@@ -38,13 +38,14 @@ def build_archive_state_sensor(
 
     Each tick asks every data source for its state and records one evaluation for each, so that the UI and automation
     conditions (``all_deps_blocking_checks_passed``) follow within one interval when it is archived, unarchived or
-    out of reach. The state that was found is an observation on the data source's own page as well. A data source that gives no answer in time fails like one that answers with an error, and alone.
+    out of reach. The state that was found is also an observation on the page of the data source. A data source that
+    gives no answer in time fails like one that answers with an error, and alone.
 
     Every tick adds two events per data source to the event log, and over HTTP costs one request each: an interval of
     five minutes makes 288 ticks a day.
 
     Args:
-        data_sources: The state expected of each, or a list of those in use; pass what ``build_archive_state_checks`` was given.
+        data_sources: The state expected of each, or a list of those in use, as for ``build_archive_state_checks``.
         resource_key: The key of the ``TemporisResource``.
         name: The name of the sensor.
         minimum_interval_seconds: How long to wait between ticks.

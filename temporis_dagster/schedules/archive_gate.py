@@ -11,27 +11,33 @@ from threading import Thread
 
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.resource import TemporisResource
-from temporis_dagster.schedules.activity import TickContext
+from temporis_dagster.schedules.tick_resource import TickContext
 
 ANSWER_WITHIN_S = 20.0
 """Dagster gives a tick 60 s, and a delivery may retry for minutes."""
 
 
 def archived_data_sources(
-    context: TickContext, resource_key: str, names: Sequence[str], *, answer_within_s: float = ANSWER_WITHIN_S
+    context: TickContext,
+    temporis: TemporisResource | None,
+    names: Sequence[str],
+    *,
+    answer_within_s: float = ANSWER_WITHIN_S,
 ) -> list[str]:
     """The data sources that said they are archived. Those that could not say are logged, and not among them.
 
     Args:
-        context: Of the tick; its resources hold the connection.
-        resource_key: The key of the ``TemporisResource``.
+        context: Of the tick.
+        temporis: The connection; None where the code location cannot make it, which was logged.
         names: The data sources.
         answer_within_s: How long to wait for all of them together.
     """
     if not names:
         context.log.warning("No asset names its data source in metadata 'temporis/data_source', so none is asked.")
         return []
-    states = _states(getattr(context.resources, resource_key), names, answer_within_s)
+    if temporis is None:
+        return []
+    states = _states(temporis, names, answer_within_s)
     for name in names:
         if states.get(name) not in (ArchiveState.ACTIVE, ArchiveState.ARCHIVED):
             context.log.warning("The archive state of %r is not known: %s", name, _words(states.get(name)))

@@ -6,19 +6,25 @@ Never: keeps a cursor, or launches into partitions that a run or backfill is at 
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, cast
 
 import dagster as dg
 
-from temporis_dagster.schedules.activity import activities, range_tags
+from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.resource import TemporisResource
+from temporis_dagster.schedules.activity import FILLS, Wanted, activities, range_tags
 from temporis_dagster.schedules.archive_gate import archived_data_sources
+from temporis_dagster.schedules.attempts import Attempts, attempts_of
 from temporis_dagster.schedules.gap_plan import GapLimits, GapPlan, GapRun, plan_gaps
-from temporis_dagster.schedules.gap_state import Attempt, Gaps, attempts_of, gaps_among, partition_states
+from temporis_dagster.schedules.gap_state import Gaps, gaps_among, partition_states
+from temporis_dagster.schedules.materialized import Materialized
+from temporis_dagster.schedules.outages import Outages
 from temporis_dagster.schedules.target import FillTarget, PartitionedAssets, Target, named_data_sources, target_of
-from temporis_dagster.schedules.windows import partition_count, trailing_keys
+from temporis_dagster.schedules.tick_resource import temporis_at_tick
+from temporis_dagster.schedules.windows import PartitionRow, partition_count, trailing_keys
 
 ATTEMPT = "temporis/attempt"
 SHOWN_KEYS = 5
@@ -32,7 +38,7 @@ def build_gap_fill_sensor(  # noqa: PLR0913  the arguments of Dagster's own fact
     exclude_latest: int = 1,
     max_partitions_per_run: int = 100,
     max_runs_per_tick: int = 4,
-    max_attempts: int = 3,
+    max_attempts: int = 6,
     retry_delay_s: float = 300.0,
     data_sources: Sequence[str] | None = None,
     resource_key: str = "temporis",
@@ -107,7 +113,7 @@ def build_gap_fill_sensor(  # noqa: PLR0913  the arguments of Dagster's own fact
         target=what,
         name=name or what.default_name("gap_fill_sensor"),
         horizon=partition_count("horizon", horizon, at_least=1),
-        exclude_latest=partition_count("exclude_latest", exclude_latest, at_least=0),
+        exclude_latest=_excluded(exclude_latest, horizon),
         limits=GapLimits(max_partitions_per_run, max_runs_per_tick, max_attempts, retry_delay_s),
         data_sources=named_data_sources(data_sources),
         resource_key=resource_key,
@@ -119,16 +125,25 @@ def build_gap_fill_sensor(  # noqa: PLR0913  the arguments of Dagster's own fact
         name=sensor.name,
         target=cast("Any", what.launched),
         minimum_interval_seconds=minimum_interval_seconds,
-        required_resource_keys={resource_key},
         description=description or f"Fills what is missing or failed among the trailing {horizon:,} partitions.",
         tags=tags,
         metadata=metadata,
         default_status=default_status,
     )
     def gap_fill(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        return sensor.tick(context)
+        with temporis_at_tick(context, resource_key) as temporis:
+            return sensor.tick(context, temporis)
 
     return gap_fill
+
+
+def _excluded(exclude_latest: int, horizon: int) -> int:
+    if partition_count("exclude_latest", exclude_latest, at_least=0) >= horizon:
+        raise ConfigurationError(
+            f"horizon={horizon!r} must be more than exclude_latest={exclude_latest!r}, or no partition is ever looked "
+            f"at. Pass horizon={exclude_latest + 1} or more, or exclude_latest=0."
+        )
+    return exclude_latest
 
 
 @dataclass(frozen=True)
@@ -142,21 +157,27 @@ class _GapFill:
     resource_key: str
     run_tags: Mapping[str, str]
     clock: Callable[[], float]
+    materialized: Materialized = field(default_factory=Materialized, compare=False)
+    outages: Outages = field(default_factory=Outages, compare=False)
 
-    def tick(self, context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    def tick(
+        self, context: dg.SensorEvaluationContext, temporis: TemporisResource | None
+    ) -> dg.SensorResult | dg.SkipReason:
         now = self.clock()
         assets = self.target.resolved(cast("dg.RepositoryDefinition", context.repository_def))
-        keys = self._horizon(assets, now)
-        gaps = gaps_among(context.instance, assets, keys) if keys else {}
+        row = PartitionRow(assets.partitions_def, self._horizon(assets, now))
+        dry_run = temporis is not None and temporis.dry_run
+        gaps = gaps_among(context.instance, assets, row, self.materialized, dry_runs_count=dry_run) if row.keys else {}
         if not gaps:
-            return dg.SkipReason(f"No gaps: {_span(keys)}.")
+            return dg.SkipReason(f"No gaps: {_span(row.keys)}.")
         sources = assets.data_sources if self.data_sources is None else self.data_sources
-        archived = archived_data_sources(context, self.resource_key, sources)
+        archived = archived_data_sources(context, temporis, sources)
         if archived:
             return dg.SkipReason(
-                f"Archived: {', '.join(archived)}. {len(gaps):,} gaps among {_span(keys)} wait until it is unarchived."
+                f"Archived: {', '.join(archived)}. {counted(len(gaps), 'gap')} among {_span(row.keys)} "
+                f"{'waits' if len(gaps) == 1 else 'wait'} until it is unarchived."
             )
-        return self._fill(context, assets, keys, gaps, now)
+        return self._fill(context, assets, row, gaps, now)
 
     def _horizon(self, assets: PartitionedAssets, now: float) -> list[str]:
         at = datetime.fromtimestamp(now, tz=timezone.utc)
@@ -167,44 +188,69 @@ class _GapFill:
         self,
         context: dg.SensorEvaluationContext,
         assets: PartitionedAssets,
-        keys: Sequence[str],
+        row: PartitionRow,
         gaps: Gaps,
         now: float,
     ) -> dg.SensorResult | dg.SkipReason:
-        attempts = attempts_of(context, self.name, assets, keys)
-        states = partition_states(context.instance, keys, gaps, activities(context, assets), attempts)
+        self.outages.next_tick()
+        attempts = attempts_of(context, self.name, assets, _wanted(row, gaps), now, self.outages)
+        states = partition_states(row, gaps, _busy(context, assets, _wanted(row, gaps)), attempts.found)
         plan = plan_gaps(states, self.limits, now)
         said = _left_alone(plan, self.limits)
         if not plan.runs:
-            return dg.SkipReason(f"{len(gaps):,} gaps among {_span(keys)}. {said}")
+            return dg.SkipReason(f"{counted(len(gaps), 'gap')} among {_span(row.keys)}. {said}")
         if said:
             context.log.warning(said)
-        return dg.SensorResult(run_requests=[self._request(run, attempts) for run in plan.runs])
+        return dg.SensorResult(run_requests=[self._request(run, row, assets, attempts) for run in plan.runs])
 
-    def _request(self, run: GapRun, attempts: Sequence[Attempt]) -> dg.RunRequest:
-        """A run key serves once for ever, so it counts every run there was over this range, whatever became of it."""
+    def _request(self, run: GapRun, row: PartitionRow, assets: PartitionedAssets, attempts: Attempts) -> dg.RunRequest:
+        """A run key serves once for ever, so it is one that no run has: that of a run which was deleted may be."""
         first, last = run.keys[0], run.keys[-1]
-        before = sum(not one.partitions.isdisjoint(run.keys) for one in attempts)
-        tags = {**self.run_tags, ATTEMPT: str(run.attempt), **range_tags(first, last)}
-        return dg.RunRequest(run_key=f"{first}...{last}:{before + 1}", tags=tags)
+        begin = row.position[first]
+        positions = range(begin, begin + len(run.keys))
+        number = 1 + sum(any(one in positions for one in attempt.positions) for attempt in attempts.found)
+        while f"{first}...{last}:{number}" in attempts.run_keys:
+            number += 1
+        tags = {**self.run_tags, ATTEMPT: str(run.attempt), FILLS: assets.fingerprint, **range_tags(first, last)}
+        return dg.RunRequest(run_key=f"{first}...{last}:{number}", tags=tags)
+
+
+def _wanted(row: PartitionRow, gaps: Gaps) -> Wanted:
+    wanted = Wanted(row, bytearray(len(row)))
+    for position in gaps:
+        wanted.open[position] = 1
+    return wanted
+
+
+def _busy(context: dg.SensorEvaluationContext, assets: PartitionedAssets, wanted: Wanted) -> Iterator[Collection[int]]:
+    """The gaps that somebody is at work on; each is found once, so the work ends when all are."""
+    for activity in activities(context, assets, wanted):
+        wanted.close(activity.positions)
+        yield activity.positions
 
 
 def _left_alone(plan: GapPlan, limits: GapLimits) -> str:
     """What is not launched now, and why."""
     said = []
     if plan.busy:
-        said.append(f"Somebody is at work on {_named(plan.busy)}.")
+        said.append(f"Another run or backfill is at work on {_named(plan.busy)}.")
     if plan.waiting and plan.due_at is not None:
         due = datetime.fromtimestamp(plan.due_at, tz=timezone.utc).isoformat(timespec="seconds")
         said.append(f"Waiting for the next attempt, the first at {due}: {_named(plan.waiting)}.")
     if plan.given_up:
         said.append(
-            f"Given up after {limits.max_attempts} attempts: {_named(plan.given_up)}. "
-            "Look at their runs, mend the cause, then materialize them by hand."
+            f"Given up after {counted(limits.max_attempts, 'attempt')}: {_named(plan.given_up)}. "
+            "Look at their runs, fix the cause, then materialize them by hand, or let the sensor try again by raising "
+            "max_attempts."
         )
     if plan.later:
         said.append(f"{len(plan.later):,} more are for the next ticks.")
     return " ".join(said)
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things, in the singular or plural."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _named(keys: Sequence[str]) -> str:
@@ -213,4 +259,6 @@ def _named(keys: Sequence[str]) -> str:
 
 
 def _span(keys: Sequence[str]) -> str:
-    return f"{len(keys):,} partitions ({keys[0]} to {keys[-1]})" if keys else "no partition is complete yet"
+    if not keys:
+        return "no partition is complete yet"
+    return f"{counted(len(keys), 'partition')} ({keys[0]} to {keys[-1]})"

@@ -13,6 +13,8 @@ from itertools import groupby
 
 from temporis_dagster.errors import ConfigurationError
 
+LONGEST_OUTAGE_DELAY_S = 1_800.0
+
 
 class PartitionStatus(enum.Enum):
     """What is known of a partition."""
@@ -30,13 +32,16 @@ class PartitionState:
         key: Its key.
         status: Whether it is there.
         attempts: How often the sensor tried to fill it since it was last there.
-        last_attempt_at: When the last of those ended, in Unix seconds.
+        last_attempt_at: When the last of those, or of the outages since, ended, in Unix seconds.
+        outages: How many runs in a row, to the last one, failed only because a data source could not be reached. They
+            are no attempts.
     """
 
     key: str
     status: PartitionStatus
     attempts: int = 0
     last_attempt_at: float = 0.0
+    outages: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,10 @@ class GapLimits:
         return max(round(math.pow(self.max_partitions_per_run, share)), 1)
 
     def ready_at(self, state: PartitionState) -> float:
-        """When a partition may be tried again."""
+        """When a partition may be tried again. In an outage the delay ends to grow soon, as it may end at any time."""
+        if state.outages:
+            longest = max(LONGEST_OUTAGE_DELAY_S, self.retry_delay_s)
+            return state.last_attempt_at + min(self.retry_delay_s * 2.0 ** (state.outages - 1), longest)
         if not state.attempts:
             return 0.0
         return state.last_attempt_at + self.retry_delay_s * 2.0 ** (state.attempts - 1)

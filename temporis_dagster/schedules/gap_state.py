@@ -1,126 +1,101 @@
 """What the instance knows of partitions: there, missing or failed, and how often the sensor tried to fill them.
 
-Comes in: an instance, assets, partition keys. Goes out: one state for each partition, from run and event records.
-Never: keeps anything of its own: what is derived from the records survives every restart.
+Comes in: an instance, assets, partitions; who is at work and what was tried. Goes out: one state for each partition.
+Never: keeps anything of its own that a restart could lose: all is derived from the records, in passes over them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import dagster as dg
 
-from temporis_dagster.schedules.activity import Activity, partitions_of_run
+from temporis_dagster.schedules.attempts import Attempt
 from temporis_dagster.schedules.gap_plan import PartitionState, PartitionStatus
+from temporis_dagster.schedules.materialized import MATERIALIZED, NOT_READ, Materialized
 from temporis_dagster.schedules.target import PartitionedAssets
+from temporis_dagster.schedules.windows import PartitionRow
 
-SENSOR_NAME = "dagster/sensor_name"
-FAILED = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-PAGE = 1_000
-KEYS_A_QUERY = 500
+PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 
-
-@dataclass(frozen=True)
-class Attempt:
-    """One run that the sensor launched.
-
-    Attributes:
-        partitions: What it was to fill.
-        failed_at: When it failed or was canceled, in Unix seconds; None for any other outcome, or none yet.
-    """
-
-    partitions: frozenset[str]
-    failed_at: float | None
+Gaps = Mapping[int, float]
+"""The positions of the partitions that some asset lacks, and when those assets had them last (0: never)."""
 
 
-Gaps = Mapping[str, frozenset[dg.AssetKey]]
-"""For each partition that is missing or failed, the assets in which it is."""
-
-
-def gaps_among(instance: dg.DagsterInstance, assets: PartitionedAssets, keys: Sequence[str]) -> Gaps:
-    """The partitions that some asset lacks: never materialized, or the last run over them failed first."""
-    lacking: dict[str, set[dg.AssetKey]] = {}
+def gaps_among(
+    instance: dg.DagsterInstance,
+    assets: PartitionedAssets,
+    row: PartitionRow,
+    materialized: Materialized,
+    *,
+    dry_runs_count: bool,
+) -> Gaps:
+    """The partitions that some asset lacks: nothing stored them, or the last run over them failed first."""
+    gaps: dict[int, float] = {}
     for asset in sorted(assets.keys):
-        status = instance.get_status_by_partition(asset, keys, assets.partitions_def) or {}
-        for key in keys:
-            if status.get(key) in (None, dg.AssetPartitionStatus.FAILED):
-                lacking.setdefault(key, set()).add(asset)
-    return {key: frozenset(lacking[key]) for key in keys if key in lacking}
+        moments = materialized.moments(instance, asset, row.keys, dry_runs_count=dry_runs_count)
+        failed = _failed(instance, asset, assets, moments)
+        for position, key in enumerate(row.keys):
+            moment = moments.get(key)
+            if moment is None or key in failed:
+                since = 0.0 if moment is None or moment is NOT_READ else moment.recorded_at
+                gaps[position] = min(gaps.get(position, since), since)
+    return gaps
 
 
-def attempts_of(
-    context: dg.SensorEvaluationContext, sensor_name: str, assets: PartitionedAssets, keys: Sequence[str]
-) -> list[Attempt]:
-    """Every run of the sensor that touches one of these partitions; none of its namesake in another code location."""
-    launched = dg.RunsFilter(tags={SENSOR_NAME: sensor_name}, created_after=_not_before(assets, keys))
-    attempts = []
-    here = context.code_location_origin.location_name if context.code_location_origin else None
-    for record in context.instance.get_run_records(filters=launched):
-        run = record.dagster_run
-        if here and run.remote_job_origin and run.remote_job_origin.location_name != here:
-            continue
-        covered = partitions_of_run(run, assets)
-        touched = frozenset(key for key in keys if key in covered)
-        if touched:
-            ended = record.end_time or record.update_timestamp.timestamp()
-            attempts.append(Attempt(touched, ended if run.status in FAILED else None))
-    return attempts
+def _failed(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, assets: PartitionedAssets, there: Collection[str]
+) -> Collection[str]:
+    """Those of the partitions whose last run failed: only where a run planned one after it was there, it may have."""
+    written = instance.get_latest_storage_id_by_partition(asset, MATERIALIZED)
+    planned = instance.get_latest_storage_id_by_partition(asset, PLANNED)
+    doubtful = [key for key in there if planned.get(key, 0) > written.get(key, 0)]
+    if not doubtful:
+        return ()
+    status = instance.get_status_by_partition(asset, doubtful, assets.partitions_def) or {}
+    return {key for key in doubtful if status.get(key) is dg.AssetPartitionStatus.FAILED}
 
 
 def partition_states(
-    instance: dg.DagsterInstance,
-    keys: Sequence[str],
-    gaps: Gaps,
-    at_work: Sequence[Activity],
-    attempts: Sequence[Attempt],
+    row: PartitionRow, gaps: Gaps, busy: Iterable[Collection[int]], attempts: Sequence[Attempt]
 ) -> list[PartitionState]:
-    """The state of each partition, in their order."""
-    tried = {key for attempt in attempts if attempt.failed_at is not None for key in attempt.partitions if key in gaps}
-    filled_at = _last_materialized(instance, {key: gaps[key] for key in keys if key in tried})
-    return [_state(key, gaps, at_work, attempts, filled_at) for key in keys]
+    """The state of each partition, in their order.
+
+    Args:
+        row: The partitions.
+        gaps: Those that are not there.
+        busy: Positions that some run or backfill is at work on.
+        attempts: What the sensor tried.
+    """
+    states = [PartitionState(key, PartitionStatus.FILLED) for key in row.keys]
+    tried = _tried(gaps, attempts)
+    for position in gaps:
+        states[position] = _state(row.keys[position], tried.get(position, []))
+    at_work = [*busy, *(attempt.positions for attempt in attempts if attempt.ended_at is None)]
+    for positions in at_work:
+        for position in positions:
+            states[position] = PartitionState(row.keys[position], PartitionStatus.BUSY)
+    return states
 
 
-def _state(
-    key: str,
-    gaps: Gaps,
-    at_work: Sequence[Activity],
-    attempts: Sequence[Attempt],
-    filled_at: Mapping[tuple[str, dg.AssetKey], float],
-) -> PartitionState:
-    if any(key in one.partitions for one in at_work):
-        return PartitionState(key, PartitionStatus.BUSY)
-    if key not in gaps:
-        return PartitionState(key, PartitionStatus.FILLED)
-    since = min(filled_at.get((key, asset), 0.0) for asset in gaps[key])
-    failed = [one.failed_at for one in attempts if one.failed_at is not None and key in one.partitions]
-    counted = [moment for moment in failed if moment > since]
-    return PartitionState(key, PartitionStatus.GAP, len(counted), max(counted, default=0.0))
+Tried = list[tuple[float, bool]]
+"""When the attempts at a partition ended, and whether each was an outage."""
 
 
-def _not_before(assets: PartitionedAssets, keys: Sequence[str]) -> datetime:
-    """No run over these partitions is older: twice their span back, as partitions may be run ahead of their time."""
-    first, last = (assets.partitions_def.time_window_for_partition_key(key) for key in (keys[0], keys[-1]))
-    start, end = first.start.timestamp(), last.end.timestamp()
-    return datetime.fromtimestamp(start - (end - start), tz=timezone.utc)
+def _tried(gaps: Gaps, attempts: Sequence[Attempt]) -> dict[int, Tried]:
+    """The attempts at each gap since its assets last had it."""
+    tried: dict[int, Tried] = {}
+    for attempt in attempts:
+        if attempt.ended_at is None:
+            continue
+        for position in attempt.positions:
+            if attempt.ended_at > gaps[position]:
+                tried.setdefault(position, []).append((attempt.ended_at, attempt.outage))
+    return tried
 
 
-def _last_materialized(instance: dg.DagsterInstance, gaps: Gaps) -> dict[tuple[str, dg.AssetKey], float]:
-    """When each of these partitions was last materialized in the assets that lack it now."""
-    moments: dict[tuple[str, dg.AssetKey], float] = {}
-    for asset in sorted({asset for lacking in gaps.values() for asset in lacking}):
-        keys = [key for key, lacking in gaps.items() if asset in lacking]
-        for start in range(0, len(keys), KEYS_A_QUERY):
-            wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=keys[start : start + KEYS_A_QUERY])
-            for key, moment in _newest_first(instance, wanted):
-                moments.setdefault((key, asset), moment)
-    return moments
-
-
-def _newest_first(instance: dg.DagsterInstance, wanted: dg.AssetRecordsFilter) -> Iterator[tuple[str, float]]:
-    cursor: str | None = None
-    while True:
-        found = instance.fetch_materializations(wanted, limit=PAGE, cursor=cursor)
-        yield from ((record.partition_key, record.timestamp) for record in found.records if record.partition_key)
-        if not found.has_more:
-            return
-        cursor = found.cursor
+def _state(key: str, tried: Tried) -> PartitionState:
+    in_order = sorted(tried)
+    outages = 0
+    while outages < len(in_order) and in_order[-1 - outages][1]:
+        outages += 1
+    attempts = sum(not outage for _, outage in in_order)
+    return PartitionState(key, PartitionStatus.GAP, attempts, in_order[-1][0] if in_order else 0.0, outages)

@@ -165,7 +165,7 @@ class _MirrorFlush:
             return dg.SkipReason("A dry run delivers nothing.")
         run_key = context.scheduled_execution_time.isoformat()
         pending = {name: _pending(context, temporis, name) for name in self.data_sources}
-        reasons = self._reasons(context, pending, run_key)
+        reasons = self._reasons(context, temporis, pending, run_key)
         requests = [self._request(name, run_key) for name in self.data_sources if name not in reasons]
         said = [f"{name}: {reason}" for name, reason in reasons.items()]
         if not requests:
@@ -182,14 +182,18 @@ class _MirrorFlush:
         )
 
     def _reasons(
-        self, context: dg.ScheduleEvaluationContext, pending: Mapping[str, int | None], run_key: str
+        self,
+        context: dg.ScheduleEvaluationContext,
+        temporis: TemporisResource,
+        pending: Mapping[str, int | None],
+        run_key: str,
     ) -> dict[str, str]:
         """Why which data sources get no run, cheap questions first."""
         reasons = {name: NOTHING for name, rows in pending.items() if rows == 0}
         waiting = [name for name in pending if name not in reasons]
         at_work = {name: reason for name in waiting if (reason := self._at_work(context, name, run_key))}
         idle = [name for name in waiting if name not in at_work]
-        archived = archived_data_sources(context, self.resource_key, idle) if idle else []
+        archived = archived_data_sources(context, temporis, idle) if idle else []
         return {**reasons, **at_work, **{name: _because_archived(name, pending[name]) for name in archived}}
 
     def _at_work(self, context: dg.ScheduleEvaluationContext, name: str, run_key: str) -> str:

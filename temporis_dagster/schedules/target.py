@@ -8,6 +8,7 @@ Never: asks the instance, or a data source, anything.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from typing import Any, Protocol, TypeAlias, cast
 
 import dagster as dg
@@ -47,15 +48,16 @@ class PartitionedAssets:
     partitions_def: dg.TimeWindowPartitionsDefinition
     data_sources: tuple[str, ...]
 
-    def start_of(self, key: str) -> float:
-        """The first Unix second of a partition."""
-        if key not in self._starts:
-            self._starts[key] = self.partitions_def.time_window_for_partition_key(key).start.timestamp()
-        return self._starts[key]
-
     @cached_property
-    def _starts(self) -> dict[str, float]:
-        return {}
+    def fingerprint(self) -> str:
+        """A short text that tells these assets and the format of their partitions from all others.
+
+        A run carries it, so that attempts at other assets, or at partitions of another format, are not counted.
+        """
+        partitions = self.partitions_def
+        names = sorted(key.to_user_string() for key in self.keys)
+        what = repr((names, partitions.fmt, partitions.cron_schedule, partitions.timezone))
+        return sha256(what.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

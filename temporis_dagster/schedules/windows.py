@@ -1,10 +1,14 @@
 """Which partitions there are at a given time, counted back from the newest.
 
-Comes in: time window partitions and a time. Goes out: partition keys, oldest first.
+Comes in: time window partitions and a time. Goes out: partition keys, oldest first, and their positions.
 Never: reads the clock, or compares wall clocks (an hour that comes twice has one wall clock and two partitions).
 """
 
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
@@ -63,11 +67,58 @@ def trailing_keys(partitions_def: dg.TimeWindowPartitionsDefinition, at: datetim
     return [] if start is None else keys_since(partitions_def, at, start)
 
 
-def tick_after(cron_schedule: str, timezone_name: str, moment: datetime) -> datetime:
-    """The first tick of a cron schedule after that moment, in UTC."""
+@dataclass(frozen=True)
+class PartitionRow:
+    """Partitions in their order, without a hole, and where each of them stands.
+
+    Attributes:
+        partitions_def: What they are partitions of.
+        keys: Their keys, oldest first.
+    """
+
+    partitions_def: dg.TimeWindowPartitionsDefinition
+    keys: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """The position of each key, from 0."""
+        return {key: position for position, key in enumerate(self.keys)}
+
+    @cached_property
+    def starts(self) -> list[float]:
+        """The first Unix second of each partition."""
+        return [self.window(key).start.timestamp() for key in self.keys]
+
+    def window(self, key: str) -> dg.TimeWindow:
+        """The window of a partition."""
+        return self.partitions_def.time_window_for_partition_key(key)
+
+    def span(self, first: str, last: str) -> range | None:
+        """The positions of a range of partitions, which may reach beyond the row; None if no such keys exist."""
+        begin, end = self.position.get(first), self.position.get(last)
+        try:
+            begin = bisect_left(self.starts, self.window(first).start.timestamp()) if begin is None else begin
+            end = bisect_left(self.starts, self.window(last).end.timestamp()) if end is None else end + 1
+        except (ValueError, dg.DagsterError):  # keys of other partitions than these
+            return None
+        return range(begin, end)
+
+
+def tick_before(cron_schedules: Sequence[str], timezone_name: str, moment: float) -> float:
+    """The last tick of some cron schedules before a moment; both are Unix seconds."""
+    at = datetime.fromtimestamp(moment, tz=timezone.utc)
+    return max(_tick_before(cron, timezone_name, at) for cron in cron_schedules)
+
+
+def _tick_before(cron_schedule: str, timezone_name: str, moment: datetime) -> float:
     ticks = dg.TimeWindowPartitionsDefinition(
         start=datetime(1970, 1, 1, tzinfo=timezone.utc), fmt="%s", cron_schedule=cron_schedule, timezone=timezone_name
     )
-    after = datetime.fromtimestamp(int(moment.timestamp()) + 1, tz=timezone.utc)
-    window = ticks.get_next_partition_window(after, respect_bounds=False)
-    return window.start.astimezone(timezone.utc) if window else after
+    window = ticks.get_prev_partition_window(moment, respect_bounds=False)
+    if window is None:
+        return float("-inf")
+    end = window.end.timestamp()
+    return end if end < moment.timestamp() else window.start.timestamp()

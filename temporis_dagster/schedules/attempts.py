@@ -1,0 +1,129 @@
+"""The attempts of a gap sensor: the runs that it launched, each with its automatic retries and re-executions.
+
+Comes in: a tick's context, the sensor's name, the assets, the partitions. Goes out: attempts over those partitions.
+Never: counts a run over other assets or partitions of another format, or reads more runs in one tick than it may.
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+import dagster as dg
+
+from temporis_dagster.schedules.activity import (
+    FILLS,
+    RUN_KEY,
+    UNFINISHED,
+    Wanted,
+    location_name,
+    positions_of_run,
+    run_location_name,
+)
+from temporis_dagster.schedules.outages import Outages
+from temporis_dagster.schedules.target import PartitionedAssets
+from temporis_dagster.schedules.tick_resource import TickContext
+from temporis_dagster.schedules.windows import PartitionRow
+
+SENSOR_NAME = "dagster/sensor_name"
+ROOT_RUN = "dagster/root_run_id"
+WILL_RETRY = "dagster/will_retry"
+RETRIED_BY = "dagster/auto_retry_run_id"
+
+MOST_RUNS = 5_000
+"""How many runs a tick reads, the newest: at some 0.3 ms each."""
+
+RETRY_WITHIN_S = 600.0
+"""How long Dagster may take to launch the automatic retry of a run. Then it is not coming."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One run that the sensor launched, and the retries and re-executions of it, which are no attempts of their own.
+
+    Attributes:
+        positions: Of the partitions that it was to fill, among those that are gaps.
+        ended_at: When the last of these runs ended, in Unix seconds; None while one is at work or about to be retried.
+        outage: Whether it failed because a data source could not be reached.
+    """
+
+    positions: Collection[int]
+    ended_at: float | None
+    outage: bool = False
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """What a tick knows of the runs of its sensor.
+
+    Attributes:
+        found: Those over the gaps.
+        run_keys: All run keys that there are: a run key serves once for ever.
+    """
+
+    found: Sequence[Attempt]
+    run_keys: Collection[str]
+
+
+def attempts_of(
+    context: TickContext, sensor_name: str, assets: PartitionedAssets, wanted: Wanted, now: float, outages: Outages
+) -> Attempts:
+    """The attempts at these partitions; none of a namesake's in another code location.
+
+    Args:
+        context: Of the tick.
+        sensor_name: Whose runs.
+        assets: What they fill.
+        wanted: The gaps.
+        now: Unix seconds.
+        outages: Tells which runs failed because a data source could not be reached.
+    """
+    families: OrderedDict[str, list[dg.RunRecord]] = OrderedDict()
+    run_keys = set()
+    for record in _records(context, sensor_name, wanted.row):
+        run = record.dagster_run
+        run_keys.add(run.tags.get(RUN_KEY, ""))
+        if run.tags.get(FILLS) == assets.fingerprint:
+            families.setdefault(run.tags.get(ROOT_RUN, run.run_id), []).append(record)
+    found = (_attempt(context.instance, family, wanted, now, outages) for family in families.values())
+    return Attempts([attempt for attempt in found if attempt is not None], run_keys)
+
+
+def _records(context: TickContext, sensor_name: str, row: PartitionRow) -> Iterator[dg.RunRecord]:
+    """The runs of the sensor, newest first."""
+    launched = dg.RunsFilter(tags={SENSOR_NAME: sensor_name}, created_after=_not_before(row))
+    here = location_name(context)
+    for record in context.instance.get_run_records(filters=launched, limit=MOST_RUNS):
+        there = run_location_name(record.dagster_run)
+        if here is None or there is None or here == there:
+            yield record
+
+
+def _not_before(row: PartitionRow) -> datetime:
+    """No run over these partitions is older: twice their span back, as partitions may be run ahead of their time."""
+    start, end = row.window(row.keys[0]).start.timestamp(), row.window(row.keys[-1]).end.timestamp()
+    return datetime.fromtimestamp(start - (end - start), tz=timezone.utc)
+
+
+def _attempt(
+    instance: dg.DagsterInstance, family: Sequence[dg.RunRecord], wanted: Wanted, now: float, outages: Outages
+) -> Attempt | None:
+    """One attempt, from its runs, newest first; None where it is not over any of the gaps."""
+    latest = family[0].dagster_run
+    span = positions_of_run(latest, wanted.row)
+    positions = wanted.among(span) if span is not None else ()
+    if not positions:
+        return None
+    if any(record.dagster_run.status in UNFINISHED for record in family) or _is_to_be_retried(family[0], now):
+        return Attempt(positions, None)
+    return Attempt(positions, max(map(_ended_at, family)), outages.ended(instance, latest))
+
+
+def _ended_at(record: dg.RunRecord) -> float:
+    return record.end_time or record.update_timestamp.timestamp()
+
+
+def _is_to_be_retried(record: dg.RunRecord, now: float) -> bool:
+    tags = record.dagster_run.tags
+    awaited = tags.get(WILL_RETRY) == "true" and RETRIED_BY not in tags
+    return awaited and now - _ended_at(record) < RETRY_WITHIN_S

@@ -1,0 +1,81 @@
+"""Which runs failed because a data source could not be reached: that says nothing against what they were to write.
+
+Comes in: a run that failed. Goes out: whether an outage ended it, from its events.
+Never: reads the events of more runs in one tick than it may (on SQLite storage each costs some 50 ms), or asks twice.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from temporis_dagster.checks.finding import ERROR
+from temporis_dagster.errors import UnavailableError
+
+MOST_READ = 20
+MOST_REMEMBERED = 20_000
+OUTAGE = UnavailableError.__name__
+TELLING = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
+
+
+@dataclass
+class Outages:
+    """Which of the runs that failed an outage ended, remembered between ticks in one process: it never changes."""
+
+    _of_run: dict[str, bool] = field(default_factory=dict)
+    _left: int = MOST_READ
+
+    def next_tick(self) -> None:
+        """From now on as many runs may be read again as in any tick."""
+        self._left = MOST_READ
+        if len(self._of_run) > MOST_REMEMBERED:
+            self._of_run.clear()
+
+    def ended(self, instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+        """Whether every step that failed did so for an outage; False as well where no tick has read the run yet."""
+        if run.status is not dg.DagsterRunStatus.FAILURE:
+            return False
+        if run.run_id not in self._of_run and self._left > 0:
+            self._left -= 1
+            self._of_run[run.run_id] = _is_outage(instance, run.run_id)
+        return self._of_run.get(run.run_id, False)
+
+
+def _is_outage(instance: dg.DagsterInstance, run_id: str) -> bool:
+    events = [
+        record.event_log_entry.dagster_event
+        for record in instance.get_records_for_run(run_id, of_type=TELLING).records
+        if record.event_log_entry.dagster_event is not None
+    ]
+    failed_checks = [event.asset_check_evaluation_data for event in events if _is_red(event)]
+    failures = [event.step_failure_data for event in events if event.is_step_failure]
+    by_checks = bool(failed_checks) and all(_says(check.metadata) for check in failed_checks)
+    return bool(failures) and all(_is_by_outage(failure, by_checks=by_checks) for failure in failures)
+
+
+def _is_red(event: dg.DagsterEvent) -> bool:
+    if event.event_type is not dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        return False
+    evaluation = event.asset_check_evaluation_data
+    return bool(evaluation.blocking) and not evaluation.passed and evaluation.severity is dg.AssetCheckSeverity.ERROR
+
+
+def _is_by_outage(failure: Any, *, by_checks: bool) -> bool:
+    user = failure.user_failure_data
+    if user is not None and _says(user.metadata):
+        return True
+    names = list(_error_names(failure.error))
+    return OUTAGE in names or (by_checks and "DagsterAssetCheckFailedError" in names)
+
+
+def _says(metadata: Any) -> bool:
+    said = metadata.get(ERROR)
+    return said is not None and said.value == OUTAGE
+
+
+def _error_names(error: Any) -> Iterable[str]:
+    """The classes of an error and of its causes."""
+    while error is not None:
+        yield error.cls_name
+        error = error.cause
