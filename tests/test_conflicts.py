@@ -56,7 +56,7 @@ def hold(observations, rows) -> None:
     assert frame.value.to_numpy().tobytes() == np.array([value for _, _, value in lost]).tobytes()
     for reason, (_, key, _), differs in zip(frame.reason, lost, differ, strict=True):
         position, value = last[key]
-        assert reason.startswith(f"row {position} has ")
+        assert reason.startswith(f"row {position} (label {position}) has ")
         assert reason.endswith(f"the {'' if differs else 'same '}value {value!r}")
 
 
@@ -150,7 +150,7 @@ def test_the_report_lists_what_was_superseded_and_counts_the_conflicts(tmp_path)
     assert (report.superseded, report.conflicts, report.stored) == (2, 1, 2)
     assert report.superseded_rows.columns.tolist() == report.dropped_rows.columns.tolist()
     assert report.superseded_rows.position.tolist() == [0, 1]
-    assert "2 superseded (1 with another value)" in str(report)
+    assert "2 superseded, 1 of them by another value" in str(report)
     assert report.to_dict()["conflicts"] == 1
 
 

@@ -26,6 +26,8 @@ FILE_ADVICE = Advice(
     labels="write the column names as text",
     names="write the names as text",
     texts="write it as a number (1 or 0 for true or false), or name it with --na if it stands for no value",
+    told_apart="if it says what was measured, make it part of the series names, or ingest one file per value of it,"
+    " under names of their own",
     periods="write the start of each as ISO 8601, such as 2024-06-20T08:00Z",
 )
 LISTED = "--invalid-rows FILE lists them all."
@@ -50,13 +52,6 @@ class FileOptions(ObservationOptions):
         option = f"--{argument.replace('_', '-')}"
         text = str(value).lower() if isinstance(value, bool) else str(value)
         return option if value is ... else f"{option} {shlex.quote(text)}"
-
-    def told_apart(self, column: object) -> str:
-        """What advice says where an unused column tells conflicting rows apart."""
-        return (
-            f"The column {column!r}, which is not used, tells all of them apart, so they belong to different series:"
-            " make it part of the series names, or ingest a file for each of its values under names of their own."
-        )
 
 
 class MergingFileOptions(FileOptions):

@@ -198,7 +198,7 @@ def _observed(table: pd.DataFrame, options: FileOptions, data_source: str, bad: 
         observations = observe(table, replace(options, on_invalid="raise"), data_source=data_source)
     except InvalidObservationsError as error:
         bad.invalid(error.rows, table.index.name)
-        if options.on_invalid == "raise" or error.conflicts:
+        if options.on_invalid == "raise" or error.conflicts or error.rows.empty:
             raise
         dropped = bad.in_words()
         observations = _without_invalid(table, options, data_source, bad)

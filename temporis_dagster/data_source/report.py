@@ -146,7 +146,7 @@ class UpsertReport:
         )
 
     def _note(self, outcome: str) -> str:
-        return f" ({self.conflicts:,} with another value)" if outcome == "superseded" and self.conflicts else ""
+        return f", {self.conflicts:,} of them by another value" if outcome == "superseded" and self.conflicts else ""
 
     def __repr__(self) -> str:
         return f"<UpsertReport {self}>"

@@ -26,6 +26,7 @@ class Advice:
         names: For series names of a long frame that are not text.
         periods: For periods as timestamps.
         texts: For text as values.
+        told_apart: For a column that was not used, though it tells conflicting rows apart.
     """
 
     index: Mapping[str, str] = field(
@@ -47,6 +48,7 @@ class Advice:
     names: str = "make the names text, with .astype(str)"
     periods: str = "convert it with .dt.to_timestamp(), which takes the start of each"
     texts: str = "convert it, or leave the column out"
+    told_apart: str = "if it says what was measured, make it part of the series names"
 
 
 PYTHON = Advice()

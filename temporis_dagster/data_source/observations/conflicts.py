@@ -12,6 +12,7 @@ from collections.abc import Hashable
 import pandas as pd
 
 from temporis_dagster.data_source.observations.faults import objects
+from temporis_dagster.data_source.observations.layout import INDEX
 from temporis_dagster.data_source.observations.model import Observations, Superseded
 from temporis_dagster.data_source.observations.options import ObservationOptions
 from temporis_dagster.errors import InvalidObservationsError
@@ -74,17 +75,20 @@ def _counted(observations: Observations, data_source: str | None) -> str:
 
 
 def _told_apart(superseded: Superseded, options: ObservationOptions) -> str:
-    return "" if superseded.told_apart_by is None else f" {options.told_apart(superseded.told_apart_by)}"
+    """What advice says of the unused column that tells the rows apart, where there is one."""
+    column = superseded.told_apart_by
+    if column is None:
+        return ""
+    called = "The index" if column == INDEX else f"The column {column!r}"
+    return f" {called}, which is not used, tells them apart: {options.ADVICE.told_apart}."
 
 
 def _first_in_words(conflicts: Superseded) -> str:
     """The first of them, with both values."""
-    first = conflicts.take(slice(1)).frame().iloc[0]
-    called = conflicts.rows.origin.labels_called
-    return (
-        f"row {first.position} ({called} {first.label!r:.60}), series {first['name']!r:.60} at"
-        f" {first.timestamp.isoformat()}, {first.value!r}: {first.reason}"
-    )
+    first, origin = conflicts.take(slice(1)).frame().iloc[0], conflicts.rows.origin
+    place = f"row {first.position} ({origin.labels_called} {origin.labels[first.position]!r:.60})"
+    moment = first.timestamp.isoformat()
+    return f"{place}, series {first['name']!r:.60} at {moment}, {float(first.value)!r}: {first.reason}"
 
 
 def conflict_rows(conflicts: Superseded, value_label: Hashable = None) -> pd.DataFrame:

@@ -19,6 +19,9 @@ from temporis_dagster.data_source.observations.dtypes import Column, kind_of, nu
 from temporis_dagster.data_source.observations.layout import INDEX, Table
 from temporis_dagster.data_source.observations.model import Int64s, Observations, Superseded
 
+EXCEPTIONS = 0.01
+"""The share of keys where such a column may be the same: the three airports still have an hour twice in November."""
+
 FIRST_LOOK = 10_000
 """Rows that are looked at before all are: most columns show at once that they tell nothing apart."""
 
@@ -31,19 +34,17 @@ class Conflicts:
         rows: Row positions.
         groups: Which (timestamp, name) each belongs to, ascending: the cell of the one that won.
         bits: The values, as the integers of the same bits.
+        exceptions: In how many groups a column that tells them apart may fail to.
     """
 
     rows: Int64s
     groups: Int64s
     bits: Int64s
-
-    def most(self) -> int:
-        """How many rows the largest group has."""
-        return int(np.unique(self.groups, return_counts=True)[1].max())
+    exceptions: int
 
 
 def column_that_tells_apart(data: object, table: Table, observations: Observations) -> Hashable | None:
-    """The label of an unused column that differs wherever the values of one key do; of several, the simplest.
+    """The label of an unused column that differs where the values of one key do; of several, the one of fewest kinds.
 
     Args:
         data: What the caller gave.
@@ -59,7 +60,7 @@ def column_that_tells_apart(data: object, table: Table, observations: Observatio
             kinds = _kinds_that_tell_apart(column, conflicts)
         except TypeError:  # lists, dicts
             continue
-        if kinds and not _means_nothing(column, conflicts, kinds):
+        if kinds and not (_numbers_rows(column, conflicts, table) or _measures(column, conflicts, kinds)):
             sizes[label] = kinds
     return min(sizes, key=sizes.__getitem__, default=None)
 
@@ -74,7 +75,7 @@ def _conflicts(superseded: Superseded) -> Conflicts:
     values = np.concatenate([superseded.rows.values[lost], superseded.winning_values[differ][first]])
     order = np.argsort(groups, kind="stable")
     rows = superseded.rows.origin.positions(cells).astype(np.int64)
-    return Conflicts(rows[order], groups[order], values.view(np.int64)[order])
+    return Conflicts(rows[order], groups[order], values.view(np.int64)[order], int(EXCEPTIONS * len(won)))
 
 
 def _unused(data: pd.DataFrame, table: Table, observations: Observations) -> Iterator[tuple[Hashable, Column]]:
@@ -95,25 +96,34 @@ def _observed_labels(table: Table, observations: Observations) -> list[Hashable]
 
 def _kinds_that_tell_apart(column: Column, conflicts: Conflicts) -> int:
     """How many different cells the column has in these rows if it tells the different values apart, else 0."""
-    for stop in (FIRST_LOOK, None):
-        cells = column.iloc[conflicts.rows[:stop]]
-        codes, kinds = pd.factorize(cells, use_na_sentinel=False)
+    for stop in (FIRST_LOOK, len(conflicts.rows)):
+        codes, kinds = pd.factorize(column.iloc[conflicts.rows[:stop]], use_na_sentinel=False)
         keys = pd.DataFrame({"group": conflicts.groups[:stop], "cell": codes, "value": conflicts.bits[:stop]})
         different = keys.drop_duplicates()
-        if len(kinds) < 2 or different.duplicated(["group", "cell"]).any():  # noqa: PLR2004  one tells nothing apart
+        alike = different.loc[different.duplicated(["group", "cell"]), "group"].nunique()
+        if len(kinds) == 1 or alike > conflicts.exceptions:
             return 0
-        if stop is not None and len(conflicts.rows) <= stop:
+        if stop >= len(conflicts.rows):
             break
     return len(kinds)
 
 
-def _means_nothing(column: Column, conflicts: Conflicts, kinds: int) -> bool:
-    """Whether the column numbers the rows, or holds measurements, rather than say what a row is about."""
-    if column.is_unique and len(np.unique(conflicts.groups)) > 1:
-        return True
+def _numbers_rows(column: Column, conflicts: Conflicts, table: Table) -> bool:
+    """Whether the column only numbers the rows: it never repeats, and there is more than one group to tell apart.
+
+    Within one group, it does so where the moments tell the rows apart as well, and were cut to whole seconds.
+    """
+    if not column.is_unique:
+        return False
+    return conflicts.groups[0] != conflicts.groups[-1] or _kinds_that_tell_apart(table.timestamps, conflicts) > 0
+
+
+def _measures(column: Column, conflicts: Conflicts, kinds: int) -> bool:
+    """Whether the column holds measurements: fractions, of more kinds than any group has rows."""
     cells = plain(column.iloc[conflicts.rows])
     if kind_of(cells) != "float":
         return False
     numbers, missing = numbers_of(cells)
     known = numbers[~missing]
-    return bool((known != np.floor(known)).any()) and kinds > conflicts.most()
+    most = int(np.unique(conflicts.groups, return_counts=True)[1].max())
+    return bool((known != np.floor(known)).any()) and kinds > most

@@ -218,10 +218,13 @@ class Superseded:
 
     def reasons(self) -> list[str]:
         """For each, the row that it lost to, and that row's value."""
-        won = zip(self.rows.origin.positions(self.winners).tolist(), self.winning_values.tolist(), strict=True)
+        origin, values = self.rows.origin, self.winning_values.tolist()
+        rows = origin.positions(self.winners)
+        won = zip(rows.tolist(), origin.labels.take(rows).tolist(), values, self.differ.tolist(), strict=True)
         return [
-            f"row {row} has the same timestamp and name, and the {'' if differs else 'same '}value {value!r}"
-            for (row, value), differs in zip(won, self.differ.tolist(), strict=True)
+            f"row {row} ({origin.labels_called} {label!r:.60}) has the same timestamp and name, and the"
+            f" {'' if differs else 'same '}value {value!r}"
+            for row, label, value, differs in won
         ]
 
     def frame(self) -> pd.DataFrame:

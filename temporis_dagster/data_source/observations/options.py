@@ -94,13 +94,6 @@ class ObservationOptions:
     MAY_MERGE = True
     """Whether rows of different things may become one series, with a warning, where nothing was said about it."""
 
-    def told_apart(self, column: object) -> str:
-        """What advice says where an unused column tells conflicting rows apart."""
-        return (
-            f"The column {column!r}, which is not used, tells all of them apart, so they may belong to different"
-            " series: make it part of the series names."
-        )
-
     def spelled(self, argument: str, value: object = ...) -> str:
         """An argument as advice spells it.
 
