@@ -45,6 +45,7 @@ class FileOptions(ObservationOptions):
     LIST_OF_SUPERSEDED = LISTED
     ADVICE = FILE_ADVICE
     MAY_MERGE = False
+    DATES_FROM_NUMBERS = "write it as ISO 8601, such as 2024-06-20 or 2024-06-20T08:00Z"
     TEXT_AS_TIMESTAMP = "to Unix seconds or to ISO 8601, such as 2024-06-20T08:00Z"
 
     def spelled(self, argument: str, value: object = ...) -> str:

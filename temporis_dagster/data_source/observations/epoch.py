@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from temporis_dagster.contract import FIRST_TIMESTAMP, TIMESTAMP_LIMIT
+from temporis_dagster.data_source.observations.calendar_numbers import written_form_of
 from temporis_dagster.data_source.observations.faults import Fault, mask_of, where
 from temporis_dagster.data_source.observations.model import Floats, Int64s, Mask
 from temporis_dagster.data_source.observations.options import ObservationOptions
@@ -24,6 +25,7 @@ FRACTION = "the timestamp has a fraction of a second: pass {} to cut it off"
 INFINITE = "the timestamp is infinite: correct it"
 OUT_OF_RANGE = "the timestamp is out of range: the first is the start of the year 1, the last is in the year 5138"
 OTHER_UNIT = "the timestamp looks like {}: divide by {:_} to get {} ({}), or pass {} if all of them are"
+WRITTEN = "the timestamp reads as the date {} ({}), not as Unix seconds: convert it to a datetime"
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9, "ps": 10**12, "fs": 10**15, "as": 10**18}
 UNITS: dict[Literal["s", "ms", "us", "ns"], str] = {
     "s": "Unix seconds",
@@ -97,6 +99,9 @@ def _too_large(beyond: Mask, given: npt.NDArray[Any], options: ObservationOption
 def _other_unit(number: int, options: ObservationOptions) -> str:
     """The reason for a number too large for its unit, with the moment that it stands for in a finer one."""
     meant = options.unit or "s"
+    form = written_form_of(number) if options.unit is None else None
+    if form is not None:
+        return WRITTEN.format(form.date_of(number), form.called)
     for unit, called in UNITS.items():
         seconds = number // PER_SECOND[unit]
         if PER_SECOND[unit] > PER_SECOND[meant] and FIRST_TIMESTAMP <= seconds < TIMESTAMP_LIMIT:

@@ -88,6 +88,7 @@ class ObservationOptions:
     LIST_OF_INVALID = "The error's .rows lists them all."
     LIST_OF_REJECTED = "The error's .report.rejected_rows lists them all."
     LIST_OF_SUPERSEDED = "The report's .superseded_rows lists them all."
+    DATES_FROM_NUMBERS = "convert it with pd.to_datetime({conversion})"
     TEXT_AS_TIMESTAMP = "for text with pd.to_datetime(..., utc=True)"
 
     ADVICE = PYTHON

@@ -18,7 +18,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from temporis_dagster.contract import FIRST_TIMESTAMP, TIMESTAMP_LIMIT
-from temporis_dagster.data_source.observations.dtypes import Column, kind_of, numbers_of, type_groups, type_word
+from temporis_dagster.data_source.observations.calendar_numbers import CalendarNumbers, calendar_numbers
+from temporis_dagster.data_source.observations.dtypes import (
+    Column,
+    kind_of,
+    numbers_of,
+    renumbered,
+    type_groups,
+    type_word,
+)
 from temporis_dagster.data_source.observations.epoch import (
     OUT_OF_RANGE,
     PER_SECOND,
@@ -34,6 +42,7 @@ from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Int64s, 
 from temporis_dagster.data_source.observations.options import ObservationOptions
 
 MISSING = "the timestamp is missing (NaT)"
+CALENDAR = "the column reads as calendar dates, not as Unix seconds ({}): {}, or pass {} if these are Unix seconds"
 NOT_A_TIMESTAMP = "{} is not a timestamp: convert it, {}"
 DAY_S = 86_400
 
@@ -59,6 +68,25 @@ def timestamps_of(column: Column, options: ObservationOptions, *, now_s: float) 
         options: How to read them.
         now_s: The clock, in Unix seconds: what lies far ahead of it has to be asked for.
     """
+    dates = calendar_numbers(column) if options.unit is None else None
+    found = _read(column, options) if dates is None else _beside_dates(column, dates, options)
+    ask = options.spelled("allow_future", value=True)
+    ahead = too_far_ahead(found.seconds, found.faults, options.allowed_future, now_s=now_s, ask=ask)
+    return replace(found, faults=found.faults + ahead)
+
+
+def _beside_dates(column: Column, dates: CalendarNumbers, options: ObservationOptions) -> Timestamps:
+    """A column whose numbers read as dates, with whatever else is in it. The call is at fault, not the rows."""
+    numbers, others = np.flatnonzero(dates.rows), np.flatnonzero(~dates.rows)
+    seconds: Seconds = np.zeros(len(column), dtype=np.int64)
+    found = _read(renumbered(column.iloc[others]), options)
+    seconds[others] = found.seconds
+    way = options.DATES_FROM_NUMBERS.format(conversion=dates.form.conversion)
+    reason = CALENDAR.format(dates.in_words(), way, options.spelled("unit", "s"))
+    return Timestamps(seconds, [*elsewhere(found.faults, others), Fault(numbers, reason, of_call=True)])
+
+
+def _read(column: Column, options: ObservationOptions) -> Timestamps:
     # Which of two equal clock times is meant is inferred from the rows around them: that takes the whole column.
     block_rows = max(len(column), 1) if options.ambiguous == "infer" else BLOCK_ROWS
     seconds: Seconds = np.empty(len(column), dtype=np.int32)
@@ -67,8 +95,7 @@ def timestamps_of(column: Column, options: ObservationOptions, *, now_s: float) 
         block = _block_of(column.iloc[start : start + block_rows], options)
         seconds = put(block.seconds, seconds, start)
         faults += [replace(fault, rows=fault.rows + start) for fault in block.faults]
-    ask = options.spelled("allow_future", value=True)
-    return Timestamps(seconds, faults + too_far_ahead(seconds, faults, options.allowed_future, now_s=now_s, ask=ask))
+    return Timestamps(seconds, faults)
 
 
 def _block_of(column: Column, options: ObservationOptions) -> Timestamps:
