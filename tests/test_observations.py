@@ -644,3 +644,30 @@ def test_shuffled_rows_with_repeated_keys_take_eighteen_bytes_each_beside_the_fr
     kept, most = memory_of(long(utc, names, order / 7))
     assert kept < 19
     assert most < 32
+
+
+BEFORE_THE_YEAR_1 = np.array(["0000-01-01", "-0044-03-15", "-290000-01-01", "12000-01-01"], dtype="datetime64[s]")
+
+
+@pytest.mark.parametrize("zone", [None, "UTC"])
+@pytest.mark.parametrize("place", ["timestamp", "index", "object", "value", "name", "column"])
+def test_a_moment_that_pandas_cannot_print_is_an_ordinary_fault(place, zone):
+    """Wherever it stands in the frame: placeholders such as 0000-00-00 come out of databases."""
+    stamps = pd.Series(BEFORE_THE_YEAR_1)
+    stamps = stamps.dt.tz_localize(zone) if zone else stamps
+    good = pd.Series([JUNE] * len(stamps))
+    frame = {
+        "timestamp": lambda: long(stamps),
+        "index": lambda: pd.DataFrame({"orders": 1.0}, index=pd.DatetimeIndex(stamps)),
+        "object": lambda: long(stamps.astype(object)),
+        "value": lambda: long(good, values=stamps.astype(object)),
+        "name": lambda: long(good, names=stamps.astype(object)),
+        "column": lambda: pd.DataFrame([[1.0] * 4], columns=pd.Index(stamps), index=pd.DatetimeIndex(["2024-06-20"])),
+    }[place]()
+    with pytest.raises(InvalidObservationsError) as raised:
+        observe(frame, ObservationOptions(timezone="UTC"))
+    assert len(raised.value.rows) == len(stamps)
+    assert "0000-01-01" in str(raised.value)
+    assert "0000-01-01" in raised.value.rows.to_string()
+    dropped = observe(frame, ObservationOptions(timezone="UTC", on_invalid="drop")).dropped_rows
+    assert "0000-01-01" in dropped.to_string()

@@ -45,6 +45,7 @@ class FileOptions(ObservationOptions):
     LIST_OF_SUPERSEDED = LISTED
     ADVICE = FILE_ADVICE
     MAY_MERGE = False
+    EACH_ROW_ITS_OFFSET = "write the offset from UTC into each timestamp, such as 2024-10-27T02:00+02:00"
     DATES_FROM_NUMBERS = "write it as ISO 8601, such as 2024-06-20 or 2024-06-20T08:00Z"
     TEXT_AS_TIMESTAMP = "to Unix seconds or to ISO 8601, such as 2024-06-20T08:00Z"
 

@@ -143,10 +143,18 @@ class UpsertReport:
         return (
             f"{self.data_source}: {self.observations_in:,} observations of {self.series:,} series"
             f" ({', '.join(counts) or 'nothing to do'}) in {made}{self.duration_s:.2f} s"
+            f"{self._range()}"
         )
 
     def _note(self, outcome: str) -> str:
         return f", {self.conflicts:,} of them by another value" if outcome == "superseded" and self.conflicts else ""
+
+    def _range(self) -> str:
+        """The first and last timestamp, so that a year 1970 or 2099 is seen where it is not meant."""
+        if self.first_timestamp is None or self.last_timestamp is None:
+            return ""
+        first, last = (f"{moment.replace(tzinfo=None).isoformat()}Z" for moment in (self.first_timestamp, self.last_timestamp))
+        return f", at {first}" if first == last else f", from {first} to {last}"
 
     def __repr__(self) -> str:
         return f"<UpsertReport {self}>"

@@ -30,6 +30,7 @@ from temporis_dagster.data_source.observations import (
     Unit,
     observe,
 )
+from temporis_dagster.data_source.observations.aware import impossible
 from temporis_dagster.data_source.observations.conflicts import settle_conflicts
 from temporis_dagster.data_source.progress import shown
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
@@ -311,6 +312,8 @@ def _second(argument: str, moment: Moment) -> int | None:
         raise ConfigurationError(f"{argument}={moment!r} is not a moment. Pass an aware datetime or a Unix second.")
     if moment.tzinfo is None:
         raise ConfigurationError(f"{argument}={moment!r} has no time zone. Attach one, such as datetime.timezone.utc.")
+    if (reason := impossible(moment)) is not None:
+        raise ConfigurationError(f"{argument}={moment!r}: {reason}.")
     plain = moment.to_pydatetime(warn=False) if isinstance(moment, pd.Timestamp) else moment
     since = plain.replace(tzinfo=None) - datetime(1970, 1, 1) - (plain.utcoffset() or timedelta())  # noqa: DTZ001
     whole, rest = divmod(since, timedelta(seconds=1))

@@ -6,12 +6,12 @@ Never: raises or drops: it only finds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from temporis_dagster.data_source.observations.dtypes import Column, plain
-from temporis_dagster.data_source.observations.faults import ColumnFaults, Fault, elsewhere, mask_of, where
+from temporis_dagster.data_source.observations.dtypes import Column
+from temporis_dagster.data_source.observations.faults import ColumnFaults, Fault, mask_of, where
 from temporis_dagster.data_source.observations.layout import Table
 from temporis_dagster.data_source.observations.model import Codes, Floats, Int64s, Mask, Seconds, width_for
 from temporis_dagster.data_source.observations.names import labels_as_names, names_of
@@ -47,6 +47,11 @@ class Cells:
         """Whether an argument is wanting, so that dropping the rows would be a guess at what was meant."""
         return any(fault.of_call for column in self.faults for fault in column.faults)
 
+    @property
+    def droppable(self) -> bool:
+        """Whether to leave the rows at fault out is something to advise."""
+        return not any(fault.of_call or fault.wanted for column in self.faults for fault in column.faults)
+
     def reasons(self, chosen: Int64s, width: int) -> list[list[str]]:
         """What is wrong with each of the chosen cells."""
         found: dict[int, list[str]] = {cell: [] for cell in chosen.tolist()}
@@ -72,22 +77,9 @@ def cells_of(table: Table, options: ObservationOptions, *, now_s: float) -> Cell
     return _long_cells(table, table.names, options, now_s)
 
 
-def _long_timestamps(table: Table, codes: Codes, options: ObservationOptions, now_s: float) -> Timestamps:
-    """The timestamps of a long frame: which of two equal clock times is meant is inferred for each series by itself."""
-    if options.ambiguous != "infer":
-        return timestamps_of(table.timestamps, options, now_s=now_s)
-    seconds, faults = np.zeros(len(codes), dtype=np.int64), list[Fault]()
-    for code in np.unique(codes):
-        rows = np.flatnonzero(codes == code)
-        part = timestamps_of(plain(table.timestamps.iloc[rows]), options, now_s=now_s)
-        seconds[rows] = part.seconds
-        faults += elsewhere(part.faults, rows)
-    return Timestamps(seconds, faults)
-
-
 def _long_cells(table: Table, name_column: Column, options: ObservationOptions, now_s: float) -> Cells:
     names, values = names_of(name_column, options.ADVICE), values_of(table.values[0], options)
-    stamps = _long_timestamps(table, names.codes, options, now_s)
+    stamps = timestamps_of(table.timestamps, options, now_s=now_s, series=names.codes)
     missing = where(values.missing, "the value is missing (NaN): leave the row out")
     faults = [
         ColumnFaults(table.timestamp_label, table.timestamps, stamps.faults),
@@ -125,7 +117,7 @@ def _where_observed(faults: list[Fault], observed: Mask) -> list[Fault]:
     for fault in faults:
         chosen = np.flatnonzero(observed[fault.rows])
         reasons = fault.reasons if isinstance(fault.reasons, str) else [fault.reasons[i] for i in chosen.tolist()]
-        kept.append(Fault(fault.rows[chosen], reasons, fault.of_call))
+        kept.append(replace(fault, rows=fault.rows[chosen], reasons=reasons))
     return [fault for fault in kept if len(fault.rows)]
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from temporis_dagster.data_source.observations.dtypes import Column
 from temporis_dagster.data_source.observations.model import Int64s, Mask
 
-LAST_YEAR_WITH_A_TEXT = 9999
+YEARS_WITH_A_TEXT = range(1, 10_000)
 FAULT_COLUMNS = ("position", "label", "column", "value", "reason")
 SHOWN_FAULTS = 3
 
@@ -29,11 +29,13 @@ class Fault:
         rows: Row positions.
         reasons: One text for all of them, or one text a row.
         of_call: Whether the call is at fault, for want of an argument, rather than the rows: they cannot be dropped.
+        wanted: Whether the rows are good observations whose time is not understood: nobody is told to drop them.
     """
 
     rows: Int64s
     reasons: str | Sequence[str]
     of_call: bool = False
+    wanted: bool = False
 
     def each(self) -> list[str]:
         """A reason for each of the rows."""
@@ -134,6 +136,6 @@ def objects(items: Sequence[object]) -> Column:
 
 def printable(item: object) -> object:
     """The item, or text for one that a terminal cannot show (a NUL, a lone surrogate) or pandas cannot print."""
-    if isinstance(item, pd.Timestamp) and item.year > LAST_YEAR_WITH_A_TEXT:
+    if isinstance(item, pd.Timestamp) and item.year not in YEARS_WITH_A_TEXT:
         return str(item.to_datetime64())
     return repr(item) if isinstance(item, str) and not item.isprintable() else item

@@ -13,19 +13,23 @@ import numpy as np
 import pandas as pd
 
 from temporis_dagster.data_source.observations.faults import Fault, where
-from temporis_dagster.data_source.observations.model import Int64s, Mask
+from temporis_dagster.data_source.observations.model import Codes, Int64s, Mask
 from temporis_dagster.data_source.observations.options import ObservationOptions
+from temporis_dagster.data_source.observations.repeated_hour import Unclear, infer_passes
 
+INTERVALS = "If the timestamps name the ends of intervals, subtract an interval from each first"
+UNCLEAR = "the clock showed this time twice in {}, and which is meant cannot be inferred, because {}: {}"
 NO_ZONE = "the timestamp has no time zone: attach one, or pass {} or whichever it is in"
 UNREADABLE = "{}: pass {}"
 
 
-def to_utc(wall: Int64s, options: ObservationOptions) -> tuple[Int64s, list[Fault]]:
+def to_utc(wall: Int64s, options: ObservationOptions, series: Codes | None = None) -> tuple[Int64s, list[Fault]]:
     """Read wall-clock seconds in the options' zone.
 
     Args:
         wall: Seconds since 1970-01-01 00:00 on the wall clock, none missing.
         options: Their ``timezone``, ``ambiguous`` and ``nonexistent``.
+        series: The series of each; None for one. What is inferred is inferred for each by itself.
     """
     if options.timezone is None:
         reason = NO_ZONE.format(options.spelled("timezone", "Europe/Berlin"))
@@ -34,14 +38,14 @@ def to_utc(wall: Int64s, options: ObservationOptions) -> tuple[Int64s, list[Faul
         return wall, []
     clock = pd.DatetimeIndex(wall.view("datetime64[s]"))
     # A zone by name would be pytz's in pandas 2: minutes for seconds before 1900, no summer time after 2037.
-    return _Reading(clock, ZoneInfo(options.timezone)).resolve(options)
+    return _Reading(clock, ZoneInfo(options.timezone), series).resolve(options)
 
 
 class _Reading:
     """One way to read a wall clock in a zone, with the rows that have no or two readings."""
 
-    def __init__(self, clock: pd.DatetimeIndex, zone: ZoneInfo) -> None:
-        self.clock, self.zone = clock, zone
+    def __init__(self, clock: pd.DatetimeIndex, zone: ZoneInfo, series: Codes | None) -> None:
+        self.clock, self.zone, self.series = clock, zone, series
         self.summer, self.winter = (self._localized(dst=dst, skipped="NaT") for dst in (True, False))
         self.skipped: Mask = np.asarray(self.summer.isna())
         self.repeated: Mask = np.asarray(self.summer != self.winter) & ~self.skipped
@@ -67,25 +71,34 @@ class _Reading:
             return self._infer(seconds, rows, options)
         pairs, advice = zip(self.summer[rows], self.winter[rows], strict=True), _advice("ambiguous", options)
         text = "the clock showed this time twice in {}: {} and {}: {}"
-        return [Fault(rows, [text.format(self.zone, first, second, advice) for first, second in pairs])]
+        return [Fault(rows, [text.format(self.zone, first, second, advice) for first, second in pairs], wanted=True)]
 
     def _infer(self, seconds: Int64s, rows: Int64s, options: ObservationOptions) -> list[Fault]:
-        try:
-            inferred = self.clock.tz_localize(self.zone, ambiguous="infer", nonexistent="NaT")
-        except Exception as error:  # noqa: BLE001  # pandas 2 raises pytz errors here, pandas 3 ValueError
+        first, second = _seconds(self.summer), _seconds(self.winter)
+        wall = self.clock.to_numpy().view(np.int64)
+        found = infer_passes(first, second, wall, ~self.skipped, self.series)
+        seconds[rows] = np.where(found.second, second, first)[rows]
+        return [
+            Fault(unclear, self._unclear(why, options, merging=found.merging), wanted=True)
+            for unclear, why in found.unclear
+        ]
+
+    def _unclear(self, why: Unclear, options: ObservationOptions, *, merging: bool) -> str:
+        if why is Unclear.ONLY_ONCE and not merging:
             second = options.spelled("ambiguous", value=False)
-            either = f"{options.spelled('ambiguous', value=True)} for the first, {second} for the second"
-            return [Fault(rows, UNREADABLE.format(error, either))]
-        seconds[rows] = _seconds(inferred)[rows]
-        return []
+            way = f"pass {options.spelled('ambiguous', value=True)} for the first, {second} for the second"
+        else:
+            way = f"{options.EACH_ROW_ITS_OFFSET.format(zone=str(self.zone))}. {INTERVALS}"
+        return UNCLEAR.format(self.zone, why.value, way)
 
     def _resolve_skipped(self, seconds: Int64s, options: ObservationOptions) -> list[Fault]:
         rows = np.flatnonzero(self.skipped)
         if options.nonexistent in ("raise", "NaT"):
             before, after = (self._localized(dst=True, skipped=way) for way in ("shift_backward", "shift_forward"))
             pairs, advice = zip(before[rows], after[rows], strict=True), _advice("nonexistent", options)
-            text = "the clock skipped this time in {}: it went from {} to {}: {}"
-            return [Fault(rows, [text.format(self.zone, a, b, advice) for a, b in pairs])]
+            text = "the clock skipped this time in {}: it went from {} to {}. {}; else {}"
+            reasons = [text.format(self.zone, a, b, INTERVALS, advice) for a, b in pairs]
+            return [Fault(rows, reasons, wanted=True)]
         try:
             shifted = self.clock[rows].tz_localize(
                 self.zone, ambiguous=np.ones(len(rows), dtype=bool), nonexistent=options.nonexistent

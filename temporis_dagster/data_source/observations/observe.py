@@ -110,8 +110,8 @@ def _invalid(
     cells: Cells, bad: int, origin: Origin, options: ObservationOptions, data_source: str | None
 ) -> InvalidObservationsError:
     rows, total = fault_frame(cells.faults, origin.labels), int(cells.present.sum())
-    # What is at fault for want of an argument is not dropped either.
-    way_out = "" if cells.call_at_fault else f", or pass {options.spelled('on_invalid', 'drop')} to send the rest"
+    # What the call is at fault for is not dropped, and what is only not understood should not be.
+    way_out = "" if not cells.droppable else f", or pass {options.spelled('on_invalid', 'drop')} to send the rest"
     return InvalidObservationsError(
         f"{bad:,} of {total:,} observations{_for(data_source)} are invalid, so none was sent."
         f" {in_words(rows, origin.labels_called)}. {options.LIST_OF_INVALID} Correct them{way_out}.",

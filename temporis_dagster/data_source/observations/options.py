@@ -54,7 +54,8 @@ class ObservationOptions:
         name: The column of series names (long).
         value: The column of values (long).
         timezone: Zone name, such as ``"Europe/Berlin"``, that naive timestamps and dates are in.
-        ambiguous: What a local time that occurs twice means, in pandas' words, but one for all: no array.
+        ambiguous: What a local time that occurs twice means, in pandas' words, but one for all: no array. ``"infer"``
+            takes it from rows that go forward, or backward, in time, series by series.
         nonexistent: What a local time that the clock skipped means, in pandas' words.
         sub_second: ``"floor"`` cuts fractions of a second off; ``"raise"`` refuses them.
         on_invalid: ``"drop"`` leaves offending rows out and reports them; ``"raise"`` sends nothing.
@@ -88,6 +89,9 @@ class ObservationOptions:
     LIST_OF_INVALID = "The error's .rows lists them all."
     LIST_OF_REJECTED = "The error's .report.rejected_rows lists them all."
     LIST_OF_SUPERSEDED = "The report's .superseded_rows lists them all."
+    EACH_ROW_ITS_OFFSET = (
+        "attach the zone with .dt.tz_localize({zone!r}, ambiguous=[one bool per row: True is the first])"
+    )
     DATES_FROM_NUMBERS = "convert it with pd.to_datetime({conversion})"
     TEXT_AS_TIMESTAMP = "for text with pd.to_datetime(..., utc=True)"
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from temporis_dagster.contract import FIRST_TIMESTAMP, TIMESTAMP_LIMIT
+from temporis_dagster.data_source.observations.aware import impossible
 from temporis_dagster.data_source.observations.calendar_numbers import CalendarNumbers, calendar_numbers
 from temporis_dagster.data_source.observations.dtypes import (
     Column,
@@ -38,13 +39,14 @@ from temporis_dagster.data_source.observations.epoch import (
 from temporis_dagster.data_source.observations.faults import Fault, elsewhere, mask_of, where
 from temporis_dagster.data_source.observations.future import too_far_ahead
 from temporis_dagster.data_source.observations.local_time import to_utc
-from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Int64s, Mask, Seconds, put
+from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Codes, Int64s, Mask, Seconds, put
 from temporis_dagster.data_source.observations.options import ObservationOptions
 
 MISSING = "the timestamp is missing (NaT)"
 CALENDAR = "the column reads as calendar dates, not as Unix seconds ({}): {}, or pass {} if these are Unix seconds"
 NOT_A_TIMESTAMP = "{} is not a timestamp: convert it, {}"
 DAY_S = 86_400
+NO_ROWS: Int64s = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,58 +56,71 @@ class Timestamps:
     Attributes:
         seconds: Unix seconds, UTC; anything within the range of timestamps where at fault.
         faults: Rows that hold no usable timestamp.
+        local: Rows whose seconds are a wall clock's, which a zone has to make UTC; None for none.
     """
 
     seconds: Seconds
     faults: list[Fault]
+    local: Int64s | None = None
 
 
-def timestamps_of(column: Column, options: ObservationOptions, *, now_s: float) -> Timestamps:
+def timestamps_of(
+    column: Column, options: ObservationOptions, *, now_s: float, series: Codes | None = None
+) -> Timestamps:
     """Read a plain column as timestamps, block by block: only the seconds take memory for every row.
 
     Args:
         column: Moments of any dtype.
         options: How to read them.
         now_s: The clock, in Unix seconds: what lies far ahead of it has to be asked for.
+        series: The series of each row, where rows are observations of several: repeated hours are inferred for each.
     """
     dates = calendar_numbers(column) if options.unit is None else None
-    found = _read(column, options) if dates is None else _beside_dates(column, dates, options)
+    found = _read(column, options, series) if dates is None else _beside_dates(column, dates, options, series)
     ask = options.spelled("allow_future", value=True)
     ahead = too_far_ahead(found.seconds, found.faults, options.allowed_future, now_s=now_s, ask=ask)
     return replace(found, faults=found.faults + ahead)
 
 
-def _beside_dates(column: Column, dates: CalendarNumbers, options: ObservationOptions) -> Timestamps:
+def _beside_dates(
+    column: Column, dates: CalendarNumbers, options: ObservationOptions, series: Codes | None
+) -> Timestamps:
     """A column whose numbers read as dates, with whatever else is in it. The call is at fault, not the rows."""
     numbers, others = np.flatnonzero(dates.rows), np.flatnonzero(~dates.rows)
     seconds: Seconds = np.zeros(len(column), dtype=np.int64)
-    found = _read(renumbered(column.iloc[others]), options)
+    found = _read(renumbered(column.iloc[others]), options, None if series is None else series[others])
     seconds[others] = found.seconds
     way = options.DATES_FROM_NUMBERS.format(conversion=dates.form.conversion)
     reason = CALENDAR.format(dates.in_words(), way, options.spelled("unit", "s"))
     return Timestamps(seconds, [*elsewhere(found.faults, others), Fault(numbers, reason, of_call=True)])
 
 
-def _read(column: Column, options: ObservationOptions) -> Timestamps:
+def _read(column: Column, options: ObservationOptions, series: Codes | None) -> Timestamps:
     # Which of two equal clock times is meant is inferred from the rows around them: that takes the whole column.
     block_rows = max(len(column), 1) if options.ambiguous == "infer" else BLOCK_ROWS
     seconds: Seconds = np.empty(len(column), dtype=np.int32)
     faults = list[Fault]()
     for start in range(0, len(column), block_rows):
-        block = _block_of(column.iloc[start : start + block_rows], options)
+        of_block = slice(start, start + block_rows)
+        block = _block_of(column.iloc[of_block], options, None if series is None else series[of_block])
         seconds = put(block.seconds, seconds, start)
         faults += [replace(fault, rows=fault.rows + start) for fault in block.faults]
     return Timestamps(seconds, faults)
 
 
-def _block_of(column: Column, options: ObservationOptions) -> Timestamps:
+def _block_of(column: Column, options: ObservationOptions, series: Codes | None) -> Timestamps:
     found = _READERS.get(kind_of(column), _unreadable)(column, options)
-    seconds = found.seconds
+    seconds, faults = found.seconds, found.faults
+    if found.local is not None and len(found.local):
+        seconds, of_rows = seconds.copy(), None if series is None else series[found.local]
+        wall = seconds[found.local].astype(np.int64)
+        seconds[found.local], zone_faults = to_utc(wall, options, of_rows)
+        faults = faults + elsewhere(zone_faults, found.local)
     if seconds.min() >= FIRST_TIMESTAMP and seconds.max() < TIMESTAMP_LIMIT:
-        return found
+        return Timestamps(seconds, faults)
     outside = (seconds < FIRST_TIMESTAMP) | (seconds >= TIMESTAMP_LIMIT)
-    faults = where(outside & ~mask_of(found.faults, len(column)), OUT_OF_RANGE)
-    return Timestamps(np.where(outside, 0, seconds), found.faults + faults)
+    beyond = where(outside & ~mask_of(faults, len(column)), OUT_OF_RANGE)
+    return Timestamps(np.where(outside, 0, seconds), faults + beyond)
 
 
 def _unreadable(column: Column, options: ObservationOptions) -> Timestamps:
@@ -137,10 +152,8 @@ def _from_datetime64(stamps: npt.NDArray[np.datetime64], options: ObservationOpt
         return Timestamps(seconds, faults)
     # A clock further off than any zone from the range of timestamps is left as it is, and refused for its range.
     near = (seconds >= FIRST_TIMESTAMP + DAY_S) & (seconds < TIMESTAMP_LIMIT + DAY_S)
-    usable, seconds = np.flatnonzero(near & ~missing), seconds.copy()
-    seconds[usable], zone_faults = to_utc(seconds[usable], options)
     far = where(~near & ~missing, OUT_OF_RANGE)
-    return Timestamps(seconds, faults + elsewhere(zone_faults, usable) + far)
+    return Timestamps(seconds, faults + far, np.flatnonzero(near & ~missing))
 
 
 def _whole(ticks: Int64s, per_second: int, missing: Mask, options: ObservationOptions) -> tuple[Int64s, list[Fault]]:
@@ -159,12 +172,18 @@ def _from_numbers(column: Column, options: ObservationOptions) -> Timestamps:
 
 def _from_objects(column: Column, options: ObservationOptions) -> Timestamps:
     items = column.tolist()
-    seconds, faults = np.zeros(len(items), dtype=np.int64), list[Fault]()
-    for kind, rows in type_groups(items).items():
-        part = _of_type(kind)([items[row] for row in rows], options)
+    groups = type_groups(items).items()
+    return _together([(rows, _of_type(kind)([items[row] for row in rows], options)) for kind, rows in groups])
+
+
+def _together(parts: Sequence[tuple[Int64s, Timestamps]]) -> Timestamps:
+    """Parts of a column, each with the rows that it is of."""
+    seconds, faults, local = np.zeros(sum(len(rows) for rows, _ in parts), dtype=np.int64), list[Fault](), [NO_ROWS]
+    for rows, part in parts:
         seconds[rows] = part.seconds
         faults += elsewhere(part.faults, rows)
-    return Timestamps(seconds, faults)
+        local.append(rows[NO_ROWS if part.local is None else part.local])
+    return Timestamps(seconds, faults, np.sort(np.concatenate(local)))
 
 
 def _of_type(kind: type) -> Callable[[list[Any], ObservationOptions], Timestamps]:
@@ -201,31 +220,40 @@ def _decimals(items: list[Decimal], options: ObservationOptions) -> Timestamps:
 
 def _datetime64s(items: list[np.datetime64], options: ObservationOptions) -> Timestamps:
     """NumPy datetimes, each read in its own unit: a common one might not hold them all."""
-    seconds, faults = np.zeros(len(items), dtype=np.int64), list[Fault]()
+    parts = []
     for dtype in dict.fromkeys(item.dtype for item in items):
         rows = np.array([row for row, item in enumerate(items) if item.dtype == dtype])
         stamps = np.array([items[row] for row in rows], dtype=dtype)
         coarse = np.datetime_data(dtype)[0] not in PER_SECOND
-        part = _from_datetime64(stamps.astype("datetime64[s]") if coarse else stamps, options, aware=False)
-        seconds[rows] = part.seconds
-        faults += elsewhere(part.faults, rows)
-    return Timestamps(seconds, faults)
+        stamps = stamps.astype("datetime64[s]") if coarse else stamps
+        parts.append((rows, _from_datetime64(stamps, options, aware=False)))
+    return _together(parts)
 
 
 def _datetimes(items: list[datetime], options: ObservationOptions) -> Timestamps:
     """Datetime objects, aware and naive mixed as they come."""
     aware = np.array([item.utcoffset() is not None for item in items])
-    seconds, faults = np.zeros(len(items), dtype=np.int64), list[Fault]()
-    for rows, is_aware in ((np.flatnonzero(aware), True), (np.flatnonzero(~aware), False)):
-        chosen = [items[row] for row in rows]
-        part = _from_datetime64(
-            _naive([_in_utc(item) for item in chosen] if is_aware else chosen), options, aware=is_aware
-        )
-        seconds[rows] = part.seconds
-        finer = np.array([bool(getattr(item, "nanosecond", 0)) for item in chosen], dtype=np.bool_)
-        finer &= ~mask_of(part.faults, len(chosen)) & (options.sub_second == "raise")
-        faults += elsewhere(part.faults + where(finer, fraction(options)), rows)
-    return Timestamps(seconds, faults)
+    parts = [(np.flatnonzero(aware), _aware_datetimes), (np.flatnonzero(~aware), _naive_datetimes)]
+    return _together([(rows, read([items[row] for row in rows], options)) for rows, read in parts])
+
+
+def _aware_datetimes(items: list[datetime], options: ObservationOptions) -> Timestamps:
+    found = _from_datetime64(_naive([_in_utc(item) for item in items]), options, aware=True)
+    wrong = [(row, reason) for row, item in enumerate(items) if (reason := impossible(item))]
+    rows, reasons = np.array([row for row, _ in wrong], dtype=np.int64), [reason for _, reason in wrong]
+    faults = [Fault(rows, reasons, wanted=True)] if wrong else []
+    return Timestamps(found.seconds, found.faults + faults + _nanoseconds(items, found.faults + faults, options))
+
+
+def _naive_datetimes(items: list[datetime], options: ObservationOptions) -> Timestamps:
+    found = _from_datetime64(_naive(items), options, aware=False)
+    return replace(found, faults=found.faults + _nanoseconds(items, found.faults, options))
+
+
+def _nanoseconds(items: list[datetime], faults: list[Fault], options: ObservationOptions) -> list[Fault]:
+    """The rows of which a datetime of the standard library would lose a part."""
+    finer = np.array([bool(getattr(item, "nanosecond", 0)) for item in items], dtype=np.bool_)
+    return where(finer & ~mask_of(faults, len(items)) & (options.sub_second == "raise"), fraction(options))
 
 
 def _in_utc(moment: datetime) -> datetime:

@@ -1,0 +1,113 @@
+"""The repeated hour: which pass of the clock each row belongs to, inferred from the order of the rows.
+
+The rows of one series within a day of the hour must go strictly forward in time, or strictly backward, under exactly
+one of two readings: forward, the rows up to the one step back of the clock are the first pass; backward, the rows
+after the one step ahead are. Then every instant follows from the order. In any other order nothing follows: pairs
+(02:00, 02:00, 02:15, 02:15), a shuffle, an hour that is there once, ends of intervals (03:00 comes twice, 02:00 once).
+
+Comes in: a wall clock's seconds and their two readings, series by series. Goes out: the pass of each row, or why not.
+Never: takes the rows' order for time's order where it shows neither.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from temporis_dagster.data_source.observations.model import Codes, Int64s, Mask
+
+DAY_S = 86_400
+
+
+class Unclear(enum.Enum):
+    """Why no pass can be told."""
+
+    ONLY_ONCE = "only one of its two passes is there"
+    DISORDER = "around it the rows go neither forward nor backward in time"
+    NO_DIRECTION = "no row around it shows whether they go forward or backward in time"
+
+
+@dataclass(frozen=True, eq=False)
+class Passes:
+    """What was inferred.
+
+    Attributes:
+        second: Which rows are of the second pass.
+        unclear: Rows of which that cannot be told, and why.
+        merging: Whether somewhere one clock time stands twice in one series, so that taking all of them for one pass
+            would make one observation of two.
+    """
+
+    second: Mask
+    unclear: list[tuple[Int64s, Unclear]]
+    merging: bool
+
+
+def infer_passes(first: Int64s, second: Int64s, wall: Int64s, known: Mask, series: Codes | None) -> Passes:
+    """Tell the passes of the repeated hours of a column.
+
+    Args:
+        first: Each row's instant if it is of the first pass; the same as ``second`` where the clock showed it once.
+        second: Each row's instant if it is of the second pass.
+        wall: What the clock showed, in seconds.
+        known: Which rows have an instant at all.
+        series: The series of each row; None for one.
+    """
+    repeated = (first != second) & known
+    passes = np.zeros(len(wall), dtype=np.bool_)
+    unclear, merging = list[tuple[Int64s, Unclear]](), False
+    for rows in _around_each_change(wall, repeated, known, series):
+        twice = repeated[rows]
+        merging |= _has_equal(wall[rows])
+        found = _passes_of_one(first[rows], second[rows], twice)
+        if isinstance(found, Unclear):
+            unclear.append((rows[twice], found))
+        else:
+            passes[rows] = found
+    return Passes(passes, unclear, merging)
+
+
+def _around_each_change(wall: Int64s, repeated: Mask, known: Mask, series: Codes | None) -> Iterator[Int64s]:
+    """The rows within a day of each repeated hour, in their order: one series at a time."""
+    times = np.unique(wall[repeated])
+    for hour in np.split(times, np.flatnonzero(np.diff(times) > DAY_S) + 1):
+        rows = np.flatnonzero(known & (wall >= hour[0] - DAY_S) & (wall <= hour[-1] + DAY_S))
+        if series is None:
+            yield rows
+            continue
+        codes = series[rows]
+        order = np.argsort(codes, kind="stable")
+        for part in np.split(rows[order], np.flatnonzero(np.diff(codes[order])) + 1):
+            if repeated[part].any():
+                yield part
+
+
+def _passes_of_one(first: Int64s, second: Int64s, repeated: Mask) -> Mask | Unclear:
+    forward = _forward(first, second, repeated)
+    backward = _forward(first[::-1], second[::-1], repeated[::-1])
+    if forward is Unclear.DISORDER:
+        return backward if isinstance(backward, Unclear) else backward[::-1]
+    if backward is Unclear.DISORDER:
+        return forward
+    neither = isinstance(forward, Unclear) and isinstance(backward, Unclear)
+    return Unclear.ONLY_ONCE if neither else Unclear.NO_DIRECTION
+
+
+def _forward(first: Int64s, second: Int64s, repeated: Mask) -> Mask | Unclear:
+    """The rows of the second pass, if the rows go forward in time."""
+    places = np.flatnonzero(repeated)
+    steps_back = np.flatnonzero(np.diff(first[places]) <= 0)
+    passes = np.zeros(len(first), dtype=np.bool_)
+    if len(steps_back) == 1:
+        passes[places[steps_back[0] + 1 :]] = True
+    instants = np.where(passes, second, first)
+    if len(steps_back) > 1 or (np.diff(instants) < 0).any():
+        return Unclear.DISORDER
+    return passes if len(steps_back) else Unclear.ONLY_ONCE
+
+
+def _has_equal(wall: Int64s) -> bool:
+    return len(np.unique(wall)) < len(wall)
