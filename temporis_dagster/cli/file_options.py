@@ -21,6 +21,8 @@ FILE_ADVICE = Advice(
     no_index="",
     index_or_column="Write the file without that index.",
     index_levels="Write the file with each of them as a column.",
+    calendar_numbers="write it as ISO 8601, such as 2024-06-20 or 2024-06-20T08:00Z",
+    passes="write the offset from UTC into each timestamp, such as 2024-10-27T02:00+02:00",
     booleans="write it as 1 or 0, or leave the column out",
     durations="write it as a number of seconds, or leave the column out",
     labels="write the column names as text",
@@ -45,8 +47,6 @@ class FileOptions(ObservationOptions):
     LIST_OF_SUPERSEDED = LISTED
     ADVICE = FILE_ADVICE
     MAY_MERGE = False
-    EACH_ROW_ITS_OFFSET = "write the offset from UTC into each timestamp, such as 2024-10-27T02:00+02:00"
-    DATES_FROM_NUMBERS = "write it as ISO 8601, such as 2024-06-20 or 2024-06-20T08:00Z"
     TEXT_AS_TIMESTAMP = "to Unix seconds or to ISO 8601, such as 2024-06-20T08:00Z"
 
     def spelled(self, argument: str, value: object = ...) -> str:

@@ -153,7 +153,9 @@ class UpsertReport:
         """The first and last timestamp, so that a year 1970 or 2099 is seen where it is not meant."""
         if self.first_timestamp is None or self.last_timestamp is None:
             return ""
-        first, last = (f"{moment.replace(tzinfo=None).isoformat()}Z" for moment in (self.first_timestamp, self.last_timestamp))
+        first, last = (
+            f"{moment.replace(tzinfo=None).isoformat()}Z" for moment in (self.first_timestamp, self.last_timestamp)
+        )
         return f", at {first}" if first == last else f", from {first} to {last}"
 
     def __repr__(self) -> str:

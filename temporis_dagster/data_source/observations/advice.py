@@ -21,6 +21,8 @@ class Advice:
         index_or_column: Where both hold timestamps; a place for the option that takes the index.
         index_levels: For an index of several levels.
         booleans: For booleans as values.
+        calendar_numbers: For numbers that read as dates; a place for what ``pd.to_datetime`` takes to convert them.
+        passes: For a repeated hour whose passes the rows do not tell apart; a place for the zone.
         durations: For durations as values.
         labels: For column labels of a wide frame that are not text.
         names: For series names of a long frame that are not text.
@@ -42,6 +44,8 @@ class Advice:
     no_index: str = ", and the index is not a DatetimeIndex"
     index_or_column: str = "Pass {take_index} to take the index, or call .reset_index(drop=True) to take the column."
     index_levels: str = "Call .reset_index() first, so that each of them is a column."
+    calendar_numbers: str = "convert it with pd.to_datetime({conversion})"
+    passes: str = "attach the zone with .dt.tz_localize({zone!r}, ambiguous=[one bool per row: True is the first])"
     booleans: str = "convert it with .astype(int), or leave the column out"
     durations: str = "convert it with .dt.total_seconds(), or leave the column out"
     labels: str = "make the column labels text, with frame.rename(columns=str)"

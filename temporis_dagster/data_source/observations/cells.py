@@ -16,7 +16,7 @@ from temporis_dagster.data_source.observations.layout import Table
 from temporis_dagster.data_source.observations.model import Codes, Floats, Int64s, Mask, Seconds, width_for
 from temporis_dagster.data_source.observations.names import labels_as_names, names_of
 from temporis_dagster.data_source.observations.options import ObservationOptions
-from temporis_dagster.data_source.observations.timestamps import Timestamps, timestamps_of
+from temporis_dagster.data_source.observations.timestamps import timestamps_of
 from temporis_dagster.data_source.observations.values import values_of
 
 

@@ -88,7 +88,7 @@ class _Reading:
             second = options.spelled("ambiguous", value=False)
             way = f"pass {options.spelled('ambiguous', value=True)} for the first, {second} for the second"
         else:
-            way = f"{options.EACH_ROW_ITS_OFFSET.format(zone=str(self.zone))}. {INTERVALS}"
+            way = f"{options.ADVICE.passes.format(zone=str(self.zone))}. {INTERVALS}"
         return UNCLEAR.format(self.zone, why.value, way)
 
     def _resolve_skipped(self, seconds: Int64s, options: ObservationOptions) -> list[Fault]:

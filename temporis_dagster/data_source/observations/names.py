@@ -18,7 +18,7 @@ import pandas as pd
 from temporis_dagster.contract import series_name_fault
 from temporis_dagster.data_source.observations.advice import Advice
 from temporis_dagster.data_source.observations.dtypes import Column, plain
-from temporis_dagster.data_source.observations.faults import Fault, where
+from temporis_dagster.data_source.observations.faults import Fault, printable, where
 from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Codes, put, width_for
 
 STOPS_AT_NUL = int(pd.__version__.split(".")[0]) < 3  # noqa: PLR2004  # pandas 2's hash of texts
@@ -105,7 +105,7 @@ def _one_by_one(objects: npt.NDArray[np.object_]) -> tuple[Codes, Sequence[objec
         if item is None or item is pd.NA or item is pd.NaT or (isinstance(item, float) and math.isnan(item)):
             codes[row] = -1
             continue
-        key = (str, str.__str__(item)) if isinstance(item, str) else (type(item), repr(item))
+        key = (str, str.__str__(item)) if isinstance(item, str) else (type(item), repr(printable(item)))
         codes[row] = seen.setdefault(key, len(uniques))
         if len(seen) > len(uniques):
             uniques.append(item)

@@ -89,10 +89,6 @@ class ObservationOptions:
     LIST_OF_INVALID = "The error's .rows lists them all."
     LIST_OF_REJECTED = "The error's .report.rejected_rows lists them all."
     LIST_OF_SUPERSEDED = "The report's .superseded_rows lists them all."
-    EACH_ROW_ITS_OFFSET = (
-        "attach the zone with .dt.tz_localize({zone!r}, ambiguous=[one bool per row: True is the first])"
-    )
-    DATES_FROM_NUMBERS = "convert it with pd.to_datetime({conversion})"
     TEXT_AS_TIMESTAMP = "for text with pd.to_datetime(..., utc=True)"
 
     ADVICE = PYTHON

@@ -90,7 +90,7 @@ def _beside_dates(
     seconds: Seconds = np.zeros(len(column), dtype=np.int64)
     found = _read(renumbered(column.iloc[others]), options, None if series is None else series[others])
     seconds[others] = found.seconds
-    way = options.DATES_FROM_NUMBERS.format(conversion=dates.form.conversion)
+    way = options.ADVICE.calendar_numbers.format(conversion=dates.form.conversion)
     reason = CALENDAR.format(dates.in_words(), way, options.spelled("unit", "s"))
     return Timestamps(seconds, [*elsewhere(found.faults, others), Fault(numbers, reason, of_call=True)])
 
