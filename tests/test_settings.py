@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
@@ -39,15 +40,19 @@ AROUND = [
 def test_a_file_is_the_same_with_white_space_around_its_url(tmp_path, monkeypatch, before, after, through):
     """No second file is opened, on any surface."""
     plain = f"sqlite:///{tmp_path}/temporis.db"
-    SqlStore(plain).create_data_source("a")
+    with closing(SqlStore(plain)) as store:
+        store.create_data_source("a")
     url = f"{before}{plain}{after}"
     if through == "argument":
-        assert connect(url).data_sources() == ["a"]
+        with connect(url) as temporis:
+            assert temporis.data_sources() == ["a"]
     elif through == "environment":
         monkeypatch.setenv("TEMPORIS_URL", url)
-        assert connect().data_sources() == ["a"]
+        with connect() as temporis:
+            assert temporis.data_sources() == ["a"]
     elif through == "resource":
-        assert TemporisResource(url=url).connection.data_sources() == ["a"]
+        with closing(TemporisResource(url=url)) as resource:
+            assert resource.connection.data_sources() == ["a"]
     elif through == "store":
         assert SqlStore(url).url == plain
     else:
@@ -72,10 +77,12 @@ def test_a_service_is_the_same_with_white_space_around_url_token_and_mirror(tmp_
         around = {name: f"{before}{text}{after}" for name, text in around.items()}
         with connect(**around) as temporis:
             assert len(temporis.data_source("store_metrics").read()) == 48
-        assert len(TemporisResource(**around).data_source("store_metrics").read()) == 48
+        with closing(TemporisResource(**around)) as resource:
+            assert len(resource.data_source("store_metrics").read()) == 48
         monkeypatch.setenv("TEMPORIS_URL", around["url"])
         monkeypatch.setenv("TEMPORIS_TOKEN", around["token"])
-        assert connect().data_source("store_metrics").upsert(sample_frame()).stored == 48
+        with connect() as temporis:
+            assert temporis.data_source("store_metrics").upsert(sample_frame()).stored == 48
     assert {path.name.split("-")[0] for path in tmp_path.iterdir()} == {"mirror.db"}
 
 
