@@ -103,13 +103,13 @@ def test_a_setting_of_white_space_is_none(monkeypatch, blank):
         assert (done.exit_code, "it is empty" in done.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("token", ["ts_a b", "ts_a\nb", "'ts_ab'", "\ufeffts_ab", "Bearer ts_ab", "ts_a\x00b"])
+@pytest.mark.parametrize("token", ["ts_a b", "ts_a\nb", "'ts_ab'", "\ufeffts_ab", "Bearer ts_ab"])
 def test_white_space_inside_a_token_is_refused_without_showing_it(token):
     """Only what stands around it is taken away."""
     with pytest.raises(ConfigurationError) as error:
         connect("http://127.0.0.1:1", token)
     assert "ts_a" not in str(error.value)
     arguments = ["ingest", "-", "--data-source", "a", "--url", "http://127.0.0.1:1", "--json"]
-    done = CliRunner().invoke(main, arguments, input=LONG, env={"TEMPORIS_TOKEN": token.replace("\0", "?")})
+    done = CliRunner().invoke(main, arguments, input=LONG, env={"TEMPORIS_TOKEN": token})
     assert (done.exit_code, "ts_a" not in done.output) == (2, True)
     assert json.loads(done.stdout)["error"]["kind"] == "ConfigurationError"
