@@ -64,17 +64,18 @@ class WatchedPace(Pace):
         self.turns: list[float] = []
         self._asked: list[float] = []
 
-    def turn(self, stopped, *, not_before=0.0) -> None:
+    def turn(self, stopped, *, not_before=0.0) -> int:
         asked_before = len(self._asked)
-        super().turn(stopped, not_before=not_before)
+        number = super().turn(stopped, not_before=not_before)
         now = self._clock.now()
         self.turns.append(now)
         self.too_early += [(now, moment) for moment in self._asked[:asked_before] if now < moment - 1e-6]
+        return number
 
-    def failed(self, answer, attempts, unclear):
+    def failed(self, number, answer, attempts, unclear):
         moment = self._clock.now() + (answer.retry_after_s or 0.0)
         try:
-            return super().failed(answer, attempts, unclear)
+            return super().failed(number, answer, attempts, unclear)
         finally:
             self._asked.append(moment)
 

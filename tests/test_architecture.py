@@ -40,6 +40,7 @@ CORE_ROOMS = [
     "words",
     "client",
     "retry",
+    "throttle",
     "pace",
     "attempts",
     "delivery",

@@ -71,7 +71,7 @@ def reply_to(
     unclear, reply, not_before = 0, Reply(Answer(None, "not sent"), 0, maybe_applied), 0.0
     while True:
         try:
-            pace.turn(stopped, not_before=not_before)
+            number = pace.turn(stopped, not_before=not_before)
         except HeldBack as held:
             return Reply(held.answer, reply.attempts, reply.maybe_applied, held.reason)
         try:
@@ -83,11 +83,14 @@ def reply_to(
             pace.leave()
             raise
         if not is_transient(answer):
-            (pace.alive if is_sign_of_life(answer) else pace.leave)()
+            if is_sign_of_life(answer):
+                pace.alive(number)
+            else:
+                pace.leave()
             return reply
         LOGGER.info("attempt %d failed: %s %s", reply.attempts, answer.status or "no answer", answer.words)
         unclear += answer.meaning is Meaning.UNCLEAR
-        resume = pace.failed(answer, reply.attempts, unclear)
+        resume = pace.failed(number, answer, reply.attempts, unclear)
         if isinstance(resume, GiveUp):
             return Reply(answer, reply.attempts, reply.maybe_applied, resume.reason)
         not_before = resume

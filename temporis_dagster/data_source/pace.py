@@ -4,7 +4,9 @@ Comes in: acknowledgements and failures, from any thread. Goes out: turns, waits
 Never: sends. The clock is handed in, so that tests need not wait.
 
 While nothing gets through, one request at a time tries; so a dead service gets at most ``max_in_flight`` requests and
-the retry budget, however many batches wait.
+the retry budget, however many batches wait. (Failures of requests that were under way together take one from the
+budget; there are fewer than ``max_in_flight`` of those before one at a time tries, and each of these takes one.) An
+acknowledgement restores the whole budget: a service that takes requests now and then is slow, not dead.
 """
 
 from __future__ import annotations
@@ -21,8 +23,19 @@ from typing import Protocol
 from temporis_dagster.contract import Meaning
 from temporis_dagster.data_source.client import Answer
 from temporis_dagster.data_source.retry import GiveUp, RetryPolicy, Situation, next_step
+from temporis_dagster.data_source.throttle import Throttle
 
 LOGGER = logging.getLogger(__name__)
+
+TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE = 429, 503
+FIRST_INTERVAL_S = 0.5
+"""How far apart requests start at first once a service has said that there are too many."""
+
+BUSY_INTERVAL_S = 1.0
+"""How far apart they start at most where it is unavailable: some say so of too many requests, others at random."""
+
+LONGEST_HOLD_S = 3600.0
+"""How long a connection stays closed because of one Retry-After: then it asks again. Some services send nonsense."""
 
 WARN_EVERY_S = 30.0
 """An upsert that waits says so: at once, and then not more often than this."""
@@ -93,16 +106,18 @@ class Pace:
         self._changed = threading.Condition()
         self._not_before = self._last_sign = self._clock.now()
         self._budget, self._failures, self._in_flight = policy.budget, 0, 0
+        self._throttle, self._counted = Throttle(), 0
         self._engaged, self._idle_since = 0, self._clock.now()
         self._closed_until, self._closed_by = self._clock.now(), Answer(None, "")
 
     @contextmanager
     def engaged(self) -> Iterator[None]:
-        """An upsert: silence is counted from its begin, and a connection that was idle before it has new patience."""
+        """An upsert: silence is counted from its begin, and it has retries of its own, more where the connection was idle."""
         with self._changed:
             if not self._engaged:
                 self._recover(self._clock.now() - self._idle_since)
                 self._warn_at = self._clock.now()
+            self._budget = max(self._budget, min(self._policy.own_budget, self._policy.budget))
             self._engaged += 1
             self._last_sign = max(self._last_sign, self._clock.now())
         try:
@@ -116,19 +131,23 @@ class Pace:
         refill = int(idle_s / self._policy.longest_wait_s)
         if refill:
             self._budget = min(self._budget + refill, self._policy.budget)
-            self._failures = 0
+        # One at a time tries until something gets through, but the waits are short again.
+        self._failures = 0 if refill else min(self._failures, self._max_in_flight)
 
     def wake(self) -> None:
         """Let everyone who waits look whether it was stopped."""
         with self._changed:
             self._changed.notify_all()
 
-    def turn(self, stopped: Callable[[], bool], *, not_before: float = 0.0) -> None:
+    def turn(self, stopped: Callable[[], bool], *, not_before: float = 0.0) -> int:
         """Return when a request may start. Whoever got a turn says how it ended: ``alive``, ``failed`` or ``leave``.
 
         Args:
             stopped: Whether the upsert of this request was stopped meanwhile.
             not_before: When this request itself may start, on the clock.
+
+        Returns:
+            The number of the request, for ``failed``.
 
         Raises:
             Stopped: It was.
@@ -143,10 +162,14 @@ class Pace:
                 elif self._in_flight >= (1 if self._nothing_gets_through() else self._max_in_flight):
                     self._changed.wait()
                 else:
-                    self._in_flight += 1
-                    self._not_before = max(self._not_before, self._clock.now() + self._interval_s)
-                    return
+                    return self._start(self._clock.now())
             raise Stopped
+
+    def _start(self, now: float) -> int:
+        self._in_flight += 1
+        number = self._throttle.started(now)
+        self._not_before = max(self._not_before, now + self._interval_s, self._next_start())
+        return number
 
     def leave(self) -> None:
         """A request ended, and nothing is to be learned from it."""
@@ -154,18 +177,19 @@ class Pace:
             self._in_flight -= 1
             self._changed.notify_all()
 
-    def alive(self) -> None:
-        """A request ended: the service answered something that is not a transient failure."""
+    def alive(self, number: int) -> None:
+        """A request ended, which one: the service answered something that is not a transient failure."""
         with self._changed:
             self._last_sign = self._clock.now()
-            self._failures = 0
-            self._budget = min(self._budget + 1, self._policy.budget)
+            self._failures, self._budget = 0, self._policy.budget
+            self._throttle.acknowledged(number)
             self.leave()
 
-    def failed(self, answer: Answer, attempts: int, unclear: int) -> float | GiveUp:
+    def failed(self, number: int, answer: Answer, attempts: int, unclear: int) -> float | GiveUp:
         """A request ended: it failed in a way that may pass.
 
         Args:
+            number: Which one: what ``turn`` returned.
             answer: What came back.
             attempts: How many attempts its batch has had.
             unclear: How many of those had an answer that may not pass.
@@ -175,6 +199,7 @@ class Pace:
         """
         with self._changed:
             self._failures += 1
+            self._slow_down(number, answer)
             self.leave()
             outage = self._failures - self._max_in_flight
             situation = Situation(
@@ -187,9 +212,22 @@ class Pace:
             if isinstance(step, GiveUp):
                 self._remember(answer)
                 return step
-            self._budget -= 1
+            if number > self._counted:
+                self._budget -= 1
+                self._counted = self._throttle.count
             self._warn(answer, self._policy.give_up_after_s - situation.silence_s)
             return self._resume_at(answer, self._clock.now() + step.seconds)
+
+    def _slow_down(self, number: int, answer: Answer) -> None:
+        if answer.status == TOO_MANY_REQUESTS:
+            self._throttle.refused(number, at_least_s=FIRST_INTERVAL_S)
+        elif answer.status == SERVICE_UNAVAILABLE:
+            self._throttle.refused(number, at_most_s=BUSY_INTERVAL_S)
+        self._not_before = max(self._not_before, self._next_start())
+
+    def _next_start(self) -> float:
+        """When the throttle lets the next request start: at the latest at the end of the patience, for the last attempt."""
+        return min(self._throttle.next_start(), self._last_sign + self._policy.give_up_after_s)
 
     def _warn(self, answer: Answer, left_s: float) -> None:
         """Silence for minutes would look like work."""
@@ -215,7 +253,7 @@ class Pace:
         if asked_s <= self._policy.give_up_after_s:
             self._not_before = max(self._not_before, moment)
         elif moment > self._closed_until:
-            self._closed_until, self._closed_by = moment, answer
+            self._closed_until, self._closed_by = min(moment, self._clock.now() + LONGEST_HOLD_S), answer
 
     def _check_open(self) -> None:
         left_s = self._closed_until - self._clock.now()

@@ -31,7 +31,8 @@ class RetryPolicy:
     Attributes:
         give_up_after_s: How long to go on without any acknowledgement.
         budget: How many requests beyond the first ones a service gets while it acknowledges nothing. Shared by all
-            batches of a connection; each acknowledgement gives one back.
+            batches of a connection; an acknowledgement restores it.
+        own_budget: How many of them each upsert gets even where the earlier ones used it up.
         first_wait_s: The longest first wait; it doubles with each failure in a row.
         longest_wait_s: The longest of all waits, unless the service asks for a longer one.
         unclear: How many answers that may not pass a batch gets retried.
@@ -39,6 +40,7 @@ class RetryPolicy:
 
     give_up_after_s: float = 300.0
     budget: int = 20
+    own_budget: int = 4
     first_wait_s: float = 0.5
     longest_wait_s: float = 30.0
     unclear: int = 2
