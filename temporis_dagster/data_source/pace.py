@@ -112,7 +112,7 @@ class Pace:
 
     @contextmanager
     def engaged(self) -> Iterator[None]:
-        """An upsert: silence is counted from its begin, and it has retries of its own, more where the connection was idle."""
+        """An upsert: silence counts from its begin, and it has retries of its own, more if the connection was idle."""
         with self._changed:
             if not self._engaged:
                 self._recover(self._clock.now() - self._idle_since)
@@ -226,7 +226,7 @@ class Pace:
         self._not_before = max(self._not_before, self._next_start())
 
     def _next_start(self) -> float:
-        """When the throttle lets the next request start: at the latest at the end of the patience, for the last attempt."""
+        """When the throttle lets the next request start, at the latest at the end of the patience: the last attempt."""
         return min(self._throttle.next_start(), self._last_sign + self._policy.give_up_after_s)
 
     def _warn(self, answer: Answer, left_s: float) -> None:
