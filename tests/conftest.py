@@ -20,6 +20,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # test that interrupts it would wait for ever.
     if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # pytest puts the level of each test's begin back at its end: that of the run is DEBUG, for the canary's log.
+    logging.getLogger().setLevel(logging.DEBUG)
     if config.getoption("--soak"):
         config.option.timeout = 0
     settings.register_profile("short", deadline=None)

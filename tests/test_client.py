@@ -210,9 +210,7 @@ def test_a_404_of_something_else_is_told_from_a_missing_data_source():
         assert "temporis sources create store_metrics" in str(failure_of(service))
 
 
-@pytest.mark.parametrize(
-    "token", ["", " ts_x", "ts_x ", "ts_", "secret", "ts_a b", "ts_a\n", "'ts_a'", "ts_é", "Bearer ts_a"]
-)
+@pytest.mark.parametrize("token", ["", "ts_", "secret", "ts_a b", "ts_a\nb", "'ts_a'", "ts_é", "Bearer ts_a"])
 def test_what_is_no_token_is_refused_and_not_shown(token):
     """Before any I/O, with what a token looks like."""
     with pytest.raises(ConfigurationError, match="starts with 'ts_'") as caught:
