@@ -35,7 +35,7 @@ class IngestOptions(dg.Model):
     ambiguous: bool | Literal["raise", "infer", "NaT"] | None = Field(
         default=None,
         description="What a local time that occurs twice means: true is the first pass of the clock, false the second, "
-        "'infer' by the order of the rows.",
+        "'infer' by the order of the rows, oldest or newest first.",
     )
     nonexistent: Literal["raise", "shift_forward", "shift_backward", "NaT"] | None = Field(
         default=None, description="What a local time that the clock skipped means."

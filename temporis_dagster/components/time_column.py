@@ -19,6 +19,8 @@ from pydantic import ConfigDict, Field, model_validator
 
 from temporis_dagster.components.time_form import PER_SECOND, fits_epoch, fits_format, form_of, misfits
 from temporis_dagster.data_source.observations import ObservationOptions
+from temporis_dagster.data_source.observations.aware import impossible
+from temporis_dagster.data_source.observations.calendar_numbers import calendar_numbers
 from temporis_dagster.errors import ConfigurationError
 
 StoredAs: TypeAlias = Literal["timestamptz", "epoch", "naive", "text"]
@@ -198,8 +200,10 @@ class TimeColumn(dg.Resolvable, dg.Model):
 
     def _epoch(self, column: pd.Series, values: pd.Series, known: pd.Series) -> pd.Series:
         """Numbers as moments. Other databases' drivers give the ``extract(epoch from ...)`` of one as a Decimal."""
-        if self.unit == "s" and not all(isinstance(value, int | Decimal) for value in known):
-            return column
+        if self.unit == "s" and (
+            not all(isinstance(value, int | Decimal) for value in known) or calendar_numbers(values) is not None
+        ):
+            return column  # for the check of the frame, which refuses numbers that read as dates
         decimals = [value for value in known if isinstance(value, Decimal)]
         if all(value == value // 1 for value in decimals):
             whole, unit = values.map(lambda value: int(value) if isinstance(value, Decimal) else value), self.unit
@@ -215,7 +219,8 @@ class TimeColumn(dg.Resolvable, dg.Model):
                 f"{naive[0]} has no zone, so the column cannot have been compared as {self.stored_as}. Declare "
                 "stored_as: naive with its timezone, or give it a zone in the query."
             )
-        return values if naive else pd.to_datetime(values, utc=True)
+        as_they_are = naive or any(impossible(value) for value in known)
+        return values if as_they_are else pd.to_datetime(values, utc=True)
 
 
 def _ensure_sorts(form: str) -> None:
