@@ -17,6 +17,7 @@ import dagster as dg
 import pandas as pd
 from pydantic import ConfigDict, Field, model_validator
 
+from temporis_dagster.components.fields import described
 from temporis_dagster.components.time_form import PER_SECOND, fits_epoch, fits_format, form_of, misfits
 from temporis_dagster.data_source.observations import ObservationOptions
 from temporis_dagster.data_source.observations.aware import impossible
@@ -67,10 +68,11 @@ class Misfit:
 
 
 class TimeColumn(dg.Resolvable, dg.Model):
-    """The form in which the column that a query compares with ``:start`` and ``:end`` holds time.
+    """The form in which the column that a query compares with `:start` and `:end` holds time.
 
-    An aware datetime, compared with a column of text or of local time, misses rows without a word; so the form is
-    declared, and the bounds are given in it. The query's column of timestamps has the same form, or is aware.
+    A datetime with a zone, compared with a column of text or of local time, misses rows without a word; so the form is
+    declared, and the bounds are given in it. The query's timestamp column has the same form, or is a datetime with a
+    zone.
 
     Examples:
         >>> TimeColumn(stored_as="epoch", unit="ms").bounds(0, 3_600, dialect="sqlite")
@@ -82,18 +84,19 @@ class TimeColumn(dg.Resolvable, dg.Model):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     stored_as: StoredAs = Field(
-        description="'timestamptz': moments with a zone; 'epoch': a number since 1970; 'naive': a wall clock without a "
-        "zone (SQLite: text like 2024-06-20 08:00:00); 'text': text in a format of its own."
+        description="`timestamptz`: moments with a zone. `epoch`: numbers since 1970. `naive`: a wall clock without a "
+        "zone (SQLite: text like 2024-06-20 08:00:00). `text`: text in a `format` of its own.",
+        examples=["timestamptz"],
     )
-    timezone: str | None = Field(
-        default=None,
-        description="The zone of the wall clock of 'naive' and 'text'.",
-        examples=["America/New_York"],
-    )
-    format: str | None = Field(
-        default=None, description="'text': how it is written, in strftime's words.", examples=["%Y-%m-%dT%H:%M:%SZ"]
-    )
-    unit: Annotated[Unit, dg.Resolver.default(description="'epoch': what the numbers count.")] = "s"
+    timezone: Annotated[
+        str | None,
+        described("Time zone of the wall clock of `naive` and `text`.", examples=["America/New_York"]),
+    ] = None
+    format: Annotated[
+        str | None,
+        described("How `text` is written, in the codes of strftime.", examples=["%Y-%m-%dT%H:%M:%SZ"]),
+    ] = None
+    unit: Annotated[Unit, described("What the numbers of `epoch` count: `s`, `ms`, `us` or `ns`.")] = "s"
 
     @model_validator(mode="after")
     def _complete(self) -> "TimeColumn":
