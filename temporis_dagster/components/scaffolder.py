@@ -65,9 +65,7 @@ temporis = TemporisResource(url=dg.EnvVar("TEMPORIS_URL"))  # the token is that 
 
 @dg.definitions
 def temporis_resources() -> dg.Definitions:
-    return dg.Definitions(
-        resources={"temporis": temporis, "temporis_io_manager": TemporisIOManager(temporis=temporis)}
-    )
+    return dg.Definitions(resources={"temporis": temporis, "temporis_io_manager": TemporisIOManager(temporis=temporis)})
 """
 
 
