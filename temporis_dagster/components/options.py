@@ -58,8 +58,7 @@ class IngestOptions(dg.Model):
         described(
             "How to read a local time that occurs twice because the clock goes back: `raise` refuses it, `infer` tells "
             "the two passes apart by the order of the rows, oldest or newest first, `true` means the first pass and "
-            "`false` the second. "
-            + CONFIGURED
+            "`false` the second. " + CONFIGURED
         ),
     ] = None
     nonexistent: Annotated[
