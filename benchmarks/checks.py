@@ -35,6 +35,13 @@ def ordered_frame(rows: int) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def conflicting(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with the keys of its last hundredth at its start as well, under other values."""
+    count = len(frame) // 100
+    again = frame.iloc[-count:].assign(value=lambda rows: rows["value"] + 1)
+    return pd.concat([again, frame.iloc[count:]], ignore_index=True)
+
+
 def seconds(work: Callable[[pd.DataFrame], object], frame: pd.DataFrame) -> float:
     """Wall time of one call."""
     started = time.perf_counter()
@@ -51,7 +58,8 @@ def upsert_into_a_new_store(frame: pd.DataFrame) -> None:
 def measure_shares(rows: int, rounds: int) -> None:
     """Print the checks' time and share, ordered and shuffled."""
     ordered = ordered_frame(rows)
-    frames = {"ordered": ordered, "shuffled": ordered.sample(frac=1, random_state=1)}
+    shuffled = ordered.sample(frac=1, random_state=1)
+    frames = {"ordered": ordered, "shuffled": shuffled, "shuffled, 1 % with a later value": conflicting(shuffled)}
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in frames}
     for _ in range(rounds):
         for name, frame in frames.items():

@@ -261,7 +261,7 @@ def test_an_asset_can_refuse_conflicts(run, how):
 @pytest.mark.parametrize("on_conflict", [None, "last", "raise"])
 def test_a_component_takes_the_option(tmp_path, on_conflict):
     """YAML says it as an attribute; a query without its entity is warned of or refused like any frame."""
-    with sa.create_engine(f"sqlite:///{tmp_path}/w.db").begin() as connection:
+    with sa.create_engine(f"sqlite:///{tmp_path}/w.db", poolclass=sa.NullPool).begin() as connection:
         connection.execute(sa.text("CREATE TABLE load (at INTEGER, zone TEXT, mw REAL)"))
         connection.execute(sa.text("INSERT INTO load VALUES (1718870400, 'DE', 1.5), (1718870400, 'FR', 2.5)"))
     query = "SELECT at AS timestamp, 'load' AS name, mw AS value, zone FROM load ORDER BY zone"

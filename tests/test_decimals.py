@@ -1,21 +1,30 @@
 """Decimal numbers, which every database gives, become the nearest float, as the same digits in a CSV file do."""
 
-from __future__ import annotations
-
 import math
 from decimal import Decimal
 
+import dagster as dg
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from temporis_dagster import InvalidObservationsError, connect
+from temporis_dagster import (
+    InvalidObservationsError,
+    TemporisIOManager,
+    TemporisResource,
+    connect,
+    data_source_spec,
+    temporis_asset,
+)
 from temporis_dagster.cli import main
 from temporis_dagster.data_source.observations import ObservationOptions, observe
+from tests.component_tools import Project
+from tests.dagster_harness import failure_of
 
 JUNE = 1_718_841_600
 
@@ -125,3 +134,90 @@ def test_parquet_decimals_are_ingested_by_the_command_line(tmp_path):
         assert "--decimals nearest" in refused.stderr
         assert CliRunner().invoke(main, arguments).exit_code == 0
         assert source.read().value.tolist() == [12.34, 5.0]
+
+
+EPOCHS = {
+    "timestamptz": ("date_trunc('hour', at)", "at", {"stored_as": "timestamptz"}),
+    "epoch": ("extract(epoch from date_trunc('hour', at))", "extract(epoch from at)", {"stored_as": "epoch"}),
+    "epoch ms": (
+        *("extract(epoch from date_trunc('hour', at)) * 1000", "extract(epoch from at) * 1000"),
+        {"stored_as": "epoch", "unit": "ms"},
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`:dagster.BetaWarning")
+@pytest.mark.parametrize(("hour", "at", "time_column"), EPOCHS.values(), ids=EPOCHS)
+def test_numeric_columns_of_postgresql_are_ingested_by_a_component(tmp_path, postgres, hour, at, time_column):
+    """Sums of prices, and extract(epoch from ...), which PostgreSQL gives as numeric: what a component is for."""
+    with sa.create_engine(postgres, poolclass=sa.NullPool).begin() as connection:
+        connection.execute(sa.text("DROP TABLE IF EXISTS sale"))
+        connection.execute(sa.text("CREATE TABLE sale (at timestamptz, price numeric(10, 2))"))
+        rows = ("2024-06-20 08:15Z", "19.99"), ("2024-06-20 08:45Z", "0.01"), ("2024-06-20 09:00Z", "0.30")
+        connection.execute(sa.text("INSERT INTO sale VALUES (:at, :price)"), [{"at": a, "price": p} for a, p in rows])
+    query = f"SELECT {hour} AS timestamp, sum(price) AS revenue, avg(price) AS mean FROM sale"
+    query += f" WHERE {at} >= :start AND {at} < :end GROUP BY 1 ORDER BY 1"
+    days = {"type": "daily", "start_date": "2024-06-01", "timezone": "UTC"}
+    attributes = {
+        "asset": {"key": "load", "partitions_def": days},
+        "sql": {"url": postgres, "query": query, "time_column": time_column},
+    }
+    with Project(tmp_path, attributes) as project:
+        assert project.run("2024-06-20").success
+        with connect(project.temporis.url) as temporis:
+            stored = temporis.data_source("grid_load").read()
+    assert stored.timestamp.astype("int64").tolist() == [JUNE + 8 * 3600] * 2 + [JUNE + 9 * 3600] * 2
+    assert stored.value.tolist() == [10.0, 20.0, 0.3, 0.3]
+    with Project(tmp_path, {**attributes, "decimals": "exact"}) as project:
+        result = project.run("2024-06-20", raise_on_error=False)
+        assert "temporis/decimals='nearest'" in failure_of(result).event_specific_data.user_failure_data.description
+
+
+SIBLINGS = [
+    *("12.34", "0.1", "-0.30", "1234567890123456789012345678.0123456789", "1E-28", "9007199254740993.0", "19.990000"),
+    *("-99999999999999999999.5", "0.000000000000000000000000000001", "1E+27", "0.1000000000000000055511151231"),
+]
+
+
+@pytest.mark.parametrize("surface", ["python", "csv", "parquet, long", "parquet, wide", "asset"])
+def test_every_surface_stores_what_the_digits_are(tmp_path, surface):
+    """The same numbers, as objects of a driver, as text, as decimal128 and decimal256, end as the same bits."""
+    numbers = [Decimal(text) for text in SIBLINGS]
+    frame, url = long(numbers), f"sqlite:///{tmp_path}/temporis.db"
+    with connect(url) as temporis:
+        source = temporis.create_data_source("grid_load")
+        STORING[surface](frame, source, tmp_path)
+        assert source.read().value.to_numpy().tobytes() == np.array([float(text) for text in SIBLINGS]).tobytes()
+
+
+def _by_the_command_line(frame, source, folder, suffix=".parquet"):
+    file = folder / f"file{suffix}"
+    frame.to_csv(file, index=False) if suffix == ".csv" else frame.to_parquet(file)
+    arguments = ["ingest", str(file), "--data-source", "grid_load", "--url", source.url]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+
+
+def _wide(frame):
+    """As one series of decimal256: of 76 digits, 38 of them after the point."""
+    values = frame["value"].astype(pd.ArrowDtype(pa.decimal256(76, 38)))
+    return pd.DataFrame({"timestamp": frame["timestamp"], "revenue": values})
+
+
+def _by_an_asset(frame, source, _folder):
+    @temporis_asset(data_source="grid_load")
+    def revenue():
+        return frame
+
+    temporis = TemporisResource(url=source.url)
+    resources = {"temporis_io_manager": TemporisIOManager(temporis=temporis)}
+    assert dg.materialize([data_source_spec("grid_load"), revenue], selection=[revenue], resources=resources).success
+
+
+STORING = {
+    "python": lambda frame, source, _: source.upsert(frame),
+    "csv": lambda frame, source, folder: _by_the_command_line(frame, source, folder, ".csv"),
+    "parquet, long": _by_the_command_line,
+    "parquet, wide": lambda frame, source, folder: _by_the_command_line(_wide(frame), source, folder),
+    "asset": _by_an_asset,
+}

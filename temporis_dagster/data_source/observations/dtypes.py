@@ -32,6 +32,8 @@ def plain(column: Column) -> Column:
 
 def renumbered(column: Column) -> Column:
     """The same column, rows numbered from 0. Not by ``reset_index``, which copies it in pandas 2."""
+    if column.dtype == object:  # pandas 2 looks for missing values in its own array, and fails on Decimal("sNaN")
+        return pd.Series(column.to_numpy(), dtype=object, copy=False)
     return pd.Series(column.array, dtype=column.dtype, copy=False)
 
 

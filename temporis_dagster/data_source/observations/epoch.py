@@ -27,6 +27,7 @@ OUT_OF_RANGE = "the timestamp is out of range: the first is the start of the yea
 OTHER_UNIT = "the timestamp looks like {}: divide by {:_} to get {} ({}), or pass {} if all of them are"
 WRITTEN = "the timestamp reads as the date {} ({}), not as Unix seconds: convert it to a datetime"
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9, "ps": 10**12, "fs": 10**15, "as": 10**18}
+FAR, FAR_DIGITS = 2**62, 30
 UNITS: dict[Literal["s", "ms", "us", "ns"], str] = {
     "s": "Unix seconds",
     "ms": "milliseconds",
@@ -62,15 +63,22 @@ def seconds_of(given: npt.NDArray[Any], options: ObservationOptions) -> Found:
 def seconds_of_decimals(items: list[Decimal], options: ObservationOptions) -> Found:
     """Read Decimals, such as PostgreSQL's ``extract(epoch from ...)``, none of them NaN."""
     infinite = np.array([not item.is_finite() for item in items])
-    whole = [int(item.to_integral_value(ROUND_FLOOR)) if item.is_finite() else 0 for item in items]
+    whole = [_floor(item) for item in items]
     seconds, faults = seconds_of_integers(whole, options)
     cut = np.array([item.is_finite() and item != floor for item, floor in zip(items, whole, strict=True)])
     return seconds, faults + where(infinite, INFINITE) + _fractions(cut & ~mask_of(faults, len(items)), options)
 
 
+def _floor(item: Decimal) -> int:
+    """Rounded down; for one of more digits than any time has, another far integer, which is quicker to make."""
+    if not item.is_finite():
+        return 0
+    return int(item.to_integral_value(ROUND_FLOOR)) if item.adjusted() < FAR_DIGITS else FAR
+
+
 def seconds_of_integers(items: list[Any], options: ObservationOptions) -> Found:
     """Read Python's integers, which have no bound."""
-    far = np.array([abs(item) >= 2**62 for item in items])
+    far = np.array([abs(item) >= FAR for item in items])
     near = np.array([0 if is_far else int(item) for item, is_far in zip(items, far, strict=True)], dtype=np.int64)
     seconds, faults = seconds_of(near, options)
     return seconds, faults + where(far, OUT_OF_RANGE)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Codes, Int64s, Mask, Seconds
@@ -19,6 +20,9 @@ LARGEST_KEY = 2**62
 PARTS = 17
 """Of keys looked at one after the other, so that their hash table takes a 17th of the memory. A prime: timestamps are
 multiples of a minute or an hour, and must fall into all parts."""
+
+HASH_BITS = 16
+FIBONACCI = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +66,22 @@ def repeats(timestamps: Seconds, codes: Codes, series: int) -> Repeats | None:
 
 
 def _winners(keys: Int64s, rows: Int64s, repeated: Mask) -> Int64s:
-    """For each repeated row, the last row with its key. Only the repeated keys are hashed: they may be few."""
+    """For each repeated row, the last row with its key: those are looked for among the few of the same hash."""
     unique, key_of_lost = np.unique(keys[repeated], return_inverse=True)
-    last_rows = rows[~repeated]
-    found = pd.Index(unique).get_indexer(pd.Index(keys[~repeated]))
+    hashes = _hashes(keys)
+    hit = np.zeros(1 << HASH_BITS, dtype=np.bool_)
+    hit[hashes[repeated]] = True
+    candidates = np.flatnonzero(hit[hashes] & ~repeated)
+    found = pd.Index(unique).get_indexer(pd.Index(keys[candidates]))
     winner_of_key = np.empty(len(unique), dtype=np.int64)
-    winner_of_key[found[found >= 0]] = last_rows[found >= 0]
+    winner_of_key[found[found >= 0]] = rows[candidates[found >= 0]]
     return winner_of_key[key_of_lost]
+
+
+def _hashes(keys: Int64s) -> npt.NDArray[np.uint64]:
+    """Fibonacci hashing: a few bits in which also keys that are all multiples of something differ."""
+    hashes: npt.NDArray[np.uint64] = (keys.view(np.uint64) * FIBONACCI) >> np.uint64(64 - HASH_BITS)
+    return hashes
 
 
 def _ascend(major: Seconds | Codes, minor: Seconds | Codes) -> bool:
