@@ -34,6 +34,8 @@ CORE_ROOMS = [
     "target",
     "store",
     "hosts",
+    "forked",
+    "surroundings",
     "options",
     "encoding",
     "deadline",

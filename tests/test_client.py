@@ -40,6 +40,7 @@ from temporis_dagster.data_source.connection import connect_with
 from temporis_dagster.data_source.options import RemoteOptions
 from temporis_dagster.data_source.pace import SystemClock
 from temporis_dagster.data_source.remote import Remote
+from temporis_dagster.data_source.surroundings import BUNDLES
 from temporis_dagster.data_source.words import QUOTED_CHARACTERS, shortened, words_of
 from temporis_dagster.testing import FakeService, Fault, answer, cut, html_page, in_sequence, silence
 from tests.delivery_tools import CANARY, FakeClock, connected, rows
@@ -114,16 +115,17 @@ def test_a_token_is_text(token):
     [
         {"HTTPS_PROXY": "ftp://user:hunter2@proxy"},
         {"HTTPS_PROXY": "http://user:hun/ter2@proxy"},
-        {"NO_PROXY": "[::1]:hunter2"},
-        {"SSL_CERT_FILE": "/hunter2/missing.pem"},
+        *({name: "/hunter2/missing.pem"} for name in BUNDLES),
     ],
     ids=str,
 )
 def test_an_environment_that_cannot_be_used_is_a_configuration_error(setting, monkeypatch):
     """Proxies and certificates that httpx cannot take: said without quoting what may be a password."""
+    for name in BUNDLES:
+        monkeypatch.delenv(name, raising=False)
     for name, value in setting.items():
         monkeypatch.setenv(name, value)
-    with connect("https://localhost:1", CANARY) as temporis, pytest.raises(ConfigurationError) as caught:
+    with connect("https://api.invalid", CANARY) as temporis, pytest.raises(ConfigurationError) as caught:
         temporis.data_source("store_metrics").upsert(rows(2))
     assert "SSL_CERT_FILE" in str(caught.value)
     assert "hun" not in "".join(traceback.format_exception(caught.value)).replace(__file__, "")
@@ -493,7 +495,7 @@ def authority():
 
 
 def test_an_unknown_certificate_is_final(authority):
-    """No retry, nothing in doubt, and the advice names verify=."""
+    """No retry, nothing in doubt, and the advice is one that every surface can follow."""
     with tls_service(authority) as url:
         remote = Remote(url, CANARY, RemoteOptions(), clock=FakeClock())
         with connect("https://127.0.0.1", CANARY) as temporis:
@@ -504,7 +506,7 @@ def test_an_unknown_certificate_is_final(authority):
     assert (type(error), error.retryable) == (DeliveryError, False)
     assert (error.report.requests, error.report.unsent) == (1, 3)
     assert "certificate" in str(error).lower()
-    assert "verify=" in str(error)
+    assert "set SSL_CERT_FILE to it" in str(error)
     assert "answered" not in str(error)
 
 

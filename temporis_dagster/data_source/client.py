@@ -6,26 +6,26 @@ Never: retries, follows a redirect, or shows the token.
 
 from __future__ import annotations
 
-import os
 import re
+import socket
 import ssl
 import threading
 import time
 from calendar import timegm
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
 
 from temporis_dagster.contract import INGEST_PATH, Meaning, may_be_applied, meaning_of
 from temporis_dagster.data_source.deadline import Deadline, longest_attempt_s
+from temporis_dagster.data_source.forked import renew_after_fork
+from temporis_dagster.data_source.surroundings import BUNDLES, DIRECTORY, proxy_for, trusted
 from temporis_dagster.data_source.words import ERROR_BODY_BYTES, Words, shortened, words_of
 from temporis_dagster.errors import ConfigurationError
-
-UNPROXIED = {"all://localhost": None, "all://127.0.0.1": None, "all://[::1]": None}
-"""The loopback hosts for httpx: else a proxy of the environment would be given the token, without TLS."""
 
 CONNECT_TIMEOUT_S = 10.0
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
@@ -36,6 +36,12 @@ LONGEST_WAIT_S = 86_400.0
 
 FIRST_MOMENT, FIRST_MOMENT_IN_MS = 1e9, 1e12
 """From here on, the number of a Retry-After is a moment of 2001 or later, in Unix seconds or milliseconds."""
+
+NO_COOKIES = DefaultCookiePolicy(allowed_domains=[])
+"""Proxies set cookies, some of them new ones with each answer; they would be sent back for ever."""
+
+UNKNOWN_HOST = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
+"""What a resolver says of a name that does not exist; it says EAI_AGAIN where it is away itself, which is an outage."""
 
 NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
 
@@ -53,6 +59,8 @@ class Answer:
         retry_after_s: How long the service asks to wait.
         maybe_applied: Whether the request may have been applied all the same.
         permanent: Whether trying again cannot help, for a fault without an answer.
+        unknown_host: Whether no name server knows the host, for a fault without an answer: rarely a thing that passes.
+        too_slow: Whether the time was over before the whole request was sent.
         from_api: Whether the words are the API's own. What a proxy says is no verdict on records.
     """
 
@@ -61,11 +69,15 @@ class Answer:
     retry_after_s: float | None = None
     maybe_applied: bool = False
     permanent: bool = False
+    unknown_host: bool = False
+    too_slow: bool = False
     from_api: bool = True
 
     @property
     def meaning(self) -> Meaning:
         """What it means for the records; no answer is a transient failure unless it is permanent."""
+        if self.status is None and self.unknown_host:
+            return Meaning.UNCLEAR
         if self.status is None:
             return Meaning.UNEXPECTED if self.permanent else Meaning.TRANSIENT
         return meaning_of(self.status, from_api=self.from_api)
@@ -103,8 +115,8 @@ class Client:
         self._wall_clock = wall_clock
         self._lock = threading.Lock()
         self._http: httpx.Client | None = None
-        self._process = os.getpid()
         self._deadline = Deadline()
+        renew_after_fork(self)
 
     def post(self, body: bytes) -> Answer:
         """Attempt one ingest.
@@ -143,12 +155,16 @@ class Client:
     def _no_answer(self, error: httpx.TransportError, body: bytes) -> Answer:
         never_sent = self._deadline.sent == 0 or isinstance(error, NEVER_SENT)
         words = f"{type(error).__name__}: {error}".rstrip(": ")
-        if isinstance(error, httpx.ReadTimeout) and 0 < self._deadline.sent < len(body):
+        too_slow = isinstance(error, httpx.ReadTimeout) and 0 < self._deadline.sent < len(body)
+        if too_slow:
             words = (
                 f"only {self._deadline.sent:,} of {len(body):,} bytes could be sent in {self._deadline.used_s():.0f} s"
             )
         permanent = isinstance(error, httpx.UnsupportedProtocol) or _is_about_tls(error)
-        return Answer(None, words, maybe_applied=not never_sent, permanent=permanent)
+        unknown = any(isinstance(link, socket.gaierror) and link.errno in UNKNOWN_HOST for link in _chain(error))
+        return Answer(
+            None, words, maybe_applied=not never_sent, permanent=permanent, unknown_host=unknown, too_slow=too_slow
+        )
 
     def prepare(self) -> None:
         """Make what an attempt needs, without connecting: for callers who must know before they write anything.
@@ -165,28 +181,34 @@ class Client:
         if http is not None:
             http.close()
 
+    def begin_anew(self) -> None:
+        """In a forked child: open connections of its own, with a lock that no thread of the parent holds."""
+        self._lock, self._http, self._deadline = threading.Lock(), None, Deadline()
+
     def _opened(self) -> httpx.Client:
         with self._lock:
-            # A forked child that used its parent's connections would read the parent's answers.
-            if self._http is None or self._process != os.getpid():
-                self._http, self._process = self._made(), os.getpid()
+            if self._http is None:
+                self._http = self._made()
             return self._http
 
     def _made(self) -> httpx.Client:
         try:
-            verify = ssl.create_default_context(cafile=self._verify) if isinstance(self._verify, str) else self._verify
+            verify, proxy = trusted(self._verify), proxy_for(self._endpoint)
+            context = verify if isinstance(verify, ssl.SSLContext) else None
             return httpx.Client(
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=self._max_in_flight),
                 verify=verify,
                 follow_redirects=False,
-                mounts=UNPROXIED,
+                proxy=None if proxy is None else httpx.Proxy(proxy, ssl_context=context),
+                cookies=CookieJar(NO_COOKIES),
+                trust_env=False,
             )
         except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
             # Not quoted: the URL of a proxy may hold a password.
             raise ConfigurationError(
                 f"No HTTP client can be made ({type(error).__name__}). Check the proxies and certificates of the"
-                " environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR) and the file"
-                " of verify=; a SOCKS proxy needs: pip install 'httpx[socks]'."
+                f" environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, {', '.join(BUNDLES)}, {DIRECTORY}). A SOCKS proxy"
+                " needs: pip install 'httpx[socks]'."
             ) from None
 
     def _answer(self, response: httpx.Response) -> Answer:
@@ -273,10 +295,16 @@ def _wait(number: float, now: float) -> float:
     return max(number / (1000 if number >= FIRST_MOMENT_IN_MS else 1) - now, 0.0)
 
 
-def _is_about_tls(error: BaseException | None) -> bool:
+def _is_about_tls(error: BaseException) -> bool:
     """Whether no certificate can be verified, or there is no TLS at all: neither passes."""
+    return any(
+        isinstance(link, ssl.SSLCertVerificationError) or getattr(link, "reason", None) in NOT_TLS
+        for link in _chain(error)
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it came from."""
     while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError) or getattr(error, "reason", None) in NOT_TLS:
-            return True
+        yield error
         error = error.__cause__ or error.__context__
-    return False

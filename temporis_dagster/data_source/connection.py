@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from temporis_dagster.contract import CLOUD_URL, DATA_SOURCE_NAME_RULE, is_data_source_name, series_name_fault
 from temporis_dagster.data_source.hosts import to_manage
 from temporis_dagster.data_source.options import MirrorOptions, OnUnavailable, RemoteOptions
-from temporis_dagster.data_source.settings import from_environment, trimmed
+from temporis_dagster.data_source.settings import from_environment, hidden_token, hidden_url, trimmed
 from temporis_dagster.data_source.source import DataSource, manageable
 from temporis_dagster.data_source.target import Target
 from temporis_dagster.errors import ConfigurationError
@@ -57,7 +57,8 @@ def connect(  # noqa: PLR0913  # one argument an option
         url: ``https://...`` for the Temporis API, ``http://127.0.0.1:8008`` for a local service,
             ``sqlite:///relative.db`` or ``sqlite:////absolute.db`` for an embedded data source. A relative path is
             resolved once, here. None reads ``TEMPORIS_URL``; without that, the cloud, if there is a token.
-        token: The access token of an HTTP service; None reads ``TEMPORIS_TOKEN``. It is never shown.
+        token: The access token of an HTTP service; None reads ``TEMPORIS_TOKEN``. An https URL needs one. It is never
+            shown.
         batch_rows: HTTP: at most so many observations a request.
         max_body_bytes: HTTP: at most so many bytes a request.
         max_in_flight: HTTP: at most so many requests at once.
@@ -66,7 +67,9 @@ def connect(  # noqa: PLR0913  # one argument an option
         give_up_after_s: HTTP: how long to go on *without any acknowledgement*, so that a healthy load of any size is
             never cut.
         allow_http: HTTP: whether the token may travel unencrypted to another machine.
-        verify: HTTP: whether to verify certificates, or the path of a CA bundle. Proxies come from the environment.
+        verify: HTTP: True verifies certificates by the environment's CA bundle (``REQUESTS_CA_BUNDLE``,
+            ``CURL_CA_BUNDLE``, ``SSL_CERT_FILE``, ``SSL_CERT_DIR``), or certifi's; the path of a CA bundle is used
+            instead; False trusts anybody. Proxies come from the environment.
         create_missing: SQL: whether an upsert creates a data source that is not there.
         account: SQL: whose data sources; accounts never see each other's.
         mirror: HTTP: ``sqlite:///mirror.db``, a file that keeps every row before it is sent and can be read.
@@ -95,6 +98,7 @@ def connect(  # noqa: PLR0913  # one argument an option
         >>> report.stored, again.stored, again.unchanged
         (24, 0, 24)
     """
+    url, token = hidden_url(url), hidden_token(token)
     options = RemoteOptions(
         batch_rows, max_body_bytes, max_in_flight, requests_per_second, timeout_s, give_up_after_s, allow_http, verify
     )
@@ -122,7 +126,7 @@ def connect_with(
     dry_run: bool = False,
 ) -> Temporis:
     """``connect`` with each room's options as one value: for the surfaces over the core, which also say who calls."""
-    mirroring = mirroring or MirrorOptions()
+    url, token, mirroring = hidden_url(url), hidden_token(token), mirroring or MirrorOptions()
     url, token = _url_and_token(url, token)
     scheme = url.split(":", 1)[0].lower()
     if scheme in ("http", "https"):
@@ -141,7 +145,7 @@ def connect_with(
 
 
 def _url_and_token(url: str | None, token: str | None) -> tuple[str, str | None]:
-    token = trimmed(token) if token is not None else from_environment("TEMPORIS_TOKEN")
+    token = trimmed(token) if token is not None else hidden_token(from_environment("TEMPORIS_TOKEN"))
     url = trimmed(url) if url is not None else from_environment("TEMPORIS_URL") or (CLOUD_URL if token else None)
     if not isinstance(url, str | None):
         raise ConfigurationError(f"A {type(url).__name__} is not a URL. {HOW_TO_CONNECT}")

@@ -65,6 +65,35 @@ class Workers:
             self._changed.notify_all()
 
 
+def in_a_worker(ask: Callable[[Callable[[], bool]], Reply], pace: Pace) -> Reply:
+    """The reply to a single request, made in a thread: an interruption, which hits the caller's, cuts no turn in half.
+
+    Args:
+        ask: Makes the request; it is handed a function that says whether to start no further attempt.
+        pace: Whose turns it takes.
+    """
+    workers, stopped = Workers(), threading.Event()
+    replies: list[Reply] = []
+    crashes: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            replies.append(ask(stopped.is_set))
+        except BaseException as crash:  # noqa: BLE001  # raised again in the caller's thread
+            crashes.append(crash)
+
+    try:
+        workers.start(work)
+        workers.wait()
+    except BaseException:
+        stopped.set()
+        pace.wake()
+        raise
+    if crashes:
+        raise crashes[0]
+    return replies[0]
+
+
 class Watcher(Protocol):
     """Hears of every attempt, in the thread that makes it."""
 

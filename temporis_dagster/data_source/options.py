@@ -10,12 +10,30 @@ import numbers
 import re
 import ssl
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from temporis_dagster.errors import ConfigurationError
 
 LONGEST_TIMEOUT_S = 86_400.0
 """Beyond some length, sockets take no timeout at all."""
+
+
+@dataclass(frozen=True)
+class HttpAdvice:
+    """What messages advise, in the words of the surface that shows them; never what that surface lacks.
+
+    Attributes:
+        token: How to pass an access token.
+        ca_bundle: How to trust a certificate authority of one's own.
+        allow_http: How to let a token travel unencrypted.
+        slow_line: What to change for a slow line.
+    """
+
+    token: str = "pass token=, or set TEMPORIS_TOKEN"  # noqa: S105  # not a token
+    ca_bundle: str = "pass verify= the file of its CA bundle, or set SSL_CERT_FILE to it"
+    allow_http: str = "pass allow_http=True if you must"
+    slow_line: str = "pass a larger timeout_s= or a smaller batch_rows="
+
 
 CALLER = re.compile(r"[\x20-\x7e]{0,200}")
 
@@ -46,6 +64,9 @@ class RemoteOptions:
     allow_http: bool = False
     verify: bool | str = True
     caller: str = ""
+
+    ADVICE: ClassVar[HttpAdvice] = HttpAdvice()
+    """A surface with other words has a subclass."""
 
     def __post_init__(self) -> None:
         for name in ("batch_rows", "max_body_bytes", "max_in_flight"):

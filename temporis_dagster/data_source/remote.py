@@ -17,8 +17,9 @@ from temporis_dagster import __version__
 from temporis_dagster.contract import INGEST_PATH, NOT_FOUND, TOKEN, Meaning
 from temporis_dagster.data_source.attempts import Reply, Sender, reply_to
 from temporis_dagster.data_source.client import Answer, Client
-from temporis_dagster.data_source.delivery import Delivery, Watcher, Workers
+from temporis_dagster.data_source.delivery import Delivery, Watcher, Workers, in_a_worker
 from temporis_dagster.data_source.encoding import Encoder, empty_body
+from temporis_dagster.data_source.forked import renew_after_fork
 from temporis_dagster.data_source.hosts import LOOPBACK, to_manage
 from temporis_dagster.data_source.options import RemoteOptions
 from temporis_dagster.data_source.pace import Clock, Pace
@@ -65,15 +66,21 @@ class Remote:
     ) -> None:
         self._options = options = options or RemoteOptions()
         self._url, token = _checked_url(trimmed(url), options), trimmed(token)
-        _check_token(token)
+        _check_token(token, self._url, options)
         self._client = None if sender is not None else self._make_client(token)
         self._sender: Sender = sender or self._client  # type: ignore[assignment]  # one of them is not None
+        self._clock = clock
+        self.begin_anew()
+        renew_after_fork(self)
+
+    def begin_anew(self) -> None:
+        """At first, and in a forked child: nothing is under way, nobody waits, and nothing is known of the service."""
         self._pace = Pace(
-            RetryPolicy(give_up_after_s=options.give_up_after_s),
-            max_in_flight=options.max_in_flight,
-            requests_per_second=options.requests_per_second,
+            RetryPolicy(give_up_after_s=self._options.give_up_after_s),
+            max_in_flight=self._options.max_in_flight,
+            requests_per_second=self._options.requests_per_second,
             service=self._url,
-            clock=clock,
+            clock=self._clock,
         )
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._workers: dict[str, Workers] = {}
@@ -134,8 +141,9 @@ class Remote:
 
     def archive_state(self, data_source: str) -> ArchiveState:
         """Ask with an ingest of nothing: a service that refuses an empty batch leaves it unknown."""
+        body = empty_body(data_source)
         with self._pace.engaged():
-            reply = reply_to(empty_body(data_source), self._sender, self._pace)
+            reply = in_a_worker(lambda stopped: reply_to(body, self._sender, self._pace, stopped=stopped), self._pace)
         state = _STATES.get(reply.answer.meaning)
         if state is None:
             raise self.error(reply, data_source, UpsertReport(data_source))
@@ -167,10 +175,9 @@ class Remote:
             )
         if reply.gave_up:
             attempts = f"{reply.attempts} attempt{'s' * (reply.attempts != 1)}"
-            foreign = "" if answer.from_api or answer.meaning is not Meaning.UNCLEAR else f" {_FOREIGN_ADVICE}"
             return UnavailableError(
                 f"{where} is unavailable: {said}. Gave up after {attempts} because {reply.gave_up}."
-                f"{done}{foreign} Run the upsert again later: repeating it is safe.",
+                f"{done}{self._hint(answer)} Run the upsert again later: repeating it is safe.",
                 data_source=data_source,
                 report=report,
                 attempts=reply.attempts,
@@ -178,12 +185,21 @@ class Remote:
             )
         if answer.status is None:
             return DeliveryError(
-                f"{where} cannot be reached: {said}.{done} {_UNREACHABLE_ADVICE}",
+                f"{where} cannot be reached: {said}.{done} {_UNREACHABLE_ADVICE}, {self._options.ADVICE.ca_bundle}.",
                 data_source=data_source,
                 report=report,
             )
         kind, advice = _FINAL.get(answer.meaning, DeliveryError), self._advice(answer, data_source)
         return kind(f"{where} answered {said}.{done} {advice}", data_source=data_source, report=report)
+
+    def _hint(self, answer: Answer) -> str:
+        """What may be behind a failure that was tried again."""
+        if answer.unknown_host:
+            return " No name server knows the host: check the URL, and the proxy if there is one."
+        if answer.too_slow:
+            return f" For a slow line, {self._options.ADVICE.slow_line}."
+        is_foreign = answer.meaning is Meaning.UNCLEAR and not answer.from_api
+        return f" {_FOREIGN_ADVICE}" if is_foreign else ""
 
     def _advice(self, answer: Answer, data_source: str) -> str:
         """What to do about an answer that is final."""
@@ -208,7 +224,7 @@ _STATES = {
 }
 _UNREACHABLE_ADVICE = (
     "Its certificate cannot be verified, or it does not speak TLS: check the URL (http or https, and the port); for a"
-    " certificate authority of your own, pass verify= the file of its CA bundle."
+    " certificate authority of your own"
 )
 _FOREIGN_ADVICE = (
     "That is not an answer of the Temporis API, whose errors are JSON with a detail. Check the URL, and any proxy or"
@@ -227,10 +243,14 @@ def _checked_url(url: str, options: RemoteOptions) -> str:
         parsed.host.encode("idna")  # else it fails when a connection is made
     except (httpx.InvalidURL, TypeError, UnicodeError):
         raise ConfigurationError("The URL cannot be read. Pass one such as 'https://api.temporis.co'.") from None
-    shown = str(parsed.copy_with(username=None, password=None, query=None, fragment=None)).rstrip("/")
-    if not parsed.host or parsed.userinfo or parsed.query or parsed.fragment:
+    has_more = bool(parsed.userinfo or parsed.query or parsed.fragment or "@" in parsed.path)
+    bare = {"username": None, "password": None, "query": None, "fragment": None}
+    parsed = parsed.copy_with(**bare) if "@" not in parsed.path else parsed.copy_with(path="/", **bare)
+    shown = str(parsed).rstrip("/")
+    if not parsed.host or has_more:
         raise ConfigurationError(
-            f"{shown!r} has no host, or has more than host, port and path. Pass the token with token=."
+            f"{shown!r} has no host, or has more than host, port and path. A token is a setting of"
+            f" its own: {options.ADVICE.token}."
         )
     if parsed.port is not None and not 0 < parsed.port < 2**16:
         raise ConfigurationError(f"{shown!r} has a port that cannot be. Ports are from 1 to 65535.")
@@ -241,12 +261,14 @@ def _checked_url(url: str, options: RemoteOptions) -> str:
         )
     if parsed.scheme == "http" and parsed.host not in LOOPBACK and not options.allow_http:
         raise ConfigurationError(
-            f"{shown!r} would send the access token unencrypted. Use https, or in Python allow_http=True if you must."
+            f"{shown!r} would send the access token unencrypted. Use https, or {options.ADVICE.allow_http}."
         )
     return shown
 
 
-def _check_token(token: object) -> None:
+def _check_token(token: object, url: str, options: RemoteOptions) -> None:
+    if token is None and url.startswith("https:"):
+        raise ConfigurationError(f"{url} asks for an access token, and there is none: {options.ADVICE.token}.")
     if token is not None and not (isinstance(token, str) and TOKEN.fullmatch(token)):
         raise ConfigurationError(
             "The access token is not one: it starts with 'ts_' and has neither spaces nor line breaks. It was not sent."

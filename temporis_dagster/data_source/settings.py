@@ -12,6 +12,32 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+class Hidden(str):
+    """A secret that passes as the text that it is, and is not shown where a traceback shows local variables."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<hidden>"
+
+    def strip(self, chars: str | None = None, /) -> Hidden:
+        """The same without what stands around it, as hidden as before."""
+        return Hidden(super().strip(chars))
+
+
+def hidden_token(token: object) -> Hidden | None:
+    """A token, hidden. What is not even text becomes a text that no token is: its fault is found as any other."""
+    if token is None:
+        return None
+    return Hidden(token) if isinstance(token, str) else Hidden()
+
+
+def hidden_url(url: T) -> T:
+    """A URL of an HTTP service, hidden if it holds what it must not hold, such as a password."""
+    is_suspect = isinstance(url, str) and url.lstrip().lower().startswith("http") and set("@?#") & set(url)
+    return Hidden(url) if is_suspect else url  # type: ignore[return-value]  # a Hidden is a str
+
+
 def trimmed(setting: T) -> T:
     r"""A setting without the white space around it: secret files end in a line break, which would name another file.
 
