@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from temporis_dagster import connect
 from temporis_dagster.cli import main
-from temporis_dagster.testing import FakeService, sample_frame
+from temporis_dagster.testing import FakeService, answer, in_sequence, sample_frame
 
 BAD = 7.25
 
@@ -137,3 +137,88 @@ def test_a_line_break_after_a_setting_is_no_part_of_it(run, backlog, service, tm
     assert run("status", **settings).stdout.startswith("store_metrics\t48 pending")
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("mirror.db")].count("mirror.db") == 1
     assert run("status", TEMPORIS_MIRROR=ending).exit_code == 2
+
+
+# Ingest through the mirror
+
+LONG = "timestamp,name,value\n1718870400,orders,42\n1718870400,revenue,7.25\n"
+
+
+@pytest.fixture
+def ingest(service, tmp_path):
+    """``temporis ingest`` from stdin, with nothing but the environment and the options that are given."""
+    settings = {"TEMPORIS_URL": service.url, "TEMPORIS_TOKEN": service.token}
+
+    def run(*options: str, stdin: str = LONG, **changed: str):
+        arguments = ["ingest", "-", "--data-source", "store_metrics", *options]
+        return CliRunner().invoke(main, arguments, input=stdin, env={"TEMPORIS_MIRROR": None} | settings | changed)
+
+    return run
+
+
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_ingest_keeps_rows_in_the_mirror_before_it_sends_them(ingest, service, tmp_path, by):
+    """They can be read back; a refused one is listed, kept with its reason, and told by the exit code."""
+    url = f"sqlite:///{tmp_path}/mirror.db"
+    options, variables = (["--mirror", url], {}) if by == "option" else ([], {"TEMPORIS_MIRROR": url})
+    done = ingest(*options, "--invalid-rows", str(tmp_path / "bad.csv"), **variables)
+    assert (done.exit_code, "refused 1 of 2" in done.stderr) == (7, True)
+    assert "too odd" in (tmp_path / "bad.csv").read_text()
+    settings = {"TEMPORIS_URL": service.url, "TEMPORIS_TOKEN": service.token, "TEMPORIS_MIRROR": url}
+    read = CliRunner().invoke(main, ["read", "--data-source", "store_metrics"], env=settings)
+    assert read.stdout == "timestamp,name,value\n2024-06-20T08:00:00Z,orders,42.0\n"
+    status = CliRunner().invoke(main, ["mirror", "status"], env=settings)
+    assert status.stdout == "store_metrics\t0 pending\t1 rejected\n"
+
+
+@pytest.mark.parametrize(("option", "codes"), [("raise", (8, 5)), ("queue", (0, 0))])
+def test_ingest_loses_nothing_while_the_service_is_away(ingest, service, tmp_path, option, codes):
+    """The rows are in the mirror whatever the exit code, and the next ingest delivers them; also if it is archived."""
+    mirror = ["--mirror", f"sqlite:///{tmp_path}/mirror.db", "--on-unavailable", option]
+    service.state.script = in_sequence(*[answer(503, "busy", retry_after=3600)] * 9)
+    done = ingest(*mirror, "--json")
+    assert (done.exit_code, json.loads(done.stdout)["pending"]) == (codes[0], 2)
+    assert done.exit_code == 0 or "2 are kept in the mirror and go out with a later upsert or flush" in done.stderr
+    service.state.script = lambda _: None
+    service.archive("store_metrics")
+    done = ingest(*mirror, stdin="timestamp,name,value\n60,orders,1\n")
+    assert done.exit_code == codes[1]
+    service.archive("store_metrics", archived=False)
+    assert ingest(*mirror, stdin="timestamp,name,value\n120,orders,1\n").exit_code == 0
+    assert (1718870400, "orders") in {(second, name) for _, second, name in service.content}
+
+
+def test_ingest_through_a_mirror_says_what_to_do_on_the_command_line(ingest, service, tmp_path):
+    """Another account's mirror, an archived source: the advice is spelled as options and commands."""
+    mirror = ["--mirror", f"sqlite:///{tmp_path}/mirror.db"]
+    assert ingest(*mirror, stdin="timestamp,name,value\n0,orders,1\n").exit_code == 0
+    other = ingest(*mirror, TEMPORIS_TOKEN="ts_other")
+    assert (other.exit_code, "`temporis mirror rebind`" in other.stderr) == (1, True)
+    service.archive("store_metrics")
+    assert ingest(*mirror, stdin="timestamp,name,value\n0,orders,2\n").exit_code == 5
+    known = ingest(*mirror, stdin="timestamp,name,value\n0,orders,3\n")
+    assert (known.exit_code, "with --on-unavailable queue." in known.stderr) == (5, True)
+
+
+def test_a_store_needs_no_mirror(ingest, tmp_path):
+    """TEMPORIS_MIRROR does not matter to an embedded data source; an option is refused in its own words."""
+    url = f"sqlite:///{tmp_path}/temporis.db"
+    with connect(url) as temporis:
+        temporis.create_data_source("store_metrics")
+    mirror = f"sqlite:///{tmp_path}/mirror.db"
+    assert ingest("--url", url, TEMPORIS_MIRROR=mirror).exit_code == 0
+    done = ingest("--url", url, "--mirror", mirror)
+    assert (done.exit_code, "Leave out --mirror" in done.stderr) == (2, True)
+    done = ingest("--on-unavailable", "queue")
+    assert (done.exit_code, "--on-unavailable queue needs a mirror" in done.stderr) == (2, True)
+    assert not (tmp_path / "mirror.db").exists()
+
+
+def test_a_check_makes_no_mirror(ingest, tmp_path):
+    """Nor does a file that is refused, or a read."""
+    mirror = ["--mirror", f"sqlite:///{tmp_path}/mirror.db"]
+    assert ingest(*mirror, "--check").exit_code == 0
+    assert ingest(*mirror, stdin="timestamp,name,value\n0,a,x\n").exit_code == 3
+    read = CliRunner().invoke(main, ["read", "--data-source", "store_metrics", "--url", "http://127.0.0.1:1", *mirror])
+    assert (read.exit_code, "There is no mirror at" in read.stderr) == (4, True)
+    assert list(tmp_path.iterdir()) == []

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import click
-
+from temporis_dagster.cli.output import tell
+from temporis_dagster.data_source.options import MirrorAdvice, MirrorOptions, RemoteOptions
 from temporis_dagster.data_source.settings import from_environment
 from temporis_dagster.errors import ConfigurationError
 
@@ -25,16 +25,33 @@ PLACES = (
 )
 
 
+class MirrorFlags(MirrorOptions):
+    """``MirrorOptions`` of the command line, where advice spells options and commands."""
+
+    ADVICE = MirrorAdvice(
+        mirror="pass --mirror sqlite:///mirror.db",
+        without_mirror="Leave out --mirror.",
+        need_mirror="--on-unavailable queue needs a mirror",
+        queue="--on-unavailable queue",
+        look="temporis mirror status",
+    )
+
+
 @contextmanager
 def connected(
-    url: str | None, token: str | None, account: str, *, give_up_after_s: float = 300.0
+    url: str | None,
+    token: str | None,
+    account: str,
+    give_up_after_s: float = 300.0,
+    mirror: str | None = None,
+    mirroring: MirrorOptions | None = None,
 ) -> Iterator[Temporis]:
     """A connection for the length of a command.
 
     Raises:
         ConfigurationError: It is not said, or not clear, where to.
     """
-    from temporis_dagster.data_source.connection import connect
+    from temporis_dagster.data_source.connection import connect_with
 
     if url is None and from_environment("TEMPORIS_STORE"):
         raise ConfigurationError(
@@ -43,7 +60,8 @@ def connected(
         )
     if url is None and token is None:
         raise ConfigurationError(f"It is not said where the data source is. Pass {PLACES}.")
-    with connect(url, token, account=account, give_up_after_s=give_up_after_s) as temporis:
+    options = RemoteOptions(give_up_after_s=give_up_after_s)
+    with connect_with(options, url, token, account=account, mirror=mirror, mirroring=mirroring) as temporis:
         yield temporis
 
 
@@ -60,4 +78,4 @@ def warnings_on_stderr() -> Iterator[None]:
 
 class _OnStderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"Warning: {record.getMessage()}", err=True)
+        tell(f"Warning: {record.getMessage()}")

@@ -6,8 +6,13 @@ Never: prints a traceback for an error of the tree.
 
 from __future__ import annotations
 
+import sys
+import traceback
+from typing import Any
+
 import click
 
+from temporis_dagster.cli.output import tell, unwritable
 from temporis_dagster.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -48,17 +53,33 @@ Exit codes:
 class Commands(click.Group):
     """A group whose commands may raise the errors of the tree."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # click's own signature
+        """Run, and say it where stdout takes not even the help."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if not _of_printing(error):
+                raise
+            tell(f"Error: {unwritable(error).message}")
+            sys.exit(OTHER)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command, and exit with the code of its error."""
         try:
             return super().invoke(ctx)
         except TemporisError as error:
-            click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+            tell(f"Error: {' '.join(str(error).split())}")
             raise click.exceptions.Exit(exit_code(error)) from None
         except KeyboardInterrupt as interruption:
             if report := getattr(interruption, "report", None):
-                click.echo(f"Interrupted. {report}", err=True)
+                tell(f"Interrupted. {report}")
             raise
+
+
+def _of_printing(error: OSError) -> bool:
+    """Whether click could not print, as opposed to a bug of ours."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals.get("__name__") == "click.utils"
 
 
 class NotFound(click.ClickException):

@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from temporis_dagster.cli.connecting import connected, warnings_on_stderr
+from temporis_dagster.cli.connecting import MirrorFlags, connected, warnings_on_stderr
 from temporis_dagster.cli.exits import EPILOG, exit_code
 from temporis_dagster.cli.options import (
     account_option,
     data_source_option,
     json_option,
+    mirror_option,
     one_character,
     token_option,
     url_option,
 )
+from temporis_dagster.cli.output import OutputError, say, tell
 from temporis_dagster.contract import DATA_SOURCE_NAME_RULE, is_data_source_name
+from temporis_dagster.data_source.settings import from_environment
 from temporis_dagster.errors import ConfigurationError, DeliveryError, InvalidObservationsError, TemporisError
 
 if TYPE_CHECKING:
@@ -127,6 +130,15 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="How long to try again without any acknowledgement.",
 )
+@mirror_option
+@click.option(
+    "--on-unavailable",
+    type=click.Choice(["raise", "queue"]),
+    default="raise",
+    show_default=True,
+    help="With --mirror, where rows cannot be delivered now: exit with 8 (or 5 if archived), or with 0. They are kept"
+    " in the mirror either way, and go out with the next ingest or `temporis mirror flush`.",
+)
 @click.option("--check", is_flag=True, help="Only check the file: nothing is opened or sent.")
 @json_option
 def ingest(
@@ -140,6 +152,8 @@ def ingest(
     na: tuple[str, ...],
     invalid_rows: str | None,
     give_up_after: float,
+    mirror: str | None,
+    on_unavailable: Literal["raise", "queue"],
     check: bool,
     as_json: bool,
     **frame: Any,
@@ -149,21 +163,28 @@ def ingest(
     Long: columns timestamp, name, value. Wide: a column of timestamps and one column a series. A timestamp is Unix
     seconds or ISO 8601 text. Sending the same file again is safe.
     """
+    to_protect = [url, mirror, from_environment("TEMPORIS_STORE")]
     try:
         options = _options(frame)
-        with warnings_on_stderr(), _invalid_rows(invalid_rows, file, options) as bad:
+        with warnings_on_stderr(), _invalid_rows(invalid_rows, file, options, to_protect) as bad:
             table = _table(file, options, delimiter, na)
             observations = _observed(table, options, data_source, bad)
             if check:
                 report = _checked(data_source, observations)
             else:
-                with connected(url, token, account, give_up_after_s=give_up_after) as temporis:
+                mirroring = MirrorFlags(on_unavailable=on_unavailable)
+                with connected(url, token, account, give_up_after, mirror, mirroring) as temporis:
                     report = _sent(temporis.data_source(data_source), observations, options, bad)
     except (TemporisError, KeyboardInterrupt) as error:
         if as_json:
-            click.echo(json.dumps(_failure(data_source, error)))
+            _say_all_the_same(json.dumps(_failure(data_source, error)))
         raise
-    click.echo(json.dumps({**report.to_dict(), "error": None}) if as_json else str(report))
+    try:
+        say(json.dumps({**report.to_dict(), "error": None}) if as_json else str(report))
+    except OutputError:
+        tell(str(report))
+        raise
+    bad.write()
 
 
 def _options(frame: dict[str, Any]) -> FileOptions:
@@ -175,14 +196,28 @@ def _options(frame: dict[str, Any]) -> FileOptions:
 
 
 @contextmanager
-def _invalid_rows(path: str | None, file: str, options: FileOptions) -> Iterator[InvalidRows]:
+def _invalid_rows(
+    path: str | None, file: str, options: FileOptions, urls: Sequence[str | None]
+) -> Iterator[InvalidRows]:
+    """The file of invalid rows, written also where the command fails, whose error comes first."""
     from temporis_dagster.cli.invalid_rows import InvalidRows
 
-    bad = InvalidRows(path, file, str(options.value))
+    bad = InvalidRows(path, file, str(options.value), urls)
     try:
         yield bad
-    finally:
-        bad.write()
+    except BaseException:
+        try:
+            bad.write()
+        except OutputError as error:
+            tell(f"Error: {error.message}")
+        raise
+
+
+def _say_all_the_same(text: str) -> None:
+    try:
+        say(text)
+    except OutputError as error:
+        tell(f"Error: {error.message}")
 
 
 def _table(file: str, options: FileOptions, delimiter: str, na: tuple[str, ...]) -> pd.DataFrame:
@@ -202,7 +237,7 @@ def _observed(table: pd.DataFrame, options: FileOptions, data_source: str, bad: 
             raise
         dropped = bad.in_words()
         observations = _without_invalid(table, options, data_source, bad)
-        click.echo(f"Dropped: {dropped}. {options.LIST_OF_INVALID}", err=True)
+        tell(f"Dropped: {dropped}. {options.LIST_OF_INVALID}")
     bad.superseded(observations)
     return observations
 

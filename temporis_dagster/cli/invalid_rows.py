@@ -6,11 +6,12 @@ Never: overwrites the file that is ingested, or leaves the rows of an earlier ru
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from collections.abc import Sequence
 
 import pandas as pd
 
+from temporis_dagster.cli.output import OutputError
+from temporis_dagster.cli.overwriting import ensure_replaceable
 from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.data_source.observations.conflicts import conflict_rows
 from temporis_dagster.data_source.observations.faults import in_words
@@ -29,18 +30,22 @@ class InvalidRows:
         path: Where to write them; None for nowhere.
         source: The file that is ingested.
         value_column: The column of the values in a long file.
+        urls: Stores and mirrors that it must not overwrite.
 
     Raises:
         ConfigurationError: The path cannot be written to.
     """
 
-    def __init__(self, path: str | None, source: str, value_column: str) -> None:
+    def __init__(self, path: str | None, source: str, value_column: str, urls: Sequence[str | None] = ()) -> None:
         self._path, self._value_column = path, value_column
         self._parts = [pd.DataFrame(columns=COLUMNS)]
         self._words = ""
         if path is not None:
-            _refuse_overwriting(path, source)
-            self.write()
+            ensure_replaceable(path, source, urls, ",".join(COLUMNS).encode())
+            try:
+                self._write(path)
+            except OSError as error:
+                raise ConfigurationError(f"--invalid-rows cannot be written: {error}. Pass another file.") from None
 
     def invalid(self, rows: pd.DataFrame, index: object) -> None:
         """Add what the checks found.
@@ -71,17 +76,22 @@ class InvalidRows:
             self.invalid(rows, observations.origin.labels.name)
 
     def write(self) -> None:
-        """Write what there is so far."""
+        """Write what there is.
+
+        Raises:
+            OutputError: It cannot be written, such as for a full disk.
+        """
         if self._path is None:
             return
-        parts = [part for part in self._parts if len(part)] or self._parts[:1]
         try:
-            with open(self._path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:  # noqa: PTH123
-                pd.concat(parts, ignore_index=True).to_csv(file, index=False, lineterminator="\n")
+            self._write(self._path)
         except OSError as error:
-            raise ConfigurationError(f"--invalid-rows cannot be written: {error}. Pass another file.") from None
+            raise OutputError(
+                f"--invalid-rows {self._path} cannot be written: {error.strerror}. The upsert is not affected. To list"
+                " what was invalid, repeat the command with --check and another file."
+            ) from None
 
-
-def _refuse_overwriting(path: str, source: str) -> None:
-    if Path(path).exists() and source != "-" and os.path.samefile(path, source):  # noqa: PTH121  # as short
-        raise ConfigurationError(f"--invalid-rows {path} is the file that is ingested. Pass another file.")
+    def _write(self, path: str) -> None:
+        parts = [part for part in self._parts if len(part)] or self._parts[:1]
+        with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:  # noqa: PTH123
+            pd.concat(parts, ignore_index=True).to_csv(file, index=False, lineterminator="\n")

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from temporis_dagster.cli.exits import EPILOG, NotFound
-from temporis_dagster.cli.options import json_option, setting, token_option, url_option
+from temporis_dagster.cli.options import json_option, no_mirror_at, setting, token_option, url_option
+from temporis_dagster.cli.output import say, send
 from temporis_dagster.contract import CLOUD_URL
 from temporis_dagster.errors import DeliveryError
 
@@ -63,11 +64,11 @@ def status(*, file: str, data_source: str | None, url: str | None, token: str | 
         for name, info in known.items()
     ]
     if as_json:
-        click.echo(json.dumps(rows))
+        say(json.dumps(rows))
     for row in [] if as_json else rows:
         since = f" since {row['oldest']}" if row["oldest"] else ""
         error = f"\t{row['last_error']}" if row["last_error"] else ""
-        click.echo(f"{row['data_source']}\t{row['pending']:,} pending{since}\t{row['rejected']:,} rejected{error}")
+        say(f"{row['data_source']}\t{row['pending']:,} pending{since}\t{row['rejected']:,} rejected{error}")
 
 
 @mirror.command(epilog=EPILOG)
@@ -100,7 +101,7 @@ def rejected(*, file: str, data_source: str, url: str | None, token: str | None)
     with _opened(file, url, token) as opened:
         (name,) = _names(opened, data_source)
         frame = opened.rejected_rows(name)
-    frame.to_csv(sys.stdout.buffer, mode="wb", index=False, lineterminator="\n", date_format="%Y-%m-%dT%H:%M:%SZ")
+    send(frame)
 
 
 @mirror.command("discard-pending", epilog=EPILOG)
@@ -116,7 +117,7 @@ def discard_pending(*, file: str, data_source: str, url: str | None, token: str 
     """
     with _opened(file, url, token) as opened:
         (name,) = _names(opened, data_source)
-        click.echo(f"{name}\t{opened.discard_pending(name):,} discarded\t{opened.pending(name).rows:,} pending")
+        say(f"{name}\t{opened.discard_pending(name):,} discarded\t{opened.pending(name).rows:,} pending")
 
 
 @mirror.command("retry-rejected", epilog=EPILOG)
@@ -128,7 +129,7 @@ def retry_rejected(*, file: str, data_source: str | None, url: str | None, token
     """Let the rejected rows be pending again, for the next flush."""
     with _opened(file, url, token) as opened:
         for name in _names(opened, data_source):
-            click.echo(f"{name}\t{opened.retry_rejected(name):,} pending again")
+            say(f"{name}\t{opened.retry_rejected(name):,} pending again")
 
 
 @mirror.command("discard-rejected", epilog=EPILOG)
@@ -140,7 +141,7 @@ def discard_rejected(*, file: str, data_source: str | None, url: str | None, tok
     """Forget the rejected rows."""
     with _opened(file, url, token) as opened:
         for name in _names(opened, data_source):
-            click.echo(f"{name}\t{opened.discard_rejected(name):,} discarded")
+            say(f"{name}\t{opened.discard_rejected(name):,} discarded")
 
 
 @mirror.command(epilog=EPILOG)
@@ -154,7 +155,7 @@ def rebuild(*, file: str, url: str | None, token: str | None) -> None:
     """
     with _opened(file, url, token) as opened, _progress("rebuild", None) as progress:
         count = opened.rebuild(progress)
-    click.echo(f"{count:,} pending")
+    say(f"{count:,} pending")
 
 
 @mirror.command(epilog=EPILOG)
@@ -175,10 +176,7 @@ def _opened(file: str, url: str | None, token: str | None) -> Iterator[Mirror]:
     opened = Mirror(file, Remote(url or CLOUD_URL, token), token)
     try:
         if not opened.exists:
-            raise NotFound(
-                f"There is no mirror at {opened.mirror_url}. Check its path; the first upsert through it makes it, such"
-                " as temporis ingest --mirror."
-            )
+            raise NotFound(no_mirror_at(opened.mirror_url))
         yield opened
     finally:
         opened.close()
@@ -200,4 +198,4 @@ def _progress(name: str, total: int | None) -> AbstractContextManager[Progress |
 
 
 def _print(report: UpsertReport, as_json: bool) -> None:
-    click.echo(json.dumps(report.to_dict()) if as_json else str(report))
+    say(json.dumps(report.to_dict()) if as_json else str(report))

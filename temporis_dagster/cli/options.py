@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import click
 
+from temporis_dagster.cli.exits import NotFound
+from temporis_dagster.cli.output import tell
 from temporis_dagster.data_source.settings import trimmed
 
 
@@ -38,6 +40,7 @@ url_option = click.option(
     envvar="TEMPORIS_URL",
     show_envvar=True,
     callback=setting,
+    is_eager=True,  # the mirror depends on it
     metavar="URL",
     help="Where the data source is: https://..., http://127.0.0.1:8008 or sqlite:///temporis.db."
     " Without it, the Temporis cloud, if there is a token and no TEMPORIS_STORE.",
@@ -50,6 +53,25 @@ token_option = click.option(
     metavar="TOKEN",
     help="The access token. Better in the environment: other users of this machine can see command lines.",
 )
+
+
+def _unless_embedded(context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
+    """A mirror; that of the environment only where the URL is one that takes a mirror."""
+    mirror = setting(context, parameter, given)
+    embedded = str(context.params.get("url") or "").lower().startswith("sqlite:")
+    from_variable = context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.ENVIRONMENT
+    return None if embedded and from_variable else mirror
+
+
+mirror_option = click.option(
+    "--mirror",
+    envvar="TEMPORIS_MIRROR",
+    show_envvar=True,
+    callback=_unless_embedded,
+    metavar="URL",
+    help="A file that keeps every row of a service before it is sent, such as sqlite:///mirror.db, so that nothing is"
+    " lost while the service is away. TEMPORIS_MIRROR does not matter to a store, which needs none.",
+)
 data_source_option = click.option("--data-source", required=True, metavar="NAME", help="The data source.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
@@ -60,11 +82,27 @@ def tell_if_missing(store: str) -> None:
 
     opened = SqlStore(store)
     if not opened.exists:
-        click.echo(
+        tell(
             f"{opened.url} does not exist yet: no data sources, no tokens. Check the path, or create it with: temporis"
-            " sources create NAME",
-            err=True,
+            " sources create NAME"
         )
+
+
+def ensure_mirror(url: str | None) -> None:
+    """Return if a mirror that is to be read is there: an empty table would hide a slip in its path.
+
+    Raises:
+        NotFound: There is no such file.
+    """
+    from temporis_dagster.data_source.store import SqlStore
+
+    if url is not None and not (opened := SqlStore(url)).exists:
+        raise NotFound(no_mirror_at(opened.url))
+
+
+def no_mirror_at(url: str) -> str:
+    """What is said of a mirror that is not there."""
+    return f"There is no mirror at {url}. Check its path; the first `temporis ingest --mirror` makes it."
 
 
 def one_character(_context: click.Context, _parameter: click.Parameter, given: str) -> str:

@@ -6,20 +6,25 @@ Never: writes anything else on stdout.
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from temporis_dagster.cli.connecting import connected
 from temporis_dagster.cli.exits import EPILOG
-from temporis_dagster.cli.options import account_option, data_source_option, token_option, url_option
+from temporis_dagster.cli.options import (
+    account_option,
+    data_source_option,
+    ensure_mirror,
+    mirror_option,
+    token_option,
+    url_option,
+)
+from temporis_dagster.cli.output import send
 from temporis_dagster.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    import pandas as pd
 
 
 @click.command(epilog=EPILOG)
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
 @url_option
 @token_option
 @account_option
+@mirror_option
 @click.option("--start", metavar="TIME", help="The first time: ISO 8601 with an offset or Z, or Unix seconds.")
 @click.option("--end", metavar="TIME", help="The time to stop before.")
 @click.option("--name", "names", multiple=True, metavar="SERIES", help="Only this series; may be repeated.")
@@ -36,14 +42,16 @@ def read(
     url: str | None,
     token: str | None,
     account: str,
+    mirror: str | None,
     start: str | None,
     end: str | None,
     names: tuple[str, ...],
 ) -> None:
     """Print observations as CSV: timestamp (ISO 8601, UTC), name, value, by time and name."""
-    with connected(url, token, account) as temporis:
+    ensure_mirror(mirror)
+    with connected(url, token, account, mirror=mirror) as temporis:
         frame = temporis.data_source(data_source).read(_moment("start", start), _moment("end", end), names or None)
-    _shown(frame).to_csv(sys.stdout.buffer, mode="wb", index=False, lineterminator="\n")
+    send(frame)
 
 
 def _moment(option: str, text: str | None) -> datetime | int | None:
@@ -57,10 +65,3 @@ def _moment(option: str, text: str | None) -> datetime | int | None:
             f"--{option} {text!r} is no time with an offset. Write it like 2024-06-20T00:00Z, or as Unix seconds."
         )
     return moment
-
-
-def _shown(frame: pd.DataFrame) -> pd.DataFrame:
-    import numpy as np
-
-    seconds = frame["timestamp"].dt.tz_convert(None).to_numpy().astype("datetime64[s]")
-    return frame.assign(timestamp=np.datetime_as_string(seconds, timezone="UTC"))

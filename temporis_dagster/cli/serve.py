@@ -13,6 +13,7 @@ import click
 
 from temporis_dagster.cli.exits import EPILOG
 from temporis_dagster.cli.options import store_option, tell_if_missing
+from temporis_dagster.cli.output import say, tell
 from temporis_dagster.data_source.hosts import LOOPBACK
 from temporis_dagster.errors import ConfigurationError
 
@@ -38,7 +39,7 @@ def serve(store: str, host: str, port: int) -> None:
         ) from None
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     if host not in LOOPBACK:
-        click.echo("Tokens travel unencrypted on this address. Put a proxy that speaks TLS before it.", err=True)
+        tell("Tokens travel unencrypted on this address. Put a proxy that speaks TLS before it.")
     tell_if_missing(store)
     with suppress(KeyboardInterrupt):
-        serve_until_stopped(SqlStore(store), host, port, started=click.echo)
+        serve_until_stopped(SqlStore(store), host, port, started=say)

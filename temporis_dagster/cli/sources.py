@@ -12,6 +12,7 @@ import click
 
 from temporis_dagster.cli.exits import EPILOG
 from temporis_dagster.cli.options import account_option, json_option, store_option, tell_if_missing
+from temporis_dagster.cli.output import say
 
 
 @click.group(epilog=EPILOG)
@@ -43,9 +44,9 @@ def list_(store: str, account: str, *, as_json: bool) -> None:
         states = {name: temporis.data_source(name).archive_state().value for name in temporis.data_sources()}
     tell_if_missing(store)
     if as_json:
-        click.echo(json.dumps([{"name": name, "state": state} for name, state in states.items()]))
+        say(json.dumps([{"name": name, "state": state} for name, state in states.items()]))
     elif states:
-        click.echo("\n".join(f"{name}\t{state}" for name, state in states.items()))
+        say("\n".join(f"{name}\t{state}" for name, state in states.items()))
 
 
 @sources.command(epilog=EPILOG)

@@ -15,6 +15,7 @@ import click
 
 from temporis_dagster.cli.exits import EPILOG, NotFound
 from temporis_dagster.cli.options import account_option, json_option, store_option, tell_if_missing
+from temporis_dagster.cli.output import OutputError, say
 
 if TYPE_CHECKING:
     from temporis_dagster.data_source.store.tokens import Tokens
@@ -32,7 +33,13 @@ def tokens() -> None:
 def create(label: str, store: str, account: str) -> None:
     """Create a token called LABEL and print it. Nothing can show it again."""
     with _tokens(store, account) as kept:
-        click.echo(kept.create(label))
+        token = kept.create(label)
+        try:
+            say(token)
+        except (OutputError, OSError) as error:
+            kept.delete(label)
+            why = error.message if isinstance(error, OutputError) else "Nobody reads standard output."
+            raise OutputError(f"{why} The token was deleted again, as nothing else can show it.") from None
 
 
 @tokens.command("list", epilog=EPILOG)
@@ -45,9 +52,9 @@ def list_(store: str, account: str, *, as_json: bool) -> None:
         known = {token.label: token.created_at.isoformat() for token in kept.all()}
     tell_if_missing(store)
     if as_json:
-        click.echo(json.dumps([{"label": label, "created_at": created_at} for label, created_at in known.items()]))
+        say(json.dumps([{"label": label, "created_at": created_at} for label, created_at in known.items()]))
     elif known:
-        click.echo("\n".join(f"{label}\t{created_at}" for label, created_at in known.items()))
+        say("\n".join(f"{label}\t{created_at}" for label, created_at in known.items()))
 
 
 @tokens.command(epilog=EPILOG)

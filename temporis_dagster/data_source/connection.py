@@ -137,7 +137,7 @@ def connect_with(
         return Temporis(_mirror(mirror, _remote(url, token, options), token, mirroring), dry_run=dry_run)
     if scheme == "sqlite":
         if mirror is not None:
-            raise ConfigurationError("An embedded data source needs no mirror. Leave out mirror=.")
+            raise ConfigurationError(f"An embedded data source needs no mirror. {mirroring.ADVICE.without_mirror}")
         _refuse_without_mirror(mirroring)
         return Temporis(_store(url, account=account, create_missing=create_missing), dry_run=dry_run)
     # Only the scheme is shown: the rest may hold a password.
@@ -167,7 +167,8 @@ def _refuse_for_http(url: str, *, create_missing: bool, account: str) -> None:
 def _refuse_without_mirror(options: MirrorOptions) -> None:
     if options.skip_unchanged or options.on_unavailable != "raise":
         raise ConfigurationError(
-            "skip_unchanged= and on_unavailable= need a mirror. Pass mirror='sqlite:///mirror.db', or leave them out."
+            f"Without a mirror there is nowhere to keep rows: {options.ADVICE.need_mirror}. To have one,"
+            f" {options.ADVICE.mirror}."
         )
 
 

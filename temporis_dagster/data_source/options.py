@@ -103,6 +103,25 @@ OnUnavailable: TypeAlias = Literal["raise", "queue"]
 
 
 @dataclass(frozen=True)
+class MirrorAdvice:
+    """What messages about a mirror advise, in the words of the surface that shows them.
+
+    Attributes:
+        mirror: How a mirror is asked for.
+        without_mirror: How not to ask for one.
+        need_mirror: What is said of options that need a mirror.
+        queue: How to keep rows for later.
+        look: How to see what is pending.
+    """
+
+    mirror: str = "pass mirror='sqlite:///mirror.db'"
+    without_mirror: str = "Leave out mirror=."
+    need_mirror: str = "skip_unchanged= and on_unavailable= need a mirror"
+    queue: str = "on_unavailable='queue'"
+    look: str = "pending()"
+
+
+@dataclass(frozen=True)
 class MirrorOptions:
     """How a mirror behaves. Every field is an argument of ``connect``.
 
@@ -112,6 +131,9 @@ class MirrorOptions:
         late_write_window_s: For how long after an attempt without an answer the service may still apply it.
         max_pending_rows: How many rows may wait in the mirror; an upsert beyond that is refused.
     """
+
+    ADVICE: ClassVar[MirrorAdvice] = MirrorAdvice()
+    """A surface with other words has a subclass."""
 
     skip_unchanged: bool = False
     on_unavailable: OnUnavailable = "raise"

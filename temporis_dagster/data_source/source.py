@@ -292,7 +292,8 @@ def _readable(target: Target) -> ReadableTarget:
     if not hasattr(target, "read"):
         raise ReadNotSupportedError(
             f"{target.url} has no read-back: the API never gives observations out. To see them, {to_read(target.url)};"
-            " or keep a copy: connect with mirror='sqlite:///mirror.db'."
+            " or keep a copy in a mirror: mirror='sqlite:///mirror.db' in Python, --mirror sqlite:///mirror.db in a"
+            " shell."
         )
     return cast("ReadableTarget", target)
 

@@ -240,7 +240,8 @@ class Mirror:
         if archived:
             raise DataSourceArchivedError(
                 f"Data source {tally.data_source!r} at {self.url} is archived and takes no observations. Nothing was"
-                " written. Unarchive it first, or keep rows in the mirror with on_unavailable='queue'.",
+                " written. Unarchive it first, or keep rows in the mirror with"
+                f" {self._options.ADVICE.queue}.",
                 data_source=tally.data_source,
                 report=tally.report("the data source is archived"),
             )
@@ -258,7 +259,8 @@ class Mirror:
         return MirrorError(
             f"The mirror {self.mirror_url} keeps {full.pending:,} pending rows and takes no"
             f" {len(tally.observations):,} more (max_pending_rows={self._options.max_pending_rows:,}). Nothing was"
-            " written. Find out why they are not delivered (pending()), then flush, and upsert again.",
+            f" written. Find out why they are not delivered ({self._options.ADVICE.look}), then flush, and upsert"
+            " again.",
             url=self.mirror_url,
             report=tally.report("the mirror is full"),
         )

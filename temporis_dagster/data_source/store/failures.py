@@ -100,8 +100,8 @@ def _not_found(url: str, data_source: str, account: str, path: Path, tally: Tall
     whose = "" if account == "default" else f" --account {shlex.quote(account)}"
     return DataSourceNotFoundError(
         f"There is no data source {data_source!r} of account {account!r} in {url}{missing}{_counted(report)}."
-        f" Create it with create_data_source({data_source!r}) or create_missing=True, or in a shell with: temporis"
-        f" sources create {data_source} --store {shlex.quote(url)}{whose}.",
+        f" Create it in Python with create_data_source({data_source!r}) or create_missing=True, in a shell with:"
+        f" temporis sources create {data_source} --store {shlex.quote(url)}{whose}.",
         data_source=data_source,
         report=report,
     )
