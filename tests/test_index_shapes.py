@@ -67,6 +67,23 @@ def test_timestamp_none_takes_an_index_of_numbers_but_never_row_numbers():
         observe(pd.DataFrame({"a": [1, 2]}, index=pd.RangeIndex(2, **NAMED)))
 
 
+LABELS = {
+    "levels": pd.MultiIndex.from_tuples([("a", 1), ("b", 2)]),
+    "periods": pd.period_range("2024-01", periods=2, freq="M"),
+    "intervals": pd.interval_range(0, 2),
+    **{kind: READ[kind] for kind in ("dates", "mixed offsets", "NumPy datetimes as objects")},
+}
+
+
+@pytest.mark.parametrize("index", LABELS.values(), ids=LABELS)
+def test_where_there_is_a_timestamp_column_another_index_is_left_alone(index):
+    """Only a DatetimeIndex beside it is a second reading; levels, dates or numbers are labels."""
+    frame = pd.DataFrame({"timestamp": DAYS, "name": "a", "value": [1.0, 2.0]}, index=index)
+    observations = observe(frame)
+    assert observations.timestamps.tolist() == DAYS
+    assert observations.frame().label.tolist() == index.tolist()
+
+
 REFUSED = {
     "PeriodIndex": (pd.period_range("2024-01", periods=2, freq="M"), "periods (period[M])", "to_timestamp()"),
     "PeriodIndex, by name": (pd.period_range("2024-01", periods=2, freq="D", **NAMED), "periods", "to_timestamp()"),

@@ -22,7 +22,9 @@ def as_column(index: pd.Index) -> Column:
 
 def is_datetime_index(index: pd.Index) -> bool:
     """Whether the dtype alone says that it holds moments: a DatetimeIndex, or one of Arrow's or a category of them."""
-    return isinstance(index, pd.DatetimeIndex) or kind_of(as_column(index[:0])) == "datetime"
+    if isinstance(index, pd.DatetimeIndex | pd.MultiIndex):
+        return isinstance(index, pd.DatetimeIndex)
+    return kind_of(as_column(index[:0])) == "datetime"
 
 
 def holds_timestamps(index: pd.Index, options: ObservationOptions) -> bool:
