@@ -95,7 +95,10 @@ def temporis_asset(  # noqa: PLR0913  the arguments of dagster.asset, and those 
         decimals: ``"exact"`` refuses decimal numbers that float64 does not hold exactly.
         plot: Whether each materialization shows a small plot of what was written (extra ``[plots]``).
         partitions_def: The asset's partitions.
-        backfill_policy: By default ``BackfillPolicy.single_run()`` where the asset is partitioned.
+        backfill_policy: How a backfill divides into runs. By default ``BackfillPolicy.single_run()`` where the asset
+            is partitioned: one run for the whole range, whose body reads ``context.partition_keys`` or
+            ``context.partition_time_window`` (``context.partition_key`` fails in it); and ``multi_run(1)``, one run per
+            partition, where the asset depends on itself.
         deps: What else it depends on.
         metadata: What else it says of itself.
         kinds: Added to ``{"temporis", "pandas"}``.
@@ -152,33 +155,50 @@ def temporis_asset(  # noqa: PLR0913  the arguments of dagster.asset, and those 
     options = {option: value for option, value in said.items() if value is not None}
     key = data_source_key(data_source)
     _ensure_usable(options, frame)
-    if partitions_def is not None:
-        asset_arguments["partitions_def"] = partitions_def
-        asset_arguments["backfill_policy"] = backfill_policy or dg.BackfillPolicy.single_run()
     if isinstance(condition := asset_arguments.get("automation_condition"), dg.AutomationCondition):
         asset_arguments["automation_condition"] = without_waiting_for(condition, key)
-    decorator = dg.asset(
-        deps=_with_data_source(deps, key),
-        metadata=_merged(metadata, options),
-        kinds={"temporis", "pandas", *(kinds or ())},
-        pool=pool or f"temporis_{data_source}",
-        io_manager_key=io_manager_key,
-        **asset_arguments,
-    )
-    return cast("AssetDecorator", decorator)
+    asset_arguments |= {
+        "deps": _with_data_source(deps, key),
+        "metadata": _merged(metadata, options),
+        "kinds": {"temporis", "pandas", *(kinds or ())},
+        "pool": pool or f"temporis_{data_source}",
+        "io_manager_key": io_manager_key,
+    }
+    if partitions_def is None:
+        return cast("AssetDecorator", dg.asset(**asset_arguments))
+
+    def partitioned(body: Callable[..., Any]) -> dg.AssetsDefinition:
+        def made(policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
+            decorator = dg.asset(partitions_def=partitions_def, backfill_policy=policy, **asset_arguments)
+            return cast("AssetDecorator", decorator)(body)
+
+        asset = made(backfill_policy or dg.BackfillPolicy.single_run())
+        if backfill_policy is None and asset.key in {dep.asset_key for dep in asset.get_asset_spec().deps}:
+            return made(dg.BackfillPolicy.multi_run(1))  # it depends on itself: each partition needs the one before
+        return asset
+
+    return partitioned
 
 
 def data_source_spec(
-    data_source: str, *, kinds: Iterable[str] | None = None, metadata: Mapping[str, Any] | None = None, **spec: Any
+    data_source: str,
+    *,
+    kinds: Iterable[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    io_manager_key: str | None = None,
+    **spec: Any,
 ) -> dg.AssetSpec:
     """A data source as an external asset: what the assets that write to it depend on.
 
-    Assets that read observations depend on the assets that write them, not on this.
+    Assets that read observations depend on the assets that write them. What other code writes is read as an input from
+    the data source itself: with all its series, or those of ``metadata={"temporis/series": [...]}``.
 
     Args:
         data_source: The name of the data source.
         kinds: Added to ``{"temporis"}``.
         metadata: What else it says of itself.
+        io_manager_key: The key of the ``TemporisIOManager`` that loads it where it is an input. By default the input
+            names it: ``dg.AssetIn(..., input_manager_key="temporis_io_manager")``.
         **spec: Whatever else ``dagster.AssetSpec`` takes.
 
     Raises:
@@ -193,12 +213,13 @@ def data_source_spec(
 
             defs = dg.Definitions(assets=[data_source_spec("store_metrics", owners=["team:ingest"])])
     """
-    return dg.AssetSpec(
+    made = dg.AssetSpec(
         data_source_key(data_source),
         kinds={"temporis", *(kinds or ())},
         metadata=_merged(metadata, {"data_source": data_source}),
         **spec,
     )
+    return made if io_manager_key is None else made.with_io_manager_key(io_manager_key)
 
 
 def data_source_key(data_source: str) -> dg.AssetKey:
@@ -211,6 +232,11 @@ def data_source_key(data_source: str) -> dg.AssetKey:
         >>> data_source_key("store_metrics")
         AssetKey(['temporis', 'store_metrics'])
     """
+    if isinstance(data_source, dg.EnvVar):
+        raise ConfigurationError(
+            "A dg.EnvVar cannot name a data source: Dagster resolves it in a run, and the name is part of the "
+            f"definition. Pass its value: os.environ[{data_source.env_var_name!r}]."
+        )
     if not is_data_source_name(str(data_source)):
         raise ConfigurationError(f"{data_source!r} cannot name a data source. Use {DATA_SOURCE_NAME_RULE}.")
     return dg.AssetKey(["temporis", data_source])

@@ -35,8 +35,10 @@ from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.data_source_page import data_source_observation
+from temporis_dagster.env_vars import plain_value
 from temporis_dagster.errors import ConfigurationError, DataSourceArchivedError, DeliveryError, StoreError
 from temporis_dagster.failures import SHOWN_ROWS, failures_for_dagster, offending_rows
+from temporis_dagster.input_request import request_of, series_of_others
 from temporis_dagster.materialization import (
     DATA_SOURCE,
     add_once,
@@ -49,10 +51,11 @@ from temporis_dagster.materialization import (
     tick_of_run,
     written,
 )
+from temporis_dagster.partition_guard import PartitionGuard, guard_of
 from temporis_dagster.partition_windows import OUTSIDE, PartitionWindows, partition_windows
 from temporis_dagster.plots import plot_of
 from temporis_dagster.progress_log import ProgressLog
-from temporis_dagster.read_back import last_written, read_back, series_of_others
+from temporis_dagster.read_back import Wanted, read_apart, read_back
 from temporis_dagster.resource import TemporisResource, ensure_known_options
 
 HOW_TO_RETURN_NOTHING = (
@@ -76,8 +79,10 @@ class TemporisIOManager(dg.ConfigurableIOManager):
     stays.
 
     *Reading.* An input is always the long frame that ``DataSource.read`` gives (``timestamp``, ``name``, ``value``),
-    whatever layout was written. Partitions without a time dimension, and the other dimension of multi-partitions, do
-    not show in a data source: all of the asset's series are read, so give each such partition series of its own name.
+    whatever layout was written; or a dict of such frames by partition, where the input is annotated
+    ``dict[str, pd.DataFrame]``. A data source has no partitions: those that time does not tell apart (static, dynamic,
+    the zones of (day, zone)) are read as the series that their materializations list, so give each series of its own
+    name. Two that write the same rows are refused.
 
     Examples:
         .. code-block:: python
@@ -212,7 +217,10 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             if checked.conflicts:
                 context.log.warning("%s", conflicts_in_words(checked, options.frame))
             observations = _inside(windows, checked, options.outside_partition).in_time_order()
-            report = _upsert(context, source, windows, observations, options.frame.on_invalid)
+            guard = guard_of(context, observations, source.name, options.outside_partition)
+            guard.before()
+            report = _upsert(context, source, windows, observations, options.frame.on_invalid, guard)
+            guard.after(report)
             context.log.info("%s", report)
             if not report.dry_run and context.has_asset_partitions:
                 add_partition_rows(context, windows, observations, report)  # first: a partition's page opens with it
@@ -221,6 +229,7 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             context.add_output_metadata(
                 {
                     **outcome(source, observations, report),
+                    **guard.metadata(),
                     **partitions_of_run(context),
                     **tick_of_run(context),
                     **outside,
@@ -237,7 +246,7 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             else:
                 _observe_page(context, source, observations, report)
 
-    def load_input(self, context: dg.InputContext) -> pd.DataFrame:
+    def load_input(self, context: dg.InputContext) -> pd.DataFrame | dict[str, pd.DataFrame]:
         """Read the upstream asset's own series back, in the windows of the partitions that the input maps to.
 
         Args:
@@ -245,7 +254,7 @@ class TemporisIOManager(dg.ConfigurableIOManager):
 
         Returns:
             Columns ``timestamp`` (datetime64[s, UTC]), ``name`` (str) and ``value`` (float64), sorted by
-            (timestamp, name).
+            (timestamp, name); for an input annotated ``dict[str, pd.DataFrame]``, such a frame per partition.
 
         Raises:
             Failure: A retry cannot mend it: something was never materialized, there is no such data source. Never
@@ -257,15 +266,21 @@ class TemporisIOManager(dg.ConfigurableIOManager):
                 raise ConfigurationError("Only assets can be read back. Return the frame of an op as an asset.")
             definition = _upstream_metadata(context)
             default = cast("str | None", options_said(definition).get("data_source", self.data_source))
-            written = last_written(context, default, dry_run=self.temporis.dry_run)
-            options = self._options(definition, {DATA_SOURCE: written.data_source} if written.data_source else {})
-            frame = read_back(self.temporis.data_source(options.data_source), options.series, _windows(context))
-            if warning := series_of_others(frame, options.series, written):
+            request = request_of(context, default, dry_run=self.temporis.dry_run)
+            options = self._options(definition, {DATA_SOURCE: request.data_source} if request.data_source else {})
+            source = self.temporis.data_source(options.data_source)
+            wanted = Wanted(request.keys, options.series, request.windows, request.spans)
+            if request.apart:
+                return read_apart(source, wanted)
+            frame = read_back(source, wanted)
+            if warning := series_of_others(frame["name"].nunique(), options.series, request):
                 context.log.warning("Input %s: %s", context.asset_key.to_user_string(), warning)
             return frame
 
     def _options(self, definition: Mapping[str, Any], run: Mapping[str, Any]) -> AssetOptions:
-        return asset_options({option: getattr(self, option) for option in PER_RUN_OPTIONS}, definition, run)
+        what = type(self).__name__
+        configured = {option: plain_value(what, option, getattr(self, option)) for option in PER_RUN_OPTIONS}
+        return asset_options(configured, definition, run)
 
 
 def _windows(context: dg.OutputContext | dg.InputContext) -> PartitionWindows | None:
@@ -321,6 +336,7 @@ def _upsert(
     windows: PartitionWindows | None,
     observations: Observations,
     on_invalid: OnInvalid,
+    guard: PartitionGuard,
 ) -> UpsertReport:
     """Upsert; if that fails on the way, first record the partitions that are stored."""
     progress = ProgressLog(context.log.info, source.name, len(observations))
@@ -328,7 +344,8 @@ def _upsert(
         return source.upsert(observations, on_invalid=on_invalid, progress=progress)
     except (DeliveryError, StoreError) as error:
         if windows is not None and error.report is not None:
-            for stored in stored_partitions(context, source, windows, observations, error.report):
+            said = guard.metadata()
+            for stored in stored_partitions(context, source, windows, observations, error.report, said):
                 context.log_event(stored)
         if error.report is not None:
             archived = isinstance(error, DataSourceArchivedError)

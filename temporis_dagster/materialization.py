@@ -18,7 +18,7 @@ from temporis_dagster.data_source.observations.model import Int64s
 from temporis_dagster.data_source.report import COUNTS, UpsertReport
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.failures import SHOWN_ROWS, offending_rows
-from temporis_dagster.partition_windows import PartitionWindows
+from temporis_dagster.partition_windows import PartitionWindows, in_own_order
 
 PARTITION_ROWS = "dagster/partition_row_count"
 ALL_PARTITION_ROWS = "temporis/partition_row_counts"
@@ -101,7 +101,7 @@ def _stored(observations: Observations, report: UpsertReport) -> Int64s:
 
 def partitions_of_run(context: dg.OutputContext) -> dict[str, dg.MetadataValue]:
     """The partitions that the counts are about, where they are several: the event they stand in names only one."""
-    keys = context.asset_partition_keys if context.has_asset_partitions else []
+    keys = _keys_of(context)
     if len(keys) < 2:  # noqa: PLR2004  the event names a single one
         return {}
     return {"temporis/partitions": dg.MetadataValue.text(f"{keys[0]}...{keys[-1]} ({len(keys):,})")}
@@ -111,6 +111,15 @@ def tick_of_run(context: dg.OutputContext) -> dict[str, dg.MetadataValue]:
     """The tick of the schedule that launched the run, where one did."""
     said = context.step_context.run_tags.get(TICK) if context.has_asset_partitions else None
     return {TICK: dg.MetadataValue.timestamp(datetime.fromisoformat(said))} if said else {}
+
+
+def _keys_of(context: dg.OutputContext) -> list[str]:
+    """The partitions of the run, in their own order."""
+    if not context.has_asset_partitions:
+        return []
+    keys = context.asset_partition_keys
+    several = len(keys) > 1  # which Dagster's contexts for unit tests never have
+    return in_own_order(context.asset_partitions_def, keys, context.step_context.instance if several else None)
 
 
 def left_out_rows(report: UpsertReport) -> dict[str, dg.MetadataValue]:
@@ -133,7 +142,7 @@ def add_once(context: dg.OutputContext, metadata: Mapping[str, Any]) -> None:
     """
     if not metadata:
         return
-    keys = context.asset_partition_keys if context.has_asset_partitions else []
+    keys = _keys_of(context)
     if len(keys) > 1:
         context.step_context.add_asset_metadata(metadata, context.asset_key, keys[-1])
     else:
@@ -183,6 +192,7 @@ def stored_partitions(
     windows: PartitionWindows,
     observations: Observations,
     report: UpsertReport,
+    said: Mapping[str, dg.MetadataValue],
 ) -> Iterator[dg.AssetMaterialization]:
     """A materialization for every partition that an upsert stored before it failed, with the metadata of the body.
 
@@ -192,6 +202,7 @@ def stored_partitions(
         windows: The partitions of the run.
         observations: All that was to be stored.
         report: What became of it.
+        said: What else each of them says.
     """
     done = windows.done(observations.timestamps, _not_stored(report))[windows.numbers]
     rows = partition_rows(windows.keys, windows, observations, report)
@@ -201,7 +212,8 @@ def stored_partitions(
             counted = {PARTITION_ROWS: rows[key]} if rows else {}
             last = newest[number]
             moment = {} if last is None else {LAST_OBSERVATION: dg.MetadataValue.timestamp(float(last))}
-            metadata = {**context.output_metadata, **_written_to(source), **tick_of_run(context), **counted, **moment}
+            where = {**_written_to(source), **tick_of_run(context)}
+            metadata = {**context.output_metadata, **counted, **where, **moment, **said}
             yield dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata)
 
 

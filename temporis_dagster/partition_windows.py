@@ -4,7 +4,8 @@ Comes in: a partitions definition and keys, then Unix seconds. Goes out: window 
 Never: compares wall clocks (a fall-back hour starts and ends at the same one), or fills the holes between windows.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -90,7 +91,7 @@ def partition_windows(partitions_def: dg.PartitionsDefinition, keys: Sequence[st
     Raises:
         ConfigurationError: There are two time dimensions.
     """
-    if not _has_time(partitions_def):
+    if not has_time(partitions_def):
         return None
     windows = [partitions_def.time_window_for_partition_key(key) for key in keys]
     bounds = np.array([(w.start.timestamp(), w.end.timestamp()) for w in windows], dtype=np.int64).reshape(-1, 2)
@@ -99,11 +100,43 @@ def partition_windows(partitions_def: dg.PartitionsDefinition, keys: Sequence[st
     return PartitionWindows(tuple(keys[i] for i in order), numbers[order], starts, bounds[first, 1])
 
 
-def _has_time(
+def in_own_order(
+    partitions_def: dg.PartitionsDefinition, keys: Iterable[str], instance: dg.DagsterInstance | None
+) -> list[str]:
+    """The partition keys as plain text, in the order that their definition gives them; Dagster's may be any."""
+    plain = list(map(str, keys))
+    if len(plain) < 2:  # noqa: PLR2004  one key is in order
+        return plain
+    with dg.partition_loading_context(dynamic_partitions_store=instance):
+        if not isinstance(partitions_def, dg.MultiPartitionsDefinition):
+            place = _places(partitions_def, plain)
+            return sorted(plain, key=lambda key: place.get(key, math.inf))
+        dimensions = sorted(partitions_def.partitions_defs, key=lambda dimension: dimension.name)
+        words = zip(*(key.split("|") for key in plain), strict=True)
+        places = [_places(each.partitions_def, some) for each, some in zip(dimensions, words, strict=True)]
+    return sorted(
+        plain,
+        key=lambda key: [place.get(word, math.inf) for place, word in zip(places, key.split("|"), strict=True)],
+    )
+
+
+def _places(partitions_def: dg.PartitionsDefinition, keys: Iterable[str]) -> dict[str, float]:
+    """What sorts these keys: the start of their windows, or their places in the definition."""
+    if isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):  # which may have millions of keys
+        return {key: partitions_def.time_window_for_partition_key(key).start.timestamp() for key in set(keys)}
+    return {str(key): place for place, key in enumerate(partitions_def.get_partition_keys())}
+
+
+def has_time(
     partitions_def: dg.PartitionsDefinition,
 ) -> TypeGuard[dg.TimeWindowPartitionsDefinition | dg.MultiPartitionsDefinition]:
+    """Whether its partitions have time windows.
+
+    Raises:
+        ConfigurationError: There are two time dimensions.
+    """
     if isinstance(partitions_def, dg.MultiPartitionsDefinition):
-        timed = [dimension.name for dimension in partitions_def.partitions_defs if _has_time(dimension.partitions_def)]
+        timed = [dimension.name for dimension in partitions_def.partitions_defs if has_time(dimension.partitions_def)]
         if len(timed) > 1:
             raise ConfigurationError(
                 f"The dimensions {timed} are both of time. Use partitions with one time dimension."

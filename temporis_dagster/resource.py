@@ -15,9 +15,10 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
-from temporis_dagster.data_source.connection import Temporis, connect_with
+from temporis_dagster.data_source.connection import Temporis, connect_with, noting
 from temporis_dagster.data_source.options import MirrorOptions, RemoteOptions
 from temporis_dagster.data_source.source import DataSource
+from temporis_dagster.env_vars import plain_value, said_by_env_vars
 from temporis_dagster.errors import ConfigurationError
 
 _CONNECTING = Lock()  # one for all resources: connecting does no I/O, so nobody waits
@@ -26,8 +27,8 @@ _CONNECTING = Lock()  # one for all resources: connecting does no I/O, so nobody
 class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
     """A connection to a host of data sources. Connects at its first use, closes when the run's process is done.
 
-    Safe to share between threads. Outside a run it works as it is, as long as its values are plain ones rather than
-    ``dg.EnvVar``: ``TemporisResource(url="sqlite:///temporis.db").data_source("store_metrics").read()``.
+    Safe to share between threads. Outside a run, as in a notebook, it works as it is, too:
+    ``TemporisResource(url=dg.EnvVar("TEMPORIS_URL")).data_source("store_metrics").read()``.
 
     Examples:
         .. code-block:: python
@@ -74,7 +75,9 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
         default=RemoteOptions.max_in_flight, description="HTTP: at most so many requests at once, for each run."
     )
     requests_per_second: float | None = Field(
-        default=None, description="HTTP: the fastest pace of a run. Without it, no limit."
+        default=None,
+        description="HTTP: the fastest pace of one process, in requests per second; no limit by default. With "
+        "Dagster's default executor each step is a process of its own, so a pool has to bound how many run at once.",
     )
     timeout_s: float = Field(
         default=RemoteOptions.timeout_s,
@@ -140,37 +143,42 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
         """
         with _CONNECTING:
             if self._connection is None:
-                self._connection = connect_with(
+                connection = connect_with(
                     self._remote_options(),
-                    self.url,
-                    self.token,
-                    create_missing=self.create_missing,
-                    account=self.account,
-                    mirror=self.mirror,
+                    self._said("url"),
+                    self._said("token"),
+                    create_missing=self._said("create_missing"),
+                    account=self._said("account"),
+                    mirror=self._said("mirror"),
                     mirroring=self._mirror_options(),
                     dry_run=self.dry_run,
                 )
+                note = said_by_env_vars({option: getattr(self, option) for option in type(self).model_fields})
+                self._connection = noting(connection, note) if note else connection
             return self._connection
+
+    def _said(self, option: str) -> Any:
+        return plain_value(type(self).__name__, option, getattr(self, option))
 
     def _remote_options(self) -> RemoteOptions:
         return RemoteOptions(
-            batch_rows=self.batch_rows,
-            max_body_bytes=self.max_body_bytes,
-            max_in_flight=self.max_in_flight,
-            requests_per_second=self.requests_per_second,
-            timeout_s=self.timeout_s,
-            give_up_after_s=self.give_up_after_s,
-            allow_http=self.allow_http,
-            verify=self.verify or True,
+            batch_rows=self._said("batch_rows"),
+            max_body_bytes=self._said("max_body_bytes"),
+            max_in_flight=self._said("max_in_flight"),
+            requests_per_second=self._said("requests_per_second"),
+            timeout_s=self._said("timeout_s"),
+            give_up_after_s=self._said("give_up_after_s"),
+            allow_http=self._said("allow_http"),
+            verify=self._said("verify") or True,
             caller=f"dagster-run/{self._run_id}" if self._run_id else "",
         )
 
     def _mirror_options(self) -> MirrorOptions:
         return MirrorOptions(
-            skip_unchanged=self.skip_unchanged,
-            on_unavailable=self.on_unavailable,
-            late_write_window_s=self.late_write_window_s,
-            max_pending_rows=self.max_pending_rows,
+            skip_unchanged=self._said("skip_unchanged"),
+            on_unavailable=self._said("on_unavailable"),
+            late_write_window_s=self._said("late_write_window_s"),
+            max_pending_rows=self._said("max_pending_rows"),
         )
 
     @property
@@ -194,7 +202,7 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
             give_up_after_s=min(options.give_up_after_s, give_up_after_s),
             timeout_s=min(options.timeout_s, give_up_after_s),
         )
-        with connect_with(brief, self.url, self.token, dry_run=self.dry_run) as connection:
+        with connect_with(brief, self._said("url"), self._said("token"), dry_run=self.dry_run) as connection:
             yield connection
 
     def data_source(self, name: str) -> DataSource:

@@ -6,8 +6,9 @@ Never: opens anything before its first use, or shows a token or a password.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from temporis_dagster.contract import CLOUD_URL, DATA_SOURCE_NAME_RULE, is_data_source_name, series_name_fault
 from temporis_dagster.data_source.hosts import to_manage
@@ -15,7 +16,7 @@ from temporis_dagster.data_source.options import MirrorOptions, OnUnavailable, R
 from temporis_dagster.data_source.settings import from_environment, hidden_token, hidden_url, trimmed
 from temporis_dagster.data_source.source import DataSource, manageable
 from temporis_dagster.data_source.target import Target
-from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.errors import ConfigurationError, TemporisError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -255,3 +256,30 @@ class Temporis:
 
     def __repr__(self) -> str:
         return f"Temporis({self.url!r})"
+
+
+def noting(connection: Temporis, note: str) -> Temporis:
+    """The same connection, whose errors end with a note, such as where its URL came from."""
+    target = cast("Target", _Noting(connection._target, note))  # noqa: SLF001  of this module's own class
+    return Temporis(target, dry_run=connection.dry_run)
+
+
+class _Noting:
+    """A target that adds a note to the errors of another."""
+
+    def __init__(self, target: Target, note: str) -> None:
+        self._target, self._note = target, note
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._target, name)
+        return self._calling(found) if callable(found) else found
+
+    def _calling(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            try:
+                return method(*arguments, **named)
+            except TemporisError as error:
+                error.args = (f"{error} {self._note}", *error.args[1:])
+                raise
+
+        return call

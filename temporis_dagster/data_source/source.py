@@ -43,6 +43,7 @@ from temporis_dagster.data_source.target import (
 from temporis_dagster.errors import (
     ConfigurationError,
     DataSourceArchivedError,
+    DataSourceNotFoundError,
     NotSupportedError,
     ReadNotSupportedError,
     RejectedObservationsError,
@@ -88,8 +89,8 @@ class DataSource(Mirrored):
     ) -> UpsertReport:
         """Store observations: new keys are inserted, existing keys get the new value, nothing is ever deleted.
 
-        Sending the same frame again is always safe. A row that vanished upstream stays. A frame without rows is no
-        request: nothing is asked and nothing is created.
+        Sending the same frame again is always safe. A row that vanished upstream stays. A frame without rows
+        is no request; where ``create_missing`` is set, it creates the data source that is not there all the same.
 
         Args:
             data: *Long*: columns ``timestamp``, ``name``, ``value``. *Wide*: a DatetimeIndex (or the timestamp column)
@@ -166,6 +167,7 @@ class DataSource(Mirrored):
         if self._dry_run:
             return tally.report("A dry run writes nothing.")
         if not len(tally.observations):
+            self._create_where_missing()
             return tally.report()
         try:
             self._target.upsert(tally)
@@ -175,6 +177,16 @@ class DataSource(Mirrored):
             _attach(interruption, tally.report("The upsert was interrupted. Run it again."))
             raise
         return tally.report()
+
+    def _create_where_missing(self) -> None:
+        """What a write does where ``create_missing`` is set, also of nothing: a reader then finds an empty frame."""
+        if not getattr(self._target, "creates_missing", False):
+            return
+        target = cast("ManageableTarget", self._target)
+        try:
+            target.archive_state(self.name)
+        except DataSourceNotFoundError:
+            target.create_data_source(self.name)
 
     def check(self, data: Frame, **options: Unpack[ObservationArguments]) -> UpsertReport:
         """Make the checks of ``upsert`` and send nothing: every good observation is reported as unsent.

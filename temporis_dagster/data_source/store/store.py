@@ -53,6 +53,11 @@ class SqlStore:
         return sa.URL.create("sqlite", database=self._database.path.as_posix()).render_as_string()
 
     @property
+    def creates_missing(self) -> bool:
+        """Whether an upsert creates its data source where it does not exist."""
+        return self._create_missing
+
+    @property
     def exists(self) -> bool:
         """Whether there is a file yet: the first data source or token makes it."""
         return self._database.path.exists()
