@@ -10,6 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from first_steps import follow
+
 import temporis_dagster
 from temporis_dagster import connect
 
@@ -72,6 +74,15 @@ attributes:
   gap_fill: {{horizon: 48}}
   series_checks: {{max_age: 3h, expected_series: [outside_temperature]}}
 """
+SCAFFOLDED = """\
+      SELECT :start AS timestamp, 'example' AS name, 1.0 AS value
+      WHERE :start < :end
+"""
+QUERY = """\
+      SELECT measured_at AS timestamp, sensor AS name, reading AS value
+      FROM readings
+      WHERE measured_at >= :start AND measured_at < :end
+"""
 
 
 def project(folder: Path) -> Path:
@@ -105,6 +116,7 @@ def dg(folder: Path, *arguments: str, fails: bool = False) -> str:
     return said
 
 
+follow(Path(tempfile.mkdtemp()))
 folder = Path(tempfile.mkdtemp())
 os.environ |= {
     "DAGSTER_DISABLE_TELEMETRY": "yes",
@@ -121,14 +133,20 @@ with connect(os.environ["TEMPORIS_URL"]) as temporis:
 
     assert TYPE in dg(folder, "list", "components", "--json")  # noqa: S101
     dg(folder, "scaffold", "defs", TYPE, "readings", "--data-source", "plant_a")
+    dg(folder, "scaffold", "defs", TYPE, "example", "--data-source", "plant_a", "--function", "true")
+    assert (package / "defs" / "resources.py").read_text() == RESOURCES  # noqa: S101  the project's own
     yaml = package / "defs" / "readings" / "defs.yaml"
     dg(folder, "check", "yaml")
     dg(folder, "check", "defs")
-    yaml.write_text(yaml.read_text().replace("timestamptz", "epoch"))
+    scaffolded = yaml.read_text()
+    assert SCAFFOLDED in scaffolded, scaffolded  # noqa: S101
+    yaml.write_text(scaffolded.replace(SCAFFOLDED, QUERY))
     dg(folder, "check", "yaml")
     dg(folder, "check", "defs")
     assert "weather_job_schedule" in dg(folder, "list", "defs", "--json")  # noqa: S101
     dg(folder, "launch", "--assets", "readings", "--partition-range", "2024-01-01...2024-01-02")
+    dg(folder, "launch", "--assets", "example", "--partition", "2024-01-01")
+    assert len(source.read(names=["example"])) == 24  # noqa: PLR2004, S101
     dg(folder, "launch", "--assets", "weather", "--partition", "2024-01-01-05:00")
     assert len(source.read(names=["boiler"])) == 48  # noqa: PLR2004, S101
     assert len(source.read(names=["outside_temperature"])) == 1  # noqa: S101

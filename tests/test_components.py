@@ -1,5 +1,6 @@
 """TemporisIngestComponent: what it builds, what it refuses and where it points, and that it shows no secret."""
 
+import re
 import traceback
 import warnings
 from types import SimpleNamespace
@@ -19,9 +20,11 @@ from temporis_dagster import (
     ConfigurationError,
     TemporisIngestComponent,
     build_archive_state_checks,
+    connect,
     data_source_spec,
 )
 from temporis_dagster.components import PythonFunction, SqlQuery, TimeColumn
+from temporis_dagster.components.automation import GapFillOptions, ScheduleOptions, SeriesCheckOptions
 from temporis_dagster.components.database_url import place_of, without_secrets
 from tests.component_tools import TYPE, Project
 from tests.conftest import CANARY
@@ -286,8 +289,8 @@ def test_the_job_holds_the_archive_gate(project, warehouse):
         ({"function": f"{__name__}.DAYS"}, "is a dict, not a function"),
         ({"function": function("once")}, r"once\(\) cannot be called with \(start, end\)"),
         ({"function": function(lag=3)}, "unexpected keyword argument 'lag'"),
-        ({"sql": SQL, "series_checks": {"max_age": "soon"}}, "'soon' is no length of time"),
-        ({"sql": SQL, "series_checks": {"max_age": "15"}}, "Write it with its unit"),
+        ({"sql": SQL, "series_checks": {"max_age": "soon"}}, "as in 90s, 15min, 3h or 7D, got 'soon'"),
+        ({"sql": SQL, "series_checks": {"max_age": "15"}}, "must have a number and a unit"),
         ({"sql": SQL, "series_checks": {"bounds": {"orders": [1]}}}, "Each of the bounds is a pair"),
         ({"sql": SQL, "data_source": "Grid Load"}, "cannot name a data source"),
         ({"sql": SQL, "asset": {"key": "load"}}, "the asset has no partitions"),
@@ -321,18 +324,66 @@ def test_a_mistake_points_at_its_line():
     assert "It takes :start and :end" in said
 
 
+def scaffolded(sandbox, *, project, **params):
+    """The folder of a scaffolded component, in a project's package or in a bare folder."""
+    if project:
+        (sandbox.defs_folder_path.parent / "__init__.py").touch()
+    return sandbox.scaffold_component(component_cls=TemporisIngestComponent, defs_path="first", scaffold_params=params)
+
+
 @reads_yaml
-def test_what_is_scaffolded_loads():
-    """The first YAML file needs nothing but its blanks filled in, and holds no secret."""
+@pytest.mark.parametrize("source", ["sqlite", "postgres", "function"])
+def test_what_is_scaffolded_loads_and_runs(source, request, tmp_path, monkeypatch):
+    """As it is, with the project's resources beside it: from any database, or from the function."""
+    databases = {"postgres": lambda: request.getfixturevalue("postgres"), "function": str}
+    monkeypatch.setenv("WAREHOUSE_URL", databases.get(source, lambda: "sqlite://")())
+    monkeypatch.setenv("TEMPORIS_URL", f"sqlite:///{tmp_path}/temporis.db")
+    with connect(f"sqlite:///{tmp_path}/temporis.db") as temporis:
+        stored = temporis.create_data_source("plant_a")
+        with create_defs_folder_sandbox() as sandbox:
+            scaffolded(sandbox, project=True, data_source="plant_a", function=source == "function")
+            with sandbox.build_all_defs() as defs:
+                defs.get_repository_def().load_all_definitions()
+                job = defs.resolve_implicit_global_asset_job_def()
+                assert job.execute_in_process(partition_key="2024-01-01").success
+        assert len(stored.read(names=["example"])) == (24 if source == "function" else 1)
+
+
+@reads_yaml
+def test_what_is_scaffolded_holds_no_secret_and_overwrites_nothing():
+    """The URL is the name of a variable; resources that a project has, or a module of that name, are left alone."""
     with create_defs_folder_sandbox() as sandbox:
-        path = sandbox.scaffold_component(
-            component_cls=TemporisIngestComponent,
-            scaffold_params={"data_source": "plant_a", "asset_key": "boiler/load"},
-        )
-        text = (path / "defs.yaml").read_text()
-        with sandbox.load_component_and_build_defs(defs_path=path) as (component, _):
-            assert component.asset.key == dg.AssetKey(["boiler", "load"])
-    assert yaml.safe_load(text)["attributes"]["sql"]["url"] == "{{ env.WAREHOUSE_URL }}"
+        path = scaffolded(sandbox, project=True, data_source="plant_a", asset_key="boiler/load")
+        attributes = yaml.safe_load((path / "defs.yaml").read_text())["attributes"]
+        assert (attributes["asset"]["key"], attributes["sql"]["url"]) == ("boiler/load", "{{ env.WAREHOUSE_URL }}")
+        resources = sandbox.defs_folder_path / "resources.py"
+        assert "temporis_io_manager" in resources.read_text()
+        resources.write_text("# temporis_io_manager: elsewhere")
+        scaffolded(sandbox, project=True)
+        assert [module.name for module in sandbox.defs_folder_path.glob("*.py")] == ["resources.py"]
+        resources.write_text("mine = 1")
+        scaffolded(sandbox, project=True)
+        assert resources.read_text() == "mine = 1"
+        assert "TemporisIOManager" in (sandbox.defs_folder_path / "temporis_resources.py").read_text()
+    with create_defs_folder_sandbox() as sandbox:
+        scaffolded(sandbox, project=False)
+        assert not list(sandbox.defs_folder_path.glob("*.py"))
+
+
+def test_every_attribute_is_described_as_the_ui_shows_it():
+    """In Markdown, not in reStructuredText, and also where an attribute has a default."""
+    schema = TemporisIngestComponent.get_model_cls().model_json_schema()
+    own = {name: kind for name, kind in schema["$defs"].items() if hasattr(temporis_dagster.components, name[:-5])}
+    options = [ScheduleOptions, GapFillOptions, SeriesCheckOptions]
+    own |= {f"{kind.__name__}Model": schema["$defs"][f"{kind.__name__}Model"] for kind in options}
+    assert len(own) == 6
+    for name, kind in {"TemporisIngestComponent": schema, **own}.items():
+        for field, said in kind["properties"].items():
+            text = said.get("description") or ""
+            assert text.endswith("."), (name, field)
+            assert "``" not in text, (name, field)
+    for kind in (TemporisIngestComponent, SqlQuery, TimeColumn, PythonFunction, *options):
+        assert not re.search(r"(?<!`)``(?!`)|\.\. code-block", kind.__doc__), kind
 
 
 def test_the_password_is_nowhere(project, monkeypatch):

@@ -120,6 +120,42 @@ def test_no_row_is_missed_and_none_is_fetched_twice(form, change, database, tmp_
             assert sum(metadata["dagster/partition_row_count"] for metadata in said) == len(wanted)
 
 
+@pytest.mark.parametrize("form", ["sqlite naive", "sqlite text", "postgres naive"])
+def test_rows_may_come_newest_first_and_other_orders_of_a_repeated_hour_are_refused(form, database, tmp_path):
+    """What is stored is the truth, to the row; of an order that does not tell the passes apart nothing is stored."""
+    kind, column, write, time_column = FORMS[form]
+    rows = observations("autumn")
+    fill(database(kind), column, [(number, write(moment), *rest) for number, moment, *rest in rows])
+    day = {"type": "daily", "start_date": "2024-11-03", "end_date": "2024-11-04", "timezone": ZONE}
+    wanted = truth([row for row in rows if f"{row[1]:%Y-%m-%d}" == "2024-11-03"])
+    for order, understood in (("id DESC", True), ("zone, id DESC", True), ("at", False), ("at, id", False)):
+        folder = tmp_path / order.replace(" ", "_").replace(",", "")
+        folder.mkdir()
+        said = attributes(day, time_column)
+        query = QUERY.replace("ORDER BY id", f"ORDER BY {order}")
+        with Project(folder, {**said, "sql": {**said["sql"], "query": query}}) as project:
+            result = project.run("2024-11-03", raise_on_error=False)
+            assert result.success == understood
+            if understood:
+                pd.testing.assert_frame_equal(project.stored(), wanted)
+            else:
+                words = failure_of(result).step_failure_data.error.message
+                assert "order the rows of each series as they happened" in words
+                assert project.stored().empty
+
+
+def test_a_date_as_a_number_beside_an_epoch_column_is_refused_as_a_date(database, tmp_path):
+    """The column that is compared is an epoch; the one that is selected is not."""
+    url = database("sqlite")
+    fill(url, "INTEGER", [(0, 1718870400, "north", 1.0), (1, 1718874000, "north", 2.0)])
+    days = {"type": "daily", "start_date": "2024-06-20", "end_date": "2024-06-21"}
+    said = attributes(days, {"stored_as": "epoch"})
+    query = QUERY.replace("at AS timestamp", "20240620 + id AS timestamp")
+    with Project(tmp_path, {**said, "sql": {**said["sql"], "query": query}}) as project:
+        words = failure_of(project.run("2024-06-20", raise_on_error=False)).step_failure_data.error.message
+        assert "20240620 is 2024-06-20" in words
+
+
 @pytest.mark.parametrize(
     ("column", "declared", "complaint"),
     [

@@ -6,74 +6,21 @@ Never: runs anything by itself; a schedule or a sensor is off until it is switch
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any, TypeAlias, cast
+from typing import Annotated, Any
 
 import dagster as dg
-import pandas as pd
-from pydantic import ConfigDict, Field, StrictFloat, StrictInt, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from temporis_dagster.assets import data_source_spec
 from temporis_dagster.checks.archive import build_archive_state_checks
 from temporis_dagster.checks.gate import gated_selection
 from temporis_dagster.checks.series import build_series_checks
-from temporis_dagster.checks.spacing import Interval, spacing
+from temporis_dagster.checks.spacing import Interval
+from temporis_dagster.components.fields import count, described, interval, length, number, optional_count, pairs
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.schedules.gap_fill import build_gap_fill_sensor
 from temporis_dagster.schedules.trailing_window import build_trailing_window_schedule
-
-
-def resolve_length(context: dg.ResolutionContext, said: object) -> timedelta:
-    """A length of time from text such as ``3h``, ``15min`` or ``7D``.
-
-    Raises:
-        ConfigurationError: The text has no unit, or is no length of time.
-    """
-    value = context.resolve_value(said, as_type=object)
-    if isinstance(value, timedelta):
-        return value
-    length = None if str(value).strip().isdigit() else _length(str(value))
-    if length is None:
-        raise ConfigurationError(f"{value!r} is no length of time. Write it with its unit, as 90s, 15min, 3h or 7D.")
-    return length
-
-
-def _length(text: str) -> timedelta | None:
-    try:
-        return pd.Timedelta(text).to_pytimedelta()
-    except ValueError:
-        return None
-
-
-Length: TypeAlias = Annotated[timedelta, dg.Resolver(resolve_length, model_field_type=str, inject_before_resolve=False)]
-
-
-def resolve_interval(context: dg.ResolutionContext, said: object) -> object:
-    """An interval from text: a length such as ``15min``, or a step of the calendar such as ``B`` or ``W-MON``.
-
-    Raises:
-        ConfigurationError: It is neither.
-    """
-    value = context.resolve_value(said, as_type=object)
-    spacing(cast("Interval", value), None)
-    return value
-
-
-Step: TypeAlias = Annotated[Interval, dg.Resolver(resolve_interval, model_field_type=str, inject_before_resolve=False)]
-
-
-def _resolve(context: dg.ResolutionContext, said: object) -> Any:
-    """What YAML says, with templates filled in."""
-    return context.resolve_value(said, as_type=object)
-
-
-# Fields of their own type, as in one of Python's a YAML file's true would be 1.
-Count: TypeAlias = Annotated[int, dg.Resolver(_resolve, model_field_type=StrictInt | str)]
-Number: TypeAlias = Annotated[float, dg.Resolver(_resolve, model_field_type=StrictFloat | StrictInt | str)]
-Pair: TypeAlias = list[StrictFloat | StrictInt | str | None]
-Pairs: TypeAlias = Annotated[
-    Mapping[str, list[float | None]], dg.Resolver(_resolve, model_field_type=Mapping[str, Pair] | str)
-]
 
 
 class _Options(dg.Resolvable, dg.Model):
@@ -81,33 +28,46 @@ class _Options(dg.Resolvable, dg.Model):
 
 
 class ScheduleOptions(_Options):
-    """A schedule that fills the trailing partitions at every tick: ``build_trailing_window_schedule``."""
+    """A schedule that refills the trailing partitions at every tick: `build_trailing_window_schedule`."""
 
-    lookback: Count = Field(description="How many partitions a tick fills, counted back from the newest complete one.")
-    cron_schedule: str | None = Field(
-        default=None,
-        description="When to tick; by default at once when a partition is complete.",
-        examples=["5 * * * *"],
-    )
-    execution_timezone: str | None = Field(
-        default=None, description="The zone of cron_schedule; by default that of the partitions."
-    )
-    max_reach_back: Count | None = Field(
-        default=None, description="The most partitions a tick fills when it makes up for others."
-    )
-    running: bool = Field(default=False, description="Whether it runs as soon as it is deployed.")
+    lookback: Annotated[
+        int, count("Number of partitions to fill at each tick, counted back from the newest complete one.")
+    ]
+    cron_schedule: Annotated[
+        str | None,
+        described("When to tick. Defaults to the moment when a partition is complete.", examples=["5 * * * *"]),
+    ] = None
+    execution_timezone: Annotated[
+        str | None, described("Time zone of `cron_schedule`. Defaults to that of the partitions.")
+    ] = None
+    max_reach_back: Annotated[
+        int | None,
+        optional_count(
+            "Maximum number of partitions to fill at a tick that makes up for earlier ones. Defaults to as many as it "
+            "takes."
+        ),
+    ] = None
+    running: Annotated[bool, described("Whether the schedule is on as soon as it is deployed.")] = False
 
 
 class GapFillOptions(_Options):
-    """A sensor that fills missing and failed partitions: ``build_gap_fill_sensor``."""
+    """A sensor that fills missing and failed partitions: `build_gap_fill_sensor`."""
 
-    horizon: Count = Field(description="How many partitions to look at, counted back from the newest complete one.")
-    exclude_latest: Count = Field(default=1, description="How many of the newest are left to the schedule.")
-    max_partitions_per_run: Count = Field(default=100, description="The longest range of a run.")
-    max_runs_per_tick: Count = Field(default=4, description="How many runs a tick launches.")
-    max_attempts: Count = Field(default=3, description="How many attempts a partition has.")
-    retry_delay_s: Number = Field(default=300.0, description="Seconds before the second attempt; doubles with each.")
-    running: bool = Field(default=False, description="Whether it runs as soon as it is deployed.")
+    horizon: Annotated[
+        int,
+        count(
+            "Number of partitions to look at, counted back from the newest complete one. Must be greater than "
+            "`exclude_latest`."
+        ),
+    ]
+    exclude_latest: Annotated[int, count("Number of the newest partitions to leave to the schedule.")] = 1
+    max_partitions_per_run: Annotated[int, count("Maximum number of partitions in one run.")] = 100
+    max_runs_per_tick: Annotated[int, count("Maximum number of runs to launch at each tick.")] = 4
+    max_attempts: Annotated[int, count("Maximum number of attempts to fill a partition.")] = 3
+    retry_delay_s: Annotated[
+        float, number("Seconds to wait before the second attempt; the delay doubles with each further one.")
+    ] = 300.0
+    running: Annotated[bool, described("Whether the sensor is on as soon as it is deployed.")] = False
 
     @model_validator(mode="after")
     def _sees_any(self) -> "GapFillOptions":
@@ -120,51 +80,69 @@ class GapFillOptions(_Options):
 
 
 class SeriesCheckOptions(_Options):
-    """What is expected of the asset's series: ``build_series_checks``."""
+    """What is expected of the asset's series: `build_series_checks`."""
 
-    max_age: Length | None = Field(default=None, description="How old the newest observation may be, such as 3h.")
-    expected_interval: Step | None = Field(
-        default=None,
-        description="How far apart neighbours of one series may be: a length such as 15min, or a step of the calendar "
-        "such as D, B (business days) or W-MON.",
-    )
-    timezone: str | None = Field(
-        default=None,
-        description="The time zone whose clock and calendar count for expected_interval. Defaults to that of the "
-        "asset's partitions.",
-        examples=["Europe/Berlin"],
-    )
-    expected_series: list[str] = Field(default_factory=list, description="Series that must have observations.")
-    bounds: Pairs = Field(
-        default_factory=dict,
-        description="The lowest and highest value of series, by name; null is no bound.",
-        examples=[{"orders": [0, None]}],
-    )
-    max_pending_age: Length | None = Field(
-        default=None, description="How long observations may wait in the mirror, such as 1h."
-    )
-    horizon: Length = Field(default=timedelta(days=7), description="How far back to look, such as 7D.")
-    severity: dg.AssetCheckSeverity = Field(
-        default=dg.AssetCheckSeverity.WARN, description="Of checks that fail: WARN or ERROR."
-    )
+    max_age: Annotated[timedelta | None, length("Maximum age of the newest observation, such as `3h`.")] = None
+    expected_interval: Annotated[
+        Interval | None,
+        interval(
+            "Maximum distance between neighbouring observations of one series: a length such as `15min`, or a step of "
+            "the calendar such as `D`, `B` (business days) or `W-MON`."
+        ),
+    ] = None
+    timezone: Annotated[
+        str | None,
+        described(
+            "Time zone whose clock and calendar count for `expected_interval`. Defaults to that of the partitions.",
+            examples=["Europe/Berlin"],
+        ),
+    ] = None
+    expected_series: Annotated[
+        list[str], described("Names of series that must have observations.", examples=[["orders", "revenue"]])
+    ] = Field(default_factory=list)
+    bounds: Annotated[
+        Mapping[str, list[float | None]],
+        pairs(
+            "Lowest and highest value of series, by name; `null` for no bound on that side.",
+            examples=[{"orders": [0, None]}],
+        ),
+    ] = Field(default_factory=dict)
+    max_pending_age: Annotated[
+        timedelta | None, length("Maximum time that observations may wait in the mirror, such as `1h`.")
+    ] = None
+    horizon: Annotated[timedelta, length("How far back to look, such as `7D`.")] = timedelta(days=7)
+    severity: Annotated[
+        dg.AssetCheckSeverity, described("Severity of checks that fail: `WARN` or `ERROR`.", examples=["ERROR"])
+    ] = dg.AssetCheckSeverity.WARN
 
 
 class Automation(dg.Model):
-    """The attributes of a component beside its asset."""
+    """The attributes of a component besides its asset."""
 
-    resource_key: str = Field(default="temporis", description="The project's TemporisResource, by its resource key.")
-    define_data_source: bool = Field(
-        default=True,
-        description="Whether to define the data source's external asset and its archive check, too: false where the "
-        "project does. Components may share a data source as they are.",
-    )
-    archive_check: bool = Field(
-        default=True,
-        description="Whether runs of the schedule and the sensor first check that the data source is not archived.",
-    )
-    schedule: ScheduleOptions | None = Field(default=None, description="Refill the trailing partitions by the clock.")
-    gap_fill: GapFillOptions | None = Field(default=None, description="Find and fill what is missing.")
-    series_checks: SeriesCheckOptions | None = Field(default=None, description="Check what the series hold.")
+    resource_key: Annotated[str, described("Resource key of the project's `TemporisResource`.")] = "temporis"
+    define_data_source: Annotated[
+        bool,
+        described(
+            "Whether to define the data source's external asset and its archive check. Set it to `false` where the "
+            "project defines them. Components that share a data source define it once."
+        ),
+    ] = True
+    archive_check: Annotated[
+        bool,
+        described("Whether runs of the schedule and the sensor first check that the data source is not archived."),
+    ] = True
+    schedule: Annotated[
+        ScheduleOptions | None,
+        described("A schedule that refills the trailing partitions.", examples=[{"lookback": 3}]),
+    ] = None
+    gap_fill: Annotated[
+        GapFillOptions | None,
+        described("A sensor that finds and fills missing and failed partitions.", examples=[{"horizon": 720}]),
+    ] = None
+    series_checks: Annotated[
+        SeriesCheckOptions | None,
+        described("Checks of what the asset's series hold.", examples=[{"max_age": "3h"}]),
+    ] = None
 
     def data_source_defs(self, data_source: str, *, archive_check: bool) -> dg.Definitions:
         """The data source's external asset, and the check that it is not archived.

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from temporis_dagster.assets import temporis_asset
 from temporis_dagster.components.automation import Automation
+from temporis_dagster.components.fields import described
 from temporis_dagster.components.options import IngestOptions
 from temporis_dagster.components.python_function import PythonFunction, resolve_python_function
 from temporis_dagster.components.scaffolder import IngestScaffolder
@@ -29,38 +30,50 @@ TIME_COLUMN = "temporis/time_column"
 class TemporisIngestComponent(dg.Component, dg.Resolvable, Automation, IngestOptions):
     """Ingests observations from a SQL query or a Python function into a Temporis data source.
 
-    Examples:
-        .. code-block:: yaml
+    The asset is a `@temporis_asset`: a run over a range of partitions asks for the whole range at once, and sends one
+    idempotent upsert. On request it comes with a schedule, a gap sensor and checks.
 
-            type: temporis_dagster.components.TemporisIngestComponent
-            attributes:
-              data_source: store_metrics
-              asset:
-                key: orders
-                partitions_def: {type: daily, start_date: "2024-06-01", timezone: Europe/Berlin}
-              sql:
-                url: "{{ env.WAREHOUSE_URL }}"
-                query: |
-                  SELECT placed_at AS timestamp, 'orders' AS name, items AS value
-                  FROM orders WHERE placed_at >= :start AND placed_at < :end
-                time_column: {stored_as: timestamptz}
+    ```yaml
+    type: temporis_dagster.components.TemporisIngestComponent
+    attributes:
+      data_source: store_metrics
+      asset:
+        key: orders
+        partitions_def: {type: daily, start_date: "2024-06-01", timezone: Europe/Berlin}
+      sql:
+        url: "{{ env.WAREHOUSE_URL }}"
+        query: |
+          SELECT placed_at AS timestamp, 'orders' AS name, items AS value
+          FROM orders WHERE placed_at >= :start AND placed_at < :end
+        time_column: {stored_as: timestamptz}
+      schedule: {lookback: 3}
+    ```
+
+    The project has a `TemporisResource` and a `TemporisIOManager` under the resource keys `temporis` and
+    `temporis_io_manager`.
     """
 
-    asset: dg.ResolvedAssetSpec = Field(description="The asset, as Dagster writes assets: key, partitions_def, ...")
-    sql: SqlQuery | None = Field(default=None, description="The query whose rows are stored.")
+    asset: dg.ResolvedAssetSpec = Field(
+        description="The asset as other components write it: `key`, `partitions_def`, `owners`, ...",
+        examples=[{"key": "orders", "partitions_def": {"type": "daily", "start_date": "2024-06-01"}}],
+    )
+    sql: Annotated[
+        SqlQuery | None, described("The query whose rows are stored. Either this or `function` must be given.")
+    ] = None
     function: Annotated[
         PythonFunction | None,
         dg.Resolver(
             resolve_python_function,
-            model_field_type=str | PythonFunction.model(),
-            description="The function whose frame is stored, such as my_module.fetch: called with start and end of "
-            "the window, in UTC.",
+            model_field_type=str | PythonFunction.model() | None,
+            description="The function whose frame is stored: it is called with start and end of the window, as "
+            "datetimes in UTC. Either this or `sql` must be given.",
+            examples=["my_module.fetch", {"call": ".stations.fetch", "arguments": {"station": "KLGA"}}],
         ),
     ] = None
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
-        """What ``dg list components`` shows beside the docstring."""
+        """What ``dg list components`` and the picker of the UI show."""
         return dg.ComponentTypeSpec(tags=["temporis", "sql", "time-series", "ingest"])
 
     @model_validator(mode="after")

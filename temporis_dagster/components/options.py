@@ -4,67 +4,115 @@ Comes in: attributes from YAML. Goes out: keyword arguments of ``@temporis_asset
 Never: has an option that the decorator has not.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import dagster as dg
 from pydantic import ConfigDict, Field
 
 from temporis_dagster.asset_options import OutsidePartition
+from temporis_dagster.components.fields import described
 from temporis_dagster.data_source.observations import Decimals, Layout, OnConflict, OnInvalid, SubSecond, Unit
+
+CONFIGURED = "Defaults to what the IO manager is configured with."
 
 
 class IngestOptions(dg.Model):
-    """Where observations go, and how a frame is read. What is left out is as the IO manager is configured."""
+    """Where observations go, and how a frame is read."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    data_source: str = Field(description="The data source that is written.", examples=["store_metrics"])
-    series: str | list[str] | None = Field(
-        default=None, description="The asset's own series: a list of exact names, or one prefix."
+    data_source: str = Field(description="Name of the data source to write to.", examples=["store_metrics"])
+    series: Annotated[
+        str | list[str] | None,
+        described(
+            "The asset's own series: a list of exact names, or one prefix as text. Only these can be written and are "
+            "read back. Defaults to every series of the data source.",
+            examples=[["orders", "revenue"], "load_"],
+        ),
+    ] = None
+    outside_partition: Annotated[
+        OutsidePartition | None,
+        described(
+            f"What happens to rows outside the run's partitions: `raise`, `drop` or `allow`. {CONFIGURED}",
+            examples=["drop"],
+        ),
+    ] = None
+    layout: Annotated[
+        Layout | None,
+        described(
+            "`long` (a column of names and one of values), `wide` (one column per series) or `auto`. " + CONFIGURED
+        ),
+    ] = None
+    timestamp: Annotated[str | None, described("Name of the timestamp column. Defaults to `timestamp`.")] = None
+    name_column: Annotated[str | None, described("Name of the column of series names. Defaults to `name`.")] = None
+    value: Annotated[str | None, described("Name of the value column. Defaults to `value`.")] = None
+    timezone: Annotated[
+        str | None,
+        described(
+            "Time zone of naive timestamps. With `sql`, defaults to that of `time_column`.",
+            examples=["Europe/Berlin"],
+        ),
+    ] = None
+    ambiguous: Annotated[
+        bool | Literal["raise", "infer", "NaT"] | None,
+        described(
+            "How to read a local time that occurs twice because the clock goes back: `raise` refuses it, `infer` tells "
+            "the two passes apart by the order of the rows, oldest or newest first, `true` means the first pass and "
+            "`false` the second. " + CONFIGURED
+        ),
+    ] = None
+    nonexistent: Annotated[
+        Literal["raise", "shift_forward", "shift_backward", "NaT"] | None,
+        described("How to read a local time that the clock skipped. " + CONFIGURED),
+    ] = None
+    sub_second: Annotated[
+        SubSecond | None,
+        described(
+            "What happens to timestamps with fractions of a second: `raise` refuses them, `floor` cuts the fraction "
+            "off. " + CONFIGURED
+        ),
+    ] = None
+    on_invalid: Annotated[
+        OnInvalid | None,
+        described(
+            "What happens to rows that cannot be stored: `raise` sends nothing, `drop` stores the others and counts "
+            "these. " + CONFIGURED
+        ),
+    ] = None
+    unit: Annotated[
+        Unit | None,
+        described(
+            "What numeric timestamps count since 1970: `s`, `ms`, `us` or `ns`. With `sql`, `time_column` says so.",
+        ),
+    ] = None
+    allow_future: Annotated[
+        bool | str | None,
+        described(
+            "How far ahead of the clock a timestamp may be: a length of time, or `true` for any. Defaults to one year.",
+            examples=["730 days"],
+        ),
+    ] = None
+    on_conflict: Annotated[
+        OnConflict | None,
+        described(
+            "What happens to rows with the same timestamp and name but different values: `last` stores the last one, "
+            "counts the others and warns; `raise` sends nothing. " + CONFIGURED
+        ),
+    ] = None
+    decimals: Annotated[
+        Decimals | None,
+        described(
+            "What happens to decimal numbers (`NUMERIC`) that a float64 does not hold exactly: `nearest` stores the "
+            "nearest float, `exact` refuses them. " + CONFIGURED
+        ),
+    ] = None
+    io_manager_key: Annotated[str, described("Resource key of the project's `TemporisIOManager`.")] = (
+        "temporis_io_manager"
     )
-    outside_partition: OutsidePartition | None = Field(
-        default=None, description="What becomes of rows outside the run's partitions: 'raise', 'drop' or 'allow'."
-    )
-    layout: Layout | None = Field(default=None, description="'long', 'wide' or 'auto'.")
-    timestamp: str | None = Field(default=None, description="The column of timestamps; by default 'timestamp'.")
-    name_column: str | None = Field(default=None, description="The column of series names; by default 'name'.")
-    value: str | None = Field(default=None, description="The column of values; by default 'value'.")
-    timezone: str | None = Field(
-        default=None, description="The zone that naive timestamps are in; with sql, its time_column says."
-    )
-    ambiguous: bool | Literal["raise", "infer", "NaT"] | None = Field(
-        default=None,
-        description="What a local time that occurs twice means: true is the first pass of the clock, false the second, "
-        "'infer' by the order of the rows.",
-    )
-    nonexistent: Literal["raise", "shift_forward", "shift_backward", "NaT"] | None = Field(
-        default=None, description="What a local time that the clock skipped means."
-    )
-    sub_second: SubSecond | None = Field(default=None, description="'floor' cuts fractions of a second off.")
-    on_invalid: OnInvalid | None = Field(default=None, description="'drop' stores the rest and counts invalid rows.")
-    unit: Unit | None = Field(
-        default=None,
-        description="What number timestamps count since 1970: 's', 'ms', 'us' or 'ns'; with sql, its time_column says.",
-    )
-    allow_future: bool | str | None = Field(
-        default=None,
-        description="How far ahead of the clock a timestamp may lie, by default a year: a distance, or true for any.",
-        examples=["730 days"],
-    )
-    on_conflict: OnConflict | None = Field(
-        default=None,
-        description="What becomes of rows with the same timestamp and name but different values: 'last' stores the "
-        "last one, counts the others and warns; 'raise' sends nothing.",
-    )
-    decimals: Decimals | None = Field(
-        default=None,
-        description="What becomes of decimal numbers (NUMERIC) that float64 does not hold exactly: 'nearest' stores "
-        "the nearest float; 'exact' refuses them.",
-    )
-    io_manager_key: str = Field(
-        default="temporis_io_manager", description="The project's TemporisIOManager, by its resource key."
-    )
-    pool: str | None = Field(default=None, description="By default temporis_<data source>.")
+    pool: Annotated[
+        str | None,
+        described("Concurrency pool of the asset's step. Defaults to `temporis_<data source>`."),
+    ] = None
 
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments of ``@temporis_asset``."""

@@ -14,6 +14,7 @@ import dagster as dg
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
+from temporis_dagster.components.fields import described
 from temporis_dagster.errors import ConfigurationError
 
 
@@ -41,8 +42,8 @@ def resolve_function(context: dg.ResolutionContext, said: object) -> Callable[..
 class PythonFunction(dg.Resolvable, dg.Model):
     """A function that returns a frame of observations.
 
-    It is called as ``function(start, end)`` with the window of the run as datetimes in UTC, the end left out; without
-    partitions as ``function()``. So it can be called and tested without Dagster.
+    It is called as `function(start, end)` with the window of the run as datetimes in UTC, where the end is excluded;
+    without partitions as `function()`. So it can be called and tested without Dagster.
     """
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
@@ -52,13 +53,14 @@ class PythonFunction(dg.Resolvable, dg.Model):
         dg.Resolver(
             resolve_function,
             model_field_type=str,
-            description="Where it is: my_module.fetch, or .my_module.fetch for a module beside this file.",
+            description="Import path of the function: `my_module.fetch`, or `.my_module.fetch` for a module beside "
+            "the YAML file.",
             examples=["my_module.fetch"],
         ),
     ]
-    arguments: Mapping[str, Any] = Field(
-        default_factory=dict, description="What else it takes, by name.", examples=[{"station": "KLGA"}]
-    )
+    arguments: Annotated[
+        Mapping[str, Any], described("Further keyword arguments of the function.", examples=[{"station": "KLGA"}])
+    ] = Field(default_factory=dict)
 
     def ensure_takes(self, *, window: bool) -> None:
         """Refuse a function that cannot be called so.

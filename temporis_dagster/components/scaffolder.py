@@ -1,14 +1,18 @@
-"""``dg scaffold defs``: a first YAML file that loads as it is, and says what to change.
+"""``dg scaffold defs``: a first YAML file that loads and runs as it is, and says what to change.
 
-Comes in: the options of the command. Goes out: a defs.yaml.
-Never: writes a secret, or anything that ``dg check yaml`` refuses.
+Comes in: the options of the command. Goes out: a defs.yaml, a function where one was asked for, and the project's
+resources where it has none.
+Never: writes a secret, or over a file of the project.
 """
+
+from collections.abc import Iterator
+from pathlib import Path
 
 from dagster.components import Scaffolder, ScaffoldRequest
 from dagster.components.component_scaffolding import scaffold_component
 from pydantic import BaseModel, Field
 
-TEMPLATE = """\
+ASSET = """\
 type: {type_name}
 
 attributes:
@@ -19,31 +23,65 @@ attributes:
       type: daily
       start_date: "2024-01-01"
       timezone: UTC
+"""
+SQL = """\
   # Instead of sql: 'function: .my_module.fetch', called as fetch(start, end) with datetimes in UTC.
   sql:
     url: "{{{{ env.{url_variable} }}}}"
+    # This query runs on any database, and stores one observation per partition. Put your own in its place, such as
+    #   SELECT measured_at AS timestamp, sensor AS name, reading AS value
+    #   FROM readings
+    #   WHERE measured_at >= :start AND measured_at < :end
     query: |
-      SELECT measured_at AS timestamp, sensor AS name, reading AS value
-      FROM readings
-      WHERE measured_at >= :start AND measured_at < :end
+      SELECT :start AS timestamp, 'example' AS name, 1.0 AS value
+      WHERE :start < :end
     time_column:
-      # Or epoch (unit: s), naive (timezone: ...), text (timezone: ..., format: ...).
-      stored_as: timestamptz
+      # How the column that is compared with :start and :end holds time: timestamptz, epoch (unit: s), naive
+      # (timezone: ...) or text (timezone: ..., format: ...).
+      stored_as: epoch
+"""
+FUNCTION = """\
+  # Called with start and end of the window, as datetimes in UTC; see fetching.py.
+  function: .fetching.fetch
+"""
+MODULE = '''\
+from datetime import datetime
+
+import pandas as pd
+
+
+def fetch(start: datetime, end: datetime) -> pd.DataFrame:
+    """The observations of a window, without its end: put your own in their place."""
+    hours = pd.date_range(start, end, freq="h", inclusive="left")
+    return pd.DataFrame({"example": 1.0}, index=hours)
+'''
+RESOURCES = """\
+import dagster as dg
+
+from temporis_dagster import TemporisIOManager, TemporisResource
+
+temporis = TemporisResource(url=dg.EnvVar("TEMPORIS_URL"))  # the token is that of TEMPORIS_TOKEN, where there is one
+
+
+@dg.definitions
+def temporis_resources() -> dg.Definitions:
+    return dg.Definitions(resources={"temporis": temporis, "temporis_io_manager": TemporisIOManager(temporis=temporis)})
 """
 
 
 class IngestScaffoldParams(BaseModel):
     """The options of ``dg scaffold defs``."""
 
-    data_source: str = Field(default="my_data_source", description="The data source that is written.")
-    asset_key: str | None = Field(default=None, description="The key of the asset; by default the folder's name.")
+    data_source: str = Field(default="my_data_source", description="Name of the data source to write to.")
+    asset_key: str | None = Field(default=None, description="Key of the asset. Defaults to the folder's name.")
     url_variable: str = Field(
-        default="WAREHOUSE_URL", description="The environment variable that holds the URL of the database to read."
+        default="WAREHOUSE_URL", description="Environment variable that holds the URL of the database to read from."
     )
+    function: bool = Field(default=False, description="Write a Python function instead of a SQL query.")
 
 
 class IngestScaffolder(Scaffolder[IngestScaffoldParams]):
-    """Writes the YAML file of a ``TemporisIngestComponent``."""
+    """Writes the YAML file of a ``TemporisIngestComponent``, and what it needs."""
 
     @classmethod
     def get_scaffold_params(cls) -> type[IngestScaffoldParams]:
@@ -51,12 +89,13 @@ class IngestScaffolder(Scaffolder[IngestScaffoldParams]):
         return IngestScaffoldParams
 
     def scaffold(self, request: ScaffoldRequest[IngestScaffoldParams]) -> None:
-        """Write defs.yaml, or component.py where Python was asked for."""
+        """Write defs.yaml, or component.py where Python was asked for, and the resources of a project without any."""
+        _write_resources(request.target_path)
         if request.scaffold_format != "yaml":
             scaffold_component(request)
             return
         params = request.params
-        text = TEMPLATE.format(
+        text = (ASSET + (FUNCTION if params.function else SQL)).format(
             type_name=request.type_name,
             data_source=params.data_source,
             asset_key=params.asset_key or request.target_path.name,
@@ -64,3 +103,24 @@ class IngestScaffolder(Scaffolder[IngestScaffoldParams]):
         )
         with (request.target_path / "defs.yaml").open("a" if request.append else "w", encoding="utf-8") as file:
             file.write(f"---\n{text}" if request.append else text)
+        if params.function:
+            _write_new(request.target_path / "fetching.py", MODULE)
+
+
+def _write_resources(folder: Path) -> None:
+    """In a package none of whose modules names the IO manager: without it, no component of it would load."""
+    defs = next((parent for parent in folder.parents if parent.name == "defs"), None)
+    if defs is None or not (defs.parent / "__init__.py").is_file() or any(_names_resources(defs.parent)):
+        return
+    free = defs / "resources.py"
+    _write_new(defs / "temporis_resources.py" if free.exists() else free, RESOURCES)
+
+
+def _names_resources(package: Path) -> Iterator[bool]:
+    for module in package.rglob("*.py"):
+        yield "temporis_io_manager" in module.read_text(encoding="utf-8", errors="replace")
+
+
+def _write_new(path: Path, text: str) -> None:
+    if not path.exists():
+        path.write_text(text, encoding="utf-8")

@@ -24,6 +24,7 @@ from temporis_dagster.components.database_url import (
     resolve_url,
     without_secrets,
 )
+from temporis_dagster.components.fields import described
 from temporis_dagster.components.time_column import Bounds, TimeColumn
 from temporis_dagster.errors import ConfigurationError, TemporisError
 from temporis_dagster.failures import printable
@@ -56,8 +57,8 @@ class Fetched:
 class SqlQuery(dg.Resolvable, dg.Model):
     """A query whose rows are observations.
 
-    A partitioned asset's query compares its time column with ``:start`` and ``:end``, the end left out. A run over a
-    range of partitions runs it once for the whole range.
+    The query of a partitioned asset compares its time column with `:start` and `:end`; the end is excluded. A run over
+    a range of partitions runs it once for the whole range.
 
     Examples:
         >>> SqlQuery(
@@ -76,18 +77,23 @@ class SqlQuery(dg.Resolvable, dg.Model):
             resolve_url,
             model_field_type=str,
             inject_before_resolve=False,
-            description="SQLAlchemy's URL of the database. As '{{ env.NAME }}' it is read when a run needs it, and "
-            "never shown.",
+            description="SQLAlchemy URL of the database. `{{ env.NAME }}` is read when a run needs it, and never "
+            "shown.",
             examples=["{{ env.WAREHOUSE_URL }}"],
         ),
     ] = Field(repr=False)
     query: str = Field(
-        description="One SELECT. Its columns are read as those of any frame: see layout, timestamp, name_column, "
-        "value. With partitions it compares its time column with :start and :end."
+        description="One SELECT. Its columns are read like those of any frame: see `layout`, `timestamp`, "
+        "`name_column` and `value`. With partitions, it compares its time column with `:start` and `:end`.",
+        examples=["SELECT at AS timestamp, items FROM orders WHERE at >= :start AND at < :end"],
     )
-    time_column: TimeColumn | None = Field(
-        default=None, description="The form of the column that is compared with :start and :end."
-    )
+    time_column: Annotated[
+        TimeColumn | None,
+        described(
+            "How the column that is compared with `:start` and `:end` holds time. Required where the query has them.",
+            examples=[{"stored_as": "timestamptz"}],
+        ),
+    ] = None
 
     @field_validator("url", mode="before")
     @classmethod

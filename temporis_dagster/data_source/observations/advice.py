@@ -45,7 +45,10 @@ class Advice:
     index_or_column: str = "Pass {take_index} to take the index, or call .reset_index(drop=True) to take the column."
     index_levels: str = "Call .reset_index() first, so that each of them is a column."
     calendar_numbers: str = "convert it with pd.to_datetime({conversion})"
-    passes: str = "attach the zone with .dt.tz_localize({zone!r}, ambiguous=[one bool per row: True is the first])"
+    passes: str = (
+        "order the rows of each series as they happened, or attach the zone with .dt.tz_localize({zone!r},"
+        " ambiguous=[one bool per row: True is the first])"
+    )
     booleans: str = "convert it with .astype(int), or leave the column out"
     durations: str = "convert it with .dt.total_seconds(), or leave the column out"
     labels: str = "make the column labels text, with frame.rename(columns=str)"

@@ -1,0 +1,93 @@
+"""How attributes of YAML files are described and read: Dagster shows, and takes, what a field's resolver says.
+
+Comes in: descriptions, as Markdown. Goes out: resolvers for ``Annotated``.
+Never: decides what an attribute means.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from types import UnionType
+from typing import Any, TypeAlias, cast
+
+import dagster as dg
+import pandas as pd
+from pydantic import StrictFloat, StrictInt
+
+from temporis_dagster.checks.spacing import Interval, spacing
+from temporis_dagster.errors import ConfigurationError
+
+Bound: TypeAlias = StrictFloat | StrictInt | str | None
+
+
+def described(description: str, *, examples: list[Any] | None = None) -> dg.Resolver:
+    """A field as its annotation says. Of one with a default, Dagster drops what pydantic's ``Field`` says.
+
+    Args:
+        description: What the UI, and an editor, show of it.
+        examples: Values that it may have.
+    """
+    return cast("dg.Resolver", dg.Resolver.default(description=description, examples=examples))
+
+
+def count(description: str) -> dg.Resolver:
+    """An integer: YAML's ``true``, which Python counts as 1, is none."""
+    return _resolver(_given, StrictInt | str, description)
+
+
+def optional_count(description: str) -> dg.Resolver:
+    """An integer or nothing."""
+    return _resolver(_given, StrictInt | str | None, description)
+
+
+def number(description: str) -> dg.Resolver:
+    """A number: YAML's ``true`` is none."""
+    return _resolver(_given, StrictFloat | StrictInt | str, description)
+
+
+def pairs(description: str, *, examples: list[Any]) -> dg.Resolver:
+    """Pairs of numbers by name."""
+    return _resolver(_given, Mapping[str, list[Bound]] | str, description, examples)
+
+
+def length(description: str) -> dg.Resolver:
+    """A length of time, such as ``3h``, ``15min`` or ``7D``."""
+    return dg.Resolver(_length, model_field_type=str | None, description=description, inject_before_resolve=False)
+
+
+def interval(description: str) -> dg.Resolver:
+    """A length of time, or a step of the calendar such as ``B`` or ``W-MON``."""
+    return dg.Resolver(_interval, model_field_type=str | None, description=description, inject_before_resolve=False)
+
+
+def _resolver(read: Any, kind: Any, description: str, examples: list[Any] | None = None) -> dg.Resolver:
+    return dg.Resolver(read, model_field_type=cast("UnionType", kind), description=description, examples=examples)
+
+
+def _given(context: dg.ResolutionContext, said: object) -> Any:
+    return context.resolve_value(said, as_type=object)
+
+
+def _length(context: dg.ResolutionContext, said: object) -> timedelta | None:
+    value = _given(context, said)
+    if value is None or isinstance(value, timedelta):
+        return value
+    found = None if str(value).strip().isdigit() else _timedelta(str(value))
+    if found is None:
+        raise ConfigurationError(
+            f"A length of time must have a number and a unit, as in 90s, 15min, 3h or 7D, got {value!r}."
+        )
+    return found
+
+
+def _timedelta(text: str) -> timedelta | None:
+    try:
+        found = pd.Timedelta(text)
+    except ValueError:
+        return None
+    return found.to_pytimedelta() if found == found else None  # noqa: PLR0124  "NaT" is read, too
+
+
+def _interval(context: dg.ResolutionContext, said: object) -> Interval | None:
+    value = _given(context, said)
+    spacing(value, None)
+    return cast("Interval | None", value)
