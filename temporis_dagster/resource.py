@@ -16,10 +16,22 @@ import dagster as dg
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
 from temporis_dagster.data_source.connection import Temporis, connect_with, noting
-from temporis_dagster.data_source.options import MirrorOptions, RemoteOptions
+from temporis_dagster.data_source.options import HttpAdvice, MirrorOptions, RemoteOptions
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.env_vars import plain_value, said_by_env_vars
 from temporis_dagster.errors import ConfigurationError
+
+
+class _HttpOptions(RemoteOptions):
+    """``RemoteOptions`` of a resource, whose advice names its fields."""
+
+    ADVICE = HttpAdvice(
+        token="set token of the TemporisResource with dg.EnvVar, or the environment variable TEMPORIS_TOKEN",  # noqa: S106
+        ca_bundle="set verify of the TemporisResource to the file of its CA bundle",
+        allow_http="set allow_http of the TemporisResource if you must",
+        slow_line="set a larger timeout_s or a smaller batch_rows of the TemporisResource",
+    )
+
 
 _CONNECTING = Lock()  # one for all resources: connecting does no I/O, so nobody waits
 
@@ -161,7 +173,7 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
         return plain_value(type(self).__name__, option, getattr(self, option))
 
     def _remote_options(self) -> RemoteOptions:
-        return RemoteOptions(
+        return _HttpOptions(
             batch_rows=self._said("batch_rows"),
             max_body_bytes=self._said("max_body_bytes"),
             max_in_flight=self._said("max_in_flight"),

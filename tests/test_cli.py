@@ -455,7 +455,7 @@ def test_a_service_that_is_down_is_not_waited_for_in_silence():
     done = run("ingest", "-", "--data-source", "store_metrics", *down, stdin=LONG)
     warning, error = done.stderr.splitlines()
     assert re.match(r"Warning: http://127.0.0.1:1 failed \(.*refused\). Trying again for up to 0 s.", warning)
-    assert (done.exit_code, "give_up_after_s=0.2" in error) == (8, True)
+    assert (done.exit_code, "(--give-up-after 0.2)" in error) == (8, True)
     assert logging.getLogger("temporis_dagster").handlers == []
 
 

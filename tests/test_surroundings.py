@@ -415,3 +415,25 @@ def test_a_client_is_prepared_without_connecting(monkeypatch):
         pytest.raises(ConfigurationError),
     ):
         client.prepare()
+
+
+def test_every_surface_names_what_it_has(monkeypatch):
+    """The command line has options and variables, a resource has fields; neither is told to pass an argument."""
+    from click.testing import CliRunner
+
+    from temporis_dagster import TemporisResource
+    from temporis_dagster.cli import main
+
+    monkeypatch.delenv("TEMPORIS_TOKEN", raising=False)
+    monkeypatch.delenv("TEMPORIS_URL", raising=False)
+    printed = CliRunner().invoke(main, ["read", "--data-source", "store_metrics", "--url", "https://api.temporis.co"])
+    assert printed.exit_code == 2
+    assert "pass --token, or set TEMPORIS_TOKEN" in printed.output
+    assert "token=" not in printed.output
+    with pytest.raises(ConfigurationError, match=r"set token of the TemporisResource with dg\.EnvVar"):
+        TemporisResource(url="https://api.temporis.co").data_source("store_metrics")
+    with FakeService(token=CANARY) as service:
+        url = service.url.replace("http:", "https:")
+        with TemporisResource(url=url, token=CANARY).connection as temporis, pytest.raises(DeliveryError) as caught:
+            temporis.data_source("store_metrics").upsert(rows(2))
+    assert "set verify of the TemporisResource to the file of its CA bundle" in str(caught.value)

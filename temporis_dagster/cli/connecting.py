@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from temporis_dagster.cli.output import tell
-from temporis_dagster.data_source.options import MirrorAdvice, MirrorOptions, RemoteOptions
+from temporis_dagster.data_source.options import MirrorAdvice, MirrorOptions
 from temporis_dagster.data_source.settings import from_environment
 from temporis_dagster.errors import ConfigurationError
 
@@ -51,6 +51,7 @@ def connected(
     Raises:
         ConfigurationError: It is not said, or not clear, where to.
     """
+    from temporis_dagster.cli.http_options import HttpOptions
     from temporis_dagster.data_source.connection import connect_with
 
     if url is None and from_environment("TEMPORIS_STORE"):
@@ -60,7 +61,7 @@ def connected(
         )
     if url is None and token is None:
         raise ConfigurationError(f"It is not said where the data source is. Pass {PLACES}.")
-    options = RemoteOptions(give_up_after_s=give_up_after_s)
+    options = HttpOptions(give_up_after_s=give_up_after_s)
     with connect_with(options, url, token, account=account, mirror=mirror, mirroring=mirroring) as temporis:
         yield temporis
 

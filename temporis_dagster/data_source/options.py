@@ -27,12 +27,14 @@ class HttpAdvice:
         ca_bundle: How to trust a certificate authority of one's own.
         allow_http: How to let a token travel unencrypted.
         slow_line: What to change for a slow line.
+        patience: What says for how long to go on without any acknowledgement: a format with a place for seconds.
     """
 
     token: str = "pass token=, or set TEMPORIS_TOKEN"  # noqa: S105  # not a token
     ca_bundle: str = "pass verify= the file of its CA bundle, or set SSL_CERT_FILE to it"
     allow_http: str = "pass allow_http=True if you must"
     slow_line: str = "pass a larger timeout_s= or a smaller batch_rows="
+    patience: str = "give_up_after_s={:g}"
 
 
 CALLER = re.compile(r"[\x20-\x7e]{0,200}")

@@ -76,7 +76,7 @@ class Remote:
     def begin_anew(self) -> None:
         """At first, and in a forked child: nothing is under way, nobody waits, and nothing is known of the service."""
         self._pace = Pace(
-            RetryPolicy(give_up_after_s=self._options.give_up_after_s),
+            RetryPolicy(give_up_after_s=self._options.give_up_after_s, said=self._options.ADVICE.patience),
             max_in_flight=self._options.max_in_flight,
             requests_per_second=self._options.requests_per_second,
             service=self._url,
@@ -116,6 +116,7 @@ class Remote:
 
     def upsert(self, tally: Tally) -> None:
         """Deliver the tally's observations. Upserts into one data source take turns, also after an interrupted one."""
+        self.prepare()
         with self._turns[tally.data_source]:
             self._workers.get(tally.data_source, Workers()).wait()
             workers = self._workers[tally.data_source] = Workers()

@@ -36,6 +36,7 @@ class RetryPolicy:
         first_wait_s: The longest first wait; it doubles with each failure in a row.
         longest_wait_s: The longest of all waits, unless the service asks for a longer one.
         unclear: How many answers that may not pass a batch gets retried.
+        said: How a reason to give up names the first of these.
     """
 
     give_up_after_s: float = 300.0
@@ -44,6 +45,7 @@ class RetryPolicy:
     first_wait_s: float = 0.5
     longest_wait_s: float = 30.0
     unclear: int = 2
+    said: str = "give_up_after_s={:g}"
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def next_step(policy: RetryPolicy, situation: Situation, answer: Answer, chance:
     asked_s, left_s = answer.retry_after_s or 0.0, policy.give_up_after_s - situation.silence_s
     if left_s < max(asked_s, LAST_MOMENT_S):
         asked = "" if answer.retry_after_s is None else f" and asks to wait {asked_s:.0f} s"
-        limit = f"give_up_after_s={policy.give_up_after_s:g}"
+        limit = policy.said.format(policy.give_up_after_s)
         return GiveUp(f"it acknowledged nothing for {situation.silence_s:.0f} s{asked} ({limit})")
     longest = min(policy.first_wait_s * 2.0 ** min(situation.failures - 1, 60), policy.longest_wait_s)
     return Wait(min(asked_s + chance * longest, left_s))
