@@ -78,12 +78,13 @@ def _gaps(asked: Asked) -> Finding:
     return Finding(
         passed=gaps.empty and not overdue,
         expected=asked.expected,
-        found=f"{count} in {len(seen):,} observations of {len(seen.names):,} series{_within(expectations)}"
-        + (", in which partitions were due" if overdue else ""),
+        found=f"No observations{_within(expectations)}, although partitions were due"
+        if overdue
+        else f"{count} in {len(seen):,} observations of {len(seen.names):,} series{_within(expectations)}",
         what_to_do="Backfill the partitions of these times, or look upstream for the missing."
         if overdue or not gaps.empty
         else "",
-        warning=_nothing_seen(seen, expectations),
+        warning="" if overdue else _nothing_seen(seen, expectations),
         facts={**asked.facts, **offending_rows("gap", gaps)},
     )
 

@@ -38,7 +38,7 @@ class ScheduleOptions(_Options):
         described("When to tick. Defaults to the moment when a partition is complete.", examples=["5 * * * *"]),
     ] = None
     execution_timezone: Annotated[
-        str | None, described("Time zone of `cron_schedule`. Defaults to that of the partitions.")
+        str | None, described("Time zone of 'cron_schedule'. Defaults to that of the partitions.")
     ] = None
     max_reach_back: Annotated[
         int | None,
@@ -57,7 +57,7 @@ class GapFillOptions(_Options):
         int,
         count(
             "Number of partitions to look at, counted back from the newest complete one. Must be greater than "
-            "`exclude_latest`."
+            "'exclude_latest'."
         ),
     ]
     exclude_latest: Annotated[int, count("Number of the newest partitions to leave to the schedule.")] = 1
@@ -82,18 +82,18 @@ class GapFillOptions(_Options):
 class SeriesCheckOptions(_Options):
     """What is expected of the asset's series: `build_series_checks`."""
 
-    max_age: Annotated[timedelta | None, length("Maximum age of the newest observation, such as `3h`.")] = None
+    max_age: Annotated[timedelta | None, length("Maximum age of the newest observation, such as '3h'.")] = None
     expected_interval: Annotated[
         Interval | None,
         interval(
-            "Maximum distance between neighbouring observations of one series: a length such as `15min`, or a step of "
-            "the calendar such as `D`, `B` (business days) or `W-MON`."
+            "Maximum distance between neighbouring observations of one series: a length such as '15min', or a step of "
+            "the calendar such as 'D', 'B' (business days) or 'W-MON'."
         ),
     ] = None
     timezone: Annotated[
         str | None,
         described(
-            "Time zone whose clock and calendar count for `expected_interval`. Defaults to that of the partitions.",
+            "Time zone whose clock and calendar count for 'expected_interval'. Defaults to that of the partitions.",
             examples=["Europe/Berlin"],
         ),
     ] = None
@@ -103,27 +103,27 @@ class SeriesCheckOptions(_Options):
     bounds: Annotated[
         Mapping[str, list[float | None]],
         pairs(
-            "Lowest and highest value of series, by name; `null` for no bound on that side.",
+            "Lowest and highest value of series, by name; 'null' for no bound on that side.",
             examples=[{"orders": [0, None]}],
         ),
     ] = Field(default_factory=dict)
     max_pending_age: Annotated[
-        timedelta | None, length("Maximum time that observations may wait in the mirror, such as `1h`.")
+        timedelta | None, length("Maximum time that observations may wait in the mirror, such as '1h'.")
     ] = None
-    horizon: Annotated[timedelta, length("How far back to look, such as `7D`.")] = timedelta(days=7)
+    horizon: Annotated[timedelta, length("How far back to look, such as '7D'.")] = timedelta(days=7)
     severity: Annotated[
-        dg.AssetCheckSeverity, described("Severity of checks that fail: `WARN` or `ERROR`.", examples=["ERROR"])
+        dg.AssetCheckSeverity, described("Severity of checks that fail: 'WARN' or 'ERROR'.", examples=["ERROR"])
     ] = dg.AssetCheckSeverity.WARN
 
 
 class Automation(dg.Model):
     """The attributes of a component besides its asset."""
 
-    resource_key: Annotated[str, described("Resource key of the project's `TemporisResource`.")] = "temporis"
+    resource_key: Annotated[str, described("Resource key of the project's 'TemporisResource'.")] = "temporis"
     define_data_source: Annotated[
         bool,
         described(
-            "Whether to define the data source's external asset and its archive check. Set it to `false` where the "
+            "Whether to define the data source's external asset and its archive check. Set it to 'false' where the "
             "project defines them. Components that share a data source define it once."
         ),
     ] = True

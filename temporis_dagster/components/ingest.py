@@ -33,32 +33,17 @@ class TemporisIngestComponent(dg.Component, dg.Resolvable, Automation, IngestOpt
     The asset is a `@temporis_asset`: a run over a range of partitions asks for the whole range at once, and sends one
     idempotent upsert. On request it comes with a schedule, a gap sensor and checks.
 
-    ```yaml
-    type: temporis_dagster.components.TemporisIngestComponent
-    attributes:
-      data_source: store_metrics
-      asset:
-        key: orders
-        partitions_def: {type: daily, start_date: "2024-06-01", timezone: Europe/Berlin}
-      sql:
-        url: "{{ env.WAREHOUSE_URL }}"
-        query: |
-          SELECT placed_at AS timestamp, 'orders' AS name, items AS value
-          FROM orders WHERE placed_at >= :start AND placed_at < :end
-        time_column: {stored_as: timestamptz}
-      schedule: {lookback: 3}
-    ```
-
     The project has a `TemporisResource` and a `TemporisIOManager` under the resource keys `temporis` and
-    `temporis_io_manager`.
+    `temporis_io_manager`. `dg scaffold defs temporis_dagster.components.TemporisIngestComponent NAME` writes a first
+    file.
     """
 
     asset: dg.ResolvedAssetSpec = Field(
-        description="The asset as other components write it: `key`, `partitions_def`, `owners`, ...",
+        description="The asset as other components write it: 'key', 'partitions_def', 'owners', ...",
         examples=[{"key": "orders", "partitions_def": {"type": "daily", "start_date": "2024-06-01"}}],
     )
     sql: Annotated[
-        SqlQuery | None, described("The query whose rows are stored. Either this or `function` must be given.")
+        SqlQuery | None, described("The query whose rows are stored. Either this or 'function' must be given.")
     ] = None
     function: Annotated[
         PythonFunction | None,
@@ -66,7 +51,7 @@ class TemporisIngestComponent(dg.Component, dg.Resolvable, Automation, IngestOpt
             resolve_python_function,
             model_field_type=str | PythonFunction.model() | None,
             description="The function whose frame is stored: it is called with start and end of the window, as "
-            "datetimes in UTC. Either this or `sql` must be given.",
+            "datetimes in UTC. Either this or 'sql' must be given.",
             examples=["my_module.fetch", {"call": ".stations.fetch", "arguments": {"station": "KLGA"}}],
         ),
     ] = None

@@ -33,32 +33,32 @@ class IngestOptions(dg.Model):
     outside_partition: Annotated[
         OutsidePartition | None,
         described(
-            f"What happens to rows outside the run's partitions: `raise`, `drop` or `allow`. {CONFIGURED}",
+            f"What happens to rows outside the run's partitions: 'raise', 'drop' or 'allow'. {CONFIGURED}",
             examples=["drop"],
         ),
     ] = None
     layout: Annotated[
         Layout | None,
         described(
-            "`long` (a column of names and one of values), `wide` (one column per series) or `auto`. " + CONFIGURED
+            "'long' (a column of names and one of values), 'wide' (one column per series) or 'auto'. " + CONFIGURED
         ),
     ] = None
-    timestamp: Annotated[str | None, described("Name of the timestamp column. Defaults to `timestamp`.")] = None
-    name_column: Annotated[str | None, described("Name of the column of series names. Defaults to `name`.")] = None
-    value: Annotated[str | None, described("Name of the value column. Defaults to `value`.")] = None
+    timestamp: Annotated[str | None, described("Name of the timestamp column. Defaults to 'timestamp'.")] = None
+    name_column: Annotated[str | None, described("Name of the column of series names. Defaults to 'name'.")] = None
+    value: Annotated[str | None, described("Name of the value column. Defaults to 'value'.")] = None
     timezone: Annotated[
         str | None,
         described(
-            "Time zone of naive timestamps. With `sql`, defaults to that of `time_column`.",
+            "Time zone of naive timestamps. With 'sql', defaults to that of 'time_column'.",
             examples=["Europe/Berlin"],
         ),
     ] = None
     ambiguous: Annotated[
         bool | Literal["raise", "infer", "NaT"] | None,
         described(
-            "How to read a local time that occurs twice because the clock goes back: `raise` refuses it, `infer` tells "
-            "the two passes apart by the order of the rows, oldest or newest first, `true` means the first pass and "
-            "`false` the second. " + CONFIGURED
+            "How to read a local time that occurs twice because the clock goes back: 'raise' refuses it, 'infer' tells "
+            "the two passes apart by the order of the rows, oldest or newest first, 'true' means the first pass and "
+            "'false' the second. " + CONFIGURED
         ),
     ] = None
     nonexistent: Annotated[
@@ -68,50 +68,50 @@ class IngestOptions(dg.Model):
     sub_second: Annotated[
         SubSecond | None,
         described(
-            "What happens to timestamps with fractions of a second: `raise` refuses them, `floor` cuts the fraction "
+            "What happens to timestamps with fractions of a second: 'raise' refuses them, 'floor' cuts the fraction "
             "off. " + CONFIGURED
         ),
     ] = None
     on_invalid: Annotated[
         OnInvalid | None,
         described(
-            "What happens to rows that cannot be stored: `raise` sends nothing, `drop` stores the others and counts "
+            "What happens to rows that cannot be stored: 'raise' sends nothing, 'drop' stores the others and counts "
             "these. " + CONFIGURED
         ),
     ] = None
     unit: Annotated[
         Unit | None,
         described(
-            "What numeric timestamps count since 1970: `s`, `ms`, `us` or `ns`. With `sql`, `time_column` says so.",
+            "What numeric timestamps count since 1970: 's', 'ms', 'us' or 'ns'. With 'sql', 'time_column' says so.",
         ),
     ] = None
     allow_future: Annotated[
         bool | str | None,
         described(
-            "How far ahead of the clock a timestamp may be: a length of time, or `true` for any. Defaults to one year.",
+            "How far ahead of the clock a timestamp may be: a length of time, or 'true' for any. Defaults to one year.",
             examples=["730 days"],
         ),
     ] = None
     on_conflict: Annotated[
         OnConflict | None,
         described(
-            "What happens to rows with the same timestamp and name but different values: `last` stores the last one, "
-            "counts the others and warns; `raise` sends nothing. " + CONFIGURED
+            "What happens to rows with the same timestamp and name but different values: 'last' stores the last one, "
+            "counts the others and warns; 'raise' sends nothing. " + CONFIGURED
         ),
     ] = None
     decimals: Annotated[
         Decimals | None,
         described(
-            "What happens to decimal numbers (`NUMERIC`) that a float64 does not hold exactly: `nearest` stores the "
-            "nearest float, `exact` refuses them. " + CONFIGURED
+            "What happens to decimal numbers ('NUMERIC') that a float64 does not hold exactly: 'nearest' stores the "
+            "nearest float, 'exact' refuses them. " + CONFIGURED
         ),
     ] = None
-    io_manager_key: Annotated[str, described("Resource key of the project's `TemporisIOManager`.")] = (
+    io_manager_key: Annotated[str, described("Resource key of the project's 'TemporisIOManager'.")] = (
         "temporis_io_manager"
     )
     pool: Annotated[
         str | None,
-        described("Concurrency pool of the asset's step. Defaults to `temporis_<data source>`."),
+        described("Concurrency pool of the asset's step. Defaults to 'temporis_<data source>'."),
     ] = None
 
     def arguments(self) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class PythonFunction(dg.Resolvable, dg.Model):
         dg.Resolver(
             resolve_function,
             model_field_type=str,
-            description="Import path of the function: `my_module.fetch`, or `.my_module.fetch` for a module beside "
+            description="Import path of the function: 'my_module.fetch', or '.my_module.fetch' for a module beside "
             "the YAML file.",
             examples=["my_module.fetch"],
         ),

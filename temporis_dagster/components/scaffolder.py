@@ -28,7 +28,7 @@ SQL = """\
   # Instead of sql: 'function: .my_module.fetch', called as fetch(start, end) with datetimes in UTC.
   sql:
     url: "{{{{ env.{url_variable} }}}}"
-    # This query runs on any database, and stores one observation per partition. Put your own in its place, such as
+    # This query runs on any database, and stores one observation per run. Put your own in its place, such as
     #   SELECT measured_at AS timestamp, sensor AS name, reading AS value
     #   FROM readings
     #   WHERE measured_at >= :start AND measured_at < :end

@@ -77,20 +77,20 @@ class SqlQuery(dg.Resolvable, dg.Model):
             resolve_url,
             model_field_type=str,
             inject_before_resolve=False,
-            description="SQLAlchemy URL of the database. `{{ env.NAME }}` is read when a run needs it, and never "
+            description="SQLAlchemy URL of the database. '{{ env.NAME }}' is read when a run needs it, and never "
             "shown.",
             examples=["{{ env.WAREHOUSE_URL }}"],
         ),
     ] = Field(repr=False)
     query: str = Field(
-        description="One SELECT. Its columns are read like those of any frame: see `layout`, `timestamp`, "
-        "`name_column` and `value`. With partitions, it compares its time column with `:start` and `:end`.",
+        description="One SELECT. Its columns are read like those of any frame: see 'layout', 'timestamp', "
+        "'name_column' and 'value'. With partitions, it compares its time column with ':start' and ':end'.",
         examples=["SELECT at AS timestamp, items FROM orders WHERE at >= :start AND at < :end"],
     )
     time_column: Annotated[
         TimeColumn | None,
         described(
-            "How the column that is compared with `:start` and `:end` holds time. Required where the query has them.",
+            "How the column that is compared with ':start' and ':end' holds time. Required where the query has them.",
             examples=[{"stored_as": "timestamptz"}],
         ),
     ] = None

@@ -84,19 +84,19 @@ class TimeColumn(dg.Resolvable, dg.Model):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     stored_as: StoredAs = Field(
-        description="`timestamptz`: moments with a zone. `epoch`: numbers since 1970. `naive`: a wall clock without a "
-        "zone (SQLite: text like 2024-06-20 08:00:00). `text`: text in a `format` of its own.",
+        description="'timestamptz': moments with a zone. 'epoch': numbers since 1970. 'naive': a wall clock without a "
+        "zone (SQLite: text like 2024-06-20 08:00:00). 'text': text in a 'format' of its own.",
         examples=["timestamptz"],
     )
     timezone: Annotated[
         str | None,
-        described("Time zone of the wall clock of `naive` and `text`.", examples=["America/New_York"]),
+        described("Time zone of the wall clock of 'naive' and 'text'.", examples=["America/New_York"]),
     ] = None
     format: Annotated[
         str | None,
-        described("How `text` is written, in the codes of strftime.", examples=["%Y-%m-%dT%H:%M:%SZ"]),
+        described("How 'text' is written, in the codes of strftime.", examples=["%Y-%m-%dT%H:%M:%SZ"]),
     ] = None
-    unit: Annotated[Unit, described("What the numbers of `epoch` count: `s`, `ms`, `us` or `ns`.")] = "s"
+    unit: Annotated[Unit, described("What the numbers of 'epoch' count: 's', 'ms', 'us' or 'ns'.")] = "s"
 
     @model_validator(mode="after")
     def _complete(self) -> "TimeColumn":
