@@ -301,3 +301,18 @@ def test_a_mirror_keeps_and_delivers_the_last_and_can_refuse(tmp_path):
         assert report.superseded_rows.position.tolist() == [0, 1]
         assert source.read().value.tolist() == [2.0, 5.0]
         assert sorted(content(service.store).values()) == [2.0, 5.0]
+
+
+def test_a_large_frame_is_judged_by_all_of_its_rows(caplog):
+    """Of many keys only some are looked at first; a column that fails for most of the others is not named."""
+    hours, rows = 20_000, {"timestamp": [], "name": "temp", "value": [], "origin": [], "seen": []}
+    for place, origin in AIRPORTS:
+        rows["timestamp"] += [hour * 3600 for hour in range(hours)]
+        rows["value"] += [hour % 97 + place / 8 for hour in range(hours)]
+        rows["origin"] += [origin] * hours
+        rows["seen"] += [f"{place if hour % 20 else 0}" for hour in range(hours)]
+    frame = pd.DataFrame(rows).sample(frac=1, random_state=1)
+    for columns, named in ((["origin", "seen"], "origin"), (["seen"], None)):
+        observations = observe(frame[["timestamp", "name", "value", *columns]])
+        assert observations.conflicts == 2 * hours
+        assert observations.superseded_rows.told_apart_by == named

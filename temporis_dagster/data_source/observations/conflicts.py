@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable
 
+import numpy as np
 import pandas as pd
 
 from temporis_dagster.data_source.observations.faults import objects
@@ -40,7 +41,7 @@ def settle_conflicts(
     if options.on_conflict == "last" and (options.MAY_MERGE or superseded.told_apart_by is None):
         LOGGER.warning("%s", conflicts_in_words(observations, options, data_source=data_source))
         return
-    first, apart = _first_in_words(superseded.conflicts()), _told_apart(superseded, options)
+    first, apart = _first_in_words(superseded), _told_apart(superseded, options)
     raise InvalidObservationsError(
         f"{_counted(observations, data_source)}, so none was sent. The first is {first}.{apart or ' Correct them.'}"
         f" {options.LIST_OF_INVALID} Pass {options.spelled('on_conflict', 'last')} only if the last row of each is all"
@@ -61,7 +62,7 @@ def conflicts_in_words(
         return ""
     return (
         f"{_counted(observations, data_source)}, so only the last row of each was kept. The first is"
-        f" {_first_in_words(superseded.conflicts())}.{_told_apart(superseded, options)} {options.LIST_OF_SUPERSEDED}"
+        f" {_first_in_words(superseded)}.{_told_apart(superseded, options)} {options.LIST_OF_SUPERSEDED}"
         f" Pass {options.spelled('on_conflict', 'raise')} to refuse such rows."
     )
 
@@ -83,9 +84,9 @@ def _told_apart(superseded: Superseded, options: ObservationOptions) -> str:
     return f" {called}, which is not used, tells them apart: {options.ADVICE.told_apart}."
 
 
-def _first_in_words(conflicts: Superseded) -> str:
-    """The first of them, with both values."""
-    first, origin = conflicts.take(slice(1)).frame().iloc[0], conflicts.rows.origin
+def _first_in_words(superseded: Superseded) -> str:
+    """The first conflict, with both values."""
+    first, origin = superseded.take(np.flatnonzero(superseded.differ)[:1]).frame().iloc[0], superseded.rows.origin
     place = f"row {first.position} ({origin.labels_called} {origin.labels[first.position]!r:.60})"
     moment = first.timestamp.isoformat()
     return f"{place}, series {first['name']!r:.60} at {moment}, {float(first.value)!r}: {first.reason}"

@@ -22,13 +22,15 @@ from temporis_dagster.data_source.observations.model import Int64s, Observations
 EXCEPTIONS = 0.01
 """The share of keys where such a column may be the same: the three airports still have an hour twice in November."""
 
-FIRST_LOOK = 10_000
-"""Rows that are looked at before all are: most columns show at once that they tell nothing apart."""
+LOOK = 2_500
+"""Keys, from all over the frame, that are looked at before all are: most columns soon show that they tell nothing."""
+
+LOOK_EXCEPTIONS = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class Conflicts:
-    """Every row of each (timestamp, name) that has different values, by (timestamp, name).
+    """Every row of keys that have different values, by (timestamp, name).
 
     Attributes:
         rows: Row positions.
@@ -51,31 +53,34 @@ def column_that_tells_apart(data: object, table: Table, observations: Observatio
         table: The same, taken apart.
         observations: Those that were found in it.
     """
-    if not isinstance(data, pd.DataFrame) or observations.superseded_rows is None:
+    superseded = observations.superseded_rows
+    if not isinstance(data, pd.DataFrame) or superseded is None:
         return None
-    conflicts = _conflicts(observations.superseded_rows)
-    sizes: dict[Hashable, int] = {}
-    for label, column in _unused(data, table, observations):
-        try:
-            kinds = _kinds_that_tell_apart(column, conflicts)
-        except TypeError:  # lists, dicts
-            continue
-        if kinds and not (_numbers_rows(column, conflicts, table) or _measures(column, conflicts, kinds)):
-            sizes[label] = kinds
-    return min(sizes, key=sizes.__getitem__, default=None)
+    columns = dict(_unused(data, table, observations))
+    for most in (LOOK, None):
+        if not columns:
+            return None
+        conflicts = _conflicts(superseded, most)
+        kinds = {label: _kinds(column, conflicts, table) for label, column in columns.items()}
+        columns = {label: column for label, column in columns.items() if kinds[label]}
+    return min(columns, key=kinds.__getitem__, default=None)
 
 
-def _conflicts(superseded: Superseded) -> Conflicts:
-    """The rows that lost and those that won, of every key where they differ."""
-    winners, differ = superseded.winners.astype(np.int64), superseded.differ
-    lost = np.isin(winners, winners[differ])
-    won, first = np.unique(winners[differ], return_index=True)
+def _conflicts(superseded: Superseded, most: int | None) -> Conflicts:
+    """The rows that lost and those that won, of every key where they differ, or of some keys from all over."""
+    winners, differ = superseded.winners, superseded.differ
+    chosen = winners[differ]
+    step = 1 if most is None else max(len(chosen) // most, 1)
+    won = np.unique(chosen[::step])
+    lost = np.isin(winners, won)
+    first = np.unique(winners[lost], return_index=True)[1]
     cells = np.concatenate([superseded.rows.own_cells()[lost], won])
-    groups = np.concatenate([winners[lost], won])
-    values = np.concatenate([superseded.rows.values[lost], superseded.winning_values[differ][first]])
+    groups = np.concatenate([winners[lost], won]).astype(np.int64)
+    values = np.concatenate([superseded.rows.values[lost], superseded.winning_values[lost][first]])
     order = np.argsort(groups, kind="stable")
     rows = superseded.rows.origin.positions(cells).astype(np.int64)
-    return Conflicts(rows[order], groups[order], values.view(np.int64)[order], int(EXCEPTIONS * len(won)))
+    exceptions = int((EXCEPTIONS if step == 1 else LOOK_EXCEPTIONS) * len(won))
+    return Conflicts(rows[order], groups[order], values.view(np.int64)[order], exceptions)
 
 
 def _unused(data: pd.DataFrame, table: Table, observations: Observations) -> Iterator[tuple[Hashable, Column]]:
@@ -94,26 +99,34 @@ def _observed_labels(table: Table, observations: Observations) -> list[Hashable]
     return [table.value_labels[code] for code in np.unique(observations.codes).tolist()]
 
 
+def _kinds(column: Column, conflicts: Conflicts, table: Table) -> int:
+    """How many different cells the column has in these rows, if it tells the rows apart and means something; else 0."""
+    try:
+        kinds = _kinds_that_tell_apart(column, conflicts)
+    except TypeError:  # lists, dicts
+        return 0
+    if not kinds or _numbers_rows(column, conflicts, table, kinds) or _measures(column, conflicts, kinds):
+        return 0
+    return kinds
+
+
 def _kinds_that_tell_apart(column: Column, conflicts: Conflicts) -> int:
     """How many different cells the column has in these rows if it tells the different values apart, else 0."""
-    for stop in (FIRST_LOOK, len(conflicts.rows)):
-        codes, kinds = pd.factorize(column.iloc[conflicts.rows[:stop]], use_na_sentinel=False)
-        keys = pd.DataFrame({"group": conflicts.groups[:stop], "cell": codes, "value": conflicts.bits[:stop]})
-        different = keys.drop_duplicates()
-        alike = different.loc[different.duplicated(["group", "cell"]), "group"].nunique()
-        if len(kinds) == 1 or alike > conflicts.exceptions:
-            return 0
-        if stop >= len(conflicts.rows):
-            break
-    return len(kinds)
+    codes, kinds = pd.factorize(column.iloc[conflicts.rows], use_na_sentinel=False)
+    if len(kinds) == 1:
+        return 0
+    keys = pd.DataFrame({"group": conflicts.groups, "cell": codes, "value": conflicts.bits})
+    different = keys.drop_duplicates()
+    alike = different.loc[different.duplicated(["group", "cell"]), "group"].nunique()
+    return len(kinds) if alike <= conflicts.exceptions else 0
 
 
-def _numbers_rows(column: Column, conflicts: Conflicts, table: Table) -> bool:
+def _numbers_rows(column: Column, conflicts: Conflicts, table: Table, kinds: int) -> bool:
     """Whether the column only numbers the rows: it never repeats, and there is more than one group to tell apart.
 
     Within one group, it does so where the moments tell the rows apart as well, and were cut to whole seconds.
     """
-    if not column.is_unique:
+    if kinds < len(np.unique(conflicts.rows)) or not column.is_unique:
         return False
     return conflicts.groups[0] != conflicts.groups[-1] or _kinds_that_tell_apart(table.timestamps, conflicts) > 0
 
