@@ -435,7 +435,7 @@ def test_where_to_is_never_guessed_from_a_store(store):
         done = run(*command, "--data-source", "store_metrics", stdin=LONG, **setting)
         assert done.exit_code == 2
         assert "Say which is meant: --url http://127.0.0.1:8008" in done.stderr
-        assert run(*command, "--data-source", "x", stdin=LONG).stderr.startswith("Error: It is not said where")
+        assert run(*command, "--data-source", "x", stdin=LONG).stderr.startswith("Error: There is no URL to connect to")
     assert run("ingest", "-", "--data-source", "x", "--check", stdin=LONG, **setting).exit_code == 0
     sent = run("ingest", "-", "--data-source", "store_metrics", stdin=LONG, TEMPORIS_URL=store.url, **setting)
     assert sent.exit_code == 0
@@ -681,3 +681,34 @@ def test_the_output_is_what_the_runner_saw(store):
     done = ingest(store, "timestamp,name,value\n0,a,inf\n")
     assert not isinstance(done.exception, TemporisError)
     assert io.StringIO(done.stderr).read().startswith("Error: ")
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["--url", "ftp://x"], "Pass --url http://127.0.0.1:8008"),
+    (["--url", "https://127.0.0.1:1"], "set TEMPORIS_TOKEN, or pass --token"),
+    (["--url", "https://ts_x@127.0.0.1:1", "--token", "ts_x"], "set TEMPORIS_TOKEN"), ([], "Pass --url"),
+    (["--url", "http://192.0.2.1", "--token", "ts_x"], "open a tunnel"),
+    (["--url", "http://127.0.0.1:1/v1", "--token", "ts_x"], "/v1"),
+    (["--url", "{tls}", "--token", "ts_x"], "set SSL_CERT_FILE to the file"),
+    (["--url", "http://127.0.0.1:1", "--token", "ts_x", "--give-up-after", "0.01"], "--give-up-after 0.01"),
+    (["--url", "http://127.0.0.1:1", "--token", "ts_x", "--account", "b"], "Leave out the account"),
+    (["--url", "sqlite:///x.db", "--mirror", "sqlite:///m.db"], "Leave out --mirror"),
+    (["--url", "http://127.0.0.1:1", "--on-unavailable", "queue"], "pass --mirror"),
+    (["--url", "sqlite://"], "sqlite:///"),
+])  # fmt: skip
+def test_advice_about_the_connection_is_spelled_as_options(plain_server, arguments, words):
+    """No message of a command advises an argument of Python, or an option that the command lacks."""
+    arguments = [argument.format(tls=plain_server) for argument in arguments]
+    done = run("ingest", "-", "--data-source", "store_metrics", *arguments, stdin=LONG)
+    assert (done.exit_code in (1, 2, 8), words in done.stderr) == (True, True)
+    assert "Traceback" not in done.stderr
+    assert not re.search(r"\b[a-z_]+=", done.stderr)
+    known = {name for option in ingest_command.params for name in option.opts}
+    assert set(re.findall(r"--[a-z][a-z-]*", done.stderr)) <= known
+
+
+@pytest.fixture
+def plain_server():
+    """An https URL of a service that does not speak TLS."""
+    with FakeService() as service:
+        yield service.url.replace("http:", "https:")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from temporis_dagster.cli.http_options import PLACES, HttpOptions
 from temporis_dagster.cli.output import tell
 from temporis_dagster.data_source.options import MirrorAdvice, MirrorOptions
 from temporis_dagster.data_source.settings import from_environment
@@ -18,11 +19,6 @@ from temporis_dagster.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from temporis_dagster.data_source.connection import Temporis
-
-PLACES = (
-    "--url http://127.0.0.1:8008 for a local service, --url sqlite:///temporis.db for a store without one, or --url"
-    " https://api.temporis.co with a token for the Temporis cloud; or set TEMPORIS_URL"
-)
 
 
 class MirrorFlags(MirrorOptions):
@@ -51,7 +47,6 @@ def connected(
     Raises:
         ConfigurationError: It is not said, or not clear, where to.
     """
-    from temporis_dagster.cli.http_options import HttpOptions
     from temporis_dagster.data_source.connection import connect_with
 
     if url is None and from_environment("TEMPORIS_STORE"):
@@ -60,9 +55,11 @@ def connected(
             f" go to the Temporis cloud. Say which is meant: {PLACES}."
         )
     if url is None and token is None:
-        raise ConfigurationError(f"It is not said where the data source is. Pass {PLACES}.")
+        raise ConfigurationError(f"There is no URL to connect to. Pass {PLACES}.")
     options = HttpOptions(give_up_after_s=give_up_after_s)
-    with connect_with(options, url, token, account=account, mirror=mirror, mirroring=mirroring) as temporis:
+    with connect_with(
+        options, url, token, account=account, mirror=mirror, mirroring=mirroring or MirrorFlags()
+    ) as temporis:
         yield temporis
 
 

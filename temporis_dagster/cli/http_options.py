@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from temporis_dagster.data_source.options import HttpAdvice, RemoteOptions
 
+PLACES = (
+    "--url http://127.0.0.1:8008 for a local service, --url sqlite:///temporis.db for a store without one, or --url"
+    " https://api.temporis.co with a token for the Temporis cloud; or set TEMPORIS_URL"
+)
+
 
 class HttpOptions(RemoteOptions):
     """``RemoteOptions`` of the command line.
@@ -19,7 +24,8 @@ class HttpOptions(RemoteOptions):
     ADVICE = HttpAdvice(
         token="pass --token, or set TEMPORIS_TOKEN",  # noqa: S106  # not a token
         ca_bundle="set SSL_CERT_FILE to the file of its CA bundle",
-        allow_http="connect from Python with allow_http=True if you must",
-        slow_line="connect from Python with a larger timeout_s or a smaller batch_rows",
+        allow_http="open a tunnel to that machine (ssh -L) and use its end at 127.0.0.1",
+        slow_line="ingest the file in smaller parts",
+        connect=f"Pass {PLACES}.",
         patience="--give-up-after {:g}",
     )

@@ -20,6 +20,7 @@ from temporis_dagster.cli.exits import EPILOG, exit_code
 from temporis_dagster.cli.options import (
     account_option,
     data_source_option,
+    give_up_after_option,
     json_option,
     mirror_option,
     one_character,
@@ -122,14 +123,7 @@ if TYPE_CHECKING:
     help="Write what was invalid, dropped, rejected or lost to a later row of another value: CSV of position, line,"
     " column, value, reason.",
 )
-@click.option(
-    "--give-up-after",
-    type=click.FloatRange(min=0, min_open=True),
-    default=300.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to try again without any acknowledgement.",
-)
+@give_up_after_option
 @mirror_option
 @click.option(
     "--on-unavailable",

@@ -15,8 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from temporis_dagster.cli.connecting import MirrorFlags, warnings_on_stderr
 from temporis_dagster.cli.exits import EPILOG, NotFound
-from temporis_dagster.cli.options import json_option, no_mirror_at, setting, token_option, url_option
+from temporis_dagster.cli.http_options import HttpOptions
+from temporis_dagster.cli.options import (
+    give_up_after_option,
+    json_option,
+    no_mirror_at,
+    setting,
+    token_option,
+    url_option,
+)
 from temporis_dagster.cli.output import say, send
 from temporis_dagster.contract import CLOUD_URL
 from temporis_dagster.errors import DeliveryError
@@ -76,11 +85,21 @@ def status(*, file: str, data_source: str | None, url: str | None, token: str | 
 @one_source_option
 @url_option
 @token_option
+@give_up_after_option
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for rows that may not be sent yet.")
 @json_option
-def flush(*, file: str, data_source: str | None, url: str | None, token: str | None, wait: bool, as_json: bool) -> None:
+def flush(
+    *,
+    file: str,
+    data_source: str | None,
+    url: str | None,
+    token: str | None,
+    give_up_after: float,
+    wait: bool,
+    as_json: bool,
+) -> None:
     """Deliver what is pending, oldest first."""
-    with _opened(file, url, token) as opened:
+    with warnings_on_stderr(), _opened(file, url, token, give_up_after) as opened:
         for name in _names(opened, data_source):
             try:
                 with _progress(name, opened.pending(name).rows) as progress:
@@ -169,11 +188,12 @@ def rebind(*, file: str, url: str | None, token: str | None) -> None:
 
 
 @contextmanager
-def _opened(file: str, url: str | None, token: str | None) -> Iterator[Mirror]:
+def _opened(file: str, url: str | None, token: str | None, give_up_after_s: float = 300.0) -> Iterator[Mirror]:
     from temporis_dagster.data_source.mirror import Mirror
     from temporis_dagster.data_source.remote import Remote
 
-    opened = Mirror(file, Remote(url or CLOUD_URL, token), token)
+    remote = Remote(url or CLOUD_URL, token, HttpOptions(give_up_after_s=give_up_after_s))
+    opened = Mirror(file, remote, token, MirrorFlags())
     try:
         if not opened.exists:
             raise NotFound(no_mirror_at(opened.mirror_url))

@@ -73,6 +73,14 @@ mirror_option = click.option(
     " lost while the service is away. TEMPORIS_MIRROR does not matter to a store, which needs none.",
 )
 data_source_option = click.option("--data-source", required=True, metavar="NAME", help="The data source.")
+give_up_after_option = click.option(
+    "--give-up-after",
+    type=click.FloatRange(min=0, min_open=True),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to try again without any acknowledgement.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
 

@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 
     from temporis_dagster.data_source.remote import Remote
 
-HOW_TO_CONNECT = (
-    "Pass url='sqlite:///temporis.db' for an embedded data source on this machine, or set TEMPORIS_URL to such a URL;"
-    " for the Temporis cloud, pass token= or set TEMPORIS_TOKEN."
-)
-
 
 def connect(  # noqa: PLR0913  # one argument an option
     url: str | None = None,
@@ -128,7 +123,7 @@ def connect_with(
 ) -> Temporis:
     """``connect`` with each room's options as one value: for the surfaces over the core, which also say who calls."""
     url, token, mirroring = hidden_url(url), hidden_token(token), mirroring or MirrorOptions()
-    url, token = _url_and_token(url, token)
+    url, token = _url_and_token(url, token, options)
     scheme = url.split(":", 1)[0].lower()
     if scheme in ("http", "https"):
         _refuse_for_http(url, create_missing=create_missing, account=account)
@@ -142,16 +137,18 @@ def connect_with(
         _refuse_without_mirror(mirroring)
         return Temporis(_store(url, account=account, create_missing=create_missing), dry_run=dry_run)
     # Only the scheme is shown: the rest may hold a password.
-    raise ConfigurationError(f"There is no way to connect to a URL that starts with {scheme[:20]!r}. {HOW_TO_CONNECT}")
+    raise ConfigurationError(
+        f"There is no way to connect to a URL that starts with {scheme[:20]!r}. {options.ADVICE.connect}"
+    )
 
 
-def _url_and_token(url: str | None, token: str | None) -> tuple[str, str | None]:
+def _url_and_token(url: str | None, token: str | None, options: RemoteOptions) -> tuple[str, str | None]:
     token = trimmed(token) if token is not None else hidden_token(from_environment("TEMPORIS_TOKEN"))
     url = trimmed(url) if url is not None else from_environment("TEMPORIS_URL") or (CLOUD_URL if token else None)
     if not isinstance(url, str | None):
-        raise ConfigurationError(f"A {type(url).__name__} is not a URL. {HOW_TO_CONNECT}")
+        raise ConfigurationError(f"A {type(url).__name__} is not a URL. {options.ADVICE.connect}")
     if not url:
-        raise ConfigurationError(f"There is nothing to connect to. {HOW_TO_CONNECT}")
+        raise ConfigurationError(f"There is nothing to connect to. {options.ADVICE.connect}")
     return url, token
 
 

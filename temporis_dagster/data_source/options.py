@@ -28,6 +28,7 @@ class HttpAdvice:
         allow_http: How to let a token travel unencrypted.
         slow_line: What to change for a slow line.
         patience: What says for how long to go on without any acknowledgement: a format with a place for seconds.
+        connect: How to say where the data sources are.
     """
 
     token: str = "pass token=, or set TEMPORIS_TOKEN"  # noqa: S105  # not a token
@@ -35,6 +36,10 @@ class HttpAdvice:
     allow_http: str = "pass allow_http=True if you must"
     slow_line: str = "pass a larger timeout_s= or a smaller batch_rows="
     patience: str = "give_up_after_s={:g}"
+    connect: str = (
+        "Pass url='sqlite:///temporis.db' for an embedded data source on this machine, or set TEMPORIS_URL to such a"
+        " URL; for the Temporis cloud, pass token= or set TEMPORIS_TOKEN."
+    )
 
 
 CALLER = re.compile(r"[\x20-\x7e]{0,200}")
