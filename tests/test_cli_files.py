@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import datetime
 import gzip
 import io
 import lzma
@@ -72,6 +73,7 @@ def refused(done) -> str:
     ('{"timestamp": 0, "name": "a", "value": 1}\n', "is JSON"),
     ("", "is empty"), ("\n\n", "is empty"), ("   \n\t\n", "is empty"), ("\ufeff", "is empty"), ("\ufeff\n", "is empty"),
     ("# no data\n", "is a comment"), ("# source: scada\n# nothing\n", "is a comment"), ("// nothing\n", "is a comment"),
+    ("timestamp\n2024-06-20T08:00Z\n", "no column beside the timestamps"), ("timestamp\n", "no column beside"),
     ("timestamp,name\n", "no column 'value'"), ("timestamp,value\n", "no column 'name'"),
     ("timestamp;name;value\n", "--delimiter ';'"), ("Unauthorized\n", "no column 'timestamp'"),
 ])  # fmt: skip
@@ -115,6 +117,28 @@ def test_a_parquet_file_without_rows_is_checked_too(store, tmp_path, columns):
     good = pd.DataFrame({"timestamp": pd.Series(dtype="int64"), "orders": pd.Series(dtype="float64")})
     good.to_parquet(tmp_path / "b.parquet")
     assert CliRunner().invoke(main, ["ingest", str(tmp_path / "b.parquet"), *send]).exit_code == 0
+
+
+@pytest.mark.parametrize(("columns", "words"), [
+    ({"a": [[1, 2]]}, "ndarray is not a number"), ({"a": [{"x": 1}]}, "dict is not a number"),
+    ({"a": ["1.5"]}, "text is not"),
+    ({"a": [True]}, "write it as 1 or 0"), ({"a": [2**64 - 1]}, "beyond 2**53"),
+    ({"timestamp": [b"2024"]}, "bytes is not"),
+    ({"timestamp": [datetime.time(8)]}, "time is not a timestamp"),
+    ({"timestamp": [datetime.date(2024, 6, 20)]}, "--timezone"),
+    ({"timestamp": ["now"]}, "'now'"), ({"a": [datetime.timedelta(1)]}, "number of seconds"),
+    (["timestamp", "a", "a"], "more than once"),
+])  # fmt: skip
+def test_a_parquet_file_of_odd_types_is_refused(store, tmp_path, columns, words):
+    """Lists, structs, text, bytes, times of day: each in words, as in a frame."""
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    good = {"timestamp": [1718870400], "a": [1.0]}
+    table = pa.table([[0], [1.0], [2.0]], names=columns) if isinstance(columns, list) else pa.table(good | columns)
+    parquet.write_table(table, tmp_path / "odd.parquet")
+    send = ["--data-source", "store_metrics", "--url", store.url]
+    assert words in refused(CliRunner().invoke(main, ["ingest", str(tmp_path / "odd.parquet"), *send]))
+    assert content(store) == {}
 
 
 # Timestamps

@@ -98,7 +98,11 @@ def _parquet(source: str | io.BytesIO, options: FileOptions) -> pd.DataFrame:
     except ImportError:
         raise ConfigurationError("Parquet files need pyarrow. Install it with: pip install pyarrow") from None
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
-        refuse(f"The file cannot be read as Parquet: {' '.join(str(error).split())}. Check that it is whole.")
+        if "Multiple matches" in str(error):
+            refuse("Some of the columns exist more than once. Rename or drop the duplicates.")
+        refuse(
+            f"The file cannot be read as Parquet: {' '.join(str(error).split()).rstrip('.')}. Check that it is whole."
+        )
     timestamp = options.timestamp
     if (
         timestamp not in frame.columns

@@ -71,7 +71,9 @@ def check_columns(data: pd.DataFrame, options: ObservationOptions) -> None:
     Raises:
         InvalidObservationsError: It has no such columns, or more than one reading.
     """
-    _with_rows(data, options)
+    table = _with_rows(data, options)
+    if not table.values:
+        refuse("There is no column beside the timestamps. Each series has a column of its own, which holds its values.")
 
 
 def _with_rows(data: pd.DataFrame, options: ObservationOptions) -> Table:
