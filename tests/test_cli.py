@@ -685,7 +685,7 @@ def test_the_output_is_what_the_runner_saw(store):
 
 @pytest.mark.parametrize(("arguments", "words"), [
     (["--url", "ftp://x"], "Pass --url http://127.0.0.1:8008"),
-    (["--url", "https://127.0.0.1:1"], "set TEMPORIS_TOKEN, or pass --token"),
+    (["--url", "https://127.0.0.1:1"], "pass --token, or set TEMPORIS_TOKEN"),
     (["--url", "https://ts_x@127.0.0.1:1", "--token", "ts_x"], "set TEMPORIS_TOKEN"), ([], "Pass --url"),
     (["--url", "http://192.0.2.1", "--token", "ts_x"], "open a tunnel"),
     (["--url", "http://127.0.0.1:1/v1", "--token", "ts_x"], "/v1"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bz2
-import datetime
+import datetime as dt
 import gzip
 import io
 import lzma
@@ -124,9 +124,9 @@ def test_a_parquet_file_without_rows_is_checked_too(store, tmp_path, columns):
     ({"a": ["1.5"]}, "text is not"),
     ({"a": [True]}, "write it as 1 or 0"), ({"a": [2**64 - 1]}, "beyond 2**53"),
     ({"timestamp": [b"2024"]}, "bytes is not"),
-    ({"timestamp": [datetime.time(8)]}, "time is not a timestamp"),
-    ({"timestamp": [datetime.date(2024, 6, 20)]}, "--timezone"),
-    ({"timestamp": ["now"]}, "'now'"), ({"a": [datetime.timedelta(1)]}, "number of seconds"),
+    ({"timestamp": [dt.time(8)]}, "time is not a timestamp"),
+    ({"timestamp": [dt.date(2024, 6, 20)]}, "--timezone"),
+    ({"timestamp": ["now"]}, "'now'"), ({"a": [dt.timedelta(1)]}, "number of seconds"),
     (["timestamp", "a", "a"], "more than once"),
 ])  # fmt: skip
 def test_a_parquet_file_of_odd_types_is_refused(store, tmp_path, columns, words):
