@@ -30,7 +30,6 @@ from temporis_dagster.data_source.observations import (
     SubSecond,
     observe,
 )
-from temporis_dagster.data_source.observations.conflicts import conflicts_in_words
 from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.data_source.target import ArchiveState
@@ -212,10 +211,9 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             options = self._options(context.definition_metadata, context.output_metadata)
             source = self.temporis.data_source(options.data_source)
             windows = _windows(context)
-            checked = observe(cast("pd.DataFrame", obj), options.frame)  # anything else it refuses
+            frame = cast("pd.DataFrame", obj)  # anything else is refused
+            checked = observe(frame, options.frame, warn=context.log.warning)
             _ensure_own(checked, options.series)
-            if checked.conflicts:
-                context.log.warning("%s", conflicts_in_words(checked, options.frame))
             observations = _inside(windows, checked, options.outside_partition).in_time_order()
             guard = guard_of(context, observations, source.name, options.outside_partition)
             guard.before()

@@ -7,7 +7,7 @@ Never: keeps silent about a value that is not going to be stored, or minds rows 
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,11 @@ LOGGER = logging.getLogger(__name__)
 
 
 def settle_conflicts(
-    observations: Observations, options: ObservationOptions, *, data_source: str | None = None
+    observations: Observations,
+    options: ObservationOptions,
+    *,
+    data_source: str | None = None,
+    warn: Callable[..., object] = LOGGER.warning,
 ) -> None:
     """Warn of conflicts or refuse them, as the options say; return at once where there are none.
 
@@ -30,6 +34,7 @@ def settle_conflicts(
         observations: What was read.
         options: How.
         data_source: Whose observations they are to be, for the text.
+        warn: Where the warning goes: a logger's method.
 
     Raises:
         InvalidObservationsError: There are some, and ``on_conflict="raise"``; or they belong to different series that
@@ -39,7 +44,11 @@ def settle_conflicts(
     if superseded is None or not count:
         return
     if options.on_conflict == "last" and (options.MAY_MERGE or superseded.told_apart_by is None):
-        LOGGER.warning("%s", conflicts_in_words(observations, options, data_source=data_source))
+        warn(
+            "%s, so only the last row of each was kept. The first is %s.%s %s Pass %s to refuse such rows.",
+            *(_counted(observations, data_source), _first_in_words(superseded), _told_apart(superseded, options)),
+            *(options.LIST_OF_SUPERSEDED, options.spelled("on_conflict", "raise")),
+        )
         return
     first, apart = _first_in_words(superseded), _told_apart(superseded, options)
     raise InvalidObservationsError(
@@ -50,20 +59,6 @@ def settle_conflicts(
         invalid=count,
         conflicts=count,
         observations_in=observations.observations_in,
-    )
-
-
-def conflicts_in_words(
-    observations: Observations, options: ObservationOptions, *, data_source: str | None = None
-) -> str:
-    """How many values are not going to be stored, the first of them, and what to do about it; empty for none."""
-    superseded = observations.superseded_rows
-    if superseded is None or not observations.conflicts:
-        return ""
-    return (
-        f"{_counted(observations, data_source)}, so only the last row of each was kept. The first is"
-        f" {_first_in_words(superseded)}.{_told_apart(superseded, options)} {options.LIST_OF_SUPERSEDED}"
-        f" Pass {options.spelled('on_conflict', 'raise')} to refuse such rows."
     )
 
 

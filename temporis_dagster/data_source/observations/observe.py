@@ -34,6 +34,7 @@ def observe(
     *,
     data_source: str | None = None,
     clock: Callable[[], float] = time.time,
+    warn: Callable[..., object] = LOGGER.warning,
 ) -> Observations:
     """Check a frame and take its observations.
 
@@ -42,6 +43,7 @@ def observe(
         options: How to read it; None takes every default.
         data_source: Whose observations they are to be, for the error's text.
         clock: Tells the Unix seconds of now: timestamps far ahead of it have to be asked for.
+        warn: Where warnings go, of conflicts and of frames without a valid row: a logger's method.
 
     Returns:
         The valid observations in row order, the last of each (timestamp, name), and what was left out.
@@ -68,7 +70,7 @@ def observe(
     dropped = _dropped_rows(table, cells, bad) if len(bad) else pd.DataFrame()
     observations = _last_ones(replace(_good_ones(table, cells), dropped_rows=dropped))
     if len(dropped) and not len(observations):
-        LOGGER.warning(
+        warn(
             "All %s observations%s are invalid and were dropped, so there is nothing to store. The first: %s."
             " Correct them.",
             *(f"{len(dropped):,}", _for(data_source), dropped["reason"].iloc[0]),
@@ -77,7 +79,7 @@ def observe(
         apart = column_that_tells_apart(data, table, observations)
         told = replace(observations.superseded_rows, told_apart_by=apart)
         observations = replace(observations, superseded_rows=told)
-        settle_conflicts(observations, options, data_source=data_source)
+        settle_conflicts(observations, options, data_source=data_source, warn=warn)
     return observations
 
 
