@@ -84,7 +84,8 @@ def ensure_right_or_refused(frame: pd.DataFrame, zone: str, truth: dict[tuple[st
     try:
         found = observe(frame, ObservationOptions(timezone=zone, ambiguous="infer"))
     except InvalidObservationsError as error:
-        assert "ambiguous=True" not in str(error), "the advice would make one row of two"  # noqa: PT017
+        if frame.duplicated(["timestamp", "name"]).any():
+            assert "ambiguous=True" not in str(error), "the advice would make one row of two"  # noqa: PT017
         return False
     names = [found.names[code] for code in found.codes]
     stored = dict(zip(zip(names, found.values.tolist(), strict=True), found.timestamps.tolist(), strict=True))
@@ -103,7 +104,8 @@ def test_instants_are_right_or_refused_whatever_the_order_of_the_rows(night, ord
     assume(ordered or wall.tolist() not in straight)  # no one can tell those apart
     frame = pd.DataFrame({"timestamp": wall, "name": "load", "value": rows.astype(float)})
     taken = ensure_right_or_refused(frame, zone, {("load", float(row)): row for row in rows.tolist()})
-    assert taken or not ordered
+    # Hourly rows show half an hour that came twice only once.
+    assert taken or not ordered or not wall.duplicated().any()
 
 
 @given(nights(), st.lists(st.sampled_from(["forward", "backward"]), min_size=2, max_size=4), st.data())
