@@ -171,6 +171,7 @@ def test_one_bad_cell_does_not_turn_dates_into_milliseconds():
     """YYYYMMDDHHMM beside a cell that is no date: its advice is not unit='ms', which would make 1976 of 2024."""
     message = refused(wide([202406200800, 202406209900, 202406200830]))
     assert "reads as the date 2024-06-20 08:00 (YYYYMMDDHHMM)" in message
+    assert "on_invalid" not in message
 
 
 # The surfaces

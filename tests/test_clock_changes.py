@@ -150,6 +150,21 @@ def test_a_wide_frame_and_a_series_are_read_as_the_long_frame_is(night, backward
         assert found.timestamps[of_a].tolist() == found.values[of_a].tolist()
 
 
+def test_columns_that_take_turns_are_not_taken_for_two_passes():
+    """Of a wide frame, two rows of one clock time may be one moment, written a column at a time."""
+    hours = pd.to_datetime([f"2020-11-01 {t}" for t in ("00:00", "01:00", "01:00", "02:00")])
+    infer = ObservationOptions(timezone="America/New_York", ambiguous="infer")
+    both = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "b": [None, 2.0, None, None]}, index=hours)
+    assert len(observe(both, infer)) == 5
+    silent = both.assign(a=[1.0, None, 3.0, 4.0], b=1.0)
+    assert len(observe(silent, infer)) == 7
+    outage = pd.DataFrame({"a": [1.0, 2.0, None, 4.0]}, index=hours)
+    assert observe(outage, infer).timestamps.tolist() == [1604203200, 1604206800, 1604214000]
+    turns = pd.DataFrame({"a": [1.0, None, 3.0, 4.0], "b": [None, 2.0, None, None]}, index=hours)
+    with pytest.raises(InvalidObservationsError, match="no column holds a value in both of its passes"):
+        observe(turns, infer)
+
+
 # Siblings of the faults that were seen, on every surface
 
 BERLIN = [f"2018-10-28 {t}" for t in ("01:45", "02:00", "02:15", "02:30", "02:45")]

@@ -22,6 +22,7 @@ FILE_ADVICE = Advice(
     index_or_column="Write the file without that index.",
     index_levels="Write the file with each of them as a column.",
     calendar_numbers="write it as ISO 8601, such as 2024-06-20 or 2024-06-20T08:00Z",
+    calendar_fractions="write it as ISO 8601, such as 2024-06-20 or 2024-06-20T08:00Z",
     passes="order the rows of each series as they happened, or write the offset from UTC into each timestamp, such as"
     " 2024-10-27T02:00+02:00",
     booleans="write it as 1 or 0, or leave the column out",

@@ -22,6 +22,7 @@ class Advice:
         index_levels: For an index of several levels.
         booleans: For booleans as values.
         calendar_numbers: For numbers that read as dates; a place for what ``pd.to_datetime`` takes to convert them.
+        calendar_fractions: For those that it does not take.
         passes: For a repeated hour whose passes the rows do not tell apart; a place for the zone.
         durations: For durations as values.
         labels: For column labels of a wide frame that are not text.
@@ -45,6 +46,7 @@ class Advice:
     index_or_column: str = "Pass {take_index} to take the index, or call .reset_index(drop=True) to take the column."
     index_levels: str = "Call .reset_index() first, so that each of them is a column."
     calendar_numbers: str = "convert it with pd.to_datetime({conversion})"
+    calendar_fractions: str = "convert it to datetimes"
     passes: str = (
         "order the rows of each series as they happened, or attach the zone with .dt.tz_localize({zone!r},"
         " ambiguous=[one bool per row: True is the first])"

@@ -16,8 +16,8 @@ OF_PYTZ = (
     " zone.localize(moment), not with tzinfo="
 )
 SKIPPED = (
-    "the timestamp cannot be: the clock skipped that time in {}, and went on at {}. If it names the end of an interval,"
-    " subtract the interval first; else correct it"
+    "the timestamp cannot be: the clock skipped that time in {} (as an instant it would be {}). If it names the end of"
+    " an interval, subtract the interval first; else correct it"
 )
 
 

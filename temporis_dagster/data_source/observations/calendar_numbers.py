@@ -64,7 +64,7 @@ class Form:
         called: What messages call it.
         first: The smallest number of it.
         last: The largest.
-        conversion: What ``pd.to_datetime`` takes to read a column of it.
+        conversion: What ``pd.to_datetime`` takes to read a column of it; empty where it cannot.
         date_of: One number as a date, as a reader writes it.
         fits: Which of the numbers between first and last are of the form; all of them if None.
         alone: Whether one number alone counts.
@@ -143,10 +143,8 @@ def written_form_of(number: int) -> Form | None:
         >>> written_form_of(202406200800).called, written_form_of(1718870400000)
         ('YYYYMMDDHHMM', None)
     """
-    if number >= 2**62:
-        return None
-    one = np.array([number], dtype=np.int64)
-    return next((form for form in WITH_MINUTES if form.first <= number <= form.last and _all_fit(form, one)), None)
+    near = (form for form in WITH_MINUTES if form.first <= number <= form.last)
+    return next((form for form in near if _all_fit(form, np.array([number]))), None)
 
 
 def _numbers_in(column: Column) -> tuple[npt.NDArray[Any], Mask]:
@@ -238,7 +236,7 @@ WITH_MINUTES = (
     ),
 )
 FORMS = (
-    Form("years", *LONG_AGO, "...", lambda number: f"in {int(number)}", whole=False, fractional=True),
+    Form("years", *LONG_AGO, "", lambda number: f"in {int(number)}", whole=False, fractional=True),
     _written("YYYY", "year", LONG_AGO, "%Y"),
     _written("YYYYMM", "year, month", LONG_AGO, "%Y%m"),
     _written("YYYYDDD", "year, day of year", RECENT, "%Y%j"),

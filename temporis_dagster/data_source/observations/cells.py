@@ -93,8 +93,7 @@ def _long_cells(table: Table, name_column: Column, options: ObservationOptions, 
 
 
 def _wide_cells(table: Table, options: ObservationOptions, now_s: float) -> Cells:
-    stamps = timestamps_of(table.timestamps, options, now_s=now_s)
-    rows, width = len(stamps.seconds), len(table.values)
+    rows, width = len(table.timestamps), len(table.values)
     floats, present, bad = np.empty((rows, width)), np.empty((rows, width), bool), np.zeros((rows, width), bool)
     names, wrong = labels_as_names(table.value_labels, options.ADVICE)
     faults: list[ColumnFaults] = []
@@ -104,6 +103,7 @@ def _wide_cells(table: Table, options: ObservationOptions, now_s: float) -> Cell
         found = values.faults + (where(~values.missing, wrong[i]) if i in wrong else [])
         bad[:, i] = mask_of(found, rows)
         faults.append(ColumnFaults(label, column, found, cell_in_row=i))
+    stamps = timestamps_of(table.timestamps, options, now_s=now_s, series=present)
     on_time = _where_observed(stamps.faults, np.logical_or.reduce(present, axis=1))
     bad |= mask_of(on_time, rows)[:, np.newaxis] & present
     faults.insert(0, ColumnFaults(table.timestamp_label, table.timestamps, on_time))

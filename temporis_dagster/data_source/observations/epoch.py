@@ -101,7 +101,9 @@ def _fractions(cut: Mask, options: ObservationOptions) -> list[Fault]:
 
 def _too_large(beyond: Mask, given: npt.NDArray[Any], options: ObservationOptions) -> list[Fault]:
     rows = np.flatnonzero(beyond)
-    return [Fault(rows, [_other_unit(int(given[row]), options) for row in rows])] if len(rows) else []
+    numbers = [int(given[row]) for row in rows]
+    dates = options.unit is None and any(written_form_of(number) is not None for number in numbers)
+    return [Fault(rows, [_other_unit(number, options) for number in numbers], wanted=dates)] if numbers else []
 
 
 def _other_unit(number: int, options: ObservationOptions) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from temporis_dagster.data_source.observations.faults import Fault, where
-from temporis_dagster.data_source.observations.model import Codes, Int64s, Mask
+from temporis_dagster.data_source.observations.model import Int64s, Mask, SeriesOfRows
 from temporis_dagster.data_source.observations.options import ObservationOptions
 from temporis_dagster.data_source.observations.repeated_hour import Unclear, infer_passes
 
@@ -23,13 +23,13 @@ NO_ZONE = "the timestamp has no time zone: attach one, or pass {} or whichever i
 UNREADABLE = "{}: pass {}"
 
 
-def to_utc(wall: Int64s, options: ObservationOptions, series: Codes | None = None) -> tuple[Int64s, list[Fault]]:
+def to_utc(wall: Int64s, options: ObservationOptions, series: SeriesOfRows | None = None) -> tuple[Int64s, list[Fault]]:
     """Read wall-clock seconds in the options' zone.
 
     Args:
         wall: Seconds since 1970-01-01 00:00 on the wall clock, none missing.
         options: Their ``timezone``, ``ambiguous`` and ``nonexistent``.
-        series: The series of each; None for one. What is inferred is inferred for each by itself.
+        series: Whose observations they are; None for one series. What is inferred is inferred for each.
     """
     if options.timezone is None:
         reason = NO_ZONE.format(options.spelled("timezone", "Europe/Berlin"))
@@ -44,7 +44,7 @@ def to_utc(wall: Int64s, options: ObservationOptions, series: Codes | None = Non
 class _Reading:
     """One way to read a wall clock in a zone, with the rows that have no or two readings."""
 
-    def __init__(self, clock: pd.DatetimeIndex, zone: ZoneInfo, series: Codes | None) -> None:
+    def __init__(self, clock: pd.DatetimeIndex, zone: ZoneInfo, series: SeriesOfRows | None) -> None:
         self.clock, self.zone, self.series = clock, zone, series
         self.summer, self.winter = (self._localized(dst=dst, skipped="NaT") for dst in (True, False))
         self.skipped: Mask = np.asarray(self.summer.isna())
@@ -70,8 +70,10 @@ class _Reading:
         if options.ambiguous == "infer":
             return self._infer(seconds, rows, options)
         pairs, advice = zip(self.summer[rows], self.winter[rows], strict=True), _advice("ambiguous", options)
-        text = "the clock showed this time twice in {}: {} and {}: {}"
-        return [Fault(rows, [text.format(self.zone, first, second, advice) for first, second in pairs], wanted=True)]
+        infer = options.spelled("ambiguous", "infer")
+        text = "the clock showed this time twice in {}: {} and {}. If both are there in order of time, pass {}; else {}"
+        reasons = [text.format(self.zone, first, second, infer, advice) for first, second in pairs]
+        return [Fault(rows, reasons, wanted=True)]
 
     def _infer(self, seconds: Int64s, rows: Int64s, options: ObservationOptions) -> list[Fault]:
         first, second = _seconds(self.summer), _seconds(self.winter)

@@ -28,6 +28,9 @@ Seconds: TypeAlias = Integers
 Positions: TypeAlias = Integers
 """Where observations stand."""
 
+SeriesOfRows: TypeAlias = "Codes | Mask"
+"""Whose observations the rows of a frame are: one series for each row, or, of a wide frame, a mask of its columns."""
+
 Floats: TypeAlias = npt.NDArray[np.float64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Rows: TypeAlias = "slice | Mask | Int64s"

@@ -4,6 +4,8 @@ The rows of one series within a day of the hour must go strictly forward in time
 one of two readings: forward, the rows up to the one step back of the clock are the first pass; backward, the rows
 after the one step ahead are. Then every instant follows from the order. In any other order nothing follows: pairs
 (02:00, 02:00, 02:15, 02:15), a shuffle, an hour that is there once, ends of intervals (03:00 comes twice, 02:00 once).
+In a wide frame the rows of the index are in that order, and two rows of one clock time must not belong to different
+columns each: those may be one moment that was written twice, a column at a time.
 
 Comes in: a wall clock's seconds and their two readings, series by series. Goes out: the pass of each row, or why not.
 Never: takes the rows' order for time's order where it shows neither.
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from temporis_dagster.data_source.observations.model import Codes, Int64s, Mask
+from temporis_dagster.data_source.observations.model import Int64s, Mask, SeriesOfRows
 
 DAY_S = 86_400
 
@@ -27,6 +29,7 @@ class Unclear(enum.Enum):
 
     ONLY_ONCE = "only one of its two passes is there"
     DISORDER = "around it the rows go neither forward nor backward in time"
+    NO_COLUMN = "no column holds a value in both of its passes"
     NO_DIRECTION = "no row around it shows whether they go forward or backward in time"
 
 
@@ -46,7 +49,7 @@ class Passes:
     merging: bool
 
 
-def infer_passes(first: Int64s, second: Int64s, wall: Int64s, known: Mask, series: Codes | None) -> Passes:
+def infer_passes(first: Int64s, second: Int64s, wall: Int64s, known: Mask, series: SeriesOfRows | None) -> Passes:
     """Tell the passes of the repeated hours of a column.
 
     Args:
@@ -54,7 +57,7 @@ def infer_passes(first: Int64s, second: Int64s, wall: Int64s, known: Mask, serie
         second: Each row's instant if it is of the second pass.
         wall: What the clock showed, in seconds.
         known: Which rows have an instant at all.
-        series: The series of each row; None for one.
+        series: Whose observations the rows are; None for one series.
     """
     repeated = (first != second) & known
     passes = np.zeros(len(wall), dtype=np.bool_)
@@ -63,6 +66,8 @@ def infer_passes(first: Int64s, second: Int64s, wall: Int64s, known: Mask, serie
         twice = repeated[rows]
         merging |= _has_equal(wall[rows])
         found = _passes_of_one(first[rows], second[rows], twice)
+        if series is not None and series.ndim == 2 and not isinstance(found, Unclear):  # noqa: PLR2004
+            found = found if _of_one_column(wall[rows][twice], series[rows][twice]) else Unclear.NO_COLUMN
         if isinstance(found, Unclear):
             unclear.append((rows[twice], found))
         else:
@@ -70,12 +75,12 @@ def infer_passes(first: Int64s, second: Int64s, wall: Int64s, known: Mask, serie
     return Passes(passes, unclear, merging)
 
 
-def _around_each_change(wall: Int64s, repeated: Mask, known: Mask, series: Codes | None) -> Iterator[Int64s]:
+def _around_each_change(wall: Int64s, repeated: Mask, known: Mask, series: SeriesOfRows | None) -> Iterator[Int64s]:
     """The rows within a day of each repeated hour, in their order: one series at a time."""
     times = np.unique(wall[repeated])
     for hour in np.split(times, np.flatnonzero(np.diff(times) > DAY_S) + 1):
         rows = np.flatnonzero(known & (wall >= hour[0] - DAY_S) & (wall <= hour[-1] + DAY_S))
-        if series is None:
+        if series is None or series.ndim == 2:  # noqa: PLR2004  # columns
             yield rows
             continue
         codes = series[rows]
@@ -94,6 +99,16 @@ def _passes_of_one(first: Int64s, second: Int64s, repeated: Mask) -> Mask | Uncl
         return forward
     neither = isinstance(forward, Unclear) and isinstance(backward, Unclear)
     return Unclear.ONLY_ONCE if neither else Unclear.NO_DIRECTION
+
+
+def _of_one_column(wall: Int64s, held: Mask) -> bool:
+    """Whether rows of one clock time are observations of one column, rather than of two columns that take turns."""
+    order = np.argsort(wall, kind="stable")
+    one, other = order[:-1], order[1:]
+    same = wall[one] == wall[other]
+    one, other = held[one[same]], held[other[same]]
+    apart = one.any(axis=1) & other.any(axis=1) & ~(one & other).any(axis=1)
+    return not apart.all()
 
 
 def _forward(first: Int64s, second: Int64s, repeated: Mask) -> Mask | Unclear:

@@ -39,7 +39,7 @@ from temporis_dagster.data_source.observations.epoch import (
 from temporis_dagster.data_source.observations.faults import Fault, elsewhere, mask_of, where
 from temporis_dagster.data_source.observations.future import too_far_ahead
 from temporis_dagster.data_source.observations.local_time import to_utc
-from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Codes, Int64s, Mask, Seconds, put
+from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Int64s, Mask, Seconds, SeriesOfRows, put
 from temporis_dagster.data_source.observations.options import ObservationOptions
 
 MISSING = "the timestamp is missing (NaT)"
@@ -65,7 +65,7 @@ class Timestamps:
 
 
 def timestamps_of(
-    column: Column, options: ObservationOptions, *, now_s: float, series: Codes | None = None
+    column: Column, options: ObservationOptions, *, now_s: float, series: SeriesOfRows | None = None
 ) -> Timestamps:
     """Read a plain column as timestamps, block by block: only the seconds take memory for every row.
 
@@ -73,8 +73,9 @@ def timestamps_of(
         column: Moments of any dtype.
         options: How to read them.
         now_s: The clock, in Unix seconds: what lies far ahead of it has to be asked for.
-        series: The series of each row, where rows are observations of several: repeated hours are inferred for each.
+        series: Whose observations the rows are: repeated hours are inferred for each. None for one series.
     """
+    series = series if options.ambiguous == "infer" else None
     dates = calendar_numbers(column) if options.unit is None else None
     found = _read(column, options, series) if dates is None else _beside_dates(column, dates, options, series)
     ask = options.spelled("allow_future", value=True)
@@ -83,19 +84,20 @@ def timestamps_of(
 
 
 def _beside_dates(
-    column: Column, dates: CalendarNumbers, options: ObservationOptions, series: Codes | None
+    column: Column, dates: CalendarNumbers, options: ObservationOptions, series: SeriesOfRows | None
 ) -> Timestamps:
     """A column whose numbers read as dates, with whatever else is in it. The call is at fault, not the rows."""
     numbers, others = np.flatnonzero(dates.rows), np.flatnonzero(~dates.rows)
     seconds: Seconds = np.zeros(len(column), dtype=np.int64)
     found = _read(renumbered(column.iloc[others]), options, None if series is None else series[others])
     seconds[others] = found.seconds
-    way = options.ADVICE.calendar_numbers.format(conversion=dates.form.conversion)
+    advice, conversion = options.ADVICE, dates.form.conversion
+    way = advice.calendar_numbers.format(conversion=conversion) if conversion else advice.calendar_fractions
     reason = CALENDAR.format(dates.in_words(), way, options.spelled("unit", "s"))
     return Timestamps(seconds, [*elsewhere(found.faults, others), Fault(numbers, reason, of_call=True)])
 
 
-def _read(column: Column, options: ObservationOptions, series: Codes | None) -> Timestamps:
+def _read(column: Column, options: ObservationOptions, series: SeriesOfRows | None) -> Timestamps:
     # Which of two equal clock times is meant is inferred from the rows around them: that takes the whole column.
     block_rows = max(len(column), 1) if options.ambiguous == "infer" else BLOCK_ROWS
     seconds: Seconds = np.empty(len(column), dtype=np.int32)
@@ -108,7 +110,7 @@ def _read(column: Column, options: ObservationOptions, series: Codes | None) -> 
     return Timestamps(seconds, faults)
 
 
-def _block_of(column: Column, options: ObservationOptions, series: Codes | None) -> Timestamps:
+def _block_of(column: Column, options: ObservationOptions, series: SeriesOfRows | None) -> Timestamps:
     found = _READERS.get(kind_of(column), _unreadable)(column, options)
     seconds, faults = found.seconds, found.faults
     if found.local is not None and len(found.local):
