@@ -1,8 +1,12 @@
 """SQL components at the changes of the clock: every form of time column, on SQLite and on PostgreSQL."""
 
+import re
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import sqlalchemy as sa
+import yaml
 
 from tests.component_tools import Project
 from tests.dagster_harness import failure_of, materializations
@@ -185,3 +189,21 @@ def test_a_percent_sign_in_the_query_is_a_percent_sign(database, tmp_path):
     with Project(tmp_path, {**said, "sql": {**said["sql"], "query": query}}) as project:
         assert project.run("2024-03-10").success
         assert len(project.stored()) == 23 * 4
+
+
+def test_the_first_example_of_the_page_runs_on_numeric_columns(database, tmp_path):
+    """As pasted from docs/components.md: sums of ``numeric(10,2)``, which its driver gives as Decimals."""
+    page = (Path(__file__).parents[1] / "docs" / "components.md").read_text()
+    shown = yaml.safe_load(re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[0])["attributes"]
+    engine = sa.create_engine(database("postgres"))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE IF EXISTS orders")
+        connection.exec_driver_sql("CREATE TABLE orders (placed_at timestamptz, price numeric(10,2))")
+        connection.exec_driver_sql(
+            "INSERT INTO orders VALUES ('2024-06-20 04:10+00', 19.99), ('2024-06-20 04:10+00', 0.1), "
+            "('2024-06-20 04:59:59+00', 5), ('2024-06-20 05:00+00', 7)"
+        )
+    engine.dispose()
+    with Project(tmp_path, {**shown, "data_source": "grid_load"}) as project:
+        assert project.run("2024-06-20-04:00").success
+        assert project.stored()["value"].tolist() == [2.0, 20.09, 1.0, 5.0]

@@ -61,7 +61,7 @@ SQLITE_MISFITS = {
 MOMENT = "timestamptz '2024-06-20 04:30+00'"
 POSTGRES_MISFITS = {
     "a time without a zone as timestamptz": ("timestamp '2024-06-20 04:30'", ZONED, "stored_as: naive"),
-    "a date as timestamptz": ("date '2024-06-20'", ZONED, "a date, and is declared as stored_as: timestamptz"),
+    "a date as timestamptz": ("date '2024-06-20'", ZONED, "a date, but is declared with stored_as: timestamptz"),
     "a moment as naive": (MOMENT, NAIVE, "stored_as: timestamptz"),
     "milliseconds as seconds": (f"{S}000::bigint", EPOCH["s"], "unit: ms"),
     "numeric milliseconds as seconds": (f"{S}000.0::numeric", EPOCH["s"], "unit: ms"),

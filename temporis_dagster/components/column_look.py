@@ -117,7 +117,7 @@ def _look(tree: Any, select: Any, column: Any) -> Any:
 
 
 def first_values(connection: "sa.Connection", column: Compared) -> list[object] | None:
-    """The first values of a column, NULLs left out; None where they cannot be had quickly.
+    """The first values of a column, without NULLs and empty text; None where they cannot be had quickly.
 
     Args:
         connection: To the database; its transaction may fail.
@@ -130,7 +130,7 @@ def first_values(connection: "sa.Connection", column: Compared) -> list[object] 
         rows = connection.execute(sa.text(re.sub(r"(?<!\\):", r"\\:", column.look))).fetchmany(ROWS)
     except Exception:  # noqa: BLE001  # a driver may raise anything, and a look must not fail a run
         return None
-    return [row[0] for row in rows if row[0] is not None]
+    return [row[0] for row in rows if row[0] is not None and row[0] != ""]
 
 
 def _bound_in_time(connection: "sa.Connection") -> None:

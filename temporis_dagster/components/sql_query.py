@@ -26,6 +26,7 @@ from temporis_dagster.components.database_url import (
 )
 from temporis_dagster.components.fields import described
 from temporis_dagster.components.time_column import Bounds, TimeColumn
+from temporis_dagster.components.time_form import shown
 from temporis_dagster.errors import ConfigurationError, TemporisError
 from temporis_dagster.failures import printable
 
@@ -172,10 +173,10 @@ class SqlQuery(dg.Resolvable, dg.Model):
             return f"The first rows of its tables hold no {column.text}, so its form is not known.", False
         declared = self.time_column
         if declared is None or (column.cast and not (declared.stored_as == "timestamptz" and column.cast in ZONED)):
-            return f"{column.text} holds {str(values[0])!r:.80}.", False
+            return f"{column.text} holds {shown(values[0])}.", False
         misfit = declared.misfit(values, dialect=dialect)
         if misfit is None:
-            return f"{column.text} is as declared ({declared}): it holds {str(values[0])!r:.80}.", False
+            return f"{column.text} is as declared ({declared}): it holds {shown(values[0])}.", False
         if misfit.certain:
             raise ConfigurationError(
                 f"The query found nothing, and {column.text} cannot be compared with the window: {misfit.words} "

@@ -18,7 +18,7 @@ import pandas as pd
 from pydantic import ConfigDict, Field, model_validator
 
 from temporis_dagster.components.fields import described
-from temporis_dagster.components.time_form import PER_SECOND, fits_epoch, fits_format, form_of, misfits
+from temporis_dagster.components.time_form import PER_SECOND, fits_epoch, fits_format, form_of, misfits, shown
 from temporis_dagster.data_source.observations import ObservationOptions
 from temporis_dagster.data_source.observations.aware import impossible
 from temporis_dagster.data_source.observations.calendar_numbers import calendar_numbers
@@ -158,8 +158,10 @@ class TimeColumn(dg.Resolvable, dg.Model):
         if self.stored_as == "epoch":
             return self._epoch(column, values, known)
         if self.stored_as == "timestamptz":
-            raise ConfigurationError(f"{_shown(known)} is no timestamptz. Declare how the column is stored.")
-        form = self.format or ("ISO8601" if _spaced(known) else ISO)
+            raise _not(known.iloc[0], "a moment with a zone")
+        if self.format is None and (odd := [value for value in known if isinstance(value, str) and not _spaced(value)]):
+            raise _not(odd[0], f"text in the form {ISO}")
+        form = self.format or ("ISO8601" if all(isinstance(value, str) for value in known) else ISO)
         return _parsed(values, known, what=f"text in the form {self.format or ISO}", format=form)
 
     def misfit(self, sample: Sequence[object], *, dialect: str) -> Misfit | None:
@@ -178,7 +180,7 @@ class TimeColumn(dg.Resolvable, dg.Model):
             return None
         form, share = form_of(wrong[0], dialect), "" if certain else f" in {len(wrong)} of {len(sample)} rows"
         return Misfit(
-            f"it holds {str(wrong[0])!r:.80}{share}, {form.words}, and is declared as {self}: {form.advice[:1].upper()}"
+            f"it holds {shown(wrong[0])}{share}, {form.words}, but is declared with {self}. {form.advice[:1].upper()}"
             f"{form.advice[1:]}.",
             certain,
         )
@@ -273,16 +275,28 @@ def _shortest(moment: datetime) -> str:
     return moment.strftime(ISO if moment.second else "%Y-%m-%d %H:%M" if moment.hour or moment.minute else "%Y-%m-%d")
 
 
-def _spaced(known: pd.Series) -> bool:
-    return all(isinstance(value, str) and value[10:11] in ("", " ") for value in known)
+def _spaced(text: str) -> bool:
+    return text[10:11] in ("", " ")
 
 
 def _parsed(values: pd.Series, known: pd.Series, *, what: str, **how: Any) -> pd.Series:
     try:
         return pd.to_datetime(values, **how)
-    except Exception as error:  # noqa: BLE001  # pandas raises what its parsers do
-        raise ConfigurationError(f"{_shown(known)} and what is beside it are not all {what}. {error}") from None
+    except Exception:  # noqa: BLE001  # pandas raises what its parsers do
+        wrong = next((value for value in known if not _reads(value, how)), known.iloc[0])
+        raise _not(wrong, what) from None
 
 
-def _shown(known: pd.Series) -> str:
-    return repr(known.iloc[0]) if len(known) else "The column"
+def _not(value: object, what: str) -> ConfigurationError:
+    advice = form_of(value, "").advice
+    return ConfigurationError(
+        f"The timestamp column holds {shown(value)}, which is not {what}. {advice[:1].upper()}{advice[1:]}."
+    )
+
+
+def _reads(value: object, how: dict[str, Any]) -> bool:
+    try:
+        pd.to_datetime(pd.Series([value], dtype=object), **how)
+    except Exception:  # noqa: BLE001  # as above
+        return False
+    return True

@@ -140,6 +140,11 @@ def _reads(text: str, form: str) -> bool:
     return True
 
 
+def shown(value: object) -> str:
+    """A value as a message shows it: text in quotes, nothing endless."""
+    return f"{value!r:.80}" if isinstance(value, str | bytes) else f"{value!s:.80}"
+
+
 def misfits(values: Iterable[object], fits: Callable[[object], bool]) -> tuple[list[object], bool]:
     """The values that cannot be of the declared form, and whether that is all of them.
 
