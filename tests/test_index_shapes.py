@@ -1,23 +1,30 @@
 """What is indexed by time in another dtype than a DatetimeIndex is read, or told what to do with the index."""
 
-from __future__ import annotations
-
 import io
 import re
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 
+import dagster as dg
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from temporis_dagster import InvalidObservationsError, connect
+from temporis_dagster import (
+    InvalidObservationsError,
+    TemporisIOManager,
+    TemporisResource,
+    connect,
+    data_source_spec,
+    temporis_asset,
+)
 from temporis_dagster.asset_options import AssetFrameOptions
 from temporis_dagster.cli import main
 from temporis_dagster.cli.file_options import FileOptions
 from temporis_dagster.data_source.observations import ObservationOptions, observe
+from tests.dagster_harness import failure_of
 
 DAY_S = 86_400
 JUNE_20 = 1_718_841_600
@@ -167,6 +174,50 @@ def test_booleans_and_durations_are_told_how_to_become_numbers(values, kind, pyt
             with pytest.raises(InvalidObservationsError, match=f"{kind}.* is not a number") as raised:
                 observe(frame, options)
             assert advice in str(raised.value)
+
+
+def test_integers_that_float64_may_not_hold_are_told_how_to_become_floats(tmp_path):
+    """In Python by a conversion, in a file by a decimal point; and both of these help."""
+    frame, url = pd.DataFrame({"timestamp": DAYS, "a": [2**53 + 1, 1]}), f"sqlite:///{tmp_path}/temporis.db"
+    with pytest.raises(InvalidObservationsError, match="convert it to float"):
+        observe(frame)
+    assert observe(frame.astype({"a": float})).values.tolist() == [2.0**53, 1.0]
+    with connect(url) as temporis:
+        temporis.create_data_source("src")
+        for text, code in ((f"{2**53 + 1}", 3), (f"{2**53 + 1}.0", 0)):
+            (tmp_path / "a.csv").write_text(f"timestamp,a\n0,{text}\n")
+            done = CliRunner().invoke(main, ["ingest", f"{tmp_path}/a.csv", "--data-source", "src", "--url", url])
+            assert done.exit_code == code
+            assert ("decimal point" in done.stderr) == (code == 3)
+
+
+@pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`:dagster.BetaWarning")
+@pytest.mark.parametrize("kind", [*READ, *REFUSED])
+def test_an_asset_with_such_an_index_is_stored_or_told_what_to_do(tmp_path, kind):
+    """The same rule behind the IO manager, in the words of Dagster."""
+    index = READ[kind] if kind in READ else REFUSED[kind][0]
+
+    @temporis_asset(data_source="src", timezone="UTC")
+    def made():
+        return pd.DataFrame({"a": [1, 2]}, index=index)
+
+    url = f"sqlite:///{tmp_path}/temporis.db"
+    resources = {"temporis_io_manager": TemporisIOManager(temporis=TemporisResource(url=url, create_missing=True))}
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize(
+            [data_source_spec("src"), made],
+            selection=[made],
+            resources=resources,
+            instance=instance,
+            raise_on_error=False,
+        )
+    assert result.success == (kind in READ)
+    if kind in READ:
+        with connect(url) as temporis:
+            assert temporis.data_source("src").read().timestamp.astype("int64").tolist() == DAYS
+    else:
+        said = failure_of(result).event_specific_data.user_failure_data.description
+        assert REFUSED[kind][2].replace("timestamp=None", "temporis/timestamp=None") in said
 
 
 def test_integer_labels_and_names_are_told_how_to_become_text():

@@ -27,6 +27,7 @@ FILE_ADVICE = Advice(
     " 2024-10-27T02:00+02:00",
     booleans="write it as 1 or 0, or leave the column out",
     durations="write it as a number of seconds, or leave the column out",
+    integers="scale it, or write it with a decimal point if the nearest float is meant",
     labels="write the column names as text",
     names="write the names as text",
     texts="write it as a number (1 or 0 for true or false), or name it with --na if it stands for no value",

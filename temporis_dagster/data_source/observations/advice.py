@@ -25,6 +25,7 @@ class Advice:
         calendar_fractions: For those that it does not take.
         passes: For a repeated hour whose passes the rows do not tell apart; a place for the zone.
         durations: For durations as values.
+        integers: For integers that float64 may not hold.
         labels: For column labels of a wide frame that are not text.
         names: For series names of a long frame that are not text.
         periods: For periods as timestamps.
@@ -53,6 +54,7 @@ class Advice:
     )
     booleans: str = "convert it with .astype(int), or leave the column out"
     durations: str = "convert it with .dt.total_seconds(), or leave the column out"
+    integers: str = "scale it or convert it to float first"
     labels: str = "make the column labels text, with frame.rename(columns=str)"
     names: str = "make the names text, with .astype(str)"
     periods: str = "convert it with .dt.to_timestamp(), which takes the start of each"

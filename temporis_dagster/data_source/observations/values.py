@@ -29,7 +29,7 @@ NOT_FINITE = "the value is infinite: a value is a finite number"
 TOO_PRECISE = "float64 does not hold this number exactly: convert it to float64 first"
 NOT_EXACT = "float64 does not hold this decimal number exactly: pass {} to take the nearest float"
 TOO_LARGE = "the number is beyond the largest float64, which is 1.8e308: scale it"
-INTEGER_TOO_LARGE = "the integer is beyond 2**53, so float64 may not hold it: scale it or convert it to float first"
+INTEGER_TOO_LARGE = "the integer is beyond 2**53, so float64 may not hold it: {}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,16 +55,16 @@ def values_of(column: Column, options: ObservationOptions) -> Values:
     if kind not in ("int", "float"):
         return _none_of(column, _not_a_number(kind, options))
     numbers, missing = numbers_of(column)
-    floats, faults = (_from_ints if kind == "int" else _from_floats)(numbers)
+    floats, faults = _from_ints(numbers, options) if kind == "int" else _from_floats(numbers)
     return Values(floats, missing, faults)
 
 
-def _from_ints(ints: npt.NDArray[Any]) -> tuple[Floats, list[Fault]]:
+def _from_ints(ints: npt.NDArray[Any], options: ObservationOptions) -> tuple[Floats, list[Fault]]:
     floats = ints.astype(np.float64)
     if ints.dtype.itemsize < np.dtype(np.float64).itemsize:
         return floats, []
     beyond = (ints > EXACT_INTEGER_LIMIT) | (ints < -EXACT_INTEGER_LIMIT)
-    return floats, where(beyond, INTEGER_TOO_LARGE)
+    return floats, where(beyond, INTEGER_TOO_LARGE.format(options.ADVICE.integers))
 
 
 def _from_floats(given: npt.NDArray[Any]) -> tuple[Floats, list[Fault]]:
@@ -89,7 +89,7 @@ def _from_objects(items: list[Any], options: ObservationOptions) -> Values:
 
 def _of_type(kind: type, options: ObservationOptions) -> Callable[[list[Any]], Values]:
     if issubclass(kind, Integral) and not issubclass(kind, bool):
-        return _integers
+        return partial(_integers, options=options)
     if issubclass(kind, float | np.floating):
         return lambda items: values_of(pd.Series(np.array(items)), options)
     if issubclass(kind, Decimal):
@@ -110,10 +110,11 @@ def _none_of(items: Column, reason: str) -> Values:
     return Values(np.zeros(len(items)), missing, faults_of(items, ~missing, reason))
 
 
-def _integers(items: list[int]) -> Values:
+def _integers(items: list[int], options: ObservationOptions) -> Values:
     beyond = np.array([abs(int(item)) > EXACT_INTEGER_LIMIT for item in items])
     floats = np.array([0.0 if far else float(item) for item, far in zip(items, beyond, strict=True)])
-    return Values(floats, np.zeros(len(items), dtype=np.bool_), where(beyond, INTEGER_TOO_LARGE))
+    missing = np.zeros(len(items), dtype=np.bool_)
+    return Values(floats, missing, where(beyond, INTEGER_TOO_LARGE.format(options.ADVICE.integers)))
 
 
 def _decimals(items: list[Decimal], options: ObservationOptions) -> Values:
