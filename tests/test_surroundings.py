@@ -336,6 +336,28 @@ def test_no_traceback_of_connect_shows_a_token(url, token, options, where, monke
     assert CANARY.removeprefix("ts_") not in shown
 
 
+@pytest.mark.parametrize(
+    ("url", "proxy"),
+    [
+        (f"https://user:{CANARY}@[::1", ""),
+        (f"https://a b:{CANARY}", ""),
+        ("https://api.invalid", f"ftp://user:{CANARY}@proxy"),
+        ("https://api.invalid", f"http://user:x/{CANARY}@proxy"),
+        ("https://api.invalid", f"socks5://user:{CANARY}@proxy"),
+    ],
+)
+def test_no_error_carries_a_foreign_one_with_a_password(url, proxy, monkeypatch):
+    """httpx's own error, even where it is not shown, has frames whose local variables hold the URL."""
+    if proxy:
+        monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(ConfigurationError) as caught, connect(url, "ts_x") as temporis:
+        temporis._target.prepare()
+    error = caught.value
+    trace = traceback.TracebackException(type(error), error, error.__traceback__.tb_next, capture_locals=True)
+    assert CANARY not in "".join(trace.format())
+    assert (error.__cause__, error.__context__) == (None, None)
+
+
 # Interrupted and forked
 
 

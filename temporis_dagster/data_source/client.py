@@ -192,6 +192,17 @@ class Client:
             return self._http
 
     def _made(self) -> httpx.Client:
+        made = self._made_or_why_not()
+        if isinstance(made, str):
+            raise ConfigurationError(
+                f"No HTTP client can be made ({made}). Check the proxies and certificates of the environment"
+                f" (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, {', '.join(BUNDLES)}, {DIRECTORY}). A SOCKS proxy needs: pip"
+                " install 'httpx[socks]'."
+            )
+        return made
+
+    def _made_or_why_not(self) -> httpx.Client | str:
+        """Of an error, only a name leaves this method: local variables hold the URL of a proxy, with its password."""
         try:
             verify, proxy = trusted(self._verify), proxy_for(self._endpoint)
             context = verify if isinstance(verify, ssl.SSLContext) else None
@@ -204,12 +215,7 @@ class Client:
                 trust_env=False,
             )
         except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
-            # Not quoted: the URL of a proxy may hold a password.
-            raise ConfigurationError(
-                f"No HTTP client can be made ({type(error).__name__}). Check the proxies and certificates of the"
-                f" environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, {', '.join(BUNDLES)}, {DIRECTORY}). A SOCKS proxy"
-                " needs: pip install 'httpx[socks]'."
-            ) from None
+            return type(error).__name__
 
     def _answer(self, response: httpx.Response) -> Answer:
         # Read to the end, also where there is nothing to read: else the pool throws the connection away.

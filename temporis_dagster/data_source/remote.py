@@ -239,11 +239,9 @@ _FINAL: dict[Meaning, type[DeliveryError]] = {
 
 
 def _checked_url(url: str, options: RemoteOptions) -> str:
-    try:
-        parsed = httpx.URL(url)
-        parsed.host.encode("idna")  # else it fails when a connection is made
-    except (httpx.InvalidURL, TypeError, UnicodeError):
-        raise ConfigurationError("The URL cannot be read. Pass one such as 'https://api.temporis.co'.") from None
+    parsed = _parsed(url)
+    if parsed is None:
+        raise ConfigurationError("The URL cannot be read. Pass one such as 'https://api.temporis.co'.")
     has_more = bool(parsed.userinfo or parsed.query or parsed.fragment or "@" in parsed.path)
     bare = {"username": None, "password": None, "query": None, "fragment": None}
     parsed = parsed.copy_with(**bare) if "@" not in parsed.path else parsed.copy_with(path="/", **bare)
@@ -265,6 +263,17 @@ def _checked_url(url: str, options: RemoteOptions) -> str:
             f"{shown!r} would send the access token unencrypted. Use https, or {options.ADVICE.allow_http}."
         )
     return shown
+
+
+def _parsed(url: str) -> httpx.URL | None:
+    """None for what cannot be read: an error that came of that of httpx would carry the passwords in its frames."""
+    try:
+        parsed = httpx.URL(url)
+        parsed.host.encode("idna")  # else it fails when a connection is made
+    except (httpx.InvalidURL, TypeError, UnicodeError):
+        return None
+    is_blank = "%" in parsed.host and ":" not in parsed.host  # an escaped blank, say; in an IPv6 address it is a zone
+    return None if is_blank else parsed
 
 
 def _check_token(token: object, url: str, options: RemoteOptions) -> None:

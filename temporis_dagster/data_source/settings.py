@@ -7,9 +7,14 @@ Never: changes anything inside it, or shows it.
 from __future__ import annotations
 
 import os
+import re
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+PLAIN_URL = re.compile(r"https?://([\w.-]+|\[[\w.:]+\])(:\d+)?(/[\w./-]*)?", re.IGNORECASE)
+"""A URL of an HTTP service in which there is no place for a password."""
 
 
 class Hidden(str):
@@ -34,7 +39,7 @@ def hidden_token(token: object) -> Hidden | None:
 
 def hidden_url(url: T) -> T:
     """A URL of an HTTP service, hidden if it holds what it must not hold, such as a password."""
-    is_suspect = isinstance(url, str) and url.lstrip().lower().startswith("http") and set("@?#") & set(url)
+    is_suspect = isinstance(url, str) and re.match(r"\s*https?:", url, re.IGNORECASE) and not PLAIN_URL.fullmatch(url)
     return Hidden(url) if is_suspect else url  # type: ignore[return-value]  # a Hidden is a str
 
 
