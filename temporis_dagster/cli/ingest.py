@@ -152,10 +152,11 @@ def ingest(
     as_json: bool,
     **frame: Any,
 ) -> None:
-    """Store the observations of FILE: CSV (also .gz), or Parquet by its ending; - is CSV from stdin.
+    """Store the observations of FILE: CSV in UTF-8 (also gzip) or Parquet; - is stdin.
 
-    Long: columns timestamp, name, value. Wide: a column of timestamps and one column a series. A timestamp is Unix
-    seconds or ISO 8601 text. Sending the same file again is safe.
+    Long: columns timestamp, name, value. Wide: a column of timestamps and one per series. A timestamp is Unix seconds
+    or ISO 8601 text. A file without its line of column names is refused. Sending the same file again is safe; with
+    --mirror, what a service cannot take now is kept and delivered later.
     """
     to_protect = [url, mirror, from_environment("TEMPORIS_STORE")]
     try:
