@@ -7,7 +7,7 @@ Never: keeps a cursor, or launches into partitions that a run or backfill is at 
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, cast
 
@@ -63,7 +63,8 @@ def build_gap_fill_sensor(  # noqa: PLR0913  the arguments of Dagster's own fact
 
     Args:
         target: The assets: a job, an ``AssetSelection``, an asset or several. Their partitions are the same time
-            windows, their backfill policy is ``BackfillPolicy.single_run()``. A partition that one of them lacks is
+            windows, their backfill policy is ``BackfillPolicy.single_run()``, or ``multi_run(1)``: then a run has one
+            partition. A partition that one of them lacks is
             filled in all of them.
         horizon: How many partitions to look at, counted back from the newest that is complete. A number, as it bounds
             the work of a tick, and means the same on the days when the clock changes.
@@ -195,13 +196,17 @@ class _GapFill:
         self.outages.next_tick()
         attempts = attempts_of(context, self.name, assets, _wanted(row, gaps), now, self.outages)
         states = partition_states(row, gaps, _busy(context, assets, _wanted(row, gaps)), attempts.found)
-        plan = plan_gaps(states, self.limits, now)
+        plan = plan_gaps(states, self._limits(assets), now)
         said = _left_alone(plan, self.limits)
         if not plan.runs:
             return dg.SkipReason(f"{counted(len(gaps), 'gap')} among {_span(row.keys)}. {said}")
         if said:
             context.log.warning(said)
         return dg.SensorResult(run_requests=[self._request(run, row, assets, attempts) for run in plan.runs])
+
+    def _limits(self, assets: PartitionedAssets) -> GapLimits:
+        """One run of one partition at a time, where a partition may need the one before."""
+        return replace(self.limits, max_partitions_per_run=1, max_runs_per_tick=1) if assets.one_by_one else self.limits
 
     def _request(self, run: GapRun, row: PartitionRow, assets: PartitionedAssets, attempts: Attempts) -> dg.RunRequest:
         """A run key serves once for ever, so it is one that no run has: that of a run which was deleted may be."""

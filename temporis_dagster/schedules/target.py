@@ -5,6 +5,7 @@ and the partitioned assets in it, checked.
 Never: asks the instance, or a data source, anything.
 """
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +35,11 @@ Asset: TypeAlias = dg.AssetsDefinition | dg.AssetKey | str
 FillTarget: TypeAlias = dg.JobDefinition | AssetJob | dg.AssetSelection | Asset | Sequence[Asset]
 
 
+with warnings.catch_warnings():  # a policy is a beta feature of Dagster, of which the asset's author was warned
+    warnings.simplefilter("ignore")
+    ONE_BY_ONE = dg.BackfillPolicy.multi_run(1)
+
+
 @dataclass(frozen=True)
 class PartitionedAssets:
     """The partitioned assets that one run fills.
@@ -42,11 +48,13 @@ class PartitionedAssets:
         keys: Of the partitioned assets; others may go along.
         partitions_def: The partitions of all of them.
         data_sources: The data sources that their metadata name, sorted.
+        one_by_one: Whether a run is to have one partition only, as for an asset that depends on itself.
     """
 
     keys: frozenset[dg.AssetKey]
     partitions_def: dg.TimeWindowPartitionsDefinition
     data_sources: tuple[str, ...]
+    one_by_one: bool = False
 
     @cached_property
     def fingerprint(self) -> str:
@@ -185,6 +193,7 @@ def _checked(facts: Iterable[_Facts]) -> PartitionedAssets:
         keys=frozenset(fact.key for fact in partitioned),
         partitions_def=cast("dg.TimeWindowPartitionsDefinition", partitioned[0].partitions_def),
         data_sources=tuple(sorted(sources)),
+        one_by_one=any(fact.backfill_policy == ONE_BY_ONE for fact in partitioned),
     )
 
 
@@ -200,8 +209,8 @@ def _ensure_fillable(fact: _Facts, first: _Facts) -> None:
             f"{name!r} and {first.key.to_user_string()!r} are partitioned differently, so one run cannot fill a range "
             "of both. Give each kind of partitions a schedule or sensor of its own."
         )
-    if fact.backfill_policy != dg.BackfillPolicy.single_run():
+    if fact.backfill_policy not in (dg.BackfillPolicy.single_run(), ONE_BY_ONE):
         raise ConfigurationError(
-            f"{name!r} cannot fill a range in one run. "
-            "Give it backfill_policy=dg.BackfillPolicy.single_run(), as @temporis_asset does."
+            f"{name!r} cannot fill a range in one run. Give it backfill_policy=dg.BackfillPolicy.single_run(), as "
+            "@temporis_asset does, or multi_run(1) for a run per partition."
         )

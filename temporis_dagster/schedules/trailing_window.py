@@ -64,7 +64,8 @@ def build_trailing_window_schedule(  # noqa: PLR0913  the arguments of Dagster's
 
     Args:
         target: The assets: a job, an ``AssetSelection``, an asset or several. Their partitions are the same time
-            windows, their backfill policy is ``BackfillPolicy.single_run()``.
+            windows, their backfill policy is ``BackfillPolicy.single_run()``, or ``multi_run(1)``: then a run has one
+            partition.
         lookback: How many partitions a tick fills, counted back from the newest that is complete.
         name: By default ``<job or asset>_schedule``.
         max_reach_back: The most partitions of a run that makes up for earlier ticks; later ticks fill the rest. By
@@ -204,10 +205,22 @@ class _TrailingWindow:
         at_work = self._at_work(context, assets, row, trailing, at)
         if at_work is not None:
             return [_because_at_work(at_work, row, trailing)]
-        requests = [self._request(assets, row, trailing, at.isoformat(), at)]
-        if earlier and self._at_work(context, assets, row, earlier, at) is None:
-            requests.append(self._request(assets, row, earlier, _earlier(at), at))
+        requests: list[dg.RunRequest] = []
+        if earlier and assets.one_by_one and self._at_work(context, assets, row, earlier, at) is None:
+            requests += self._requests(assets, row, earlier, _earlier(at), at)  # each partition may need the one before
+        requests += self._requests(assets, row, trailing, at.isoformat(), at)
+        if earlier and not assets.one_by_one and self._at_work(context, assets, row, earlier, at) is None:
+            requests += self._requests(assets, row, earlier, _earlier(at), at)
         return requests
+
+    def _requests(
+        self, assets: PartitionedAssets, row: PartitionRow, positions: range, run_key: str, at: datetime
+    ) -> Iterator[dg.RunRequest]:
+        if not assets.one_by_one:
+            yield self._request(assets, row, positions, run_key, at)
+            return
+        for place in positions:
+            yield self._request(assets, row, range(place, place + 1), f"{run_key} {row.keys[place]}", at)
 
     def _request(
         self, assets: PartitionedAssets, row: PartitionRow, positions: range, run_key: str, at: datetime
@@ -226,10 +239,9 @@ class _TrailingWindow:
     ) -> Activity | None:
         wanted = Wanted(row, bytearray(len(row)))
         wanted.open[positions.start : positions.stop] = b"\1" * len(positions)
-        own_keys = (at.isoformat(), _earlier(at))
 
         def own(run: dg.DagsterRun) -> bool:
-            return run.tags.get(SCHEDULE_NAME) == self.name and run.tags.get(RUN_KEY) in own_keys
+            return run.tags.get(SCHEDULE_NAME) == self.name and run.tags.get(RUN_KEY, "").startswith(at.isoformat())
 
         return next(activities(context, assets, wanted, own), None)
 
