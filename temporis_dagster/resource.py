@@ -16,7 +16,7 @@ import dagster as dg
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
 from temporis_dagster.data_source.connection import Temporis, connect_with, noting
-from temporis_dagster.data_source.options import HttpAdvice, MirrorOptions, RemoteOptions
+from temporis_dagster.data_source.options import LATE_WRITE_WINDOW_S, HttpAdvice, MirrorOptions, RemoteOptions
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.env_vars import plain_value, said_by_env_vars
 from temporis_dagster.errors import ConfigurationError
@@ -127,7 +127,7 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
         "the same), 'queue' goes on, and a later write or flush delivers them.",
     )
     late_write_window_s: float = Field(
-        default=MirrorOptions.late_write_window_s,
+        default=LATE_WRITE_WINDOW_S,
         description="With a mirror: for how many seconds after an attempt without an answer the service may still "
         "apply it.",
     )

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 
 import orjson
 import pandas as pd
+import pytest
 
+from temporis_dagster.data_source import delivery
 from temporis_dagster.data_source.client import Answer
 from temporis_dagster.data_source.connection import Temporis
 from temporis_dagster.data_source.mirror import Mirror
@@ -33,8 +35,11 @@ class World:
         late: Records and when they land.
         overwritten: How many records landed late over another value.
         next: What happens to the next requests: None for nothing; ``refused``, ``busy``, ``cut``, ``cut applied``,
-            ``kill``, ``kill applied``; or ``("late", seconds)``, ``("kill late", seconds)``; or a function that runs
-            while the request is on its way, after it was applied.
+            ``kill``, ``kill applied``; or ``("late", seconds)``, ``("kill late", seconds)``; or ``("interrupt",
+            seconds, ending)``: the caller is interrupted, and the request goes on for so long and ends ``stored``,
+            ``cut`` or ``cut applied``; or a function that runs while the request is on its way, after it was applied.
+        under_way: The requests that go on after an interruption.
+        overlaps: Keys that were in a request while such a one carried them, too.
     """
 
     def __init__(self) -> None:
@@ -42,17 +47,32 @@ class World:
         self.late: list[tuple[float, list[dict]]] = []
         self.next: list = []
         self.overwritten = 0
+        self.under_way: list[UnderWay] = []
+        self.overlaps: set[tuple[str, int]] = set()
         rules = Rules(CANARY, fault_of=lambda record: "bad value" if record["value"] == BAD else None)
         self.state = FakeState({SOURCE: False}, rules, lambda _request: None, lambda: self.now)
 
     def advance(self, seconds: float) -> None:
         """Let time pass; late writes land when they are due, one by one."""
         until = self.now + seconds
-        for due, records in sorted((one for one in self.late if one[0] <= until), key=lambda one: one[0]):
-            self.now = max(self.now, due)
-            self.land(records)
-        self.late = [one for one in self.late if one[0] > until]
+        while due := [moment for moment in self.moments() if moment <= until]:
+            self.now = max(self.now, min(due))
+            self.late, landing = self.split(self.late, lambda one: one[0])
+            for _, records in landing:
+                self.land(records)
+            self.under_way, over = self.split(self.under_way, lambda one: one.ends_at)
+            for one in over:
+                one.over.set()
+                one.thread.join()
         self.now = until
+
+    def moments(self) -> list[float]:
+        return [due for due, _ in self.late] + [one.ends_at for one in self.under_way]
+
+    def split(self, events: list, moment) -> tuple[list, list]:
+        """Those that are yet to come, and those that are due."""
+        ordered = sorted(events, key=moment)
+        return [one for one in ordered if moment(one) > self.now], [one for one in ordered if moment(one) <= self.now]
 
     def land(self, records: list[dict]) -> None:
         for record in records:
@@ -63,6 +83,35 @@ class World:
     def content(self) -> dict[tuple[str, int], float]:
         """What the service has, by (series, number)."""
         return {(name, stamp - FIRST): value for (_, stamp, name), value in self.state.content.items()}
+
+
+class UnderWay:
+    """A request that goes on although its caller was interrupted."""
+
+    def __init__(self, ends_at: float, keys: set[tuple[str, int]]) -> None:
+        self.ends_at, self.keys = ends_at, keys
+        self.over, self.thread = threading.Event(), threading.current_thread()
+
+
+INTERRUPT = threading.Event()
+"""Set by a request: whoever waits for it is interrupted."""
+
+
+@pytest.fixture
+def interruptible(monkeypatch):
+    """Waiting for requests is interrupted when one of them says so, at once, and does not linger."""
+    INTERRUPT.clear()
+
+    def wait(self, at_most_s: float | None = None) -> bool:
+        with self._changed:
+            while self._running > 0 and at_most_s is None:
+                if INTERRUPT.is_set():
+                    INTERRUPT.clear()
+                    raise KeyboardInterrupt
+                self._changed.wait(0.001)
+            return self._running <= 0
+
+    monkeypatch.setattr(delivery.Workers, "wait", wait)
 
 
 class WorldClock:
@@ -92,6 +141,11 @@ class WorldSender(DirectSender):
 
     def post(self, body: bytes) -> Answer:
         fault = self.world.next.pop(0) if self.world.next else None
+        keys = {(record["name"], record["timestamp"] - FIRST) for record in orjson.loads(body)["records"]}
+        for one in self.world.under_way:
+            self.world.overlaps |= one.keys & keys
+        if isinstance(fault, tuple) and fault[0] == "interrupt":
+            return self.go_on(body, keys, *fault[1:])
         if fault == "refused":
             return Answer(None, "ConnectError: refused")
         if fault == "busy":
@@ -109,6 +163,14 @@ class WorldSender(DirectSender):
             fault()
         return self.no_answer(fault.split()[0]) if fault in ("cut applied", "kill applied") else answer
 
+    def go_on(self, body: bytes, keys: set[tuple[str, int]], seconds: float, ending: str) -> Answer:
+        one = UnderWay(self.world.now + seconds, keys)
+        self.world.under_way.append(one)
+        INTERRUPT.set()
+        assert one.over.wait(60.0)
+        answer = self.no_answer("cut") if ending == "cut" else super().post(body)
+        return answer if ending == "stored" else self.no_answer("cut")
+
     def no_answer(self, fault: str) -> Answer:
         if fault == "kill":
             self.process.alive = False
@@ -120,7 +182,7 @@ class Process:
     """A process with the mirror open."""
 
     def __init__(
-        self, world: World, path, *, token: str = CANARY, url: str = URL, mirror_options=None, **options
+        self, world: World, path, *, token: str = CANARY, url: str = URL, mirror_options=None, beside=False, **options
     ) -> None:
         self.alive = True
         self.clock = WorldClock(world)
@@ -129,6 +191,8 @@ class Process:
         )
         remote = Remote(url, token, settings, clock=self.clock, sender=WorldSender(world, self))
         remote._pace._chance = lambda: 0.0  # no jitter: what happens is the same every time
+        # A delivery has one thread; but the request of one that was interrupted must not hold up the next.
+        remote._pace._max_in_flight += 100 * beside
         self.mirror = Mirror(f"sqlite:///{path}", remote, token, mirror_options or MirrorOptions(), clock=self.clock)
         ledger = self.mirror._ledger
         self._writing = ledger.writing

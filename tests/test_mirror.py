@@ -131,7 +131,8 @@ def test_an_answer_after_the_lease_is_not_believed(world, process):
         put(b, 2.0)
 
     world.next = [meanwhile]
-    assert put(a, 1.0).pending == 1
+    report = put(a, 1.0)
+    assert (report.stored, report.superseded) == (0, 1)
     assert (world.content(), a.source.read().value.tolist()) == ({KEY: 2.0}, [2.0])
 
 

@@ -15,9 +15,13 @@ from temporis_dagster import DeliveryError, MirrorError
 from temporis_dagster.data_source.mirror import upsert
 from temporis_dagster.data_source.options import MirrorOptions
 from tests.delivery_tools import adds_up
-from tests.mirror_tools import BAD, CANARY, SOURCE, Killed, Process, World, contents, long_frame
+from tests.mirror_tools import BAD, CANARY, SOURCE, Killed, Process, World, contents, interruptible, long_frame
+
+__all__ = ["interruptible"]
 
 WINDOW_S = 30.0
+TIMEOUT_S = 45.0
+"""Longer than the window: an attempt that was interrupted may outlive it."""
 KEYS = st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 5))
 VALUES = st.one_of(st.sampled_from([0.0, -0.0, 1.0, 2.0]), st.just(BAD))
 ROWS = st.dictionaries(KEYS, VALUES, min_size=1, max_size=10)
@@ -27,6 +31,7 @@ FAULT = st.one_of(
     st.none(),
     st.sampled_from(["refused", "busy", "cut", "cut applied", "kill", "kill applied"]),
     st.tuples(st.sampled_from(["late", "late", "kill late"]), DELAYS),
+    st.tuples(st.just("interrupt"), st.floats(0.0, TIMEOUT_S), st.sampled_from(["stored", "cut", "cut applied"])),
     st.tuples(st.just("meanwhile"), ROWS, st.sampled_from([0.0, 3.0, 100.0])),
     st.tuples(st.just("flush meanwhile"), st.sampled_from([0.0, 100.0])),
     st.sampled_from(["archive meanwhile", "discard meanwhile"]),
@@ -55,7 +60,14 @@ class MirrorMachine(RuleBasedStateMachine):
         self.model = {}
 
     def process(self, number: int) -> Process:
-        return Process(self.world, self.directory / "mirror.db", mirror_options=self.given[number])
+        return Process(
+            self.world,
+            self.directory / "mirror.db",
+            mirror_options=self.given[number],
+            beside=True,
+            timeout_s=TIMEOUT_S,
+            give_up_after_s=200.0,
+        )
 
     @rule(who=NOBODY, rows=ROWS, faults=FAULTS)
     def upsert(self, who, rows, faults) -> None:
@@ -66,7 +78,7 @@ class MirrorMachine(RuleBasedStateMachine):
         try:
             report = self.processes[who].source.upsert(long_frame(rows))
             self.after(rows, report, before)
-        except DeliveryError as error:
+        except (DeliveryError, KeyboardInterrupt) as error:
             self.after(rows, error.report, before)
         except Killed:
             self.restart(who)
@@ -92,6 +104,8 @@ class MirrorMachine(RuleBasedStateMachine):
             assert not (wait and report.pending)
         except DeliveryError as error:
             report = error.report
+        except KeyboardInterrupt:
+            pass
         except Killed:
             self.restart(who)
         finally:
@@ -216,12 +230,13 @@ class MirrorMachine(RuleBasedStateMachine):
         wanted = {key: repr(value) for key, value in self.model.items() if key not in contents(rejected)}
         there = {key: repr(value) for key, value in self.world.content().items() if key in wanted}
         assert there == wanted
-        assert self.world.state.overlapping_keys == set()
+        assert self.world.state.overlapping_keys == self.world.overlaps == set()
         for process in self.processes:
             process.close()
         shutil.rmtree(self.directory)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_the_mirror_is_a_dict_that_reaches_the_service(request, monkeypatch):
     """Whatever fails, dies, comes late or happens at once: it reads as written, and a flush brings every last value."""
     monkeypatch.setattr(upsert, "CHUNK_ROWS", 3)

@@ -193,7 +193,7 @@ def _opened(file: str, url: str | None, token: str | None, give_up_after_s: floa
     from temporis_dagster.data_source.remote import Remote
 
     remote = Remote(url or CLOUD_URL, token, HttpOptions(give_up_after_s=give_up_after_s))
-    opened = Mirror(file, remote, token, MirrorFlags())
+    opened = Mirror(file, remote, token, MirrorFlags(late_write_window_s=None))
     try:
         if not opened.exists:
             raise NotFound(no_mirror_at(opened.mirror_url))

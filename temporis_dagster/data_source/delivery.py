@@ -48,10 +48,10 @@ class Workers:
                 self._count(-1)
             raise
 
-    def wait(self, at_most_s: float | None = None) -> None:
-        """Wait until all have ended, or for so long."""
+    def wait(self, at_most_s: float | None = None) -> bool:
+        """Wait until all have ended, or for so long; whether they have."""
         with self._changed:
-            self._changed.wait_for(lambda: self._running <= 0, at_most_s)
+            return self._changed.wait_for(lambda: self._running <= 0, at_most_s)
 
     def _run(self, work: Callable[[], None]) -> None:
         try:

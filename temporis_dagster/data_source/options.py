@@ -106,6 +106,9 @@ def _check_ca_bundle(path: str) -> None:
         ) from error
 
 
+LATE_WRITE_WINDOW_S = 60.0
+"""For how long a service may apply a request that it did not answer, where nobody says otherwise."""
+
 OnUnavailable: TypeAlias = Literal["raise", "queue"]
 
 
@@ -135,7 +138,8 @@ class MirrorOptions:
     Attributes:
         skip_unchanged: Whether to send only what the service does not surely have.
         on_unavailable: Whether an upsert that cannot be delivered now raises (the rows are kept), or only keeps them.
-        late_write_window_s: For how long after an attempt without an answer the service may still apply it.
+        late_write_window_s: For how long after an attempt without an answer the service may still apply it; None, which
+            only code over the core may say, for the longest that the mirror was ever used with.
         max_pending_rows: How many rows may wait in the mirror; an upsert beyond that is refused.
     """
 
@@ -144,13 +148,13 @@ class MirrorOptions:
 
     skip_unchanged: bool = False
     on_unavailable: OnUnavailable = "raise"
-    late_write_window_s: float = 60.0
+    late_write_window_s: float | None = LATE_WRITE_WINDOW_S
     max_pending_rows: int = 50_000_000
 
     def __post_init__(self) -> None:
         if self.on_unavailable not in ("raise", "queue"):
             raise ConfigurationError(f"on_unavailable={self.on_unavailable!r} is unknown. Pass 'raise' or 'queue'.")
-        if not self.late_write_window_s >= 0:
+        if self.late_write_window_s is not None and not self.late_write_window_s >= 0:
             raise ConfigurationError(f"late_write_window_s={self.late_write_window_s!r} is negative. Pass seconds.")
         if not self.max_pending_rows > 0:
             raise ConfigurationError(f"max_pending_rows={self.max_pending_rows!r} is not positive. Pass a number.")

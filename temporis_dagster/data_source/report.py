@@ -35,6 +35,8 @@ class Outcome(enum.IntEnum):
     UNKNOWN = 2
     REJECTED = 3
     PENDING = 4
+    SUPERSEDED = 5
+    """Kept in the mirror, and there overwritten by a later upsert before it was delivered."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,8 +51,9 @@ class UpsertReport:
         observations_in: How many observations were given.
         stored: Acknowledged by the data source.
         unchanged: Already stored with this very value; nothing was written.
-        superseded: Valid, but a later row had the same (timestamp, name).
-        conflicts: How many of those had another value than that later row.
+        superseded: Valid, but a later row had the same (timestamp, name); with a mirror also: overwritten in it by
+            another upsert before it was delivered.
+        conflicts: How many of the former had another value than that later row.
         dropped: Failed our checks and were left out (``on_invalid="drop"``).
         rejected: Refused by the service, row by row.
         unsent: Never sent, or refused as a whole. Also everything in a dry run.
@@ -207,7 +210,19 @@ class DroppedRows:
         return self.made.copy()
 
 
-RowsOfOutcome: TypeAlias = OutcomeRows | DroppedRows | Superseded
+@dataclass(frozen=True, eq=False)
+class SupersededRows:
+    """What later rows of the same frame won over, and what later upserts did, in the mirror."""
+
+    in_frame: Superseded
+    in_mirror: OutcomeRows
+
+    def frame(self) -> pd.DataFrame:
+        """The rows as a new frame."""
+        return pd.concat([self.in_frame.frame(), self.in_mirror.frame()], ignore_index=True)
+
+
+RowsOfOutcome: TypeAlias = OutcomeRows | DroppedRows | Superseded | SupersededRows
 
 
 class Tally:
@@ -248,8 +263,13 @@ class Tally:
             self._rejections.update(dict.fromkeys(np.arange(len(self._outcomes))[rows].tolist(), reason))
         elif reason:
             self._reasons[outcome] = reason
-        if outcome in (Outcome.ACKNOWLEDGED, Outcome.REJECTED) and self._progress is not None:
-            self._progress(len(self._outcomes[rows]))
+        count = len(self._outcomes[rows])
+        if outcome in (Outcome.ACKNOWLEDGED, Outcome.REJECTED) and count and self._progress is not None:
+            self._progress(count)
+
+    def tell_nobody(self) -> None:
+        """From now on no progress is told: the upsert was interrupted, and whoever is told might interrupt again."""
+        self._progress = None
 
     def doubt_acknowledged(self, reason: str) -> None:
         """Take back every acknowledgement: what was stored may be gone."""
@@ -278,7 +298,7 @@ class Tally:
             observations_in=observations.observations_in,
             stored=counts[Outcome.ACKNOWLEDGED] - self._unchanged,
             unchanged=self._unchanged,
-            superseded=observations.superseded,
+            superseded=observations.superseded + counts[Outcome.SUPERSEDED],
             dropped=len(observations.dropped_rows),
             rejected=counts[Outcome.REJECTED],
             unsent=counts[Outcome.UNSENT],
@@ -314,10 +334,12 @@ class Tally:
             rows["superseded"] = self.observations.superseded_rows
         if len(self.observations.dropped_rows):
             rows["dropped"] = DroppedRows(self.observations.dropped_rows)
-        for outcome in (Outcome.UNSENT, Outcome.UNKNOWN, Outcome.REJECTED, Outcome.PENDING):
+        for outcome in (Outcome.UNSENT, Outcome.UNKNOWN, Outcome.REJECTED, Outcome.PENDING, Outcome.SUPERSEDED):
             if counts[outcome]:
                 which = slice(None) if counts[outcome] == len(self._outcomes) else self.settled_as(outcome)
-                rows[outcome.name.lower()] = OutcomeRows(self.observations.take(which), self._why(outcome) or reason)
+                made = OutcomeRows(self.observations.take(which), self._why(outcome) or reason)
+                in_frame = self.observations.superseded_rows if outcome is Outcome.SUPERSEDED else None
+                rows[outcome.name.lower()] = made if in_frame is None else SupersededRows(in_frame, made)
         return rows
 
     def _why(self, outcome: Outcome) -> str | list[str]:

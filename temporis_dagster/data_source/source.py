@@ -164,19 +164,20 @@ class DataSource(Mirrored):
         return data
 
     def _deliver(self, tally: Tally) -> UpsertReport:
-        if self._dry_run:
-            return tally.report("A dry run writes nothing.")
-        if not len(tally.observations):
-            self._create_where_missing()
-            return tally.report()
+        # All of it inside the try: whoever is interrupted anywhere in here gets a report.
         try:
-            self._target.upsert(tally)
+            if self._dry_run:
+                return tally.report("A dry run writes nothing.")
+            if len(tally.observations):
+                self._target.upsert(tally)
+            else:
+                self._create_where_missing()
+            return tally.report()
         except TemporisError:
             raise
         except BaseException as interruption:
             _attach(interruption, tally.report("The upsert was interrupted. Run it again."))
             raise
-        return tally.report()
 
     def _create_where_missing(self) -> None:
         """What a write does where ``create_missing`` is set, also of nothing: a reader then finds an empty frame."""

@@ -7,7 +7,7 @@ Never: commits, sends, or changes what a batch carries.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import sqlalchemy as sa
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from temporis_dagster.data_source.mirror.lookup import blocks, parameters, places, present
 from temporis_dagster.data_source.mirror.rows import Risk, Rows
 from temporis_dagster.data_source.observations.model import Floats, Int64s, Mask
+from temporis_dagster.data_source.store.failures import DAMAGED_ADVICE, StoreUnusableError
 
 KEYS_PER_STATEMENT = 400
 """Two parameters each stay below the 999 that an old SQLite takes."""
@@ -28,6 +29,7 @@ class Batch:
         id: The sequence number of its writes.
         rows: What it carries.
         written_at: When its rows came into the mirror.
+        read_at: What time it was then.
         doubtful_until: Until when earlier attempts may still be applied; None for no doubt.
         at_risk_until: Until when a different value might still arrive for each row, or 0; None for none.
     """
@@ -35,8 +37,17 @@ class Batch:
     id: int
     rows: Rows
     written_at: float
+    read_at: float
     doubtful_until: float | None = None
     at_risk_until: Floats | None = None
+
+    def as_of(self, now: float, moment: float) -> float:
+        """A moment that was known when the batch was read, on a clock that may have been set back since."""
+        return min(moment, now + max(moment - self.read_at, 0.0))
+
+    def doubt_as_of(self, now: float) -> float | None:
+        """Until when earlier attempts may still be applied, as of now."""
+        return None if self.doubtful_until is None else self.as_of(now, self.doubtful_until)
 
 
 def insert(  # a batch has that many properties
@@ -150,26 +161,47 @@ def overwritten(connection: sa.Connection, source: int, batches: Int64s) -> None
         count_pending(connection, source, -taken[number])
 
 
-def risk(connection: sa.Connection, source: int, rows: Rows, now: float, *, but: int = 0) -> Floats:
+def risk(connection: sa.Connection, source: int, rows: Rows, now: float) -> Floats:
     """Until when a different value may still arrive for each row; 0 where none can.
+
+    Only batches whose keys and times meet those of the rows are looked at, once for all rows: what a claim costs does
+    not grow with a doubtful backlog that is elsewhere.
 
     Args:
         connection: A connection.
         source: The data source.
         rows: The rows.
         now: What time it is.
-        but: A batch to leave out: the one that carries them.
     """
+    first_key, last_key, first_time, last_time = rows.extent()
     found = connection.exec_driver_sql(
         "SELECT doubtful_until, keys, vals FROM temporis_mirror_batch JOIN temporis_mirror_rows ON batch = id"
-        " WHERE data_source = ? AND doubtful_until > ? AND id <> ?",
-        (source, now, but),
+        " WHERE data_source = ? AND doubtful_until > ?"
+        " AND last_key >= ? AND first_key <= ? AND last_time >= ? AND first_time <= ?",
+        (source, now, first_key, last_key, first_time, last_time),
     )
     at_risk: Risk | None = None
     for until, keys, values in found if len(rows) else ():
         at_risk = at_risk or Risk(rows)
         at_risk.add(Rows.from_bytes(keys, values), until)
     return np.zeros(len(rows)) if at_risk is None else at_risk.until
+
+
+def with_risks(connection: sa.Connection, source: int, group: Sequence[Batch], now: float) -> list[Batch]:
+    """These batches, no two of which share a key, with what is at risk in each.
+
+    Asked when they are claimed, not when they are settled: a doubt may end, and the value arrive, while they are under
+    way.
+    """
+    if not group:
+        return []
+    keys, values = ([getattr(batch.rows, name) for batch in group] for name in ("keys", "values"))
+    until = risk(connection, source, Rows(np.concatenate(keys), np.concatenate(values)), now)
+    stops = np.cumsum([len(batch.rows) for batch in group])
+    parts = np.split(until, stops[:-1])
+    return [
+        replace(batch, at_risk_until=part if part.any() else None) for batch, part in zip(group, parts, strict=True)
+    ]
 
 
 def waiting(
@@ -197,44 +229,52 @@ def waiting(
     return [(int(number), int(live)) for number, live in found]
 
 
-def get(connection: sa.Connection, number: int) -> Batch:
+def get(connection: sa.Connection, number: int, now: float) -> Batch:
     """A batch with what it carries."""
     written_at, until, keys, values = connection.exec_driver_sql(
         "SELECT written_at, doubtful_until, keys, vals FROM temporis_mirror_batch"
         " JOIN temporis_mirror_rows ON batch = id WHERE id = ?",
         (number,),
     ).one()
-    return Batch(number, Rows.from_bytes(keys, values), written_at, until)
+    return Batch(number, Rows.from_bytes(keys, values), written_at, now, until)
 
 
 def names_of(connection: sa.Connection, ids: Sequence[int]) -> dict[int, str]:
-    """The names of series, by id."""
+    """The names of series, by id.
+
+    Raises:
+        StoreUnusableError: The file is damaged: one of them is not there.
+    """
     names: dict[int, str] = {}
     for start in range(0, len(ids), KEYS_PER_STATEMENT):
         block = tuple(ids[start : start + KEYS_PER_STATEMENT])
         sql = f"SELECT id, name FROM temporis_series WHERE id IN ({','.join('?' * len(block))})"  # noqa: S608
         names.update(tuple(row) for row in connection.exec_driver_sql(sql, block))
+    if len(names) != len(ids):
+        raise StoreUnusableError("rows of it belong to series that it does not hold", DAMAGED_ADVICE)
     return names
 
 
-def in_flight(connection: sa.Connection, source: int, now: float) -> list[Rows]:
-    """What is being sent right now, by anybody."""
+def in_flight(connection: sa.Connection, source: int, now: float) -> Int64s:
+    """The keys of what is being sent right now, by anybody, ascending."""
     found = connection.exec_driver_sql(
         "SELECT keys, vals FROM temporis_mirror_batch JOIN temporis_mirror_rows ON batch = id"
         " WHERE data_source = ? AND doubtful_until > ? AND sender IS NOT NULL AND lease_until > ?",
         (source, now, now),
     )
-    return [Rows.from_bytes(keys, values) for keys, values in found]
+    keys = [Rows.from_bytes(keys, values).keys for keys, values in found]
+    return np.sort(np.concatenate(keys)) if keys else np.empty(0, dtype=np.int64)
 
 
 def close(connection: sa.Connection, source: int, batch: Batch, live: int, now: float) -> None:
     """Nothing of this batch is to be delivered any more; it stays while it is doubtful."""
     count_pending(connection, source, -live)
-    if batch.doubtful_until is not None and batch.doubtful_until > now:
+    until = batch.doubt_as_of(now)
+    if until is not None and until > now:
         connection.exec_driver_sql(
             "UPDATE temporis_mirror_batch SET live = 0, sender = NULL, lease_until = NULL, doubtful_until = ?"
             " WHERE id = ?",
-            (batch.doubtful_until, batch.id),
+            (until, batch.id),
         )
     else:
         connection.exec_driver_sql("DELETE FROM temporis_mirror_batch WHERE id = ?", (batch.id,))

@@ -26,7 +26,7 @@ def discard(connection: sa.Connection, source: int, number: int, now: float) -> 
     ).scalar()
     if live is None:
         return 0
-    batch = batches.get(connection, number)
+    batch = batches.get(connection, number, now)
     batches.forget(connection, batch.rows.keys[batches.live_rows(connection, batch, int(live))])
     batches.close(connection, source, batch, int(live), now)
     if not backlog.pending(connection, source):

@@ -9,9 +9,11 @@ from __future__ import annotations
 from temporis_dagster.data_source.attempts import Reply
 from temporis_dagster.data_source.mirror import backlog
 from temporis_dagster.data_source.mirror.courier import Courier
-from temporis_dagster.data_source.mirror.lease import KnownSource
+from temporis_dagster.data_source.mirror.interrupted import Interrupted
+from temporis_dagster.data_source.mirror.lease import KnownSource, window_s
 from temporis_dagster.data_source.mirror.ledger import Ledger
 from temporis_dagster.data_source.mirror.loads import Backlog
+from temporis_dagster.data_source.mirror.waiting import Waiting
 from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.remote import Remote
 from temporis_dagster.data_source.report import Progress, UpsertReport
@@ -21,6 +23,7 @@ LONGEST_WAIT_S = 1.0
 """How long to wait before looking again: another sender may be done early."""
 
 SHORTEST_WAIT_S = 0.01
+"""How long at least; twice as long after each look that found nothing to send, up to the longest."""
 
 
 class Flush:
@@ -31,12 +34,20 @@ class Flush:
         remote: Where to.
         data_source: Of which data source.
         options: How.
+        interrupted: What interrupted deliveries left.
         progress: Told how many rows were delivered, each time some are.
     """
 
-    def __init__(
-        self, ledger: Ledger, remote: Remote, data_source: str, options: MirrorOptions, progress: Progress | None
+    def __init__(  # its parts
+        self,
+        ledger: Ledger,
+        remote: Remote,
+        data_source: str,
+        options: MirrorOptions,
+        interrupted: Interrupted,
+        progress: Progress | None,
     ) -> None:
+        self._interrupted, self._window_s = interrupted, 0.0
         self._ledger, self._remote, self._options = ledger, remote, options
         self._data_source = data_source
         self._load = Backlog(progress=progress)
@@ -48,14 +59,25 @@ class Flush:
         source = self._known()
         if source is None:
             return None
+        waiting, pause_s = Waiting(self._ledger.clock), SHORTEST_WAIT_S
         while True:
+            self._interrupted.settle(self._data_source)
+            before = self._requests
             refusal = self._deliver(source)
+            pause_s = min(2 * pause_s, LONGEST_WAIT_S) if self._requests == before else SHORTEST_WAIT_S
             with self._ledger.reading() as connection:
                 self._pending = backlog.pending(connection, source.id)
                 wait_s = backlog.seconds_until_due(connection, source.id, self._ledger.clock.now(connection))
             if refusal is not None or not wait or wait_s is None:
                 return refusal
-            self._ledger.clock.sleep(min(max(wait_s, SHORTEST_WAIT_S), LONGEST_WAIT_S))
+            waiting.say(
+                "The flush of %s waits for %d rows that may not be sent yet: another request carries their keys, or an"
+                " older value of theirs may still arrive. The first may be sent in %.0f s.",
+                self._data_source,
+                self._pending,
+                wait_s,
+            )
+            self._ledger.clock.sleep(min(max(wait_s, pause_s), LONGEST_WAIT_S))
 
     def report(self) -> UpsertReport:
         """What became of the backlog."""
@@ -74,11 +96,12 @@ class Flush:
     def _known(self) -> KnownSource | None:
         with self._ledger.reading() as connection:
             source = self._ledger.known(connection, self._data_source)
+            self._window_s = window_s(connection, self._options)
             return None if source is None else KnownSource(self._data_source, source.id, file_of(connection))
 
     def _deliver(self, source: KnownSource) -> Reply | None:
-        window_s = self._options.late_write_window_s
-        made = Courier(self._ledger, self._remote, source, self._load, window_s=window_s).deliver()
+        courier = Courier(self._ledger, self._remote, source, self._load, self._interrupted, window_s=self._window_s)
+        made = courier.deliver()
         self._requests += made.requests
         self._retries += made.retries
         self._bytes_sent += made.bytes_sent

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from temporis_dagster.data_source.deadline import longest_attempt_s
+from temporis_dagster.data_source.mirror import schema
 from temporis_dagster.data_source.mirror.ledger import Ledger
+from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.remote import Remote
 from temporis_dagster.data_source.store.sqlite import FileId, commit
 
@@ -37,6 +41,12 @@ class KnownSource:
     file: FileId
 
 
+def window_s(connection: sa.Connection, options: MirrorOptions) -> float:
+    """For how long a late write may come: as the options say, or, where they do not, as the mirror keeps it."""
+    said = options.late_write_window_s
+    return schema.window_s(connection) if said is None else said
+
+
 class Lease:
     """The lease of one sender.
 
@@ -54,29 +64,40 @@ class Lease:
         self._timeout_s = options.timeout_s
         typical = min(options.batch_rows * TYPICAL_ROW_BYTES, options.max_body_bytes)
         self._length_s = ROOM * self._attempt_s(typical)
-        self._ends, self._count = 0.0, 0
+        self._ends, self._count, self._is_over = 0.0, 0, False
         self._lock = threading.Lock()
 
     def take(self, connection: sa.Connection, ids: list[int]) -> None:
         """Lease these batches, which nobody holds, in the caller's transaction."""
         self._ends, self._count = self._ledger.clock.monotonic() + self._length_s, len(ids)
-        until = self._ledger.clock.now(connection) + self._length_s
+        now = self._ledger.clock.now(connection)
+        until = now + self._length_s
         for number in ids:
             connection.exec_driver_sql(
-                "UPDATE temporis_mirror_batch SET sender = ?, lease_until = ?, doubtful_until = ? WHERE id = ?",
-                (self.sender, until, until + self._window_s, number),
+                "UPDATE temporis_mirror_batch SET sender = ?, lease_until = ?, doubtful_until = ?, stamped_at = ?"
+                " WHERE id = ?",
+                (self.sender, until, until + self._window_s, now, number),
             )
 
-    def ensure(self, body_bytes: int) -> None:
-        """See that the lease lasts for an attempt of this size.
+    @contextmanager
+    def ensured(self, body_bytes: int) -> Iterator[None]:
+        """See that the lease lasts for an attempt of this size; within, it is not ended by ``end``.
 
         Raises:
             LeaseLostError: It ended.
         """
         with self._lock:
+            if self._is_over:
+                raise LeaseLostError
             attempt_s = self._attempt_s(body_bytes)
             if self._ledger.clock.monotonic() + attempt_s > self._ends:
                 self._renew(max(self._length_s, ROOM * attempt_s))
+            yield
+
+    def end(self) -> None:
+        """From now on no attempt may start: whoever looks at what is under way after this sees all of it."""
+        with self._lock:
+            self._is_over = True
 
     def _renew(self, length_s: float) -> None:
         before = self._ledger.clock.monotonic()
@@ -84,9 +105,9 @@ class Lease:
             now = self._ledger.clock.now(connection)
             until = now + length_s
             renewed = connection.exec_driver_sql(
-                "UPDATE temporis_mirror_batch SET lease_until = ?, doubtful_until = ?"
+                "UPDATE temporis_mirror_batch SET lease_until = ?, doubtful_until = ?, stamped_at = ?"
                 " WHERE data_source = ? AND doubtful_until > ? AND sender = ? AND lease_until > ?",
-                (until, until + self._window_s, self._source.id, now, self.sender, now),
+                (until, until + self._window_s, now, self._source.id, now, self.sender, now),
             ).rowcount
             if renewed != self._count:
                 raise LeaseLostError

@@ -50,17 +50,19 @@ class Ledger:
         self._known_salt: bytes | None = None
 
     @contextmanager
-    def writing(self, *, same_file: FileId | None = None) -> Iterator[sa.Connection]:
+    def writing(self, *, same_file: FileId | None = None, wait_s: float | None = None) -> Iterator[sa.Connection]:
         """A connection that holds the write lock; what is not committed is rolled back.
 
         Args:
             same_file: The file that it must still be. Without it, a mirror is made where there is none.
+            wait_s: How long to wait for the lock; None for as long as always.
 
         Raises:
             ReplacedError: It is another file.
             WrongTargetError: It is the mirror of another target.
         """
-        with self._opened(partial(self._database.writing, create=same_file is None), same_file) as connection:
+        begin = partial(self._database.writing, create=same_file is None, wait_s=wait_s)
+        with self._opened(begin, same_file) as connection:
             if schema.is_mirror(connection):
                 self._ensure_ours(connection)
                 self._make_usable(connection)

@@ -19,6 +19,9 @@ ANY_NUMBER = 2**62
 KEPT = "it is kept in the mirror and goes out with a later upsert or flush"
 
 
+OVERTAKEN = "a later upsert wrote this timestamp and name into the mirror before it was delivered"
+
+
 class Own:
     """The batches of one upsert.
 
@@ -50,11 +53,17 @@ class Own:
             if one.is_final:
                 del self.batches[one.batch]
             self.batches |= {number: positions[places] for number, places in one.moved.items()}
+            if one.overtaken is not None and one.overtaken.any():
+                self._tally.settle(positions[one.overtaken], Outcome.SUPERSEDED, reason=OVERTAKEN)
             if one.stored.any():
                 stored = positions if one.stored.all() else positions[one.stored]
                 self._tally.settle(stored, Outcome.ACKNOWLEDGED)
             for place, words in one.refusals.items():
                 self._tally.settle(positions[place : place + 1], Outcome.REJECTED, reason=words)
+
+    def tell_nobody(self) -> None:
+        """No progress is told any more."""
+        self._tally.tell_nobody()
 
 
 class Backlog:
@@ -88,3 +97,7 @@ class Backlog:
             if stored and self._progress is not None:
                 self._progress(stored)
             self.rejected += len(one.refusals)
+
+    def tell_nobody(self) -> None:
+        """No progress is told any more."""
+        self._progress = None

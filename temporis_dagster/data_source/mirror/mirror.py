@@ -19,6 +19,7 @@ from temporis_dagster.data_source.attempts import Reply
 from temporis_dagster.data_source.mirror import backlog, batches, discard, rebuild, rejected
 from temporis_dagster.data_source.mirror.clock import MirrorClock
 from temporis_dagster.data_source.mirror.flush import Flush
+from temporis_dagster.data_source.mirror.interrupted import Interrupted
 from temporis_dagster.data_source.mirror.ledger import Ledger
 from temporis_dagster.data_source.mirror.schema import ACCOUNT, Identity
 from temporis_dagster.data_source.mirror.upsert import FullError, Upsert
@@ -62,6 +63,7 @@ class Mirror:
         self._remote, self._options, self._shown = remote, options or MirrorOptions(), "not opened"
         self._shown = shown = SqlStore(url).url
         path = Path(str(make_url(shown).database))
+        self._interrupted = Interrupted()
         self._ledger = Ledger(path, shown, Identity(remote.url, trimmed(token)), clock or MirrorClock())
 
     @property
@@ -92,13 +94,16 @@ class Mirror:
 
         Raises:
             DeliveryError: They could not be delivered now; the report counts them as pending.
+            ConfigurationError: No HTTP client can be made. Nothing was written.
             MirrorError: It is another target's mirror, or full. Nothing was written.
             StoreError: The mirror's file failed; the report says what is in it.
         """
+        self._remote.prepare()  # else a proxy that cannot be used would be found out after the rows were written
         with self._ledger.explained(tally.data_source, tally):
+            self._interrupted.settle(tally.data_source)
             self._ensure_not_archived(tally)
             try:
-                refusal = Upsert(self._ledger, self._remote, tally, self._options).run()
+                refusal = Upsert(self._ledger, self._remote, tally, self._options, self._interrupted).run()
             except FullError as full:
                 raise self._full(full, tally) from None
             if refusal is not None:
@@ -113,7 +118,7 @@ class Mirror:
             progress: Told how many rows were delivered, each time some are.
         """
         with self._ledger.explained(data_source):
-            flush = Flush(self._ledger, self._remote, data_source, self._options, progress)
+            flush = Flush(self._ledger, self._remote, data_source, self._options, self._interrupted, progress)
             refusal = flush.run(wait=wait)
             if refusal is not None:
                 self._refused(refusal, data_source, flush.report(), queue=False)

@@ -55,6 +55,16 @@ def count(connection: sa.Connection, source: int) -> int:
     return int(connection.exec_driver_sql(sql, (source,)).scalar_one())
 
 
+def reasons(connection: sa.Connection, keys: Int64s) -> list[tuple[float, str | None]]:
+    """Which value of each of these keys was refused, and why; None as the reason where none was."""
+    series, timestamps = unpacked(keys)
+    sql = "SELECT value, reason FROM temporis_mirror_rejected WHERE series = ? AND timestamp = ?"
+    found = (
+        connection.exec_driver_sql(sql, key).first() for key in zip(series.tolist(), timestamps.tolist(), strict=True)
+    )
+    return [(0.0, None) if row is None else (float(row[0]), str(row[1])) for row in found]
+
+
 def frame(connection: sa.Connection, source: int) -> pd.DataFrame:
     """Columns timestamp, name, value, reason, rejected_at; by time and name."""
     found = connection.exec_driver_sql(

@@ -66,9 +66,13 @@ class Rows:
         times = self.keys & (2**TIME_BITS - 1)
         return int(self.keys.min()), int(self.keys.max()), int(times.min()), int(times.max())
 
-    def shares_a_key_with(self, keys: Int64s) -> bool:
-        """Whether any of these keys is among the rows."""
-        return bool(np.isin(keys, self.keys).any())
+    def shares_a_key_with(self, ascending: Int64s) -> bool:
+        """Whether any of these keys, in ascending order, is among the rows."""
+        if not len(ascending):
+            return False
+        at = np.searchsorted(ascending, self.keys)
+        at[at == len(ascending)] = 0
+        return bool((ascending[at] == self.keys).any())
 
 
 def packed(series: Int64s, timestamps: Seconds) -> Int64s:

@@ -13,6 +13,7 @@ from itertools import chain
 
 import sqlalchemy as sa
 
+from temporis_dagster.data_source.options import LATE_WRITE_WINDOW_S
 from temporis_dagster.data_source.store.failures import StoreUnusableError
 
 ACCOUNT = "mirror"
@@ -64,9 +65,6 @@ V2 = (
 
 STEPS = (V1, V2)
 """Step i brings a mirror from version i to version i + 1."""
-
-WINDOW_S = 60.0
-"""The ``late_write_window_s`` of a mirror of which nobody said it."""
 
 
 class WrongTargetError(Exception):
@@ -162,7 +160,7 @@ def bind(connection: sa.Connection, identity: Identity) -> None:
     """From now on it is the mirror of this target."""
     salt = os.urandom(16)
     connection.exec_driver_sql(
-        "UPDATE temporis_mirror SET url = ?, salt = ?, fingerprint = ?",
+        "UPDATE temporis_mirror SET url = ?, salt = ?, fingerprint = ?, late_write_window_s = NULL",
         (identity.url, salt, identity.fingerprint(salt)),
     )
 
@@ -187,18 +185,19 @@ def check(connection: sa.Connection, identity: Identity) -> None:
         raise WrongTargetError(f"it is the mirror of {url} with another access token")
 
 
-def kept_window_s(connection: sa.Connection) -> float:
-    """For how long a late write may come, as whoever said it last said: it is a property of the service."""
-    if installed_version(connection) < 2:  # noqa: PLR2004  # the version that has it
-        return WINDOW_S
+def window_s(connection: sa.Connection) -> float:
+    """For how long a late write may come: the longest that anybody who uses the mirror said."""
+    if installed_version(connection) < 2:  # noqa: PLR2004  # the version that keeps it
+        return LATE_WRITE_WINDOW_S
     kept = connection.exec_driver_sql("SELECT late_write_window_s FROM temporis_mirror").scalar()
-    return WINDOW_S if kept is None else float(kept)
+    return LATE_WRITE_WINDOW_S if kept is None else float(kept)
 
 
 def keep_window_s(connection: sa.Connection, seconds: float) -> None:
-    """Let those who do not say it themselves take this one."""
+    """Let those who do not say how long a late write may take, such as ``temporis mirror flush``, take this."""
     connection.exec_driver_sql(
-        "UPDATE temporis_mirror SET late_write_window_s = ? WHERE late_write_window_s IS NOT ?", (seconds, seconds)
+        "UPDATE temporis_mirror SET late_write_window_s = ? WHERE coalesce(late_write_window_s, -1) < ?",
+        (seconds, seconds),
     )
 
 

@@ -42,6 +42,7 @@ class Settled:
         stored: The rows that are done with.
         refusals: Those that were refused, as in the verdict.
         moved: The places of the rows that other batches carry now, by their ids.
+        overtaken: The rows that a newer write took before they were delivered; None for none.
         is_final: Whether the batch itself is done with.
     """
 
@@ -49,6 +50,7 @@ class Settled:
     stored: Mask
     refusals: Mapping[int, str]
     moved: Mapping[int, Int64s]
+    overtaken: Mask | None = None
     is_final: bool = True
 
 
@@ -81,13 +83,15 @@ class Settlement:
         refused[list(verdict.refusals)] = True
         self._reject(batch, refused & own, verdict)
         left = own & ~verdict.acknowledged & ~refused
-        moved = dict([self._move(batch, at_risk, float(until[at_risk].max()))] if at_risk.any() else [])
+        again = batch.as_of(self._now, float(until[at_risk].max())) if at_risk.any() else 0.0
+        moved = dict([self._move(batch, at_risk, again)] if at_risk.any() else [])
         if left.all():
             self._release(batch)
             return Settled(batch.id, verdict.acknowledged, {}, {}, is_final=False)
         moved |= dict([self._move(batch, left, 0.0)] if left.any() else [])
         batches.close(self._connection, self._source, batch, live, self._now)
-        return Settled(batch.id, verdict.acknowledged & ~at_risk, verdict.refusals, moved)
+        overtaken = ~own & ~verdict.acknowledged & ~refused
+        return Settled(batch.id, verdict.acknowledged & ~at_risk, verdict.refusals, moved, overtaken)
 
     def _live(self, batch: Batch) -> int | None:
         """How many of its rows are live; None if the lease is lost."""
@@ -99,10 +103,14 @@ class Settlement:
 
     def _doubt(self, batch: Batch, unanswered: Mask) -> None:
         if unanswered.any():
-            until = self._now + self._window_s
-            rows = batch.rows.take(unanswered)
             batches.insert(
-                self._connection, self._source, rows, live=0, written_at=batch.written_at, doubtful_until=until
+                self._connection,
+                self._source,
+                batch.rows.take(unanswered),
+                live=0,
+                written_at=batch.written_at,
+                doubtful_until=self._now + self._window_s,
+                stamped_at=self._now,
             )
 
     def _reject(self, batch: Batch, refused: Mask, verdict: Verdict) -> None:
@@ -120,6 +128,7 @@ class Settlement:
             live=len(rows),
             written_at=batch.written_at,
             not_before=not_before,
+            stamped_at=self._now if not_before else None,
         )
         batches.carry(self._connection, rows.keys, number)
         return number, places
@@ -128,5 +137,5 @@ class Settlement:
         """Nothing became of it: it waits as before."""
         self._connection.exec_driver_sql(
             "UPDATE temporis_mirror_batch SET sender = NULL, lease_until = NULL, doubtful_until = ? WHERE id = ?",
-            (batch.doubtful_until, batch.id),
+            (batch.doubt_as_of(self._now), batch.id),
         )

@@ -6,18 +6,23 @@ Never: waits for rows of others, except those that carry its own keys.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import sqlalchemy as sa
 
 from temporis_dagster.data_source.attempts import Reply
 from temporis_dagster.data_source.client import Answer
-from temporis_dagster.data_source.mirror import backlog, batches, lookup
+from temporis_dagster.data_source.mirror import backlog, schema
 from temporis_dagster.data_source.mirror.batches import Batch
 from temporis_dagster.data_source.mirror.courier import Courier, Load
-from temporis_dagster.data_source.mirror.lease import KnownSource
+from temporis_dagster.data_source.mirror.fate import Fate
+from temporis_dagster.data_source.mirror.interrupted import Interrupted
+from temporis_dagster.data_source.mirror.lease import KnownSource, window_s
 from temporis_dagster.data_source.mirror.ledger import Ledger, ReplacedError
 from temporis_dagster.data_source.mirror.loads import KEPT, Backlog, Own
-from temporis_dagster.data_source.mirror.write import Writing
+from temporis_dagster.data_source.mirror.waiting import Waiting
+from temporis_dagster.data_source.mirror.write import Chunk, Writing
 from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.remote import Remote
 from temporis_dagster.data_source.report import Outcome, Tally
@@ -26,8 +31,8 @@ from temporis_dagster.data_source.store.sqlite import commit, file_of
 CHUNK_ROWS = 50_000
 """Rows a transaction, and so a batch: the write lock is held for some 100 ms."""
 
-POLL_S = 0.02
-"""How often to look whether another sender is done with the same keys."""
+POLL_S, LONGEST_POLL_S = 0.02, 0.5
+"""How often to look whether another sender is done with the same keys: ever less often."""
 
 
 class FullError(Exception):
@@ -50,13 +55,18 @@ class Upsert:
         remote: Where to.
         tally: What.
         options: How.
+        interrupted: What interrupted deliveries left.
     """
 
-    def __init__(self, ledger: Ledger, remote: Remote, tally: Tally, options: MirrorOptions) -> None:
+    def __init__(
+        self, ledger: Ledger, remote: Remote, tally: Tally, options: MirrorOptions, interrupted: Interrupted
+    ) -> None:
         self._ledger, self._remote, self._tally, self._options = ledger, remote, tally, options
+        self._interrupted = interrupted
         self._writing: Writing | None = None
         self._load = Own(tally, {})
         self._courier: Courier | None = None
+        self._window_s = 0.0
 
     def run(self) -> Reply | None:
         """Write everything, then send; why that stopped early, if it did."""
@@ -66,6 +76,10 @@ class Upsert:
             # What was written into the file that is gone is nowhere else.
             kept = self._tally.settled_as(Outcome.PENDING)
             self._tally.settle(kept, Outcome.UNKNOWN, reason="the mirror's file was replaced: send the rows again")
+            raise
+        except BaseException:
+            if self._courier is not None:  # it may hold what the last transaction of _write claimed
+                self._courier.let_go()
             raise
 
     def _write(self) -> list[Batch]:
@@ -79,12 +93,18 @@ class Upsert:
                 chunk = writing.chunk(connection, positions, now)
                 if start + CHUNK_ROWS >= count:
                     first = courier.claim(connection, writing.batches_with(chunk), now)
-                commit(connection)
-            writing.committed(chunk)
-            self._load.batches = writing.own
-            self._tally.settle(chunk.written, Outcome.PENDING, reason=KEPT)
+                # Until the commit returned: who is interrupted in it does not know what became of it.
+                self._tally.settle(chunk.written, Outcome.UNKNOWN, reason="it may be in the mirror: upsert it again")
+                commit(connection, partial(self._written, writing, courier, chunk))
             self._tally.settle(chunk.unchanged, Outcome.ACKNOWLEDGED, unchanged=len(chunk.unchanged))
         return first
+
+    def _written(self, writing: Writing, courier: Courier, chunk: Chunk) -> None:
+        """A chunk is durable."""
+        self._tally.settle(chunk.written, Outcome.PENDING, reason=KEPT)
+        writing.committed(chunk)
+        self._load.batches = writing.own
+        courier.claimed()
 
     def _begun(self, connection: sa.Connection, count: int) -> tuple[Writing, Courier]:
         if self._writing is None or self._courier is None:
@@ -93,28 +113,48 @@ class Upsert:
                 raise FullError(waiting)
             source = self._ledger.ensured(connection, self._tally.data_source)
             known = KnownSource(self._tally.data_source, source.id, file_of(connection))
+            if self._options.late_write_window_s is not None:
+                schema.keep_window_s(connection, self._options.late_write_window_s)
+            self._window_s = window_s(connection, self._options)
             self._writing = Writing(self._tally, source, self._options.skip_unchanged)
             self._courier = self._courier_for(known, self._load)
         return self._writing, self._courier
 
     def _courier_for(self, source: KnownSource, load: Load) -> Courier:
-        return Courier(self._ledger, self._remote, source, load, window_s=self._options.late_write_window_s)
+        return Courier(self._ledger, self._remote, source, load, self._interrupted, window_s=self._window_s)
 
     def _deliver(self, first: list[Batch]) -> Reply | None:
         courier, writing = self._courier, self._writing
         if courier is None or writing is None or not self._load.batches:
             return None
         refusal = self._send(courier, first)
-        patience = self._ledger.clock.monotonic() + self._remote.options.give_up_after_s
-        while refusal is None and self._options.on_unavailable == "raise" and self._is_due():
-            if self._ledger.clock.monotonic() > patience:
-                return ELSEWHERE
-            self._ledger.clock.sleep(POLL_S)
-            refusal = self._send(courier, None)
         self._learn(writing)
+        refusal = refusal or self._outlast(courier, writing)
         if refusal is None:
             self._send_backlog(courier.source)
         return refusal
+
+    def _outlast(self, courier: Courier, writing: Writing) -> Reply | None:
+        """With ``on_unavailable="raise"``: send what others hold up, as soon as they do no longer."""
+        clock, waiting = self._ledger.clock, Waiting(self._ledger.clock)
+        patience, pause_s = clock.monotonic() + self._remote.options.give_up_after_s, POLL_S
+        while self._options.on_unavailable == "raise" and self._is_due():
+            if clock.monotonic() > patience:
+                return ELSEWHERE
+            waiting.say(
+                "The upsert into %s waits for keys that another request carries: of another upsert, or of one that was"
+                " interrupted. It gives up after %.0f s.",
+                courier.source.name,
+                patience - clock.monotonic(),
+            )
+            clock.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_POLL_S)
+            self._interrupted.settle(courier.source.name)
+            refusal = self._send(courier, None)
+            self._learn(writing)
+            if refusal is not None:
+                return refusal
+        return None
 
     def _send(self, courier: Courier, first: list[Batch] | None) -> Reply | None:
         made = courier.deliver(first)
@@ -130,16 +170,10 @@ class Upsert:
             return backlog.are_due(connection, self._load.batches, self._ledger.clock.now(connection))
 
     def _learn(self, writing: Writing) -> None:
-        """Own batches that somebody else delivered: what became of their rows."""
-        if not self._load.batches:
-            return
-        with self._ledger.reading() as connection:
-            unsettled = set(batches.open_ones(connection, list(self._load.batches)))
-            for number, positions in self._load.batches.items():
-                if number not in unsettled:
-                    known = lookup.present(connection, writing.keys(positions))
-                    stored = known.found[known.batches == number]
-                    self._tally.settle(positions[stored], Outcome.ACKNOWLEDGED)
+        """What became of own batches that others dealt with."""
+        if self._load.batches:
+            with self._ledger.reading() as connection:
+                Fate(connection, writing, self._load, self._tally).learn(self._ledger.clock.now(connection))
 
     def _send_backlog(self, source: KnownSource) -> None:
         """All of what was left behind where it fits into one request, else at most as many rows as this upsert had."""

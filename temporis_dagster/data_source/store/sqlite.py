@@ -90,20 +90,21 @@ class Database:
         Raises:
             SourceMissingError: There is no store; none is made.
         """
-        with self._transaction("BEGIN", create=False) as connection:
+        with self._transaction("BEGIN", create=False, wait_s=None) as connection:
             yield connection
 
     @contextmanager
-    def writing(self, *, create: bool = False) -> Iterator[sa.Connection]:
+    def writing(self, *, create: bool = False, wait_s: float | None = None) -> Iterator[sa.Connection]:
         """A connection that holds the write lock. What is not committed with ``commit`` is rolled back.
 
         Args:
             create: Make the store where there is none.
+            wait_s: How long to wait for the lock; None for as long as always.
 
         Raises:
             SourceMissingError: There is no store and none is to be made.
         """
-        with self._transaction("BEGIN IMMEDIATE", create=create) as connection:
+        with self._transaction("BEGIN IMMEDIATE", create=create, wait_s=wait_s) as connection:
             yield connection
 
     def close(self) -> None:
@@ -112,9 +113,10 @@ class Database:
             self._dispose()
 
     @contextmanager
-    def _transaction(self, begin: str, *, create: bool) -> Iterator[sa.Connection]:
+    def _transaction(self, begin: str, *, create: bool, wait_s: float | None) -> Iterator[sa.Connection]:
         try:
-            connection = _patiently(lambda: _begun(*self._open(create), begin), self.busy_timeout_s)
+            patience_s = self.busy_timeout_s if wait_s is None else wait_s
+            connection = _patiently(lambda: _begun(*self._open(create), begin), patience_s)
             try:
                 yield connection
             finally:
@@ -184,14 +186,25 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_close_all, after_in_child=_forget_all)
 
 
-def commit(connection: sa.Connection) -> None:
-    """Make the transaction durable."""
-    _patiently(lambda: connection.exec_driver_sql("COMMIT"))
+def commit(connection: sa.Connection, then: Callable[[], None] = lambda: None) -> None:
+    """Make the transaction durable.
 
-
-def is_committed(connection: sa.Connection) -> bool:
-    """Whether a ``commit`` that was interrupted did its work all the same: Python hears of a signal only after it."""
-    return not driver(connection).in_transaction
+    Args:
+        connection: A connection inside a transaction.
+        then: Called once it is durable, also where the call is interrupted: Python hears of a signal that comes during
+            the commit only after it. Must do no more than take note.
+    """
+    # The driver's own connection: SQLAlchemy's closes it when it is interrupted, and nobody could ask it any more.
+    raw = driver(connection)
+    try:
+        _patiently(lambda: raw.execute("COMMIT"))
+    except Exception:
+        raise
+    except BaseException:
+        if not raw.in_transaction:
+            then()
+        raise
+    then()
 
 
 def file_of(connection: sa.Connection) -> FileId:
