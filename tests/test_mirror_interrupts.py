@@ -229,11 +229,8 @@ def test_a_progress_of_a_flush_that_raises_leaves_no_lease(world, process):
 def test_a_client_that_cannot_be_made_is_found_out_before_anything_is_written(tmp_path, monkeypatch):
     """A proxy of the environment that cannot be used: no row is in the mirror, and there is no mirror."""
     monkeypatch.setenv("HTTPS_PROXY", "nonsense://127.0.0.1:1")
-    monkeypatch.setenv("HTTP_PROXY", "nonsense://127.0.0.1:1")
-    with (
-        connect("http://127.0.0.1:1", "ts_x", mirror=f"sqlite:///{tmp_path}/m.db", on_unavailable="queue") as temporis,
-        pytest.raises(ConfigurationError),
-    ):
+    options = {"mirror": f"sqlite:///{tmp_path}/m.db", "on_unavailable": "queue", "give_up_after_s": 0.1}
+    with connect("https://temporis.invalid", "ts_x", **options) as temporis, pytest.raises(ConfigurationError):
         temporis.data_source(SOURCE).upsert(sample_frame())
     assert list(tmp_path.iterdir()) == []
 
