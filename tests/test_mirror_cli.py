@@ -167,6 +167,8 @@ def test_ingest_keeps_rows_in_the_mirror_before_it_sends_them(ingest, service, t
     settings = {"TEMPORIS_URL": service.url, "TEMPORIS_TOKEN": service.token, "TEMPORIS_MIRROR": url}
     read = CliRunner().invoke(main, ["read", "--data-source", "store_metrics"], env=settings)
     assert read.stdout == "timestamp,name,value\n2024-06-20T08:00:00Z,orders,42.0\n"
+    slip = CliRunner().invoke(main, ["read", "--data-source", "store_metric"], env=settings)
+    assert (slip.exit_code, slip.stdout, "It has store_metrics." in slip.stderr) == (4, "", True)
     status = CliRunner().invoke(main, ["mirror", "status"], env=settings)
     assert status.stdout == "store_metrics\t0 pending\t1 rejected\n"
 

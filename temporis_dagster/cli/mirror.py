@@ -60,8 +60,8 @@ def mirror() -> None:
 @json_option
 def status(*, file: str, data_source: str | None, url: str | None, token: str | None, as_json: bool) -> None:
     """Say how much is pending and rejected, of which data source, since when, and the last error."""
-    with _opened(file, url, token) as opened:
-        known = {name: opened.pending(name) for name in _names(opened, data_source)}
+    with opened_mirror(file, url, token) as opened:
+        known = {name: opened.pending(name) for name in names_in(opened, data_source)}
     rows: list[dict[str, Any]] = [
         {
             "data_source": name,
@@ -99,8 +99,8 @@ def flush(
     as_json: bool,
 ) -> None:
     """Deliver what is pending, oldest first."""
-    with warnings_on_stderr(), _opened(file, url, token, give_up_after) as opened:
-        for name in _names(opened, data_source):
+    with warnings_on_stderr(), opened_mirror(file, url, token, give_up_after) as opened:
+        for name in names_in(opened, data_source):
             try:
                 with _progress(name, opened.pending(name).rows) as progress:
                     report = opened.flush(name, wait=wait, progress=progress)
@@ -117,8 +117,8 @@ def flush(
 @token_option
 def rejected(*, file: str, data_source: str, url: str | None, token: str | None) -> None:
     """Print the rows that the service refused as CSV: timestamp, name, value, reason, rejected_at."""
-    with _opened(file, url, token) as opened:
-        (name,) = _names(opened, data_source)
+    with opened_mirror(file, url, token) as opened:
+        (name,) = names_in(opened, data_source)
         frame = opened.rejected_rows(name)
     send(frame)
 
@@ -134,8 +134,8 @@ def discard_pending(*, file: str, data_source: str, url: str | None, token: str 
 
     What another process sends at this moment is left alone.
     """
-    with _opened(file, url, token) as opened:
-        (name,) = _names(opened, data_source)
+    with opened_mirror(file, url, token) as opened:
+        (name,) = names_in(opened, data_source)
         say(f"{name}\t{opened.discard_pending(name):,} discarded\t{opened.pending(name).rows:,} pending")
 
 
@@ -146,8 +146,8 @@ def discard_pending(*, file: str, data_source: str, url: str | None, token: str 
 @token_option
 def retry_rejected(*, file: str, data_source: str | None, url: str | None, token: str | None) -> None:
     """Let the rejected rows be pending again, for the next flush."""
-    with _opened(file, url, token) as opened:
-        for name in _names(opened, data_source):
+    with opened_mirror(file, url, token) as opened:
+        for name in names_in(opened, data_source):
             say(f"{name}\t{opened.retry_rejected(name):,} pending again")
 
 
@@ -158,8 +158,8 @@ def retry_rejected(*, file: str, data_source: str | None, url: str | None, token
 @token_option
 def discard_rejected(*, file: str, data_source: str | None, url: str | None, token: str | None) -> None:
     """Forget the rejected rows."""
-    with _opened(file, url, token) as opened:
-        for name in _names(opened, data_source):
+    with opened_mirror(file, url, token) as opened:
+        for name in names_in(opened, data_source):
             say(f"{name}\t{opened.discard_rejected(name):,} discarded")
 
 
@@ -172,7 +172,7 @@ def rebuild(*, file: str, url: str | None, token: str | None) -> None:
 
     Then flush. Rejected rows stay as they are.
     """
-    with _opened(file, url, token) as opened, _progress("rebuild", None) as progress:
+    with opened_mirror(file, url, token) as opened, _progress("rebuild", None) as progress:
         count = opened.rebuild(progress)
     say(f"{count:,} pending")
 
@@ -183,12 +183,17 @@ def rebuild(*, file: str, url: str | None, token: str | None) -> None:
 @token_option
 def rebind(*, file: str, url: str | None, token: str | None) -> None:
     """The same account has a new access token or URL: let the mirror take it. Nothing is sent again."""
-    with _opened(file, url, token) as opened:
+    with opened_mirror(file, url, token) as opened:
         opened.rebind()
 
 
 @contextmanager
-def _opened(file: str, url: str | None, token: str | None, give_up_after_s: float = 300.0) -> Iterator[Mirror]:
+def opened_mirror(file: str, url: str | None, token: str | None, give_up_after_s: float = 300.0) -> Iterator[Mirror]:
+    """A mirror that is there, for the length of a command.
+
+    Raises:
+        NotFound: There is none.
+    """
     from temporis_dagster.data_source.mirror import Mirror
     from temporis_dagster.data_source.remote import Remote
 
@@ -202,7 +207,12 @@ def _opened(file: str, url: str | None, token: str | None, give_up_after_s: floa
         opened.close()
 
 
-def _names(opened: Mirror, data_source: str | None) -> list[str]:
+def names_in(opened: Mirror, data_source: str | None) -> list[str]:
+    """The data sources of a mirror, or the one that is meant.
+
+    Raises:
+        NotFound: It has no such data source.
+    """
     known = opened.data_sources()
     if data_source is not None and data_source not in known:
         raise NotFound(

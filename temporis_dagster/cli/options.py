@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import click
 
-from temporis_dagster.cli.exits import NotFound
 from temporis_dagster.cli.output import tell
 from temporis_dagster.data_source.settings import trimmed
 
@@ -94,18 +93,6 @@ def tell_if_missing(store: str) -> None:
             f"{opened.url} does not exist yet: no data sources, no tokens. Check the path, or create it with: temporis"
             " sources create NAME"
         )
-
-
-def ensure_mirror(url: str | None) -> None:
-    """Return if a mirror that is to be read is there: an empty table would hide a slip in its path.
-
-    Raises:
-        NotFound: There is no such file.
-    """
-    from temporis_dagster.data_source.store import SqlStore
-
-    if url is not None and not (opened := SqlStore(url)).exists:
-        raise NotFound(no_mirror_at(opened.url))
 
 
 def no_mirror_at(url: str) -> str:

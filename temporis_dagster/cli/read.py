@@ -12,10 +12,10 @@ import click
 
 from temporis_dagster.cli.connecting import connected
 from temporis_dagster.cli.exits import EPILOG
+from temporis_dagster.cli.mirror import names_in, opened_mirror
 from temporis_dagster.cli.options import (
     account_option,
     data_source_option,
-    ensure_mirror,
     mirror_option,
     token_option,
     url_option,
@@ -48,8 +48,10 @@ def read(
     names: tuple[str, ...],
 ) -> None:
     """Print observations as CSV: timestamp (ISO 8601, UTC), name, value, by time and name."""
-    ensure_mirror(mirror)
     with connected(url, token, account, mirror=mirror) as temporis:
+        if mirror is not None:  # which takes any name, and any path, for one that has nothing yet
+            with opened_mirror(mirror, url, token) as opened:
+                names_in(opened, data_source)
         frame = temporis.data_source(data_source).read(_moment("start", start), _moment("end", end), names or None)
     send(frame)
 
@@ -62,6 +64,7 @@ def _moment(option: str, text: str | None) -> datetime | int | None:
     moment = pd.to_datetime(text, format="ISO8601", errors="coerce")
     if pd.isna(moment) or moment.tzinfo is None:
         raise ConfigurationError(
-            f"--{option} {text!r} is no time with an offset. Write it like 2024-06-20T00:00Z, or as Unix seconds."
+            f"--{option} must be a time with an offset, got {text!r}. Write it like 2024-06-20T00:00Z, or as Unix"
+            " seconds."
         )
     return moment
