@@ -73,7 +73,8 @@ if TYPE_CHECKING:
     type=click.Choice(["raise", "infer", "NaT", "true", "false"]),
     default="raise",
     show_default=True,
-    help="A time that the clock showed twice: infer it from the rows around it, or true for the first (summer time).",
+    help="A time that the clock showed twice: infer it from rows that go forward or backward in time; true (the first,"
+    " summer time) or false only where one of the two is there.",
 )
 @click.option(
     "--nonexistent",
