@@ -102,8 +102,8 @@ class DataSource(Mirrored):
             value: The column of values (long): finite numbers.
             timezone: Zone name for naive timestamps and for dates, such as ``"Europe/Berlin"``.
             ambiguous: For a local time that occurs twice: ``"raise"``; ``"infer"``, from rows that go forward or
-                backward in time, series by series; ``"NaT"``; or, where only one of the two is there, True (DST, the first) or
-                False. One for all, so no array.
+                backward in time, series by series; ``"NaT"``; or, where only one of the two is there, True (DST, the
+                first) or False. One for all, so no array.
             nonexistent: For a local time the clock skipped: ``"raise"``, ``"shift_forward"``, ``"shift_backward"``,
                 ``"NaT"`` or a timedelta.
             sub_second: ``"floor"`` cuts fractions of a second off instead of refusing them.
