@@ -361,7 +361,7 @@ def test_a_data_source_that_cannot_be_read_fails_its_own_checks_only(url, source
     said = checked(url, *assets, instance=instance, expected_interval=HOUR, max_age=HOUR)
     assert said["write", GAPS].passed
     assert not said["haunted", GAPS].passed
-    assert "Create it with create_data_source('ghost')" in plain(said["haunted", GAPS])["found"]
+    assert "There is no data source 'ghost'" in plain(said["haunted", GAPS])["found"]
     assert plain(said["haunted", FRESHNESS])["found"] == "No materialization says which observations it stored"
 
 

@@ -66,7 +66,7 @@ class Spacing:
             return wrong
         interval_s = (self.length or timedelta.max).total_seconds()
         wrong = until - since > interval_s
-        pairs = np.flatnonzero(wrong)
+        pairs = np.flatnonzero(wrong & (until - since <= interval_s + LONGEST_CHANGE_S))
         if len(pairs):
             back = self._gone_back(since[pairs], until[pairs])
             wrong[pairs[(back < interval_s) & (until[pairs] - since[pairs] - back <= interval_s)]] = False

@@ -34,7 +34,7 @@ class IngestOptions(dg.Model):
         OutsidePartition | None,
         described(
             f"What happens to rows outside the run's partitions: 'raise', 'drop' or 'allow'. {CONFIGURED}",
-            examples=["drop"],
+            examples=["raise"],
         ),
     ] = None
     layout: Annotated[
