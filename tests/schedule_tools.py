@@ -56,6 +56,7 @@ class World:
         self.job = dg.define_asset_job(JOB, selection=dg.AssetSelection.assets(asset))
         self.jobs = [self.job]
         self.temporis: Any = TemporisResource(url=url)
+        self.io_manager = TemporisIOManager(temporis=TemporisResource(url=url))
         self.others: list[dg.AssetsDefinition] = []  # and checks
 
     def definitions(self, **more: Any) -> dg.Definitions:
@@ -65,13 +66,21 @@ class World:
             jobs=self.jobs,
             resources={
                 "temporis": self.temporis,
-                "temporis_io_manager": TemporisIOManager(temporis=TemporisResource(url=self.url)),
+                "temporis_io_manager": self.io_manager,
             },
             **more,
         )
 
     def tick(self, schedule: dg.ScheduleDefinition, at: datetime) -> dg.RunRequest | str:
-        """What a schedule wants at a time: a run, or the reason why not."""
+        """What a schedule wants first at a time: a run, or the reason why not."""
+        data = self.evaluated(schedule, at)
+        return data.run_requests[0] if data.run_requests else data.skip_message
+
+    def ticks(self, schedule: dg.ScheduleDefinition, at: datetime) -> list[dg.RunRequest]:
+        """All runs that a schedule wants at a time."""
+        return list(self.evaluated(schedule, at).run_requests)
+
+    def evaluated(self, schedule: dg.ScheduleDefinition, at: datetime) -> Any:
         repository = self.definitions(schedules=[schedule]).get_repository_def()
         with dg.build_schedule_context(
             instance=self.instance,
@@ -79,8 +88,7 @@ class World:
             repository_def=repository,
             resources={"temporis": self.temporis},
         ) as context:
-            data = schedule.evaluate_tick(context)
-        return data.run_requests[0] if data.run_requests else data.skip_message
+            return schedule.evaluate_tick(context)
 
     def sense(self, sensor: dg.SensorDefinition) -> list[dg.RunRequest] | str:
         """What a sensor wants now: runs, or the reason why there are none."""

@@ -31,7 +31,7 @@ def gaps_among(
     """The partitions that some asset lacks: nothing stored them, or the last run over them failed first."""
     gaps: dict[int, float] = {}
     for asset in sorted(assets.keys):
-        moments = materialized.moments(instance, asset, row.keys, dry_runs_count=dry_runs_count)
+        moments = materialized.moments(instance, asset, row, dry_runs_count=dry_runs_count)
         failed = _failed(instance, asset, assets, moments)
         for position, key in enumerate(row.keys):
             moment = moments.get(key)

@@ -93,7 +93,8 @@ def left_out(
     missing: set[int] = set()
     for asset in sorted(assets.keys):
         keys = row.keys[: len(due)]
-        moments = materialized.moments(instance, asset, keys, dry_runs_count=dry_runs_count)
+        before = PartitionRow(row.partitions_def, keys)
+        moments = materialized.moments(instance, asset, before, dry_runs_count=dry_runs_count)
         late = [
             position for position, tick in enumerate(due) if _is_late(tick, since[asset], moments.get(keys[position]))
         ]

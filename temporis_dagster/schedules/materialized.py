@@ -13,6 +13,7 @@ from itertools import islice
 import dagster as dg
 
 from temporis_dagster.materialization import DRY_RUN, TICK
+from temporis_dagster.schedules.windows import PartitionRow
 
 MATERIALIZED = dg.DagsterEventType.ASSET_MATERIALIZATION
 MOST_READ = 5_000
@@ -59,25 +60,29 @@ class Materialized:
     _assets: dict[dg.AssetKey, _Known] = field(default_factory=dict)
 
     def moments(
-        self, instance: dg.DagsterInstance, asset: dg.AssetKey, keys: Sequence[str], *, dry_runs_count: bool
+        self, instance: dg.DagsterInstance, asset: dg.AssetKey, row: PartitionRow, *, dry_runs_count: bool
     ) -> Mapping[str, Moment | None]:
         """The latest materialization of each partition; None where only dry runs had it. Others are not there.
 
         Args:
             instance: Whose event log.
             asset: The asset.
-            keys: Its partitions, oldest first; the newest are read first.
+            row: Its partitions; the newest are read first.
             dry_runs_count: Whether a dry run materializes, too: where everything is one.
         """
+        newest = instance.get_latest_materialization_event(asset)
+        if newest is None:
+            return {}
         latest = instance.get_latest_storage_id_by_partition(asset, MATERIALIZED)
         known = self._known(instance, asset, dry_runs_count=dry_runs_count)
-        there = [key for key in keys if key in latest]
+        there = [key for key in row.keys if key in latest]
         unread = (key for key in reversed(there) if known.moments.get(key, (None,))[0] != latest[key])
         self._read(instance, asset, {latest[key]: key for key in islice(unread, MOST_READ)}, known)
-        return {
+        read: dict[str, Moment | None] = {
             key: known.moments[key][1] if known.moments.get(key, (None,))[0] == latest[key] else NOT_READ
             for key in there
         }
+        return {**read, **_without_records(instance, asset, row, read, newest)}
 
     def _known(self, instance: dg.DagsterInstance, asset: dg.AssetKey, *, dry_runs_count: bool) -> _Known:
         known = self._assets.get(asset)
@@ -101,6 +106,30 @@ class Materialized:
         older = last_before_dry_runs(instance, asset, list(only_dry)) if only_dry else {}
         for key, storage_id in only_dry.items():
             known.moments[key] = (storage_id, older.get(key))
+
+
+def _without_records(
+    instance: dg.DagsterInstance,
+    asset: dg.AssetKey,
+    row: PartitionRow,
+    read: Mapping[str, Moment | None],
+    newest: dg.EventLogEntry,
+) -> dict[str, Moment]:
+    """The partitions that are materialized although their records are gone, with the runs that a retention deleted.
+
+    Dagster remembers those that it was asked about while the records were there, so it is asked in any case. None of
+    them is newer than the newest materialization of the asset, which it keeps apart.
+    """
+    gone = [key for key in row.keys if key not in read]
+    status = instance.get_status_by_partition(asset, gone or row.keys[-1:], row.partitions_def)
+    there = [key for key in gone if (status or {}).get(key) is dg.AssetPartitionStatus.MATERIALIZED]
+    if not there:
+        return {}
+    of_newest = newest.asset_materialization
+    tick = of_newest.metadata.get(TICK) if of_newest else None
+    known = [moment.as_of for moment in read.values() if moment is not None and moment is not NOT_READ]
+    as_of = max([*known, tick.value if isinstance(tick, dg.TimestampMetadataValue) else newest.timestamp])
+    return dict.fromkeys(there, Moment(newest.timestamp, as_of))
 
 
 def last_before_dry_runs(instance: dg.DagsterInstance, asset: dg.AssetKey, keys: Sequence[str]) -> dict[str, Moment]:
