@@ -63,7 +63,7 @@ class GapFillOptions(_Options):
     exclude_latest: Annotated[int, count("Number of the newest partitions to leave to the schedule.")] = 1
     max_partitions_per_run: Annotated[int, count("Maximum number of partitions in one run.")] = 100
     max_runs_per_tick: Annotated[int, count("Maximum number of runs to launch at each tick.")] = 4
-    max_attempts: Annotated[int, count("Maximum number of attempts to fill a partition.")] = 3
+    max_attempts: Annotated[int, count("Maximum number of attempts to fill a partition.")] = 6
     retry_delay_s: Annotated[
         float, number("Seconds to wait before the second attempt; the delay doubles with each further one.")
     ] = 300.0
