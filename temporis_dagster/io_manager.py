@@ -24,6 +24,7 @@ from temporis_dagster.asset_options import (
 from temporis_dagster.data_source.observations import (
     Decimals,
     Layout,
+    ObservationOptions,
     Observations,
     OnConflict,
     OnInvalid,
@@ -31,7 +32,7 @@ from temporis_dagster.data_source.observations import (
     observe,
 )
 from temporis_dagster.data_source.report import UpsertReport
-from temporis_dagster.data_source.source import DataSource
+from temporis_dagster.data_source.source import DataSource, rejection
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.data_source_page import data_source_observation
 from temporis_dagster.env_vars import plain_value
@@ -217,7 +218,7 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             observations = _inside(windows, checked, options.outside_partition).in_time_order()
             guard = guard_of(context, observations, source.name, options.outside_partition)
             guard.before()
-            report = _upsert(context, source, windows, observations, options.frame.on_invalid, guard)
+            report = _upsert(context, source, windows, observations, options.frame, guard)
             guard.after(report)
             context.log.info("%s", report)
             if not report.dry_run and context.has_asset_partitions:
@@ -333,13 +334,16 @@ def _upsert(
     source: DataSource,
     windows: PartitionWindows | None,
     observations: Observations,
-    on_invalid: OnInvalid,
+    options: ObservationOptions,
     guard: PartitionGuard,
 ) -> UpsertReport:
     """Upsert; if that fails on the way, first record the partitions that are stored."""
     progress = ProgressLog(context.log.info, source.name, len(observations))
     try:
-        return source.upsert(observations, on_invalid=on_invalid, progress=progress)
+        report = source.upsert(observations, on_invalid="drop", progress=progress)
+        if report.rejected and options.on_invalid == "raise":
+            raise rejection(report, observations, source.url, options)  # in the words of an asset's options
+        return report
     except (DeliveryError, StoreError) as error:
         if windows is not None and error.report is not None:
             said = guard.metadata()

@@ -135,7 +135,10 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
         default=MirrorOptions.max_pending_rows,
         description="With a mirror: how many rows may wait in it; a write beyond that is refused.",
     )
-    dry_run: bool = Field(default=False, description="Check everything and write nothing, as in branch deployments.")
+    dry_run: bool = Field(
+        default=False,
+        description="Check every frame and write nothing, as in branch deployments. Archive checks still ask the service.",
+    )
 
     _connection: Temporis | None = PrivateAttr(default=None)
     _run_id: str | None = PrivateAttr(default=None)

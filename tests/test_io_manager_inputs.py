@@ -119,6 +119,24 @@ def test_the_error_of_a_missing_partition_names_the_way_out(project):
     assert "allow_missing_partitions of the input's metadata must be True or False, got 'yes'" in refused
 
 
+def test_the_latest_of_each_partition_is_looked_at_and_no_earlier_one(project, monkeypatch):
+    """A day that was filled again and again costs its reader no more than one that was filled once."""
+    for day in DAYS.get_partition_keys():
+        for _ in range(3):
+            assert project.run(orders, partition_key=day).success
+    looked_at = []
+    fetch = dg.DagsterInstance.fetch_materializations
+
+    def counting(self, wanted, limit, cursor=None, *, ascending=False):
+        found = fetch(self, wanted, limit, cursor, ascending=ascending)
+        looked_at.append(len(found.records))
+        return found
+
+    monkeypatch.setattr(dg.DagsterInstance, "fetch_materializations", counting)
+    assert read_by(project, reader([])).success
+    assert sum(looked_at) == 5
+
+
 # A frame per partition
 
 

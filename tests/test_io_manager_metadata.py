@@ -10,7 +10,7 @@ import pytest
 from temporis_dagster import TemporisIOManager, TemporisResource, connect, data_source_spec, temporis_asset
 from temporis_dagster.testing import FakeService, answer
 from tests.dagster_harness import key_range, materializations
-from tests.io_manager_tools import DAYS, SOURCE, Project
+from tests.io_manager_tools import DAYS, SOURCE, Project, failure
 
 pytestmark = pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`:dagster.BetaWarning")
 
@@ -230,3 +230,26 @@ def test_the_warning_of_a_dry_run_names_the_data_source(project):
     result = dry.run(storing(hourly()))
     levels = {entry.user_message: entry.level for entry in project.instance.all_logs(result.run_id)}
     assert [level for text, level in levels.items() if "nothing was stored" in text] == [logging.WARNING]
+
+
+# What a message advises, and what a dry run asks
+
+
+def test_advice_about_rejected_rows_is_that_of_an_asset(tmp_path, instance):
+    """In Dagster there is no .report to look at and no argument to pass: the failure has the rows, metadata the option."""
+    with FakeService(
+        fault_of=lambda record: "too new" if record["timestamp"] >= HOURS[100].timestamp() else None
+    ) as on:
+        said = failure(served(tmp_path, instance, on).run(storing(hourly())))
+    assert "temporis/on_invalid" in said
+    assert "temporis/rejected_rows shows the first" in said
+    assert ".report" not in said
+
+
+def test_a_dry_run_sends_no_observation_but_asks(tmp_path, instance):
+    """ensure_writable asks with an ingest of no records, as the documentation of dry runs says; the write sends none."""
+    with FakeService() as service:
+        dry = served(tmp_path, instance, service, dry_run=True)
+        dry.temporis.ensure_writable(SOURCE)
+        assert dry.run(storing(hourly())).success
+        assert [request.records for request in service.requests] == [[]]
