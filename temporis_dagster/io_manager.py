@@ -343,7 +343,6 @@ def _upsert(
         report = source.upsert(observations, on_invalid="drop", progress=progress)
         if report.rejected and options.on_invalid == "raise":
             raise rejection(report, observations, source.url, options)  # in the words of an asset's options
-        return report
     except (DeliveryError, StoreError) as error:
         if windows is not None and error.report is not None:
             said = guard.metadata()
@@ -353,6 +352,7 @@ def _upsert(
             archived = isinstance(error, DataSourceArchivedError)
             _observe_page(context, source, observations, error.report, ArchiveState.ARCHIVED if archived else None)
         raise
+    return report
 
 
 def _observe_page(

@@ -137,7 +137,7 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
     )
     dry_run: bool = Field(
         default=False,
-        description="Check every frame and write nothing, as in branch deployments. Archive checks still ask the service.",
+        description="Check every frame and write nothing, as in branch deployments. Archive checks still ask.",
     )
 
     _connection: Temporis | None = PrivateAttr(default=None)

@@ -236,20 +236,20 @@ def test_the_warning_of_a_dry_run_names_the_data_source(project):
 
 
 def test_advice_about_rejected_rows_is_that_of_an_asset(tmp_path, instance):
-    """In Dagster there is no .report to look at and no argument to pass: the failure has the rows, metadata the option."""
-    with FakeService(
-        fault_of=lambda record: "too new" if record["timestamp"] >= HOURS[100].timestamp() else None
-    ) as on:
-        said = failure(served(tmp_path, instance, on).run(storing(hourly())))
+    """In Dagster there is no .report to look at and no argument to pass: the failure has the rows."""
+    recent = HOURS[100].timestamp()
+    with FakeService(fault_of=lambda record: "too new" if record["timestamp"] >= recent else None) as service:
+        said = failure(served(tmp_path, instance, service).run(storing(hourly())))
     assert "temporis/on_invalid" in said
     assert "temporis/rejected_rows shows the first" in said
     assert ".report" not in said
 
 
 def test_a_dry_run_sends_no_observation_but_asks(tmp_path, instance):
-    """ensure_writable asks with an ingest of no records, as the documentation of dry runs says; the write sends none."""
+    """ensure_writable asks with an ingest of no records, as the documentation says; the write sends none."""
     with FakeService() as service:
         dry = served(tmp_path, instance, service, dry_run=True)
         dry.temporis.ensure_writable(SOURCE)
+        dry.temporis.close()
         assert dry.run(storing(hourly())).success
         assert [request.records for request in service.requests] == [[]]
