@@ -2,10 +2,13 @@
 
 import io
 import logging
+from decimal import Decimal
 
 import dagster as dg
 import httpx
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
@@ -186,8 +189,27 @@ def test_python_warns_and_names_the_column(caplog):
     assert (len(observations), observations.conflicts) == (4, 8)
     (record,) = caplog.records
     assert "'origin'" in record.getMessage()
-    tricky = frame.assign(labels=[["a", i] for i in range(len(frame))], origin=None)
-    assert observe(tricky, ObservationOptions(name="type", value="v")).conflicts == 8
+
+
+STRANGE = {
+    "lists": pd.Series([["x"], ["y"], ["z"]]),
+    "a list outside the conflict": pd.Series(["x", "y", ["z"]], dtype=object),
+    "arrays": pd.Series([np.array([1, 2]), np.array([1]), np.array([3])]),
+    "lists of Arrow": pd.Series([[1], [2], [3]], dtype=pd.ArrowDtype(pa.list_(pa.int64()))),
+    "structs of Arrow": pd.Series([{"a": 1}, {"a": 2}, {"a": 3}], dtype=pd.ArrowDtype(pa.struct([("a", pa.int64())]))),
+    "signalling NaN": pd.Series([Decimal("sNaN"), Decimal(1), Decimal(2)], dtype=object),
+    "nothing": pd.Series([pd.NA, None, np.nan], dtype=object),
+}
+
+
+@pytest.mark.parametrize("column", STRANGE.values(), ids=STRANGE)
+def test_what_an_unused_column_holds_never_stops_an_upsert(column):
+    """It is only looked at to name it; one whose cells cannot be compared is not named."""
+    frame = pd.DataFrame({"timestamp": [0, 0, 60], "name": "a", "value": [1.0, 2.0, 3.0]})
+    frame["tags"] = column
+    observations = observe(frame)
+    assert (len(observations), observations.conflicts) == (2, 1)
+    assert observations.superseded_rows.told_apart_by is None
 
 
 CONFLICTING = pd.DataFrame(

@@ -103,11 +103,12 @@ def _kinds(column: Column, conflicts: Conflicts, table: Table) -> int:
     """How many different cells the column has in these rows, if it tells the rows apart and means something; else 0."""
     try:
         kinds = _kinds_that_tell_apart(column, conflicts)
-    except TypeError:  # lists, dicts
+        means_nothing = kinds and (
+            _numbers_rows(column, conflicts, table, kinds) or _measures(column, conflicts, kinds)
+        )
+    except Exception:  # noqa: BLE001  # cells and dtypes that cannot be compared raise what they like, and are not used
         return 0
-    if not kinds or _numbers_rows(column, conflicts, table, kinds) or _measures(column, conflicts, kinds):
-        return 0
-    return kinds
+    return 0 if means_nothing else kinds
 
 
 def _kinds_that_tell_apart(column: Column, conflicts: Conflicts) -> int:
