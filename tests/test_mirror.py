@@ -23,7 +23,7 @@ from temporis_dagster.data_source.mirror import upsert
 from temporis_dagster.data_source.mirror.rows import Risk, Rows, packed, unpacked
 from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.store import sqlite
-from temporis_dagster.testing import FakeService, answer, in_sequence, sample_frame
+from temporis_dagster.testing import FakeService, answer, html_page, in_sequence, sample_frame
 from tests.delivery_tools import CANARY, adds_up
 from tests.mirror_tools import BAD, SOURCE, Killed, Process, World, contents, long_frame
 
@@ -492,6 +492,96 @@ def test_rebuild_waits_for_nobody(world, process):
 
     world.next = [meanwhile]
     assert put(a, 1.0).stored == 1
+
+
+# Clocks, windows, and what a claim costs
+
+
+@pytest.mark.parametrize("ahead_s", [1_000.0, 365 * 86_400.0])
+def test_a_clock_that_was_ahead_once_keeps_nothing_waiting(ahead_s, world, process):
+    """A doubt, a lease and a second sending from that future end when they would have, by the clock that is right."""
+    a = process()
+    now = world.now
+    world.now = now + ahead_s
+    world.next = [("late", 1.0), *["refused"] * 40]
+    put(a, 1.0)
+    world.next = []
+    assert put(a, 2.0).pending == 1
+    world.next = ["kill"]
+    with pytest.raises(Killed):
+        put(process(), 3.0, ("b", 1))
+    world.next, world.now, world.late = [], now, []
+    b = process()
+    assert put(b, 4.0).pending == 1, "the older value may still arrive"
+    assert b.source.flush().pending == 0
+    assert world.now - now < 2 * WINDOW_S
+    assert world.content() == {KEY: 4.0, ("b", 1): 3.0}
+
+
+def test_a_doubt_does_not_get_shorter_when_the_clock_is_set_back(world, process):
+    """A late value still lands within its window, and the newer one wins."""
+    a = process()
+    world.next = [("late", 25.0), *["refused"] * 40]
+    put(a, 1.0)
+    world.next, back = [], 500.0
+    world.now, world.late = world.now - back, [(due - back, records) for due, records in world.late]
+    b = process()
+    assert put(b, 2.0).pending == 1
+    b.source.flush()
+    world.advance(100.0)
+    assert (world.overwritten, world.content()) == (1, {KEY: 2.0})
+
+
+def test_the_window_is_kept_with_the_mirror(world, process):
+    """Whoever does not say how long a late write may take, such as the command line, takes the longest ever said."""
+    long, short = 120.0, 5.0
+    for window_s in (short, long, short):
+        put(process(MirrorOptions(on_unavailable="queue", late_write_window_s=window_s)), 0.0, ("z", 1))
+    a = process(MirrorOptions(on_unavailable="queue", late_write_window_s=short))
+    world.next = ["refused"] * 40
+    put(a, 1.0)
+    world.next = [("late", 100.0)]
+    silent = process(MirrorOptions(late_write_window_s=None), timeout_s=10_000.0)
+    with pytest.raises(UnavailableError):
+        silent.source.flush(wait=False)
+    world.next = []
+    put(a, 2.0)
+    a.source.flush()
+    world.advance(10_000.0)
+    assert world.content()[KEY] == 2.0
+
+
+def test_a_claim_looks_at_doubtful_batches_once(world, process, monkeypatch):
+    """What a flush decodes grows with its rows, not with their square, and not with a doubtful backlog elsewhere."""
+    decoded, usual = [], Rows.from_bytes
+    monkeypatch.setattr(Rows, "from_bytes", lambda keys, values: decoded.append(1) or usual(keys, values))
+    a = process(MirrorOptions(on_unavailable="queue", late_write_window_s=1e9), batch_rows=1_000, give_up_after_s=0.001)
+    count = 60
+    for number in range(count):
+        world.next = ["busy"] * 3
+        put(a, 1.0, ("a", number))
+    world.next, before = [], len(decoded)
+    assert a.source.flush().pending == 0
+    assert len(decoded) - before <= 10 * count
+    before = len(decoded)
+    assert put(a, 1.0, ("a", 10**6)).stored == 1
+    assert len(decoded) - before < 5
+
+
+def test_an_answer_that_is_not_the_apis_rejects_nothing(tmp_path):
+    """A proxy's page with 400: the rows stay pending, and none is moved to the rejected ones."""
+    page = html_page(400)
+    with (
+        FakeService(script=lambda _request: page) as service,
+        connect(
+            service.url, service.token, mirror=f"sqlite:///{tmp_path}/m.db", on_unavailable="queue", give_up_after_s=0.1
+        ) as temporis,
+    ):
+        source = temporis.data_source(SOURCE)
+        report = source.upsert(sample_frame(), on_invalid="drop")
+        assert (report.pending, report.rejected, source.pending().rejected) == (48, 0, 0)
+        service.state.script = lambda _request: None
+        assert source.flush().stored == 48
 
 
 # The face

@@ -16,6 +16,9 @@ it carries never changes; rows are never taken out, they move to a new batch. Be
 - ``sender, lease_until``: who may be sending it right now. Written, and durable, before the first request starts.
 - ``doubtful_until``: until when a request that carried these rows may still be applied although nobody knows of it. Set
   with the lease, to its end and the window for late writes; set back once every attempt is known to be over.
+- ``stamped_at``: what time it was when these moments were set. Where that is in the future, the clock was ahead: all
+  moments of the batch come forward by as much, which makes none of them shorter than it was meant to be.
+- between which keys and times its rows are, so that a claim looks only at doubtful batches that may share its keys.
 
 So a batch is one of: *waiting* (live, no lease), *in flight* (a lease that has not ended), *doubtful* (its lease ended
 without a word, or an attempt had no answer; it may be live or closed), or *closed*, and gone once it is not doubtful.
@@ -23,7 +26,8 @@ There is no background work: every state is a comparison with the database's clo
 
 *Rejected* (series, timestamp) -> value, reason: the latest write of a key, where the service refused it.
 
-*Mirror*: the one target: its URL, and a salted hash of the token. *Source*: how many rows are pending, the last error.
+*Mirror*: the one target: its URL, and a hash of the token, salted anew each time that it is bound; the longest window
+for late writes that it was used with. *Source*: how many rows are pending, the last error.
 
 Why the promises hold
 ---------------------
@@ -35,24 +39,42 @@ Why the promises hold
    2, so the answer to batch 1 closes nothing of it. (Rows of batch 1 that B overwrote stopped being live then.)
 3. *No key in two requests.* Claiming is a transaction. It refuses a batch that shares a key with any batch in flight,
    and first moves the rows that are still live out of a batch that was partly overwritten, so that an old value is
-   never sent once a newer one is in the mirror. An attempt starts only while the lease lasts for all of it.
+   never sent once a newer one is in the mirror. An attempt starts only while the lease lasts for all of it:
+   ``Lease.ensured`` asks for ``longest_attempt_s`` of its body, and from that long after it began no byte of it leaves
+   this machine (``deadline`` has that argument). So a lease outlasts every attempt that it covers, on a slow line too.
+   An *interruption* (Ctrl-C, a progress function that raises) does not end the threads that send. So it ends the lease
+   for new attempts first (``Lease.end``: under the lock in which an attempt is noted as under way), and only then looks
+   at what is under way: nothing can start after that look. Batches that are under way keep their lease, and with it
+   their doubt, on disk. The others are settled and released at once, also if the interruption came around the commit
+   that claimed them. What is left is settled by a later operation of this process, after the last of those threads has
+   ended; if there is none, the lease ends by itself, after the attempt.
 4. *No zombies.* An attempt without an answer leaves a closed copy of its rows, doubtful until the window is over, also
-   if a later attempt is acknowledged. The claim of a batch notes for which of its rows a *different* value is doubtful
-   at that moment (not later: the doubt may end, and the older value land, while the newer is under way). Once
+   if a later attempt is acknowledged. The window is counted from a moment at which the attempt is over: from the
+   settlement, which waits for it, or from the end of the lease, which outlasts it; never from an interruption.
+   The claim of a batch notes for which of its rows a *different* value is doubtful at that moment (not later: the doubt may end, and the older value land, while the newer is under way). Once
    acknowledged, these rows move to a new batch that may be sent after the window: they are still pending, and
    ``flush(wait=True)`` waits for them. That the same value may be applied once more harms nobody, so a retried row
    counts as stored. As 3 holds, the doubt about an older value is on disk before a newer one of its key is sent.
 5. *Unchanged* is a row whose present value is equal bit for bit, whose batch is closed or gone, and for which no
    different value is doubtful. Everything else is written and sent.
-6. *Bound to one target.* The first transaction on a file compares URL and fingerprint, and refuses to go on.
+6. *Bound to one target, in one file.* Every transaction compares the salt with the one that was last seen to be this
+   target's, and where it differs URL and fingerprint, before it does anything else. So neither a file that was given
+   the inode number of a deleted one, nor ``rebuild`` or ``rebind`` by another process, lets one target's mirror answer
+   for another's rows. A delivery also compares the file in each of its transactions. Which file that is (device, inode,
+   and a random id of the store) is read inside the transaction and kept with its connection, not asked of the
+   ``Database``: that may be closed by another thread, or before a fork, while the transaction goes on, and then knows
+   of no file. Its connection stays open until it is given back, so what was read in it stays true.
 7. *Own rows first.* An upsert claims its own batches by their ids, and looks at the rows of others only where they are
    in flight or doubtful. What a backlog costs it is the lookup of its own keys.
-8. *Two processes* meet only in these transactions. SQLite's clock is the machine's; a jump of it shortens or lengthens
-   leases and windows.
+8. *Two processes* meet only in these transactions. SQLite's clock is the machine's. Set back, it lengthens leases and
+   windows, by no more than their own length; set forward while a request is under way, it shortens them.
+9. *Reading makes nothing.* Where there is no file, an empty mirror in memory is read. Only an upsert makes a mirror and
+   binds it.
 
 What cannot be promised: a process that is paused between the look at its lease and its request, for longer than the
 lease and the window, can still put an old value over a newer one; so can a service that applies a request later than
-the window. And a mirror knows only what went through it.
+the window, and a clock that is set forward while a request is under way. A mirror knows only what went through it, and
+one that was restored from a backup does not know what went through it since.
 """
 
 from temporis_dagster.data_source.mirror.mirror import Mirror

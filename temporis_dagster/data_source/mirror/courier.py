@@ -2,6 +2,11 @@
 
 Comes in: which batches to take. Goes out: what became of each group, as it is settled; why it stopped early.
 Never: sends what is not claimed, durably, or what another sender may be sending; waits.
+
+Interrupted at any moment, it holds on to exactly what may still be applied. ``_held`` names a batch from before its
+claim is committed until after its settlement is, so nothing that is leased is forgotten; settling what is not leased
+(the commit did not happen, or already did) changes nothing, for a settlement asks whether this sender has the lease.
+``let_go`` first ends the lease for new attempts, then looks at what is under way, and settles only the rest.
 """
 
 from __future__ import annotations
