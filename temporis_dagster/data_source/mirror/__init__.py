@@ -51,7 +51,8 @@ Why the promises hold
 4. *No zombies.* An attempt without an answer leaves a closed copy of its rows, doubtful until the window is over, also
    if a later attempt is acknowledged. The window is counted from a moment at which the attempt is over: from the
    settlement, which waits for it, or from the end of the lease, which outlasts it; never from an interruption.
-   The claim of a batch notes for which of its rows a *different* value is doubtful at that moment (not later: the doubt may end, and the older value land, while the newer is under way). Once
+   The claim of a batch notes for which of its rows a *different* value is doubtful at that moment (not later: the doubt
+   may end, and the older value land, while the newer is under way). Once
    acknowledged, these rows move to a new batch that may be sent after the window: they are still pending, and
    ``flush(wait=True)`` waits for them. That the same value may be applied once more harms nobody, so a retried row
    counts as stored. As 3 holds, the doubt about an older value is on disk before a newer one of its key is sent.
