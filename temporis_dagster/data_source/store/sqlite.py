@@ -9,7 +9,8 @@ loss of power, as far as the disk keeps what it confirmed; the ephemeral disk of
 
 Which file: a ``Database`` may be closed by another thread, or before a fork, at any moment. So it is not asked which
 file a transaction is in: ``file_of`` has that from the transaction's own connection, which stays open, and in which
-the store's id was read. An inode number alone would not do: once a deleted file is open nowhere, the next one may get it.
+the store's id was read. An inode number alone would not do: once a deleted file is open nowhere, the next file may get
+its number.
 """
 
 from __future__ import annotations
