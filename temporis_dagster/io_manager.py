@@ -282,10 +282,14 @@ class TemporisIOManager(dg.ConfigurableIOManager):
         return asset_options(configured, definition, run)
 
 
-def _windows(context: dg.OutputContext | dg.InputContext) -> PartitionWindows | None:
-    if not context.has_asset_partitions:
+def _windows(context: dg.OutputContext) -> PartitionWindows | None:
+    """The windows of what is written: of the asset's partitions, or of the partition of the job of an op."""
+    if context.has_asset_partitions:
+        return partition_windows(context.asset_partitions_def, context.asset_partition_keys)
+    if context.has_asset_key or not context.has_partition_key:
         return None
-    return partition_windows(context.asset_partitions_def, context.asset_partition_keys)
+    partitions_def = context.step_context.run_partitions_def
+    return partition_windows(partitions_def, [context.partition_key]) if partitions_def else None
 
 
 def _upstream_metadata(context: dg.InputContext) -> Mapping[str, Any]:
@@ -344,7 +348,7 @@ def _upsert(
         if report.rejected and options.on_invalid == "raise":
             raise rejection(report, observations, source.url, options)  # in the words of an asset's options
     except (DeliveryError, StoreError) as error:
-        if windows is not None and error.report is not None:
+        if windows is not None and error.report is not None and context.has_asset_partitions:
             said = guard.metadata()
             for stored in stored_partitions(context, source, windows, observations, error.report, said):
                 context.log_event(stored)

@@ -376,6 +376,31 @@ def test_partition_key_in_a_range_says_what_to_do_in_the_docs():
     assert "``context.partition_key`` fails in it" in temporis_asset.__doc__
 
 
+# Ops of a partitioned job
+
+
+@pytest.mark.parametrize(("day", "mode", "stored"), [(2, "raise", 2), (3, "raise", 0), (3, "drop", 0), (3, "allow", 2)])
+def test_an_op_of_a_partitioned_job_has_the_windows_of_its_partition(project, day, mode, stored):
+    """Rows outside the partition of the run are refused, dropped or allowed, as those of an asset are."""
+
+    @dg.op(out=dg.Out(io_manager_key="io"))
+    def write():
+        return day_of_two_hours(f"2024-06-0{day}")
+
+    io_manager = TemporisIOManager(temporis=project.temporis, data_source=SOURCE, outside_partition=mode)
+
+    @dg.job(partitions_def=DAYS, resource_defs={"io": io_manager})
+    def job():
+        write()
+
+    result = job.execute_in_process(partition_key="2024-06-02", instance=project.instance, raise_on_error=False)
+    assert result.success is not (mode == "raise" and stored == 0)
+    project.temporis.connection.create_data_source(SOURCE)
+    assert len(project.read()) == stored
+    if not result.success:
+        assert "2 of 2 observations lie outside the run's partitions (2024-06-02)" in failure(result)
+
+
 # Environment variables outside a run
 
 
