@@ -54,27 +54,30 @@ def build_gap_fill_sensor(  # noqa: PLR0913  the arguments of Dagster's own fact
 
     Neighbouring gaps are joined into ranges, each filled by one run, the oldest first. Left alone are partitions that a
     queued or running run, or a backfill that is not through, may write; and everything while a data source is archived
-    (if its state is not known, runs are launched).
+    (if its state is not known, runs are launched). What only dry runs materialized is a gap, except in a dry run.
 
-    A partition that fails again is tried ``max_attempts`` times, each time after twice the delay and in a shorter
-    range; the last attempt has the partition for itself, so one that always fails takes no neighbour with it. Then the
-    sensor says that it gave up. Attempts are counted from the runs it launched since the partition was last there:
-    materialize it by hand, and it starts anew.
+    A partition has ``max_attempts`` attempts, each after twice the delay of the one before and in a shorter range; the
+    last attempt has the partition for itself, so one that always fails takes no neighbour with it. Then the sensor says
+    that it gave up. An attempt is a run that the sensor launched since the partition was last there, with its retries
+    and re-executions, whatever became of it; a run that failed only because a data source could not be reached is
+    none. Materialize the partition by hand, and it starts anew.
+
+    The work of a tick is bounded: what it does not get to read is read by the next ticks.
 
     Args:
         target: The assets: a job, an ``AssetSelection``, an asset or several. Their partitions are the same time
             windows, their backfill policy is ``BackfillPolicy.single_run()``, or ``multi_run(1)``: then a run has one
             partition. A partition that one of them lacks is
             filled in all of them.
-        horizon: How many partitions to look at, counted back from the newest that is complete. A number, as it bounds
-            the work of a tick, and means the same on the days when the clock changes.
+        horizon: How many partitions to look at, counted back from the newest that is complete; more than
+            ``exclude_latest``. A number, as it means the same on the days when the clock changes.
         name: By default ``<job or asset>_gap_fill_sensor``.
         exclude_latest: How many of the newest are no gaps yet, because a schedule is about to fill them.
         max_partitions_per_run: The longest range of a first attempt.
         max_runs_per_tick: How many runs a tick launches.
         max_attempts: How many attempts a partition has.
-        retry_delay_s: How long to wait after a failed attempt before the second, in seconds; twice as long before
-            each further one.
+        retry_delay_s: How long to wait after the first attempt before the second, in seconds; twice as long before
+            each further one. By default the attempts are at 0, 5, 15, 35, 75 and 155 minutes.
         data_sources: The data sources that may be archived. By default those that the assets name in their metadata,
             as ``@temporis_asset`` does.
         resource_key: The key of the ``TemporisResource``.
