@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from temporis_dagster import ConfigurationError, TemporisIOManager, TemporisResource, io_manager, temporis_asset
-from temporis_dagster.data_source.observations import observe
+from temporis_dagster.data_source.observations import ObservationOptions, observe
 from temporis_dagster.plots import LARGEST_DRAWN, NOTHING, SLICES, plot_of, thinned
 from temporis_dagster.testing import sample_frame
 from tests.dagster_harness import materializations
@@ -32,7 +32,7 @@ def long(count, *, names=("orders",), values=None, start=1_700_000_000, step=60)
 
 
 def plotted(frame):
-    return plot_of(observe(frame))
+    return plot_of(observe(frame, ObservationOptions(allow_future=True)))
 
 
 @pytest.mark.parametrize(

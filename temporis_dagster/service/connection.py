@@ -149,7 +149,11 @@ class _Lingering:
         if not self._connection.ends_early() or not self._transport.can_write_eof():
             self._transport.close()
             return
-        self._transport.write_eof()
+        try:
+            self._transport.write_eof()
+        except OSError:  # the client has gone already
+            self._transport.abort()
+            return
         self._transport.resume_reading()
         self._connection.loop.call_later(LINGER_S, self._transport.abort)
 

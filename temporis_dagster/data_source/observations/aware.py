@@ -27,7 +27,7 @@ def impossible(moment: datetime) -> str | None:
     Examples:
         >>> from zoneinfo import ZoneInfo
         >>> impossible(datetime(2024, 3, 31, 2, 30, tzinfo=ZoneInfo("Europe/Berlin")))[:69]
-        'the timestamp cannot be: the clock skipped that time in Europe/Berlin,'
+        'the timestamp cannot be: the clock skipped that time in Europe/Berlin'
         >>> impossible(datetime(2024, 3, 31, 3, 30, tzinfo=ZoneInfo("Europe/Berlin"))) is None
         True
     """
