@@ -35,7 +35,7 @@ def sample(rows: int, *, first: int = 0) -> pd.DataFrame:
     names = np.array([f"store_{number}__revenue" for number in range(SERIES)], dtype=object)
     return pd.DataFrame(
         {
-            "timestamp": pd.to_datetime(1_700_000_000 + numbers // SERIES * 60, unit="s", utc=True),
+            "timestamp": pd.to_datetime(1_500_000_000 + numbers // SERIES * 60, unit="s", utc=True),
             "name": names[numbers % SERIES],
             "value": np.random.default_rng(first).standard_normal(rows),
         }
