@@ -349,6 +349,7 @@ def report_of(source, tally, alarm, seconds: float):
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there is no timer here")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # raised where Python swallows it
 @pytest.mark.parametrize("kind", ["mirror", "store", "direct"])
 def test_interrupts_at_random_moments_against_reality(kind, tmp_path, request, alarm, monkeypatch):
     """After each interrupt the report is compared with what there is: nothing unsent is there, nothing kept is not."""

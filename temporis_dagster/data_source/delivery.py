@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from temporis_dagster.contract import Meaning
@@ -25,6 +25,13 @@ INTERRUPT_GRACE_S = 2.0
 """How long an interrupted upsert waits for the answers that are under way."""
 
 
+@dataclass(eq=False)
+class _Job:
+    work: Callable[[], None]
+    begun: bool = False
+    cancelled: bool = False
+
+
 class Workers:
     """The threads of one delivery.
 
@@ -37,25 +44,37 @@ class Workers:
 
     def start(self, work: Callable[[], None]) -> None:
         """Work in one more thread; in this one where there is none to be had."""
-        thread = threading.Thread(target=self._run, args=[work], name=f"temporis-{self._running}", daemon=True)
+        job = _Job(work)
+        thread = threading.Thread(target=self._run, args=[job], name=f"temporis-{self._running}", daemon=True)
         self._count(1)
         try:
             thread.start()
         except RuntimeError:  # the machine has no more threads to give, or the interpreter is shutting down
-            self._run(work)
+            self._run(job)
         except BaseException:
-            if thread.ident is None:
-                self._count(-1)
+            self._cancel(job)
             raise
+
+    def _cancel(self, job: _Job) -> None:
+        """After an interrupted start nobody knows whether there is a thread: if it has not begun, it never does."""
+        with self._changed:
+            if not job.begun:
+                job.cancelled = True
+                self._running -= 1
+                self._changed.notify_all()
 
     def wait(self, at_most_s: float | None = None) -> bool:
         """Wait until all have ended, or for so long; whether they have."""
         with self._changed:
             return self._changed.wait_for(lambda: self._running <= 0, at_most_s)
 
-    def _run(self, work: Callable[[], None]) -> None:
+    def _run(self, job: _Job) -> None:
+        with self._changed:
+            if job.cancelled:
+                return
+            job.begun = True
         try:
-            work()
+            job.work()
         finally:
             self._count(-1)
 

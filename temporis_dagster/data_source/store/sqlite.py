@@ -21,7 +21,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias, TypeVar, cast
 
@@ -122,10 +122,17 @@ class Database:
         try:
             patience_s = self.busy_timeout_s if wait_s is None else wait_s
             connection = _patiently(lambda: _begun(*self._open(create), begin), patience_s)
+            raw = driver(connection)
             try:
                 yield connection
-            finally:
-                connection.close()
+            except BaseException:
+                with suppress(Exception):  # what is under way is raised; interrupted inside, SQLAlchemy may not close
+                    connection.close()
+                with suppress(sqlite3.ProgrammingError):  # it is closed
+                    if raw.in_transaction:  # it would hold the lock
+                        raw.close()
+                raise
+            connection.close()
         except UNREADABLE as error:
             raise StoreUnusableError(
                 f"what it holds cannot be read ({type(error).__name__}: {error})", DAMAGED_ADVICE
