@@ -132,7 +132,7 @@ class Database:
                     if raw.in_transaction:  # it would hold the lock
                         raw.close()
                 raise
-            connection.close()
+            _close(connection)
         except UNREADABLE as error:
             raise StoreUnusableError(
                 f"what it holds cannot be read ({type(error).__name__}: {error})", DAMAGED_ADVICE
@@ -196,6 +196,16 @@ if hasattr(os, "register_at_fork"):
     # connections it opens itself. So idle connections are closed before a fork and opened again when needed. (A fork
     # while another thread is in the middle of a call is as unsafe as Python says it is.)
     os.register_at_fork(before=_close_all, after_in_child=_forget_all)
+
+
+def _close(connection: sa.Connection) -> None:
+    try:
+        connection.close()
+    except AssertionError as error:
+        # Interrupted inside, SQLAlchemy finds in a ``finally`` that it is not done, and hides the interruption.
+        if error.__context__ is None or isinstance(error.__context__, Exception):
+            raise
+        raise error.__context__ from None
 
 
 def commit(connection: sa.Connection, then: Callable[[], None] = lambda: None) -> None:
