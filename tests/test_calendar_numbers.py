@@ -33,6 +33,8 @@ CALENDAR = {
     "YYYYMMDD, a leap day": ([20240229, 20240301], "20240229 is 2024-02-29"),
     "YYYYMMDD, newest first": ([20240621, 20240620, 19991231], "20240621 is 2024-06-21"),
     "YYYYMMDD, an open end": ([20240620, 99991231], "20240620 is 2024-06-20"),
+    "YYYYMMDD, all nines": ([20240620, 99999999], "20240620 is 2024-06-20"),
+    "YYYYMM, all nines": ([202406, 999999], "202406 is 2024-06"),
     "YYYYMMDD, of another century": ([17560101, 17560102], "17560101 is 1756-01-01"),
     "YYYYMMDDHH": ([2024062008, 2024062009], "2024062008 is 2024-06-20 08:00"),
     "YYYYMMDDHH, one": ([2024062008], "2024062008 is 2024-06-20 08:00"),
@@ -165,6 +167,39 @@ def test_what_is_beside_the_numbers_has_its_own_reason():
     assert "calendar dates" in reasons[0]
     assert "missing" in reasons[1]
     assert "missing" in reasons[5]
+
+
+NOT_TO_BE_STORED = {
+    "infinity": np.inf,
+    "minus infinity": -np.inf,
+    "beyond any time": 1e30,
+    "a long integer": 10**30,
+    "a Decimal without end": Decimal("Infinity"),
+    "a Decimal beyond any time": Decimal("1e999999"),
+    "a date with minutes": 202406200800,
+    "milliseconds": JUNE * 1000,
+    "beyond 64 bits of a sign": 2**63 + 1,
+}
+
+
+@pytest.mark.parametrize("other", NOT_TO_BE_STORED.values(), ids=NOT_TO_BE_STORED)
+@pytest.mark.parametrize("dtype", [None, "object"])
+def test_dates_are_refused_also_where_a_number_beside_them_would_be_dropped(other, dtype):
+    """What is dropped is no reason to store the others in 1970."""
+    message = refused(wide([20240620, 20240621, other], dtype), on_invalid="drop")
+    assert "20240620 is 2024-06-20" in message
+    seconds = observe(wide([JUNE, JUNE + 1, other], dtype), ObservationOptions(on_invalid="drop")).timestamps
+    assert seconds.tolist() == [JUNE, JUNE + 1]
+
+
+def test_rows_that_are_no_observations_do_not_make_seconds_of_dates():
+    """An empty row of a wide frame, and a row that is dropped for its value or name, may have any number."""
+    numbers = pd.Series([0, 20240620, 20240621])
+    refused(pd.DataFrame({"timestamp": numbers, "orders": [np.nan, 2.0, 3.0]}))
+    refused(pd.DataFrame({"timestamp": numbers, "orders": ["Total", 2.0, 3.0]}), on_invalid="drop")
+    for name, value in (("orders", "Total"), ("", 1.0), ("orders", None)):
+        long = pd.DataFrame({"timestamp": numbers, "name": [name, "orders", "orders"], "value": [value, 2.0, 3.0]})
+        refused(long, on_invalid="drop")
 
 
 def test_one_bad_cell_does_not_turn_dates_into_milliseconds():

@@ -257,13 +257,14 @@ def test_another_sign_of_no_value_can_be_named(store, cell):
 SEPARATED = [
     "1,5", "-1,5", "+0,25", ",5", "1,5e3", "1.234,5", "1.234.567", "1,234", "1,234.56", "1 234", "1 234,5", "1'234.50",
     "1\u00a0234,5", "1\u202f234", "1_000", "\u22121,5", "1,5-", "(1,234)", " 1,5 ",
+    "\u221212", "\u20130.5", "(12)", "(0.5)", "12-", "12.5-", "$1,234", "1.234,50 \u20ac",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("cell", SEPARATED)
 @pytest.mark.parametrize("layout", ["wide", "long"])
 def test_drop_never_keeps_only_the_whole_numbers_of_a_column(store, cell, layout):
-    """Decimal commas and separators of thousands are the file's way to write numbers, not a fault of some rows."""
+    """Decimal commas, separators and signs of another kind are the file's way to write numbers, not a fault of rows."""
     if layout == "wide":
         file = f"timestamp;a\n2024-06-20T08:00Z;{cell}\n2024-06-20T09:00Z;7\n2024-06-20T10:00Z;8\n"
     else:
@@ -285,7 +286,9 @@ def test_a_frame_with_decimal_commas_is_not_halved(store):
     assert content(store) == {}
 
 
-@pytest.mark.parametrize("cell", ["many", "12.05.2024", "1,2,3", "5 kWh", "12%", "true", "1.2.3", "0x10", "1 2"])
+@pytest.mark.parametrize(
+    "cell", ["many", "12.05.2024", "1,2,3", "5 kWh", "12%", "true", "1.2.3", "0x10", "1 2", "$12", "()", "-", "3-4"]
+)
 def test_what_is_no_such_number_can_be_dropped(store, cell):
     """One bad cell is a row's fault."""
     file = f"timestamp;a\n2024-06-20T08:00Z;{cell}\n2024-06-20T09:00Z;7\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone, tzinfo
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -365,6 +365,41 @@ POSSIBLE = {
     "fixed": datetime(2024, 3, 31, 2, 30, tzinfo=timezone(timedelta(hours=1, minutes=7))),
     "the first moment": datetime(1, 1, 1, tzinfo=UTC),
 }
+
+
+class OffsetOnly(tzinfo):
+    """A zone as small as it may be: it has no idea of summer time."""
+
+    def __init__(self, offset):
+        self.offset = offset
+
+    def utcoffset(self, _moment):
+        if isinstance(self.offset, Exception):
+            raise self.offset
+        return self.offset
+
+    def dst(self, _moment):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("offset", "words"),
+    [(timedelta(hours=1), None), (None, "has no time zone"), (OSError("no file"), "no.* give its offset")],
+)
+def test_a_zone_of_the_callers_own(offset, words, url):
+    """One that gives an offset and nothing else is enough; one that raises is a fault of the row, and no traceback."""
+    moment = datetime(2024, 6, 20, 10, tzinfo=OffsetOnly(offset))
+    frame = pd.DataFrame({"timestamp": pd.Series([moment], dtype=object), "load": 1.0})
+    with connect(url) as temporis:
+        source = temporis.data_source("store_metrics")
+        if words is None:
+            assert observe(frame).timestamps.tolist() == [1718874000]
+            assert source.read(start=moment).empty
+            return
+        with pytest.raises(InvalidObservationsError, match=words):
+            source.check(frame)
+        with pytest.raises(ConfigurationError, match="has no time zone"):
+            source.read(start=moment)
 
 
 @pytest.mark.parametrize(("moment", "words"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)

@@ -24,6 +24,7 @@ from temporis_dagster import (
 from temporis_dagster.data_source import delivery
 from temporis_dagster.data_source.client import Answer, Client
 from temporis_dagster.data_source.pace import HeldBack, Pace
+from temporis_dagster.data_source.report import Tally
 from temporis_dagster.data_source.retry import GiveUp, RetryPolicy
 from temporis_dagster.testing import FakeService, Fault, answer, cut, held, html_page, in_sequence, silence
 from tests.delivery_tools import (
@@ -520,6 +521,23 @@ def test_interrupted_by_a_signal_while_threads_send(monkeypatch, answered):
     assert not numbers(report.unsent_rows) & set(stored(service.state))
     assert report.unknown == (0 if answered else 8)
     assert report.to_dict() == before
+
+
+@pytest.mark.parametrize("interrupts", [1, 3])
+def test_interrupted_while_the_report_is_made(interrupts, monkeypatch):
+    """However often: the last KeyboardInterrupt has the report of what is stored."""
+    state, made, report = fake_state(), [], Tally.report
+
+    def interrupted(tally, *words):
+        made.append(words)
+        if len(made) <= interrupts:
+            raise KeyboardInterrupt
+        return report(tally, *words)
+
+    monkeypatch.setattr(Tally, "report", interrupted)
+    with connected(DirectSender(state), batch_rows=2) as temporis, pytest.raises(KeyboardInterrupt) as caught:
+        temporis.data_source("store_metrics").upsert(rows(4))
+    assert caught.value.report.stored == 4
 
 
 def test_an_upsert_does_without_threads(monkeypatch):

@@ -50,6 +50,19 @@ READ = {
 }
 
 
+def test_a_signalling_nan_in_an_index_is_a_missing_timestamp():
+    """pandas itself raises decimal.InvalidOperation where it looks for missing values among such objects."""
+    index = pd.Index([Decimal("sNaN"), Decimal(JUNE_20)], dtype=object)
+    for data, options in (
+        (pd.DataFrame({"a": [1, 2]}, index=index), ObservationOptions(timestamp=None, on_invalid="drop")),
+        (pd.DataFrame({"a": [1, 2]}, index=index.rename("timestamp")), ObservationOptions(on_invalid="drop")),
+        (pd.Series([1, 2], index=index, name="a"), ObservationOptions(timestamp=None, on_invalid="drop")),
+    ):
+        assert observe(data, options).timestamps.tolist() == [JUNE_20]
+    with pytest.raises(InvalidObservationsError, match=r"The index holds numbers. .*timestamp=None"):
+        observe(pd.DataFrame({"a": [1, 2]}, index=index), ObservationOptions())
+
+
 @pytest.mark.parametrize("index", READ.values(), ids=READ)
 def test_an_index_of_moments_is_read_whatever_its_dtype(index):
     """Objects that are moments are so by themselves; numbers are if the index has the timestamp column's name."""

@@ -463,6 +463,9 @@ def test_dropping_every_row_is_said_aloud(caplog):
     assert "All 2 observations for 'store_metrics' are invalid and were dropped" in record.getMessage()
     assert "divide by 1_000" in record.getMessage()
     caplog.clear()
+    observe(milliseconds.head(1), ObservationOptions(on_invalid="drop"))
+    assert "The only observation is invalid and was dropped" in caplog.messages[0]
+    caplog.clear()
     observe(long([JUNE, JUNE * 1000]), ObservationOptions(on_invalid="drop"))
     observe(long([]), ObservationOptions(on_invalid="drop"))
     assert not caplog.records

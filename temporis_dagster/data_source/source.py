@@ -30,7 +30,7 @@ from temporis_dagster.data_source.observations import (
     Unit,
     observe,
 )
-from temporis_dagster.data_source.observations.aware import impossible
+from temporis_dagster.data_source.observations.aware import Awareness, awareness, impossible
 from temporis_dagster.data_source.observations.conflicts import settle_conflicts
 from temporis_dagster.data_source.progress import shown
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
@@ -177,7 +177,7 @@ class DataSource(Mirrored):
         except TemporisError:
             raise
         except BaseException as interruption:
-            _attach(interruption, tally.report("The upsert was interrupted. Run it again."))
+            _hand_on(tally, interruption)
             raise
 
     def _create_where_missing(self) -> None:
@@ -312,6 +312,15 @@ def _readable(target: Target) -> ReadableTarget:
     return cast("ReadableTarget", target)
 
 
+def _hand_on(tally: Tally, interruption: BaseException) -> None:
+    """Attach the report as of now; whoever interrupts again while it is made gets it with that interruption."""
+    try:
+        _attach(interruption, tally.report("The upsert was interrupted. Run it again."))
+    except KeyboardInterrupt as again:
+        _hand_on(tally, again)
+        raise
+
+
 def _attach(interruption: BaseException, report: UpsertReport) -> None:
     """Let the report go with an exception that is not ours, such as KeyboardInterrupt."""
     interruption.report = report  # type: ignore[attr-defined]  # documented: the one way to hand it on
@@ -325,7 +334,7 @@ def _second(argument: str, moment: Moment) -> int | None:
         return None if moment is None else int(moment)
     if not isinstance(moment, datetime) or pd.isna(moment):
         raise ConfigurationError(f"{argument}={moment!r} is not a moment. Pass an aware datetime or a Unix second.")
-    if moment.tzinfo is None:
+    if awareness(moment) is not Awareness.AWARE:
         raise ConfigurationError(f"{argument}={moment!r} has no time zone. Attach one, such as datetime.timezone.utc.")
     if (reason := impossible(moment)) is not None:
         raise ConfigurationError(f"{argument}={moment!r}: {reason}.")

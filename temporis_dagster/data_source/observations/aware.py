@@ -6,6 +6,7 @@ Never: judges a fixed offset, which is always possible.
 
 from __future__ import annotations
 
+import enum
 from datetime import datetime, timezone
 from typing import Any
 
@@ -19,6 +20,26 @@ SKIPPED = (
     "the timestamp cannot be: the clock skipped that time in {} (as an instant it would be {}). If it names the end of"
     " an interval, subtract the interval first; else correct it"
 )
+
+
+NO_OFFSET = "the timestamp has a time zone that does not give its offset: attach another one"
+
+
+class Awareness(enum.Enum):
+    """Whether a datetime has an offset from UTC."""
+
+    NAIVE = 0
+    AWARE = 1
+    BROKEN = 2
+    """Its zone raises instead of giving one."""
+
+
+def awareness(moment: datetime) -> Awareness:
+    """Whether a datetime is aware, whatever its zone raises."""
+    try:
+        return Awareness.NAIVE if moment.utcoffset() is None else Awareness.AWARE
+    except Exception:  # noqa: BLE001  # zones are anybody's code
+        return Awareness.BROKEN
 
 
 def impossible(moment: datetime) -> str | None:
@@ -36,7 +57,7 @@ def impossible(moment: datetime) -> str | None:
         return None
     try:
         there_and_back = moment.astimezone(timezone.utc).astimezone(zone)
-    except OverflowError:  # its range is judged elsewhere
+    except Exception:  # noqa: BLE001  # out of range, which is judged elsewhere; or a zone that only knows its offset
         return None
     if there_and_back.replace(tzinfo=None) == moment.replace(tzinfo=None):
         return None

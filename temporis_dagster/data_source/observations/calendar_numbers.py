@@ -2,7 +2,9 @@
 
 The rule, in one place. A column of numbers is refused as calendar dates where *every* number in it fits one of the
 forms below, at least two of them differ, and none is 0 or negative. One number alone counts only in the forms of 8 or
-more digits. A number with a fraction only ever reads as days or years. ``unit="s"`` takes any second.
+more digits. A number with a fraction only ever reads as days or years. ``unit="s"`` takes any second. Numbers that
+cannot be stored as Unix seconds, such as infinity, or whose row is at fault, do not save the others from being dates:
+if they are dropped, the others are what is stored.
 
 ======================  ==========================================================  ===============================
 form                    years that it must be of                                    Unix seconds that it could hide
@@ -16,7 +18,8 @@ Excel's serial numbers  1950 to 2100                                            
 YYYYMMDDHHMM and finer  1900 to 2100                                                none: too large for seconds
 ======================  ==========================================================  ===============================
 
-So no column of Unix seconds from 1974 to March 2030 is ever refused. (9999 is the placeholder of an open end.)
+So no column of Unix seconds from 1974 to March 2030 is ever refused. (9999, also 999999 and 99999999, stands for an
+open end.)
 
 Comes in: a column of timestamps. Goes out: the form that all its numbers fit, if there is one.
 Never: reads a number as a date: which zone it is in, nobody said.
@@ -34,10 +37,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from temporis_dagster.contract import FIRST_TIMESTAMP, TIMESTAMP_LIMIT
 from temporis_dagster.data_source.observations.dtypes import Column, kind_of, numbers_of
 from temporis_dagster.data_source.observations.model import Int64s, Mask
 
-OPEN_END = 9999
+OPEN_END, FAR = 9999, 2**62
 EXCEL_ZERO = datetime(1899, 12, 30)  # noqa: DTZ001  # a calendar has no zone
 UNIX_ZERO = datetime(1970, 1, 1)  # noqa: DTZ001
 LONG_AGO, RECENT = (1600, 2200), (1900, 2100)
@@ -103,13 +107,28 @@ class CalendarNumbers:
         return f"{self.form.called}: {number} is {self.form.date_of(self.example)}"
 
 
-def calendar_numbers(column: Column) -> CalendarNumbers | None:
-    """The numbers of a plain column, if all of them read as dates of one form."""
+def calendar_numbers(column: Column, stored: Mask | None = None) -> CalendarNumbers | None:
+    """The numbers of a plain column, if all of them, or all that would be stored, read as dates of one form.
+
+    Args:
+        column: The column.
+        stored: Which of its rows are observations without another fault; None for all.
+    """
     numbers, rows = _numbers_in(column)
-    if not len(numbers):
+    for chosen in (slice(None), _storable(numbers, rows, stored)):
+        if chosen is not None and len(numbers[chosen]) and (form := form_of(numbers[chosen])) is not None:
+            of_form = np.zeros(len(column), dtype=np.bool_)
+            of_form[np.flatnonzero(rows)[chosen]] = True
+            return CalendarNumbers(form, numbers[chosen][0].item(), of_form)
+    return None
+
+
+def _storable(numbers: npt.NDArray[Any], rows: Mask, stored: Mask | None) -> Mask | None:
+    """Which of the numbers would be stored as Unix seconds; None if that are all of them."""
+    if not len(numbers) or (stored is None and numbers.max() < TIMESTAMP_LIMIT and numbers.min() >= FIRST_TIMESTAMP):
         return None
-    form = form_of(numbers)
-    return None if form is None else CalendarNumbers(form, numbers[0].item(), rows)
+    chosen = np.asarray((numbers < TIMESTAMP_LIMIT) & (numbers >= FIRST_TIMESTAMP))
+    return chosen if stored is None else chosen & stored[rows]
 
 
 def form_of(numbers: npt.NDArray[Any]) -> Form | None:
@@ -148,22 +167,20 @@ def written_form_of(number: int) -> Form | None:
 
 
 def _numbers_in(column: Column) -> tuple[npt.NDArray[Any], Mask]:
-    """The numbers of a column and their rows, none where one of them is infinite or has no place in 64 bits."""
+    """The numbers of a column and their rows, but those that are infinite or have no place in 64 bits."""
     kind = kind_of(column)
     if kind in ("int", "float"):
         numbers, missing = numbers_of(column)
-        known = numbers if not missing.any() else numbers[~missing]
-        return (known if _finite(known) else known[:0]), ~missing
+        known = ~missing if _near(numbers) else ~missing & (numbers > -FAR) & (numbers < FAR)
+        return (numbers if known.all() else numbers[known]), known
     if kind != "object":
         return np.empty(0), np.zeros(len(column), dtype=np.bool_)
     items = column.tolist()
     kinds = {kind: _is_number(kind) for kind in set(map(type, items))}
     if not any(kinds.values()):
         return np.empty(0), np.zeros(len(items), dtype=np.bool_)
-    rows = np.array([kinds[type(item)] and not _is_nan(item) for item in items], dtype=np.bool_)
+    rows = np.array([kinds[type(item)] and not _is_nan(item) and -FAR < item < FAR for item in items], dtype=np.bool_)
     chosen = [items[row] for row in np.flatnonzero(rows)]
-    if any(not -(2**62) < item < 2**62 for item in chosen):
-        return np.empty(0), rows
     exact = all(int(item) == item for item in chosen)
     return np.array([int(item) if exact else float(item) for item in chosen]), rows
 
@@ -176,8 +193,9 @@ def _is_number(kind: type) -> bool:
     return issubclass(kind, Integral | float | np.floating | Decimal) and kind is not bool
 
 
-def _finite(numbers: npt.NDArray[Any]) -> bool:
-    return numbers.dtype.kind != "f" or bool(np.isfinite(numbers).all() and (np.abs(numbers) < 2**62).all())
+def _near(numbers: npt.NDArray[Any]) -> bool:
+    """Whether all of them are known to be finite and to have a place in 64 bits, as NaN never is."""
+    return not len(numbers) or bool(numbers.min() > -FAR and numbers.max() < FAR)
 
 
 def _written(called: str, fields: str, years: tuple[int, int], directives: str, *, alone: bool = False) -> Form:
@@ -185,15 +203,18 @@ def _written(called: str, fields: str, years: tuple[int, int], directives: str, 
     parts = fields.split(", ")
     rest = 10 ** sum(FIELDS[field] for field in parts[1:])
     open_end = years == LONG_AGO
+    highest = ((OPEN_END if open_end else years[1]) + 1) * rest - 1
 
     def fits(numbers: Int64s) -> Mask:
         taken = _taken_apart(numbers, parts)
         year = taken["year"]
         right = (year >= years[0]) & (year <= years[1]) | (open_end & (year == OPEN_END))
+        all_nines = open_end & (numbers == highest)
         for field in parts[1:]:
             first, last = BOUNDS[field]
             right &= (taken[field] >= first) & (taken[field] <= last)
-        return np.asarray(right & _within_its_month(taken) if "day" in taken else right)
+        right = right & _within_its_month(taken) if "day" in taken else right
+        return np.asarray(right | all_nines)
 
     def date_of(number: float) -> str:
         taken = {field: part.item() for field, part in _taken_apart(np.array([int(number)]), parts).items()}
@@ -201,9 +222,8 @@ def _written(called: str, fields: str, years: tuple[int, int], directives: str, 
         clock = [f"{taken[field]:02}" for field in parts if field in CLOCK_FIELDS]
         return day if not clock else f"{day} {':'.join(clock if len(clock) > 1 else [*clock, '00'])}"
 
-    last = ((OPEN_END if open_end else years[1]) + 1) * rest - 1
     conversion = f"column.astype('int64').astype('str'), format='{directives}'"
-    return Form(called, years[0] * rest, last, conversion, date_of, fits, alone)
+    return Form(called, years[0] * rest, highest, conversion, date_of, fits, alone)
 
 
 def _taken_apart(numbers: Int64s, fields: list[str]) -> dict[str, Int64s]:

@@ -79,12 +79,13 @@ def cells_of(table: Table, options: ObservationOptions, *, now_s: float) -> Cell
 
 def _long_cells(table: Table, name_column: Column, options: ObservationOptions, now_s: float) -> Cells:
     names, values = names_of(name_column, options.ADVICE), values_of(table.values[0], options)
-    stamps = timestamps_of(table.timestamps, options, now_s=now_s, series=names.codes)
-    missing = where(values.missing, "the value is missing (NaN): leave the row out")
+    of_values = where(values.missing, "the value is missing (NaN): leave the row out") + values.faults
+    stored = ~mask_of(names.faults + of_values, len(names.codes)) if names.faults or of_values else None
+    stamps = timestamps_of(table.timestamps, options, now_s=now_s, series=names.codes, stored=stored)
     faults = [
         ColumnFaults(table.timestamp_label, table.timestamps, stamps.faults),
         ColumnFaults(table.name_label, name_column, names.faults),
-        ColumnFaults(table.value_labels[0], table.values[0], missing + values.faults),
+        ColumnFaults(table.value_labels[0], table.values[0], of_values),
     ]
     count = len(stamps.seconds)
     bad = mask_of([fault for column in faults for fault in column.faults], count)
@@ -103,7 +104,8 @@ def _wide_cells(table: Table, options: ObservationOptions, now_s: float) -> Cell
         found = values.faults + (where(~values.missing, wrong[i]) if i in wrong else [])
         bad[:, i] = mask_of(found, rows)
         faults.append(ColumnFaults(label, column, found, cell_in_row=i))
-    stamps = timestamps_of(table.timestamps, options, now_s=now_s, series=present)
+    stored = np.logical_or.reduce(present & ~bad, axis=1)
+    stamps = timestamps_of(table.timestamps, options, now_s=now_s, series=present, stored=stored)
     on_time = _where_observed(stamps.faults, np.logical_or.reduce(present, axis=1))
     bad |= mask_of(on_time, rows)[:, np.newaxis] & present
     faults.insert(0, ColumnFaults(table.timestamp_label, table.timestamps, on_time))

@@ -70,10 +70,12 @@ def observe(
     dropped = _dropped_rows(table, cells, bad) if len(bad) else pd.DataFrame()
     observations = _last_ones(replace(_good_ones(table, cells), dropped_rows=dropped))
     if len(dropped) and not len(observations):
+        one = len(dropped) == 1
         warn(
-            "All %s observations%s are invalid and were dropped, so there is nothing to store. The first: %s."
-            " Correct them.",
-            *(f"{len(dropped):,}", _for(data_source), dropped["reason"].iloc[0]),
+            "%s%s %s invalid and %s dropped, so there is nothing to store. The first: %s. Correct them.",
+            *("The only observation" if one else f"All {len(dropped):,} observations", _for(data_source)),
+            *(("is", "was") if one else ("are", "were")),
+            dropped["reason"].iloc[0],
         )
     if observations.superseded_rows is not None and observations.conflicts:
         apart = column_that_tells_apart(data, table, observations)
@@ -115,7 +117,7 @@ def _invalid(
     # What the call is at fault for is not dropped, and what is only not understood should not be.
     way_out = "" if not cells.droppable else f", or pass {options.spelled('on_invalid', 'drop')} to send the rest"
     return InvalidObservationsError(
-        f"{bad:,} of {total:,} observations{_for(data_source)} are invalid, so none was sent."
+        f"{bad:,} of {total:,} observations{_for(data_source)} {'is' if bad == 1 else 'are'} invalid, so none was sent."
         f" {in_words(rows, origin.labels_called)}. {options.LIST_OF_INVALID} Correct them{way_out}.",
         rows=rows,
         invalid=bad,

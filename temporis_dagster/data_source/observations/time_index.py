@@ -6,6 +6,7 @@ Never: takes row numbers for time, or numbers and text unless the caller says th
 
 from __future__ import annotations
 
+import math
 from datetime import date
 
 import numpy as np
@@ -70,8 +71,13 @@ def _holds_moments(index: pd.Index) -> bool:
 
 def _types(column: Column) -> list[type]:
     """The types of its objects that are not missing."""
-    known = column.dropna().tolist()
+    known = [item for item in column.tolist() if not _is_missing(item)]
     return list(type_groups(known)) if known else []
+
+
+def _is_missing(item: object) -> bool:
+    """As pandas has it; pandas itself fails on ``Decimal("sNaN")``."""
+    return item is None or item is pd.NA or item is pd.NaT or (isinstance(item, float) and math.isnan(item))
 
 
 _WORDS = {

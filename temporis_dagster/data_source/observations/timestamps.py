@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from temporis_dagster.contract import FIRST_TIMESTAMP, TIMESTAMP_LIMIT
-from temporis_dagster.data_source.observations.aware import impossible
+from temporis_dagster.data_source.observations.aware import NO_OFFSET, Awareness, awareness, impossible
 from temporis_dagster.data_source.observations.calendar_numbers import CalendarNumbers, calendar_numbers
 from temporis_dagster.data_source.observations.dtypes import (
     Column,
@@ -65,7 +65,12 @@ class Timestamps:
 
 
 def timestamps_of(
-    column: Column, options: ObservationOptions, *, now_s: float, series: SeriesOfRows | None = None
+    column: Column,
+    options: ObservationOptions,
+    *,
+    now_s: float,
+    series: SeriesOfRows | None = None,
+    stored: Mask | None = None,
 ) -> Timestamps:
     """Read a plain column as timestamps, block by block: only the seconds take memory for every row.
 
@@ -74,9 +79,10 @@ def timestamps_of(
         options: How to read them.
         now_s: The clock, in Unix seconds: what lies far ahead of it has to be asked for.
         series: Whose observations the rows are: repeated hours are inferred for each. None for one series.
+        stored: Which rows are observations without another fault; None for all.
     """
     series = series if options.ambiguous == "infer" else None
-    dates = calendar_numbers(column) if options.unit is None else None
+    dates = calendar_numbers(column, stored) if options.unit is None else None
     found = _read(column, options, series) if dates is None else _beside_dates(column, dates, options, series)
     ask = options.spelled("allow_future", value=True)
     ahead = too_far_ahead(found.seconds, found.faults, options.allowed_future, now_s=now_s, ask=ask)
@@ -234,8 +240,8 @@ def _datetime64s(items: list[np.datetime64], options: ObservationOptions) -> Tim
 
 def _datetimes(items: list[datetime], options: ObservationOptions) -> Timestamps:
     """Datetime objects, aware and naive mixed as they come."""
-    aware = np.array([item.utcoffset() is not None for item in items])
-    parts = [(np.flatnonzero(aware), _aware_datetimes), (np.flatnonzero(~aware), _naive_datetimes)]
+    kinds = np.array([awareness(item).value for item in items])
+    parts = [(np.flatnonzero(kinds == kind.value), read) for kind, read in _DATETIME_READERS.items()]
     return _together([(rows, read([items[row] for row in rows], options)) for rows, read in parts])
 
 
@@ -270,6 +276,12 @@ def _naive(items: Sequence[object]) -> npt.NDArray[np.datetime64]:
     plain = [item.replace(tzinfo=None) if isinstance(item, datetime) else item for item in items]
     return np.array(plain, dtype="datetime64[us]")
 
+
+_DATETIME_READERS: dict[Awareness, Callable[[list[Any], ObservationOptions], Timestamps]] = {
+    Awareness.AWARE: _aware_datetimes,
+    Awareness.NAIVE: _naive_datetimes,
+    Awareness.BROKEN: lambda items, _: _all_of(items, NO_OFFSET),
+}
 
 _READERS: dict[str, Callable[[Column, ObservationOptions], Timestamps]] = {
     "datetime": _from_datetimes,
