@@ -12,7 +12,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from http.client import HTTPResponse
 from pathlib import Path
 
@@ -240,3 +240,149 @@ def test_the_service_does_not_need_httptools():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path("/"),
                           env={**os.environ})  # fmt: skip
     assert done.stdout.strip() == "False"
+
+
+# Further requests of a connection, and what is no request
+
+
+def health(*lines: str, target: str = "/health") -> bytes:
+    return "\r\n".join([f"GET {target} HTTP/1.1", "Host: here", *lines, "", ""]).encode()
+
+
+def test_a_header_that_comes_at_once_has_the_same_limit(service):
+    """64 KiB are taken, more is not, in whatever pieces it comes."""
+    with ExitStack() as stack:
+        most = connection.HEAD_BYTES - len(health("X: "))
+        assert answered(connected(service, stack, health("X: " + "x" * most)))[0] == 200
+        assert answered(connected(service, stack, health("X: " + "x" * (most + 10))))[0] == 400
+        again = connected(service, stack, health())
+        assert answered(again)[0] == 200
+        again.sendall(health("X: " + "x" * most)[:1000])
+        again.sendall(health("X: " + "x" * (most + 10))[1000:])
+        assert answered(again)[0] == 400
+
+
+@pytest.mark.parametrize("host", ["http://here", "HTTPS://here:8008", "http://[::1]:8008", "http://user@here"])
+def test_a_whole_url_as_target_is_its_path(service, host):
+    """RFC 9112: a server takes the absolute form, which clients send through proxies."""
+    with ExitStack() as stack:
+        assert answered(connected(service, stack, health(target=f"{host}/health")))[0] == 200
+        assert answered(connected(service, stack, health(target=f"{host}/healthy?/health")))[0] == 404
+        assert answered(connected(service, stack, health(target=host)))[0] == 404
+
+
+def unread(service: Service, stack: ExitStack) -> socket.socket:
+    """A client that asks, asks and never reads, until nothing more fits."""
+    client = connected(service, stack)
+    client.settimeout(0)
+    with suppress(BlockingIOError):
+        for _ in range(100):
+            client.send(health() * 100)
+    client.settimeout(FOREVER_S)
+    return client
+
+
+@pytest.fixture
+def small_buffers(monkeypatch):
+    """What the service's operating system holds for a client is soon full."""
+    made = connection.Connection.connection_made
+
+    def narrow(self, transport):
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        transport.set_write_buffer_limits(4096)
+        made(self, transport)
+
+    monkeypatch.setattr(connection.Connection, "connection_made", narrow)
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_a_client_that_does_not_read_is_cut_off(service, monkeypatch):
+    """Thousands of requests, no answer read: it holds a place for its time, and not longer."""
+    monkeypatch.setattr(connection, "READ_S", 0.2)
+    with ExitStack() as stack:
+        client = unread(service, stack)
+        hung_up = select.poll()
+        hung_up.register(client, select.POLLHUP)
+        assert hung_up.poll(1000 * FOREVER_S)
+    assert is_well(service)
+
+
+@pytest.mark.usefixtures("small_buffers")
+def test_clients_that_do_not_read_shut_nobody_out(service, monkeypatch):
+    """Their places are the first to be taken by others, however long they may stay."""
+    monkeypatch.setattr(connection, "most_connections", lambda: 4)
+    paused = threading.Semaphore(0)
+    pause = connection.Connection.pause_writing
+    monkeypatch.setattr(connection.Connection, "pause_writing", lambda self: (pause(self), paused.release()))
+    with ExitStack() as stack:
+        for _ in range(4):
+            unread(service, stack)
+            assert paused.acquire(timeout=FOREVER_S)
+        assert is_well(service)
+
+
+def test_a_request_that_came_with_the_one_before_keeps_its_connection(service, monkeypatch):
+    """A pipelined request under way is no idle connection: a further client does not take its place."""
+    monkeypatch.setattr(connection, "most_connections", lambda: 1)
+    with ExitStack() as stack:
+        sent = json.dumps(ONE).encode()
+        client = connected(service, stack, health() + head(service, f"Content-Length: {len(sent)}") + sent[:5])
+        assert answered(client)[0] == 200
+        assert is_closed(connected(service, stack))
+        client.sendall(sent[5:])
+        assert answered(client)[0] == 204
+
+
+@pytest.mark.parametrize("token", [None, "ts_nobody"])
+@pytest.mark.parametrize("sent", [b"zz\r\n", b"1\r\n{\r\nzz\r\n", b"1\r\n{xx"], ids=repr)
+def test_a_body_that_is_no_http_is_told_so_once(service, caplog, token, sent):
+    """One answer, and no traceback in the log of whoever runs the service."""
+    with ExitStack() as stack:
+        client = connected(service, stack, head(service, "Transfer-Encoding: chunked", token=token) + sent)
+        assert answered(client)[0] == 400
+        assert is_closed(client)
+    assert is_well(service)
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
+def test_a_stop_does_not_wait_for_who_was_refused(tmp_path, monkeypatch):
+    """What a refused client still sends is thrown away for a while, but not while the service stops."""
+    monkeypatch.setattr(connection, "FAREWELL_S", 0.0)
+    monkeypatch.setattr(connection, "LINGER_S", float(10 * FOREVER_S))
+    with ExitStack() as stack:
+        with started_service(tmp_path) as service:
+            client = connected(service, stack, head(service, "Content-Length: 1000", token="ts_nobody"))
+            assert answered(client)[0] == 401
+        assert is_closed(client)
+
+
+# The log
+
+
+def test_no_request_puts_a_token_or_a_line_of_its_own_into_the_log(tmp_path, caplog):
+    """Wherever a client puts its token: target, method, User-Agent, data source; whole, quoted, without its prefix."""
+    caplog.set_level("INFO")
+    with started_service(tmp_path) as service, httpx.Client() as client:
+        token, secret = service.token, service.token[3:]
+        spellings = [token, token.upper(), token.replace("_", "%5F"), secret, f"x{token}"]
+        spellings += [token.replace("_", "%255f"), f"Bearer{token}", f"http://{token}@here/"]
+        for spelling in spellings:
+            headers = {**service.headers, "User-Agent": f"\x85 {spelling}".encode("latin-1")}
+            client.post(service.endpoint, headers=headers, json=ingest_of(source=f"\n\u2028{spelling}\r"))
+            client.post(f"{service.url}/{spelling}/a?{spelling}", headers=headers)
+            with ExitStack() as stack:
+                method = spelling.split(":")[0]
+                lines = f"{method} {spelling} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
+                answered(connected(service, stack, lines.encode()))
+    logged = [record.getMessage() for record in caplog.records if record.name == "temporis_dagster.service"]
+    assert len(logged) == 3 * len(spellings)
+    assert not [line for line in logged if secret.lower() in line.lower() or not line.isprintable()]
+
+
+@pytest.mark.parametrize("source", ["events_daily", "parts_count", "reports_of_the_year_2024", "a-b_c"])
+def test_the_log_names_data_sources_that_only_look_alike(tmp_path, caplog, source):
+    """``ts_`` inside a word is no token."""
+    caplog.set_level("INFO")
+    with started_service(tmp_path) as service:
+        httpx.post(service.endpoint, json=ingest_of(source=source), headers=service.headers)
+    assert any(f"data_source={source!r}" in record.getMessage() for record in caplog.records)

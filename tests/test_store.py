@@ -8,6 +8,7 @@ import pickle
 import sqlite3
 import struct
 import threading
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -747,3 +748,13 @@ def test_a_read_is_one_state(store, monkeypatch):
     assert content(store) == {(0, "a"): 1.0, (0, "b"): 1.0}
     monkeypatch.undo()
     assert content(store) == {(0, "a"): 2.0, (0, "b"): 2.0}
+
+
+@pytest.mark.parametrize("url", ["postgres://user:secret@here/db", "sqlite://", "nonsense"])
+def test_a_traceback_with_variables_survives_a_store_that_cannot_be(url):
+    """What shows a traceback with its variables (Rich, Sentry) asks for the repr of a store that was not made."""
+    with pytest.raises(ConfigurationError) as caught:
+        SqlStore(url)
+    frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    inside = [frame.locals for frame in frames.stack if frame.name == "__init__"]
+    assert [variables["self"] for variables in inside] == ["SqlStore(None, account=None)"]

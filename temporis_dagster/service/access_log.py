@@ -20,7 +20,16 @@ logger = logging.getLogger("temporis_dagster.service")
 
 SHOWN_CHARACTERS = 100
 SHOWN_AGENT_CHARACTERS = 300
-ANY_TOKEN = re.compile(r"ts_[^\s\"'&;,/]+")
+SEEN_CHARACTERS = 2_000
+"""So much of a text is searched for tokens, which is more than is shown of it once they are hidden."""
+
+KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
+ANY_TOKEN = re.compile(
+    r"(?<![a-z0-9])ts(?:_|%(?:25)*5f)[^\s\"'&;,/]+"  # of any length, where a word begins: not in "events_daily"
+    r"|ts_[\w-]{30,}"  # as long as a token, wherever
+    r"|(?<![\w-])(?=[\w-]*\d)[\w-]{43}(?![\w-])",  # what follows the prefix of a token that we make
+    re.IGNORECASE | re.ASCII,
+)
 
 
 @dataclass
@@ -68,22 +77,30 @@ class AccessLog:
 
         try:
             await self._app(scope, receive, watched)
+        except Exception:
+            status = status or 500  # which is answered outside of this middleware
+            raise
         finally:
             took_ms = 1000 * (time.monotonic() - begun)
-            logger.info("%s %s %s %.0f ms%s", scope["method"], _shown(scope["path"]), status or "no answer", took_ms,
-                        _details(note, Headers(scope=scope).get("user-agent")))  # fmt: skip
+            details = _details(note, Headers(scope=scope).get("user-agent"))
+            method, path = _method(scope["method"]), _shown(scope["path"])
+            logger.info("%s %s %s %.0f ms%s", method, path, status or "no answer", took_ms, details)
 
 
 def _details(note: Noted, agent: str | None) -> str:
     shown = {
         "account": note.account,
-        "data_source": note.data_source and _shown(note.data_source),
+        "data_source": None if note.data_source is None else _shown(note.data_source),
         "records": note.records,
         "agent": agent and _shown(agent, SHOWN_AGENT_CHARACTERS),
     }
     return "".join(f" {key}={value}" for key, value in shown.items() if value is not None)
 
 
+def _method(given: str) -> str:
+    return given if given in KNOWN_METHODS else _shown(given)
+
+
 def _shown(text: str, most: int = SHOWN_CHARACTERS) -> str:
     """The text as a literal, since it may hold line breaks, and without what looks like a token."""
-    return ascii(ANY_TOKEN.sub("<token>", text)[:most])
+    return ascii(ANY_TOKEN.sub("<token>", text[:SEEN_CHARACTERS])[:most])

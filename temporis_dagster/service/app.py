@@ -30,6 +30,7 @@ from temporis_dagster.service import answers
 from temporis_dagster.service.access_log import AccessLog, Noted, noted
 from temporis_dagster.service.body import Room, bounded_body, size_of
 from temporis_dagster.service.early_answers import EarlyAnswers
+from temporis_dagster.service.origin_form import OriginForm
 from temporis_dagster.service.records import (
     MAX_RECORDS,
     Ingest,
@@ -86,7 +87,7 @@ def application(store: SqlStore, limits: Limits | None = None) -> Starlette:
             Route(PREDICT_PATH, service.predict, methods=["POST"]),
             Route(HEALTH_PATH, service.health, methods=["GET"]),
         ],
-        middleware=[Middleware(AccessLog), Middleware(EarlyAnswers)],
+        middleware=[Middleware(OriginForm), Middleware(AccessLog), Middleware(EarlyAnswers)],
         exception_handlers={
             answers.Refusal: answers.of_refusal,
             HTTPException: answers.of_http_exception,

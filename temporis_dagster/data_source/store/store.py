@@ -63,7 +63,9 @@ class SqlStore:
         return self._database.path.exists()
 
     def __repr__(self) -> str:
-        return f"SqlStore({self.url!r}, account={self._account!r})"
+        # Also called while __init__ fails, by whatever shows a traceback with its variables.
+        where = self.url if hasattr(self, "_database") else None
+        return f"SqlStore({where!r}, account={getattr(self, '_account', None)!r})"
 
     @property
     def tokens(self) -> Tokens:
