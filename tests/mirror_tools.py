@@ -125,8 +125,12 @@ class WorldClock:
 
     monotonic = now
 
-    def wait(self, _condition: threading.Condition, seconds: float) -> None:
-        self.world.advance(seconds)
+    def wait(self, condition: threading.Condition, seconds: float) -> None:
+        condition.release()  # as a real wait does: requests that end meanwhile need it
+        try:
+            self.world.advance(seconds)
+        finally:
+            condition.acquire()
 
     def sleep(self, seconds: float) -> None:
         self.world.advance(seconds)
