@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timezone
 from decimal import Decimal
 
@@ -99,6 +100,27 @@ def test_a_column_of_calendar_numbers_is_refused_with_the_date_it_reads_as(numbe
         assert taken.timestamps.tolist() == numbers
 
 
+@pytest.mark.parametrize("form", ["YYYY", "YYYYMM", "YYYYDDD", "YYYYMMDD", "Excel", "days since 1970"])
+@pytest.mark.parametrize("dtype", ["int64", "Int64", "float64", "object", "Decimal", "category"])
+@pytest.mark.parametrize("missing", [False, True])
+def test_the_advice_helps(form, dtype, missing):
+    """What the message says to do is done, also where a cell is missing: then the same frame is taken."""
+    numbers = CALENDAR[form][0] + [None] * missing
+    if dtype == "Decimal":
+        column = pd.Series([None if number is None else Decimal(number) for number in numbers], dtype=object)
+    elif missing and dtype in ("int64", "category"):
+        column = pd.Series(numbers, dtype="float64").astype(dtype.replace("int64", "float64"))
+    else:
+        column = pd.Series(numbers, dtype=dtype)
+    said = re.search(r"convert it with (pd\.to_datetime\(.*?\)), or pass", refused(wide(column)))
+    assert said is not None
+    converted = eval(said[1], {"pd": pd, "column": column})
+    options = ObservationOptions(timezone="UTC", on_invalid="drop")
+    observations = observe(wide(converted), options)
+    assert len(observations) == len(CALENDAR[form][0])
+    assert pd.Timestamp(int(observations.timestamps[0]), unit="s").year in (2012, 2024)
+
+
 @pytest.mark.parametrize(("numbers", "words"), FRACTIONS.values(), ids=FRACTIONS)
 @pytest.mark.parametrize("sub_second", ["raise", "floor"])
 def test_days_with_a_time_of_day_are_not_told_to_be_cut_off(numbers, words, sub_second):
@@ -127,7 +149,7 @@ def test_no_column_of_unix_seconds_of_our_time_can_be_refused():
 def test_every_date_fits_the_form_it_was_written_in(form, moments):
     """Whatever the dates, and the message's date is the one that was written."""
     column = pd.Series(pd.to_datetime(moments)).astype("datetime64[ns]")
-    if form.conversion.startswith("column, unit"):
+    if "unit='D'" in form.conversion:
         if form.called == "days since 1970":
             column = column[column > "2016-01-01"]
         zero = pd.Timestamp("1899-12-30" if "origin" in form.conversion else "1970-01-01")

@@ -131,6 +131,11 @@ WARNED = {
     "ticks with a trade's text": (ticks(lambda i: f"T{i * 7919:x}"), FLOOR),
     "ticks with another price": (ticks(lambda i: 1.5 + i / 1000), FLOOR),
     "ticks with a size": (ticks(lambda i: (i * i) % 4 * 100), FLOOR),
+    "ticks with sizes that all differ": (ticks(lambda i: (i % 5 + 1) * 100), FLOOR),
+    "two ticks with two sizes": (
+        csv("timestamp,name,value,size", [(at, "EUR", i, 100 + i % 2) for i, at in enumerate(TICKS[:2] + TICKS[5:7])]),
+        FLOOR,
+    ),
     "ticks with the moment of arrival": (ticks(lambda i: f"2024-06-20T08:00:{10 + i}Z"), FLOOR),
     "an hour twice": (csv("timestamp,name,value", [(0, "a", 1), (3600, "a", 2), (3600, "a", 3)]), []),
     "a column that tells only some apart": (

@@ -222,7 +222,7 @@ def _written(called: str, fields: str, years: tuple[int, int], directives: str, 
         clock = [f"{taken[field]:02}" for field in parts if field in CLOCK_FIELDS]
         return day if not clock else f"{day} {':'.join(clock if len(clock) > 1 else [*clock, '00'])}"
 
-    conversion = f"column.astype('int64').astype('str'), format='{directives}'"
+    conversion = f"column.astype('Int64').astype('string'), format='{directives}'"
     return Form(called, years[0] * rest, highest, conversion, date_of, fits, alone)
 
 
@@ -263,12 +263,12 @@ FORMS = (
     _written("YYYYMMDD", "year, month, day", LONG_AGO, "%Y%m%d", alone=True),
     _written("YYYYMMDDHH", "year, month, day, hour", RECENT, "%Y%m%d%H", alone=True),
     *WITH_MINUTES,
-    Form("days since 1970", 16_436, 25_567, "column, unit='D'", _days_after(UNIX_ZERO), fractional=True),
+    Form("days since 1970", 16_436, 25_567, "column.astype('float'), unit='D'", _days_after(UNIX_ZERO), fractional=True),
     Form(
         "Excel's days",
         18_264,
         73_415,
-        "column, unit='D', origin='1899-12-30'",
+        "column.astype('float'), unit='D', origin='1899-12-30'",
         _days_after(EXCEL_ZERO),
         fractional=True,
     ),

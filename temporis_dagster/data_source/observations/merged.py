@@ -104,7 +104,7 @@ def _kinds(column: Column, conflicts: Conflicts, table: Table) -> int:
     try:
         kinds = _kinds_that_tell_apart(column, conflicts)
         means_nothing = kinds and (
-            _numbers_rows(column, conflicts, table, kinds) or _measures(column, conflicts, kinds)
+            _numbers_rows(column, conflicts, table, kinds) or _measures(column, conflicts, table, kinds)
         )
     except Exception:  # noqa: BLE001  # cells and dtypes that cannot be compared raise what they like, and are not used
         return 0
@@ -132,11 +132,16 @@ def _numbers_rows(column: Column, conflicts: Conflicts, table: Table, kinds: int
     return conflicts.groups[0] != conflicts.groups[-1] or _kinds_that_tell_apart(table.timestamps, conflicts) > 0
 
 
-def _measures(column: Column, conflicts: Conflicts, kinds: int) -> bool:
-    """Whether the column holds measurements: fractions, of more kinds than any group has rows."""
+def _measures(column: Column, conflicts: Conflicts, table: Table, kinds: int) -> bool:
+    """Whether the column holds measurements: fractions, of more kinds than any group has rows.
+
+    Where the moments tell the rows apart as well, and were cut to whole seconds, any numbers are: the sizes of trades.
+    """
     cells = plain(column.iloc[conflicts.rows])
-    if kind_of(cells) != "float":
+    if kind_of(cells) not in ("int", "float"):
         return False
+    if _kinds_that_tell_apart(table.timestamps, conflicts):
+        return True
     numbers, missing = numbers_of(cells)
     known = numbers[~missing]
     most = int(np.unique(conflicts.groups, return_counts=True)[1].max())

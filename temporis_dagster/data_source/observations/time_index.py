@@ -18,7 +18,8 @@ from temporis_dagster.data_source.observations.options import ObservationOptions
 
 def as_column(index: pd.Index) -> Column:
     """The index as a plain column: of objects, no other dtype is inferred."""
-    return plain(pd.Series(index.array, dtype=index.dtype, copy=False))
+    held = index.to_numpy() if index.dtype == object else index.array  # pandas 2 fails on the array of Decimal("sNaN")
+    return plain(pd.Series(held, dtype=index.dtype, copy=False))
 
 
 def is_datetime_index(index: pd.Index) -> bool:
