@@ -263,7 +263,9 @@ FORMS = (
     _written("YYYYMMDD", "year, month, day", LONG_AGO, "%Y%m%d", alone=True),
     _written("YYYYMMDDHH", "year, month, day, hour", RECENT, "%Y%m%d%H", alone=True),
     *WITH_MINUTES,
-    Form("days since 1970", 16_436, 25_567, "column.astype('float'), unit='D'", _days_after(UNIX_ZERO), fractional=True),
+    Form(
+        "days since 1970", 16_436, 25_567, "column.astype('float'), unit='D'", _days_after(UNIX_ZERO), fractional=True
+    ),
     Form(
         "Excel's days",
         18_264,
