@@ -80,6 +80,20 @@ def test_a_run_that_succeeds_without_storing_anything_is_an_attempt_like_any_oth
     assert len(ran) == 1 + 2
 
 
+def test_a_run_that_filled_a_partition_is_no_attempt_at_filling_it_again(june):
+    """Filled by the sensor, broken by hand: it has all its attempts again, the first one at once."""
+    world, upstream = june
+    sensor = sensor_of(world, horizon=4, max_attempts=2, retry_delay_s=3_600)
+    (request,) = world.sense(sensor)
+    assert world.run(request, sensor)
+    upstream.broken = {"2024-06-08"}
+    assert not world.launch({}, partition_key="2024-06-08")
+    (request,) = world.sense(sensor)
+    assert (asked(request), request.tags["temporis/attempt"]) == (("2024-06-08", "2024-06-08"), "1")
+    assert not world.run(request, sensor)
+    assert "Waiting for the next attempt" in world.sense(sensor)
+
+
 def test_run_retries_and_re_executions_are_part_of_their_attempt(june):
     """One bad day of nine, each failed run retried three times: eight days are filled, the bad one has its attempts."""
     world, upstream = june

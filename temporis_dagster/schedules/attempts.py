@@ -44,11 +44,13 @@ class Attempt:
     Attributes:
         positions: Of the partitions that it was to fill, among those that are gaps.
         ended_at: When the last of these runs ended, in Unix seconds; None while one is at work or about to be retried.
+        began_at: When the last of these runs began. What was materialized later, it may have materialized itself.
         outage: Whether it failed because a data source could not be reached.
     """
 
     positions: Collection[int]
     ended_at: float | None
+    began_at: float = 0.0
     outage: bool = False
 
 
@@ -116,7 +118,13 @@ def _attempt(
         return None
     if any(record.dagster_run.status in UNFINISHED for record in family) or _is_to_be_retried(family[0], now):
         return Attempt(positions, None)
-    return Attempt(positions, max(map(_ended_at, family)), outages.ended(instance, latest))
+    began_at, ended_at = max(map(_began_at, family)), max(map(_ended_at, family))
+    return Attempt(positions, ended_at, began_at, outages.ended(instance, latest))
+
+
+def _began_at(record: dg.RunRecord) -> float:
+    """A run that was canceled in the queue never began, and materialized nothing."""
+    return record.start_time or _ended_at(record)
 
 
 def _ended_at(record: dg.RunRecord) -> float:

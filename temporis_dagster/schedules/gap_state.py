@@ -81,13 +81,13 @@ Tried = list[tuple[float, bool]]
 
 
 def _tried(gaps: Gaps, attempts: Sequence[Attempt]) -> dict[int, Tried]:
-    """The attempts at each gap since its assets last had it."""
+    """The attempts at each gap since its assets last had it; the run that they had it by is none of them."""
     tried: dict[int, Tried] = {}
     for attempt in attempts:
         if attempt.ended_at is None:
             continue
         for position in attempt.positions:
-            if attempt.ended_at > gaps[position]:
+            if attempt.began_at > gaps[position]:
                 tried.setdefault(position, []).append((attempt.ended_at, attempt.outage))
     return tried
 
