@@ -17,7 +17,7 @@ from temporis_dagster.contract import is_data_source_name
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.materialization import SERIES_COUNT
 from temporis_dagster.materialization_log import latest_ids, latest_of_asset, latest_of_partitions, stored
-from temporis_dagster.partition_series import MOST_SEARCHED, Spans, lists_series, parts_of, spans_of_keys
+from temporis_dagster.partition_series import MOST_SEARCHED, Parts, Spans, listed, lists_series, parts_of, spans_of_keys
 from temporis_dagster.partition_windows import PartitionWindows, in_own_order, partition_windows
 
 ALLOW_MISSING = "allow_missing_partitions"
@@ -36,7 +36,8 @@ class Request:
         windows: Their time windows; None for all of time.
         spans: The series of each partition, where time does not tell the partitions apart.
         apart: Whether the input is a frame per partition.
-        series_count: The most series that one materialization wrote; None where none says.
+        series_count: How many series the materializations wrote: all that they list, or else the most that one of them
+            counted; None where none says.
     """
 
     data_source: str | None
@@ -74,17 +75,23 @@ def request_of(context: dg.InputContext, default: str | None, *, dry_run: bool) 
     _ensure_not_of_this_run(context, asked)
     if _is_data_source(context, default):
         latest: Mapping[str | None, dg.AssetMaterialization] = {}
-        keys, spans = asked, _spans(context, asked, {}, dry_run=dry_run)
+        keys, spans = asked, _spans(context, asked, {}, apart=apart, dry_run=dry_run)
     else:
         latest = _latest(context, asked, dry_run=dry_run)
         keys = [key for key in asked if key in latest]
-        spans = _spans(context, keys, latest, dry_run=dry_run)
-    counts = [
-        cast("int", each.metadata[SERIES_COUNT].value) for each in latest.values() if SERIES_COUNT in each.metadata
-    ]
+        spans = _spans(context, keys, latest, apart=apart, dry_run=dry_run)
     windows = partition_windows(context.asset_partitions_def, keys) if context.has_asset_partitions else None
     partitions = keys if context.has_asset_partitions else None
-    return Request(_place(context, latest, default), partitions, windows, spans, apart, max(counts, default=None))
+    return Request(_place(context, latest, default), partitions, windows, spans, apart, _series_count(latest))
+
+
+def _series_count(latest: Mapping[str | None, dg.AssetMaterialization]) -> int | None:
+    """How many series these materializations wrote at the most, by their lists, or else by their counts."""
+    lists = [listed(each) for each in latest.values()]
+    if lists and all(each is not None for each in lists):
+        return len({name for each in lists for spans in (each or {}).values() for name in spans})
+    counts = (each.metadata[SERIES_COUNT].value for each in latest.values() if SERIES_COUNT in each.metadata)
+    return max((cast("int", count) for count in counts), default=None)
 
 
 def series_of_others(found: int, series: OwnSeries, request: Request) -> str | None:
@@ -210,21 +217,22 @@ def _place(
 
 
 def _spans(
-    context: dg.InputContext, keys: Sequence[str], latest: Mapping[Any, dg.AssetMaterialization], *, dry_run: bool
+    context: dg.InputContext,
+    keys: Sequence[str],
+    latest: Mapping[Any, dg.AssetMaterialization],
+    *,
+    apart: bool,
+    dry_run: bool,
 ) -> Mapping[str, Spans] | None:
-    """The series of each partition; None where time alone tells them apart, or where all of them are read."""
+    """The series of each partition; None where time alone tells them apart, or where all are read into one frame."""
     parts = parts_of(context.asset_partitions_def) if context.has_asset_partitions else None
     if parts is None or dry_run or not keys:
         return None
-    there = parts.all(context.instance)
-    read: dict[str, set[str]] = {}
-    for key in keys:
-        read.setdefault(parts.time_of(key), set()).add(parts.of(key))
-    if all(there <= some for some in read.values()):
+    if not apart and _all_parts(parts, keys, context.instance):
         return None
     missing = {key: 0 for key in keys if key not in latest or not lists_series(latest[key])}
     further = latest_of_partitions(context.instance, context.asset_key, missing, lists_series, MOST_SEARCHED)
-    spans = spans_of_keys(parts, keys, {**latest, **further})
+    spans = spans_of_keys(parts, keys, {**latest, **further}, apart=apart)
     if unknown := [key for key in keys if spans[key] is None]:
         raise ConfigurationError(
             f"{context.asset_key.to_user_string()} cannot be loaded: which rows are those of {_shown(unknown)} "
@@ -232,6 +240,12 @@ def _spans(
             "the series of these alone: they were written in one run with others whose series' names do not say whose "
             "they are, wrote more series than a materialization lists, or were reported by hand. Materialize them "
             "again one partition per run (backfill_policy=dg.BackfillPolicy.multi_run(1)), with the partition's key in "
-            "the names of its series; or read all partitions at once."
+            "the names of its series; or read all partitions at once, into one frame."
         )
     return cast("Mapping[str, Spans]", spans)
+
+
+def _all_parts(parts: Parts, keys: Sequence[str], instance: dg.DagsterInstance) -> bool:
+    """Whether of each time all parts are read, so that nobody's rows have to be left out."""
+    there = parts.all(instance)
+    return all(there <= some for some in parts.read_together(keys).values())

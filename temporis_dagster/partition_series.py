@@ -94,6 +94,13 @@ class Parts:
             return ""
         return "|".join(word for place, word in enumerate(str(key).split("|")) if place not in self.places)
 
+    def read_together(self, keys: Iterable[str]) -> Mapping[str, set[str]]:
+        """The parts among partition keys, by the rest of the key: of each time window, whose rows are read."""
+        read: dict[str, set[str]] = {}
+        for key in keys:
+            read.setdefault(self.time_of(key), set()).add(self.of(key))
+        return read
+
     def all(self, instance: dg.DagsterInstance) -> frozenset[str]:
         """Every part that there is now: a dynamic partition may be deleted."""
         with dg.partition_loading_context(dynamic_partitions_store=instance):
@@ -271,19 +278,23 @@ def others_written(
 
 
 def spans_of_keys(
-    parts: Parts, keys: Sequence[str], materializations: Mapping[str, dg.AssetMaterialization]
+    parts: Parts, keys: Sequence[str], materializations: Mapping[str, dg.AssetMaterialization], *, apart: bool = False
 ) -> dict[str, Spans | None]:
     """The series of each partition, as its materialization lists them; None where it does not say which are its own.
 
     Args:
         parts: How partition keys divide.
-        keys: The partitions that are read, together.
+        keys: The partitions that are read.
         materializations: The latest of each that lists series.
+        apart: Whether each is read by itself: then a list of several parts together says nothing.
     """
-    read: dict[str, set[str]] = {}
-    for key in keys:
-        read.setdefault(parts.time_of(key), set()).add(parts.of(key))
-    return {key: _spans_of_key(parts.of(key), read[parts.time_of(key)], materializations.get(key)) for key in keys}
+    read = parts.read_together(keys)
+    return {
+        key: _spans_of_key(
+            parts.of(key), {parts.of(key)} if apart else read[parts.time_of(key)], materializations.get(key)
+        )
+        for key in keys
+    }
 
 
 def _spans_of_key(part: str, read: set[str], materialization: dg.AssetMaterialization | None) -> Spans | None:

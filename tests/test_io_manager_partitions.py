@@ -434,3 +434,42 @@ def test_the_partitions_of_a_run_are_named_in_their_own_order(project):
     )
     said = {page["temporis/partitions"] for page in materializations(result, "load").values()}
     assert said == {"N...East Side (3)"}
+
+
+# Read apart
+
+
+@pytest.mark.parametrize("partitions_def", [ZONES, DAY_ZONE], ids=["static", "day and zone"])
+def test_all_partitions_read_apart_have_only_their_own_rows(project, partitions_def):
+    """dict[str, DataFrame] of every partition there is: each frame has its own series, as if it were read alone."""
+    asset = writer(partitions_def, backfill_policy=ONE_BY_ONE)
+    keys = list(map(str, partitions_def.get_partition_keys()))
+    for each in partitions_def.get_partition_keys():
+        assert project.run(asset, partition_key=each).success
+    got = []
+
+    @dg.asset(name="reader")
+    def read(load: dict[str, pd.DataFrame]) -> None:
+        got.append(load)
+
+    assert only(project, asset, read).success
+    assert {key: names(frame) for key, frame in got[0].items()} == {key: [f"load_{key.split('|')[-1]}"] for key in keys}
+
+
+def test_partitions_that_were_written_together_cannot_be_read_apart(project):
+    """One run over all, whose series do not say whose they are: one frame of them all, but no frame for each."""
+
+    @temporis_asset(data_source=SOURCE, partitions_def=ZONES)
+    def load(context: dg.AssetExecutionContext):
+        return pd.concat([frame_of("", f"x{number}") for number in range(len(context.partition_keys))], axis=1)
+
+    every = ZONES.get_partition_keys()
+    assert project.run(load, tags=key_range(every[0], every[-1])).success
+
+    @dg.asset(name="reader")
+    def apart(load: dict[str, pd.DataFrame]) -> None: ...
+
+    got = []
+    assert only(project, load, reader(None, got)).success
+    assert names(got[0]) == ["x0", "x1", "x2"]
+    assert "read all partitions at once, into one frame" in failure(only(project, load, apart))
