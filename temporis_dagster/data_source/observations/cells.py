@@ -104,9 +104,9 @@ def _wide_cells(table: Table, options: ObservationOptions, now_s: float) -> Cell
         found = values.faults + (where(~values.missing, wrong[i]) if i in wrong else [])
         bad[:, i] = mask_of(found, rows)
         faults.append(ColumnFaults(label, column, found, cell_in_row=i))
-    stored = np.logical_or.reduce(present & ~bad, axis=1)
+    stored = None if present.all() and not bad.any() else np.logical_or.reduce(present & ~bad, axis=1)
     stamps = timestamps_of(table.timestamps, options, now_s=now_s, series=present, stored=stored)
-    on_time = _where_observed(stamps.faults, np.logical_or.reduce(present, axis=1))
+    on_time = _where_observed(stamps.faults, np.logical_or.reduce(present, axis=1)) if stamps.faults else []
     bad |= mask_of(on_time, rows)[:, np.newaxis] & present
     faults.insert(0, ColumnFaults(table.timestamp_label, table.timestamps, on_time))
     seconds, codes = np.repeat(stamps.seconds, width), np.tile(np.arange(width, dtype=width_for(width)), rows)
