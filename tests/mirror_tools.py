@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager
 
 import orjson
@@ -103,13 +104,12 @@ def interruptible(monkeypatch):
     INTERRUPT.clear()
 
     def wait(self, at_most_s: float | None = None) -> bool:
-        with self._changed:
-            while self._running > 0 and at_most_s is None:
-                if INTERRUPT.is_set():
-                    INTERRUPT.clear()
-                    raise KeyboardInterrupt
-                self._changed.wait(0.001)
-            return self._running <= 0
+        while not self.are_done() and at_most_s is None:
+            if INTERRUPT.is_set():
+                INTERRUPT.clear()
+                raise KeyboardInterrupt
+            time.sleep(0.001)
+        return self.are_done()
 
     monkeypatch.setattr(delivery.Workers, "wait", wait)
 

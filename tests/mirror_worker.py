@@ -15,6 +15,8 @@ import pandas as pd
 from temporis_dagster import connect
 
 KEYS, SERIES, ROWS = 3_000, 3, 400
+FIRST = 1_700_000_000
+"""The moment of key 0; small numbers would be refused as years."""
 
 
 def tell(**record: object) -> None:
@@ -36,7 +38,7 @@ def main(url: str, token: str, mirror: str, seed: int, value: int, window_s: flo
             source.upsert(
                 pd.DataFrame(
                     {
-                        "timestamp": range(first, first + ROWS),
+                        "timestamp": range(FIRST + first, FIRST + first + ROWS),
                         "name": [f"series {number % SERIES}" for number in range(first, first + ROWS)],
                         "value": float(value),
                     }

@@ -7,6 +7,7 @@ import random
 import threading
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 
 from temporis_dagster import (
@@ -21,6 +22,7 @@ from temporis_dagster.data_source.mirror import Mirror, schema, upsert
 from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.store import sqlite
 from temporis_dagster.data_source.store import upsert as store_upsert
+from temporis_dagster.data_source.store.read import integers
 from temporis_dagster.testing import FakeService, sample_frame
 from tests.mirror_tools import SOURCE, Process, World, long_frame
 
@@ -381,6 +383,13 @@ def test_a_damaged_store_raises_nothing_but_errors_of_the_tree(tmp_path, request
                 ]
             )
     assert "StoreError" in seen
+
+
+@pytest.mark.parametrize("number", [1e300, -1e19, 1.5, float("nan"), float("inf")])
+def test_a_damaged_timestamp_is_no_other_moment(number):
+    """A number that is no whole one, or beyond all bounds, is an error, never rounded or cut."""
+    with pytest.raises((ArithmeticError, ValueError)):
+        integers(np.array([1_700_000_000.0, number]))
 
 
 def test_a_damaged_mirror_raises_nothing_but_errors_of_the_tree(world, process, tmp_path, request):

@@ -7,8 +7,9 @@ Never: lets one key be in two requests at once, starts a request after a final r
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from temporis_dagster.contract import Meaning
@@ -25,63 +26,78 @@ INTERRUPT_GRACE_S = 2.0
 """How long an interrupted upsert waits for the answers that are under way."""
 
 
-@dataclass(eq=False)
+LOOK_S = 0.5
+"""How often whoever waits for a thread looks whether another waiter took note of its end, and was interrupted."""
+
+
 class _Job:
-    work: Callable[[], None]
-    begun: bool = False
-    cancelled: bool = False
+    """The work of one thread. Its lock is held until it has ended."""
+
+    def __init__(self) -> None:
+        self.begun = self.cancelled = self.is_over = False
+        self.ended = threading.Lock()
+        self.ended.acquire()
+
+    def is_done(self) -> bool:
+        """Whether it is over, or never begins."""
+        return self.is_over or (self.cancelled and not self.begun)
 
 
 class Workers:
     """The threads of one delivery.
 
-    They count themselves out, for an interruption cannot hit them. (Not thread.join(): in some versions of Python a
-    join that was interrupted makes the next one return at once.)
+    The caller's thread may be interrupted at any moment in here, and must leave no lock taken behind, and wait for
+    nobody who does not run. So there is no ``threading.Condition`` (an interruption inside its methods, which are
+    written in Python, leaves it locked) and no count that must be put back: a job is over once its thread noted that,
+    which an interruption cannot hit, or if it was cancelled before it began. The thread notes that it begins before it
+    looks whether it is cancelled, and whoever cancels looks in the opposite order, so that they never both go on. (Not
+    thread.join(): in some versions of Python a join that was interrupted makes the next one return at once.)
     """
 
     def __init__(self) -> None:
-        self._changed, self._running = threading.Condition(), 0
+        self._jobs: list[_Job] = []
 
     def start(self, work: Callable[[], None]) -> None:
         """Work in one more thread; in this one where there is none to be had."""
-        job = _Job(work)
-        thread = threading.Thread(target=self._run, args=[job], name=f"temporis-{self._running}", daemon=True)
-        self._count(1)
+        job = _Job()
+        thread = threading.Thread(target=self._run, args=[job, work], name=f"temporis-{len(self._jobs)}", daemon=True)
         try:
+            self._jobs.append(job)
             thread.start()
-        except RuntimeError:  # the machine has no more threads to give, or the interpreter is shutting down
-            self._run(job)
+        except RuntimeError as error:  # the machine has no more threads to give, or the interpreter is shutting down
+            interruption = error.__context__
+            if interruption is not None and not isinstance(interruption, Exception):
+                job.cancelled = True  # interrupted inside, ``start`` may release a lock that it does not hold
+                raise interruption from None
+            self._run(job, work)
         except BaseException:
-            self._cancel(job)
+            job.cancelled = True
             raise
 
-    def _cancel(self, job: _Job) -> None:
-        """After an interrupted start nobody knows whether there is a thread: if it has not begun, it never does."""
-        with self._changed:
-            if not job.begun:
-                job.cancelled = True
-                self._running -= 1
-                self._changed.notify_all()
+    def are_done(self) -> bool:
+        """Whether all have ended."""
+        return all(job.is_done() for job in self._jobs)
 
     def wait(self, at_most_s: float | None = None) -> bool:
         """Wait until all have ended, or for so long; whether they have."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._running <= 0, at_most_s)
+        until = None if at_most_s is None else time.monotonic() + at_most_s
+        for job in tuple(self._jobs):
+            while not job.is_done():
+                left_s = LOOK_S if until is None else min(LOOK_S, until - time.monotonic())
+                if left_s <= 0:
+                    return False
+                if job.ended.acquire(timeout=left_s):
+                    job.ended.release()
+        return True
 
-    def _run(self, job: _Job) -> None:
-        with self._changed:
-            if job.cancelled:
-                return
-            job.begun = True
+    def _run(self, job: _Job, work: Callable[[], None]) -> None:
+        job.begun = True
         try:
-            job.work()
+            if not job.cancelled:
+                work()
         finally:
-            self._count(-1)
-
-    def _count(self, change: int) -> None:
-        with self._changed:
-            self._running += change
-            self._changed.notify_all()
+            job.is_over = True
+            job.ended.release()
 
 
 def in_a_worker(ask: Callable[[Callable[[], bool]], Reply], pace: Pace) -> Reply:

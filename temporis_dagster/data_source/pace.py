@@ -103,7 +103,10 @@ class Pace:
         self._interval_s = 1 / requests_per_second if requests_per_second else 0.0
         self._service, self._warn_at = service, 0.0
         self._clock, self._chance = clock or SystemClock(), chance
-        self._changed = threading.Condition()
+        # Taken as it is, not through the condition: an interruption inside ``Condition.__enter__``, which is written in
+        # Python, would leave it locked for good.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._not_before = self._last_sign = self._clock.now()
         self._budget, self._failures, self._in_flight = policy.budget, 0, 0
         self._throttle, self._counted = Throttle(), 0
@@ -113,19 +116,22 @@ class Pace:
     @contextmanager
     def engaged(self) -> Iterator[None]:
         """An upsert: silence counts from its begin, and it has retries of its own, more if the connection was idle."""
-        with self._changed:
-            if not self._engaged:
-                self._recover(self._clock.now() - self._idle_since)
-                self._warn_at = self._clock.now()
-            self._budget = max(self._budget, min(self._policy.own_budget, self._policy.budget))
-            self._engaged += 1
-            self._last_sign = max(self._last_sign, self._clock.now())
+        is_engaged = False
         try:
+            with self._lock:
+                if not self._engaged:
+                    self._recover(self._clock.now() - self._idle_since)
+                    self._warn_at = self._clock.now()
+                self._budget = max(self._budget, min(self._policy.own_budget, self._policy.budget))
+                self._last_sign = max(self._last_sign, self._clock.now())
+                self._engaged += 1
+                is_engaged = True
             yield
         finally:
-            with self._changed:
-                self._engaged -= 1
-                self._idle_since = self._clock.now()
+            if is_engaged:
+                with self._lock:
+                    self._engaged -= 1
+                    self._idle_since = self._clock.now()
 
     def _recover(self, idle_s: float) -> None:
         refill = int(idle_s / self._policy.longest_wait_s)
@@ -136,7 +142,7 @@ class Pace:
 
     def wake(self) -> None:
         """Let everyone who waits look whether it was stopped."""
-        with self._changed:
+        with self._lock:
             self._changed.notify_all()
 
     def turn(self, stopped: Callable[[], bool], *, not_before: float = 0.0) -> int:
@@ -153,7 +159,7 @@ class Pace:
             Stopped: It was.
             HeldBack: The service asked for a wait beyond all patience, and it is not over.
         """
-        with self._changed:
+        with self._lock:
             while not stopped():
                 self._check_open()
                 wait_s = max(self._not_before, not_before) - self._clock.now()
@@ -173,13 +179,13 @@ class Pace:
 
     def leave(self) -> None:
         """A request ended, and nothing is to be learned from it."""
-        with self._changed:
+        with self._lock:
             self._in_flight -= 1
             self._changed.notify_all()
 
     def alive(self, number: int) -> None:
         """A request ended, which one: the service answered something that is not a transient failure."""
-        with self._changed:
+        with self._lock:
             self._last_sign = self._clock.now()
             self._failures, self._budget = 0, self._policy.budget
             self._throttle.acknowledged(number)
@@ -197,7 +203,7 @@ class Pace:
         Returns:
             When its batch may be tried again, on the clock; or why not.
         """
-        with self._changed:
+        with self._lock:
             self._failures += 1
             self._slow_down(number, answer)
             self.leave()

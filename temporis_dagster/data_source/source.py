@@ -173,12 +173,13 @@ class DataSource(Mirrored):
                 self._target.upsert(tally)
             else:
                 self._create_where_missing()
-            return tally.report()
+            report = tally.report()
         except TemporisError:
             raise
         except BaseException as interruption:
             _hand_on(tally, interruption)
             raise
+        return report
 
     def _create_where_missing(self) -> None:
         """What a write does where ``create_missing`` is set, also of nothing: a reader then finds an empty frame."""

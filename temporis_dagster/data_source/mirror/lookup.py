@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from temporis_dagster.data_source.mirror.rows import packed, unpacked
 from temporis_dagster.data_source.observations.model import Floats, Int64s
+from temporis_dagster.data_source.store.read import integers
 from temporis_dagster.data_source.store.sqlite import driver
 
 KEYS_PER_STATEMENT = 400
@@ -50,11 +51,11 @@ def present(connection: sa.Connection, keys: Int64s) -> Present:
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     table = np.concatenate([np.empty((0, 4)), *_tables(cursor, ordered)])
-    found = packed(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64))
+    found = packed(integers(table[:, 0]), integers(table[:, 1]))
     at = np.searchsorted(ordered, found)
     at[at == len(ordered)] = 0
     asked = ordered[at] == found if len(ordered) else np.empty(0, dtype=np.bool_)
-    return Present(order[at[asked]], table[asked, 2].copy(), table[asked, 3].astype(np.int64))
+    return Present(order[at[asked]], table[asked, 2].copy(), integers(table[asked, 3]))
 
 
 def _tables(cursor: sqlite3.Cursor, ordered: Int64s) -> Iterator[Floats]:

@@ -16,6 +16,7 @@ from temporis_dagster.data_source.mirror.ledger import Ledger
 from temporis_dagster.data_source.mirror.rows import Rows, packed
 from temporis_dagster.data_source.report import Progress
 from temporis_dagster.data_source.store.failures import StoreUnusableError
+from temporis_dagster.data_source.store.read import integers
 from temporis_dagster.data_source.store.sqlite import commit, driver
 
 ROWS_PER_BATCH = 50_000
@@ -58,7 +59,7 @@ def _of_source(connection: sa.Connection, source: int, now: float, progress: Pro
         cursor = driver(connection).cursor()
         cursor.execute("SELECT timestamp, value FROM temporis_observation WHERE series = ?", (number,))
         table = np.fromiter(chain.from_iterable(cursor), dtype=np.float64).reshape(-1, 2)
-        timestamps = table[:, 0].astype(np.int64)
+        timestamps = integers(table[:, 0])
         keys = packed(np.full(len(timestamps), number, dtype=np.int64), timestamps)
         for start in range(0, len(keys), ROWS_PER_BATCH):
             rows = Rows(keys[start : start + ROWS_PER_BATCH], table[start : start + ROWS_PER_BATCH, 1].copy())

@@ -92,7 +92,24 @@ def series_rows(connection: sa.Connection, source: sources.Source, selection: Se
         # the text that stands for -0.0 becomes -0.0.
         pairs = np.fromiter(chain.from_iterable(found), dtype=np.float64).reshape(-1, 2)
         if len(pairs):
-            yield SeriesRows(name, pairs[:, 0].astype(np.int64), pairs[:, 1].copy())
+            yield SeriesRows(name, integers(pairs[:, 0]), pairs[:, 1].copy())
+
+
+def integers(column: Floats) -> Int64s:
+    """The whole numbers that came out of the file in an array of floats.
+
+    Args:
+        column: Whole numbers below 2**53, as floats.
+
+    Raises:
+        ArithmeticError: One is beyond int64, as only a damaged file holds it.
+        ValueError: One is not whole: likewise.
+    """
+    with np.errstate(invalid="raise"):
+        whole = column.astype(np.int64)
+    if (whole != column).any():
+        raise ValueError("a number that must be whole is not")
+    return whole
 
 
 def _wanted(connection: sa.Connection, source: sources.Source, names: Sequence[str] | None) -> dict[str, int]:

@@ -20,13 +20,14 @@ import sqlite3
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 import sqlalchemy as sa
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from temporis_dagster.data_source.store.failures import (
     DAMAGED_ADVICE,
@@ -48,6 +49,9 @@ FILE = "temporis_file"
 
 CACHED_STATEMENTS = 32
 """Prepared statements kept by a connection: a multi-row one takes some 400 kB."""
+
+IDLE_CONNECTIONS = 5
+"""Kept open for whoever comes next."""
 
 UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError)
 """What reading a damaged file may raise besides the errors of SQLite: text that is not UTF-8, numbers that are none."""
@@ -243,14 +247,60 @@ def driver(connection: sa.Connection) -> sqlite3.Connection:
     return cast(sqlite3.Connection, connection.connection.driver_connection)
 
 
+class _Idle(NullPool):
+    """Keeps some connections that nobody uses.
+
+    SQLAlchemy's QueuePool has locks that are written in Python: an interruption inside would leave them locked, and
+    every other thread would wait for ever. This has none.
+    """
+
+    _idle: deque[ConnectionPoolEntry] | None = None
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        if self._idle is None:
+            self._idle = deque()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return super()._do_get()
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        idle = self._idle
+        if idle is None or len(idle) >= IDLE_CONNECTIONS:  # disposed, or enough
+            super()._do_return_conn(record)
+        else:
+            idle.append(record)
+
+    def dispose(self) -> None:
+        """Close the idle connections; those in use close when they come back."""
+        idle, self._idle = self._idle, None
+        while idle:
+            idle.pop().close()
+
+
 def _prepared(path: Path, create: bool) -> sa.Engine:
-    engine = sa.create_engine("sqlite://", creator=lambda: _connect(path, create), poolclass=QueuePool, max_overflow=-1)
+    engine = sa.create_engine("sqlite://", creator=lambda: _connect(path, create), poolclass=_Idle)
     try:
         _prepare(engine, create)
     except BaseException:
         engine.dispose()
         raise
     return engine
+
+
+class _Driver(sqlite3.Connection):
+    """A connection whose transaction ends when it is closed.
+
+    SQLite keeps a closed connection, with its locks, until its last statement is reset. Where an interruption closed
+    it in the middle of one, that would be when the traceback is collected.
+    """
+
+    def close(self) -> None:
+        """Roll back, and close."""
+        with suppress(sqlite3.Error):  # it is closed, or damaged
+            if self.in_transaction:
+                self.rollback()
+        super().close()
 
 
 def _connect(path: Path, create: bool) -> sqlite3.Connection:
@@ -262,6 +312,7 @@ def _connect(path: Path, create: bool) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
         cached_statements=CACHED_STATEMENTS,
+        factory=_Driver,
     )
     try:
         connection.execute("PRAGMA synchronous = FULL")
