@@ -125,18 +125,15 @@ class Database:
     def _transaction(self, begin: str, *, create: bool, wait_s: float | None) -> Iterator[sa.Connection]:
         try:
             patience_s = self.busy_timeout_s if wait_s is None else wait_s
-            connection = _patiently(lambda: _begun(*self._open(create), begin), patience_s)
-            raw = driver(connection)
+            connection = raw = None
             try:
+                connection = _patiently(lambda: _begun(*self._open(create), begin), patience_s)
+                raw = driver(connection)
                 yield connection
+                _close(connection)
             except BaseException:
-                with suppress(Exception):  # what is under way is raised; interrupted inside, SQLAlchemy may not close
-                    connection.close()
-                with suppress(sqlite3.ProgrammingError):  # it is closed
-                    if raw.in_transaction:  # it would hold the lock
-                        raw.close()
+                _abandon(connection, raw)
                 raise
-            _close(connection)
         except UNREADABLE as error:
             raise StoreUnusableError(
                 f"what it holds cannot be read ({type(error).__name__}: {error})", DAMAGED_ADVICE
@@ -200,6 +197,17 @@ if hasattr(os, "register_at_fork"):
     # connections it opens itself. So idle connections are closed before a fork and opened again when needed. (A fork
     # while another thread is in the middle of a call is as unsafe as Python says it is.)
     os.register_at_fork(before=_close_all, after_in_child=_forget_all)
+
+
+def _abandon(connection: sa.Connection | None, raw: sqlite3.Connection | None) -> None:
+    """End a transaction in which something went wrong: whatever it is, no lock is held any more."""
+    if connection is not None:
+        with suppress(Exception):  # what is under way is raised; interrupted inside, SQLAlchemy may not close
+            connection.close()
+    if raw is not None:
+        with suppress(sqlite3.ProgrammingError):  # it is closed
+            if raw.in_transaction:
+                raw.close()
 
 
 def _close(connection: sa.Connection) -> None:
