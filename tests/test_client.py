@@ -15,6 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import orjson
@@ -337,14 +338,12 @@ def test_a_large_body_is_given_more_time():
     seen = []
 
     class Spy:
-        is_closed = False
-
         def stream(self, *args, timeout, **options):
             seen.append(timeout.read)
             raise httpx.ConnectError("refused")
 
     client = Client("http://127.0.0.1:1", CANARY, timeout_s=30, max_in_flight=1, verify=True, agent="test")
-    client._http = Spy()
+    client._made = Spy
     client.post(b"x")
     client.post(b"x" * 5_000_000)
     assert seen == [pytest.approx(30), pytest.approx(130)]
@@ -398,16 +397,22 @@ def test_words_that_drip_do_not_hide_the_status():
     assert answered.words.startswith("x")
 
 
-def test_a_close_by_another_thread_costs_an_attempt(service):
-    """No exception of httpx: the request is in doubt, and the next attempt opens the connection again."""
-    client = Client(service.url, CANARY, timeout_s=5, max_in_flight=1, verify=True, agent="test")
-    opened = client._opened
-    client._opened = lambda: (opened(), client.close())[0] if client._http is None else opened()
-    assert (answered := client.post(b"{}")).status is None
-    assert (answered.maybe_applied, answered.permanent) == (True, False)
-    client._opened = opened
-    assert client.post(b"{}").status == 422
-    client.close()
+def test_a_close_by_another_thread_costs_no_attempt(service, monkeypatch):
+    """What is under way is answered, on a connection that is closed then; the next attempt opens another one."""
+    client, opened = Client(service.url, CANARY, timeout_s=30, max_in_flight=2, verify=True, agent="test"), []
+    connect_to = socket.create_connection
+
+    def noted(*arguments, **options):
+        opened.append(connect_to(*arguments, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(socket, "create_connection", noted)
+    service.state.script = lambda _request: client.close()
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(3):
+            both = [threads.submit(client.post, b"{}") for _ in range(2)]
+            assert [answered.result(30).status for answered in both] == [422, 422]
+    assert [one.fileno() for one in opened] == [-1] * 6
 
 
 def test_a_connection_that_opens_while_another_thread_closes_is_closed(service, monkeypatch):
@@ -579,7 +584,7 @@ def test_an_interruption_while_the_headers_are_sent_does_not_show_the_token():
         raise KeyboardInterrupt(len(headers))
 
     client = Client("http://127.0.0.1:1", CANARY, timeout_s=1, max_in_flight=1, verify=True, agent="test")
-    client._http = httpx.Client(transport=httpx.MockTransport(below))
+    client._made = lambda: httpx.Client(transport=httpx.MockTransport(below))
     with pytest.raises(KeyboardInterrupt) as caught:
         client.post(b"{}")
     client.close()

@@ -13,6 +13,7 @@ import threading
 import time
 from calendar import timegm
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -114,7 +115,7 @@ class Client:
         self._timeout_s, self._max_in_flight, self._verify = timeout_s, max_in_flight, verify
         self._wall_clock = wall_clock
         self._lock = threading.Lock()
-        self._http: httpx.Client | None = None
+        self._pool: _Pool | None = None
         self._deadline = Deadline()
         renew_after_fork(self)
 
@@ -124,19 +125,14 @@ class Client:
         Raises:
             ConfigurationError: What the environment says about proxies or certificates cannot be used.
         """
-        http = self._opened()
-        try:
-            return self._attempt(http, body)
-        except httpx.TransportError as error:
-            return self._no_answer(error, body)
-        except BaseException as interruption:  # noqa: BLE001  # raised again
-            if isinstance(interruption, Exception) and http.is_closed:
-                return Answer(None, "the connection was closed by another thread", maybe_applied=True)
-            # Below this room, local variables hold the token, and some programs log those of a traceback.
-            raise interruption.with_traceback(None) from None
-        finally:
-            if http.is_closed:
-                self._deadline.close_opened()
+        with self._opened() as http:
+            try:
+                return self._attempt(http, body)
+            except httpx.TransportError as error:
+                return self._no_answer(error, body)
+            except BaseException as interruption:  # noqa: BLE001  # raised again
+                # Below this room, local variables hold the token, and some programs log those of a traceback.
+                raise interruption.with_traceback(None) from None
 
     def _attempt(self, http: httpx.Client, body: bytes) -> Answer:
         allowed_s = longest_attempt_s(len(body), self._timeout_s)
@@ -172,24 +168,39 @@ class Client:
         Raises:
             ConfigurationError: What the environment says about proxies or certificates cannot be used.
         """
-        self._opened()
+        with self._opened():
+            pass
 
     def close(self) -> None:
-        """Close the pool; the next attempt opens a new one."""
+        """Close the pool, or leave that to the last attempt that uses it; the next attempt opens a new one.
+
+        Closing a socket does not wake who waits for its answer, which would be waited for until the attempt is over.
+        """
         with self._lock:
-            http, self._http = self._http, None
-        if http is not None:
-            http.close()
+            pool, self._pool = self._pool, None
+            unused = pool is not None and not pool.attempts
+        if pool is not None and unused:
+            pool.http.close()
 
     def begin_anew(self) -> None:
         """In a forked child: open connections of its own, with a lock that no thread of the parent holds."""
-        self._lock, self._http, self._deadline = threading.Lock(), None, Deadline()
+        self._lock, self._pool, self._deadline = threading.Lock(), None, Deadline()
 
-    def _opened(self) -> httpx.Client:
+    @contextmanager
+    def _opened(self) -> Iterator[httpx.Client]:
         with self._lock:
-            if self._http is None:
-                self._http = self._made()
-            return self._http
+            if self._pool is None:
+                self._pool = _Pool(self._made())
+            pool = self._pool
+            pool.attempts += 1
+        try:
+            yield pool.http
+        finally:
+            with self._lock:
+                pool.attempts -= 1
+                abandoned = not pool.attempts and pool is not self._pool
+            if abandoned:
+                pool.http.close()
 
     def _made(self) -> httpx.Client:
         made = self._made_or_why_not()
@@ -247,6 +258,14 @@ def answer_of(
         may_be_applied(status, from_api=said.from_api),
         from_api=said.from_api,
     )
+
+
+@dataclass
+class _Pool:
+    """Connections, and how many attempts use them now."""
+
+    http: httpx.Client
+    attempts: int = 0
 
 
 class _Token(httpx.Auth):

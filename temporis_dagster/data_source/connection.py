@@ -240,7 +240,10 @@ class Temporis:
         return manageable(self._target, "list data sources", "sources list").data_sources()
 
     def close(self) -> None:
-        """Let go of connections. Safe to call twice. What is called after it opens what it needs again."""
+        """Let go of connections; those in use close when they come back.
+
+        Safe to call twice, and in another thread. What is called after it opens what it needs again.
+        """
         self._target.close()
 
     def __enter__(self) -> Self:

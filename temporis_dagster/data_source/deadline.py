@@ -63,12 +63,11 @@ class Deadline(threading.local):
     def __init__(self) -> None:
         self.sent = 0
         self._begun, self._ends = -math.inf, math.inf
-        self._opened: Any = None
 
     def begin(self, allowed_s: float) -> None:
         """An attempt begins."""
         self._begun = time.monotonic()
-        self._ends, self._opened, self.sent = self._begun + allowed_s, None, 0
+        self._ends, self.sent = self._begun + allowed_s, 0
 
     def left_s(self) -> float:
         """How much time there is; not positive once it is over."""
@@ -78,15 +77,10 @@ class Deadline(threading.local):
         """How long ago the attempt began."""
         return time.monotonic() - self._begun
 
-    def close_opened(self) -> None:
-        """Close what this attempt opened: a pool that was closed meanwhile did not know of it yet."""
-        if self._opened is not None:
-            self._opened.close()
-
     def watch(self, event: str, info: Mapping[str, Any]) -> None:
         """Bound what a new stream does from now on, for whichever thread and attempt."""
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            self._opened = stream = info["return_value"]
+            stream = info["return_value"]
             watched = _Watched(self, stream)
             stream.read, stream.write = watched.read, watched.write
 
