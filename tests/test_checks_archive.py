@@ -339,7 +339,7 @@ def test_a_data_source_that_cannot_be_asked_fails_alone(url, store):
     """One that is not there, or a service that breaks for one, fails its own check; the message says what to do."""
     said = checked(url, {"ghost": ACTIVE, "store_metrics": ACTIVE})
     assert {name: one.passed for name, one in said.items()} == {"ghost": False, "store_metrics": True}
-    assert "Create it with create_data_source('ghost')" in said["ghost"].description
+    assert "with create_data_source('ghost')" in said["ghost"].description
 
     script = lambda request: answer(501, "Not here") if request.data_source == "broken" else None  # noqa: E731
     with FakeService(("store_metrics", "broken"), script=script) as service:
