@@ -223,6 +223,7 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             context.log.info("%s", report)
             if not report.dry_run and context.has_asset_partitions:
                 add_partition_rows(context, windows, observations, report)  # first: a partition's page opens with it
+            guard.add_lists()
             left_out = len(checked) - len(observations)
             outside = {"temporis/outside_partition": left_out} if left_out else {}
             context.add_output_metadata(

@@ -9,12 +9,14 @@ Never: sends or reads observations, or hides that it found something.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import dagster as dg
 
 from temporis_dagster.asset_options import OutsidePartition
 from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.data_source.report import UpsertReport
+from temporis_dagster.materialization import MOST_COUNTED_APART
 from temporis_dagster.partition_series import (
     Conflict,
     Parts,
@@ -42,6 +44,9 @@ class PartitionGuard:
     def metadata(self) -> Mapping[str, dg.MetadataValue]:
         """What the materialization says of it."""
         return {}
+
+    def add_lists(self) -> None:
+        """What the materialization of each partition says of it, where that of all together would be too long."""
 
 
 class SeriesGuard(PartitionGuard):
@@ -94,8 +99,21 @@ class SeriesGuard(PartitionGuard):
         said = {WARNING: dg.MetadataValue.text(self._warning)} if self._warning else {}
         if self._dry_run:
             return said
+        return {**said, **as_metadata(self._so_far)}
+
+    def add_lists(self) -> None:
+        """The series that each partition has written so far, where all of them together are too many for one list."""
+        if self._dry_run or not 1 < len(self._keys) <= MOST_COUNTED_APART or as_metadata(self._so_far):
+            return
+        for key in self._keys:
+            if own := as_metadata(self._so_far, self._parts.of(key)):
+                self._context.step_context.add_asset_metadata(own, self._context.asset_key, key)
+
+    @cached_property
+    def _so_far(self) -> Written:
+        """Of this run and of those before."""
         instance, asset = self._context.step_context.instance, self._context.asset_key
-        return {**said, **as_metadata(with_earlier(self._written, instance, asset, self._keys, self._data_source))}
+        return with_earlier(self._written, instance, asset, self._keys, self._data_source)
 
     def _look(self, what_follows: str) -> None:
         instance, asset = self._context.step_context.instance, self._context.asset_key

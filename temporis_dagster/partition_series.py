@@ -13,7 +13,6 @@ Comes in: partition keys, names and moments, materializations. Goes out: lists o
 Never: reads or writes observations, or looks at more materializations than ``LOOKED_AT``.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -42,9 +41,6 @@ LOOKED_AT = 500
 
 MOST_SEARCHED = 1_000
 """How far back to look for the list of a partition whose latest materialization has none, such as one made by hand."""
-
-MOST_COMPARED = 200_000
-"""Names times parts: beyond that, the names of a run are not searched for its parts."""
 
 Span: TypeAlias = tuple[int, int]
 Spans: TypeAlias = Mapping[str, Span]
@@ -160,14 +156,29 @@ def _spans(observations: Observations) -> dict[str, Span]:
 
 def _owners(names: Iterable[str], parts: Sequence[str]) -> dict[str, str] | None:
     """The one part that each name has in it as words; None where any has none or several."""
-    names = list(names)
-    if len(names) * len(parts) > MOST_COMPARED:
-        return None
-    words = {
-        part: [re.compile(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])") for word in part.split("|")] for part in parts
-    }
-    found = {name: [part for part in parts if all(word.search(name) for word in words[part])] for name in names}
-    return {name: own[0] for name, own in found.items()} if all(len(own) == 1 for own in found.values()) else None
+    words = {part: frozenset(part.split("|")) for part in parts}
+    known = frozenset().union(*words.values())
+    parts_with: dict[str, list[str]] = {}
+    for part in parts:
+        parts_with.setdefault(max(words[part], key=len), []).append(part)
+    lengths = sorted(set(map(len, known)))
+    owners = {}
+    for name in names:
+        found = _words_in(name, known, lengths)
+        own = [part for word in found for part in parts_with.get(word, ()) if words[part] <= found]
+        if len(own) != 1:
+            return None
+        owners[name] = own[0]
+    return owners
+
+
+def _words_in(name: str, known: frozenset[str], lengths: Sequence[int]) -> set[str]:
+    """The known words that a name has in it, with neither a letter nor a digit just before and after."""
+    ends = [place for place in range(len(name) + 1) if not name[place : place + 1].isalnum()]
+    starts = [place for place in range(len(name) + 1) if not place or not name[place - 1].isalnum()]
+    last = frozenset(ends)
+    spans = ((start, start + length) for start in starts for length in lengths if start + length in last)
+    return {name[start:end] for start, end in spans} & known
 
 
 def listed(materialization: dg.AssetMaterialization) -> Written | None:
@@ -204,9 +215,11 @@ def _join(spans: dict[str, Span], others: Spans) -> None:
         spans[name] = (min(start, first), max(end, last))
 
 
-def as_metadata(written: Written) -> dict[str, dg.MetadataValue]:
-    """The list for a materialization; nothing where it would be too long."""
-    if sum(map(len, written.values())) > MOST_LISTED:
+def as_metadata(written: Written, part: str | None = None) -> dict[str, dg.MetadataValue]:
+    """The list for a materialization, or of it that of one part; nothing where it would be too long."""
+    if part is not None:
+        written = {part: written[part]} if part in written else {}
+    if not written or sum(map(len, written.values())) > MOST_LISTED:
         return {}
     rows = {part: {name: list(span) for name, span in spans.items()} for part, spans in written.items()}
     return {SERIES_WRITTEN: dg.MetadataValue.json(rows)}

@@ -230,6 +230,32 @@ def test_more_series_than_a_materialization_lists_are_refused_to_a_part(project,
     assert "more series than a materialization lists" in failure(refused)
 
 
+@pytest.mark.parametrize("partitions_def", [ZONES, DAY_ZONE], ids=["static", "day and zone"])
+def test_a_run_over_many_partitions_lists_the_series_of_each_apart(project, monkeypatch, partitions_def):
+    """One list of all would be too long for each of thousands of materializations: each has its own."""
+    monkeypatch.setattr(partition_series, "MOST_LISTED", 2)
+    keys = list(map(str, partitions_def.get_partition_keys()))
+
+    @temporis_asset(data_source=SOURCE, partitions_def=partitions_def)
+    def load(context: dg.AssetExecutionContext):
+        return pd.concat([frame_of(key).melt(ignore_index=False, var_name="name") for key in context.partition_keys])
+
+    for _ in range(2):
+        result = project.run(load, tags=key_range(keys[0], keys[-1]))
+        assert result.success
+    lists = {key: said["temporis/series"] for key, said in materializations(result, "load").items()}
+    assert {key: list(each) for key, each in lists.items()} == {key: [key.split("|")[-1]] for key in keys}
+    got = []
+    assert only(
+        project, load, reader(partitions_def, got), partition_key=partitions_def.get_partition_keys()[-1]
+    ).success
+    assert names(got[0]) == [f"load_{keys[-1].split('|')[-1]}"]
+    alone = writer(partitions_def, lambda key: frame_of(key, "load_N"))
+    assert "also written by partition" in failure(
+        project.run(alone, partition_key=partitions_def.get_partition_keys()[-1])
+    )
+
+
 def test_a_dry_run_of_a_partition_changes_nothing_of_what_is_known(project):
     """A dry run lists nothing, and hides nothing that was listed."""
     load, got = writer(ZONES), []
