@@ -93,6 +93,8 @@ _MEANINGS = {
     502: Meaning.TRANSIENT,
     503: Meaning.TRANSIENT,
     504: Meaning.TRANSIENT,
+    # choice: what gateways say of a request that timed out, came too early, or found no service behind them
+    **dict.fromkeys((408, 425, 520, 521, 522, 523, 524, 530), Meaning.TRANSIENT),
 }
 
 
@@ -110,6 +112,8 @@ def meaning_of(status: int, *, from_api: bool = True) -> Meaning:
     Examples:
         >>> meaning_of(204).value, meaning_of(502).value
         ('stored', 'try again later')
+        >>> meaning_of(408).value, meaning_of(522).value
+        ('try again later', 'try again later')
         >>> meaning_of(422).name, meaning_of(422, from_api=False).name
         ('INVALID', 'UNCLEAR')
     """

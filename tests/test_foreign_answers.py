@@ -98,6 +98,21 @@ def test_the_archive_state_is_not_read_from_a_page(status):
         assert temporis.data_source("store_metrics").archive_state() is ArchiveState.ACTIVE
 
 
+GATEWAYS = [408, 425, 502, 504, 520, 521, 522, 523, 524, 530]
+
+
+@pytest.mark.parametrize("status", GATEWAYS)
+def test_what_a_gateway_says_of_an_outage_is_an_outage(status, tmp_path):
+    """A request that timed out, came too early or found nobody: tried again, and queued by a mirror that queues."""
+    page = with_status(FOREIGN["a page"], status)
+    report, error = upsert(DirectSender(fake_state(lambda request: page if request.number < 3 else None)))
+    assert (error, report.stored) == (None, 10)
+    options = {"mirror": f"sqlite:///{tmp_path}/mirror.db", "on_unavailable": "queue", "give_up_after_s": 0.001}
+    script = lambda _request: page  # noqa: E731
+    with FakeService(token=CANARY, script=script) as service, connect(service.url, CANARY, **options) as temporis:
+        assert temporis.data_source("store_metrics").upsert(rows(4)).pending == 4
+
+
 @pytest.mark.parametrize("on_unavailable", ["raise", "queue"])
 @pytest.mark.parametrize("status", [400, 409, 413, 422])
 def test_in_a_mirror_the_rows_wait(status, on_unavailable, tmp_path):

@@ -6,7 +6,7 @@ Never: looks at a clock, sleeps, or does I/O: all that it needs is handed in, ra
 | answer | retried |
 | --- | --- |
 | no answer: refused, reset, timed out | yes |
-| 429, 502, 503, 504 | yes |
+| 408, 425, 429, 502, 503, 504, 520 to 524, 530 | yes |
 | 500; 400, 409, 422 that are not the API's own | twice |
 | 413 | no: sent again in halves |
 | 400, 422 of the API | no: sent again in halves, to find the bad rows |
