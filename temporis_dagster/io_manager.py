@@ -63,6 +63,7 @@ HOW_TO_RETURN_NOTHING = (
     "or annotate the asset with '-> None' if it stores nothing."
 )
 
+LEFT_OUT = "%s of %s observations lie outside the run's partitions and were left out (outside_partition='drop')."
 WAITING = "%s observations wait in the mirror for a later write or flush; the others are stored. The reason: %s"
 
 
@@ -226,6 +227,8 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             guard.add_lists()
             left_out = len(checked) - len(observations)
             outside = {"temporis/outside_partition": left_out} if left_out else {}
+            if left_out:
+                context.log.warning(LEFT_OUT, f"{left_out:,}", f"{len(checked):,}")
             context.add_output_metadata(
                 {
                     **outcome(source, observations, report),

@@ -256,6 +256,14 @@ def test_a_run_over_many_partitions_lists_the_series_of_each_apart(project, monk
     )
 
 
+def test_what_is_left_out_of_a_partition_is_said_in_the_log(project):
+    """outside_partition='drop' may leave nothing to store: a green run that says so, not only in its metadata."""
+    load = writer(DAYS, lambda day: frame_of(day, "load", "2024-07-01"), outside_partition="drop")
+    result = project.run(load, partition_key="2024-06-01")
+    assert result.success
+    assert any("3 of 3 observations lie outside" in said for said in project.logged(result))
+
+
 def test_a_dry_run_of_a_partition_changes_nothing_of_what_is_known(project):
     """A dry run lists nothing, and hides nothing that was listed."""
     load, got = writer(ZONES), []
