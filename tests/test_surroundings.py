@@ -202,6 +202,37 @@ class TunnelProxy:
         self._listener.close()
 
 
+@pytest.mark.parametrize("how", [*BUNDLES, "SSL_CERT_DIR", "verify", None])
+@pytest.mark.parametrize("scheme", ["http://", ""], ids=["http", "no scheme"])
+def test_a_proxy_without_tls_is_asked_whatever_certificates_are_trusted(scheme, how, authority, tmp_path, monkeypatch):
+    """The ordinary company: a proxy that is spoken to in the clear, and a CA of its own inside the tunnel."""
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    for name in (*BUNDLES, "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    if how in (*BUNDLES, "SSL_CERT_DIR"):
+        monkeypatch.setenv(how, str(tmp_path if how == "SSL_CERT_DIR" else tmp_path / "ca.pem"))
+    asked = []
+
+    def serve(listener):
+        with listener.accept()[0] as connection:
+            asked.append(connection.recv(65_536))
+            connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setenv("HTTPS_PROXY", f"{scheme}127.0.0.1:{listener.getsockname()[1]}")
+        thread = threading.Thread(target=serve, args=[listener])
+        thread.start()
+        verify = str(tmp_path / "ca.pem") if how == "verify" else True
+        client = Client("https://service.test", CANARY, timeout_s=30, max_in_flight=1, verify=verify, agent="test")
+        answered = client.post(b"{}")
+        thread.join(30)
+        client.close()
+    assert asked[0].startswith(b"CONNECT service.test:443")
+    assert CANARY.encode() not in asked[0]
+    assert (answered.status, answered.maybe_applied) == (None, False)
+    assert "403" in answered.words
+
+
 def test_tls_inside_tls_is_delivered(authority, tmp_path, monkeypatch):
     """Through an https proxy, where the deadline is looked at for each TLS record; the proxy never sees the token."""
     bundle = tmp_path / "ca.pem"

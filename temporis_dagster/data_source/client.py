@@ -216,7 +216,8 @@ class Client:
         """Of an error, only a name leaves this method: local variables hold the URL of a proxy, with its password."""
         try:
             verify, proxy = trusted(self._verify), proxy_for(self._endpoint)
-            context = verify if isinstance(verify, ssl.SSLContext) else None
+            by_tls = proxy is not None and httpx.URL(proxy).scheme == "https"  # any other is refused with a context
+            context = verify if by_tls and isinstance(verify, ssl.SSLContext) else None
             return httpx.Client(
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=self._max_in_flight),
                 verify=verify,
