@@ -123,6 +123,16 @@ def test_postgresql_converts_without_a_word_so_the_column_is_looked_at(case, pos
     assert advice.lower() in str(caught.value).lower()
 
 
+def test_rows_with_a_zone_from_a_column_without_one_are_looked_into(postgres):
+    """The window found other rows than it should: the failure names the declaration, and not the rows outside it."""
+    table(postgres, MOMENT, "")
+    with pytest.raises(ConfigurationError, match=r"may have missed rows.*stored_as: timestamptz"):
+        fetched(postgres, NAIVE, window=(HOUR[0] - 86_400, HOUR[1]))
+    table(postgres, "'2024-06-20 04:30'::timestamp", "")
+    own = "SELECT t AT TIME ZONE 'UTC' AS timestamp, 'a' AS name, v AS value FROM m WHERE t >= :start AND t < :end"
+    assert len(fetched(postgres, NAIVE, query=own).frame) == 1
+
+
 @pytest.mark.parametrize("case", FITS)
 def test_text_of_any_precision_is_found(case, sqlite):
     """At the first second of a window too, where longer text sorts after the bound and shorter text before it."""

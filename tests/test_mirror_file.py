@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from temporis_dagster import (
+    ConfigurationError,
     DataSourceArchivedError,
     MirrorError,
     StoreError,
@@ -442,3 +443,21 @@ def test_a_mirror_of_version_1_is_upgraded(world, process, tmp_path):
     assert b.source.flush().stored == 3
     with b.mirror._ledger.reading() as connection:
         assert schema.installed_version(connection) == schema.VERSION
+
+
+def test_a_mirror_is_not_bound_without_a_token(tmp_path, monkeypatch):
+    """A forgotten token would bind the mirror to no account, and every later connection with one would be refused."""
+    monkeypatch.delenv("TEMPORIS_TOKEN", raising=False)
+    mirror = f"sqlite:///{tmp_path}/mirror.db"
+    with connect("http://127.0.0.1:1", mirror=mirror, on_unavailable="queue") as temporis:
+        with pytest.raises(ConfigurationError, match="no access token") as caught:
+            temporis.data_source("store_metrics").upsert(sample_frame(hours=1))
+        assert "TEMPORIS_TOKEN" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+    with connect("http://127.0.0.1:1", "ts_x", mirror=mirror, on_unavailable="queue", give_up_after_s=0.01) as temporis:
+        assert temporis.data_source("store_metrics").upsert(sample_frame(hours=1)).pending == 2
+    with (
+        connect("http://127.0.0.1:1", mirror=mirror) as temporis,
+        pytest.raises(MirrorError, match="there is none here"),
+    ):
+        temporis.data_source("store_metrics").pending()

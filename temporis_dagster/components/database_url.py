@@ -82,8 +82,8 @@ def engine_of(url: DatabaseUrl) -> "sa.Engine":
         return sa.create_engine(found)
     except ImportError as error:
         raise ConfigurationError(
-            f"The driver of the database is not installed: {error}. Install it where runs are executed, or name "
-            "another in the URL, as in postgresql+psycopg://."
+            f"The driver of the database is not installed: {error}. Install it where runs are executed (for "
+            "PostgreSQL: pip install 'psycopg[binary]'), or name another in the URL, as in postgresql+psycopg2://."
         ) from None
     except (sa.exc.ArgumentError, ValueError):
         raise ConfigurationError(

@@ -148,12 +148,21 @@ class SqlQuery(dg.Resolvable, dg.Model):
             with engine.connect() as connection:
                 frames = [self._select(connection, bounds, timestamp) for bounds in windows]
                 found_any = any(len(frame) for frame in frames)
+                if found_any and self._has_zone_undeclared(frames, timestamp):
+                    self._looked_at(connection, "The query may have missed rows")
                 remark, suspicious = ("", False) if found_any else self._looked_at(connection)
         frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
         exact = all(bounds is None or bounds.exact for bounds in windows)
         return Fetched(frame, exact=exact, remark=remark, suspicious=suspicious)
 
-    def _looked_at(self, connection: "sa.Connection") -> tuple[str, bool]:
+    def _has_zone_undeclared(self, frames: list[pd.DataFrame], timestamp: str) -> bool:
+        """Whether moments with a zone came of a column without one: the query converts, or the window missed rows."""
+        if self.time_column is None or self.time_column.stored_as != "naive":
+            return False
+        columns = [frame[timestamp] for frame in frames if len(frame) and list(frame.columns).count(timestamp) == 1]
+        return any(isinstance(column.dtype, pd.DatetimeTZDtype) for column in columns)
+
+    def _looked_at(self, connection: "sa.Connection", found: str = "The query found nothing") -> tuple[str, bool]:
         """Why a query may have found nothing, and whether that is suspicious: is the column what it is declared to be?
 
         Raises:
@@ -161,12 +170,12 @@ class SqlQuery(dg.Resolvable, dg.Model):
         """
         dialect = connection.dialect.name
         columns = compared_columns(self.query, dialect) if self.time_column is not None else []
-        remarks = [self._remark(column, first_values(connection, column), dialect) for column in columns]
+        remarks = [self._remark(column, first_values(connection, column), dialect, found) for column in columns]
         if not remarks:
             return "The query found nothing. What its time column holds could not be looked at.", False
         return " ".join(["The query found nothing.", *(words for words, _ in remarks)]), any(odd for _, odd in remarks)
 
-    def _remark(self, column: Compared, values: list[object] | None, dialect: str) -> tuple[str, bool]:
+    def _remark(self, column: Compared, values: list[object] | None, dialect: str, found: str) -> tuple[str, bool]:
         if values is None:
             return f"What {column.text} holds could not be looked at.", False
         if not values:
@@ -179,8 +188,7 @@ class SqlQuery(dg.Resolvable, dg.Model):
             return f"{column.text} is as declared ({declared}): it holds {shown(values[0])}.", False
         if misfit.certain:
             raise ConfigurationError(
-                f"The query found nothing, and {column.text} cannot be compared with the window: {misfit.words} "
-                "Nothing was written."
+                f"{found}, and {column.text} cannot be compared with the window: {misfit.words} Nothing was written."
             )
         return f"{column.text} is not of one form: {misfit.words} Rows of another form are missed.", True
 

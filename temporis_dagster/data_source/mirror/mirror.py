@@ -30,7 +30,13 @@ from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
 from temporis_dagster.data_source.settings import trimmed
 from temporis_dagster.data_source.store import SqlStore, read, sources
 from temporis_dagster.data_source.target import ArchiveState, PendingInfo
-from temporis_dagster.errors import DataSourceArchivedError, DeliveryError, MirrorError, UnavailableError
+from temporis_dagster.errors import (
+    ConfigurationError,
+    DataSourceArchivedError,
+    DeliveryError,
+    MirrorError,
+    UnavailableError,
+)
 
 QUEUED = (UnavailableError, DataSourceArchivedError)
 """What ``on_unavailable="queue"`` takes in its stride."""
@@ -64,7 +70,8 @@ class Mirror:
         self._shown = shown = SqlStore(url).url
         path = Path(str(make_url(shown).database))
         self._interrupted = Interrupted()
-        self._ledger = Ledger(path, shown, Identity(remote.url, trimmed(token)), clock or MirrorClock())
+        self._identity = Identity(remote.url, trimmed(token))
+        self._ledger = Ledger(path, shown, self._identity, clock or MirrorClock())
 
     @property
     def url(self) -> str:
@@ -94,10 +101,15 @@ class Mirror:
 
         Raises:
             DeliveryError: They could not be delivered now; the report counts them as pending.
-            ConfigurationError: No HTTP client can be made. Nothing was written.
+            ConfigurationError: There is no access token, or no HTTP client can be made. Nothing was written.
             MirrorError: It is another target's mirror, or full. Nothing was written.
             StoreError: The mirror's file failed; the report says what is in it.
         """
+        if not self._identity.has_token:  # a mirror of no account would refuse the token once it is there
+            raise ConfigurationError(
+                f"The mirror {self._shown} belongs to one account, and there is no access token that tells which."
+                f" Nothing was written: {self._remote.options.ADVICE.token}."
+            )
         self._remote.prepare()  # else a proxy that cannot be used would be found out after the rows were written
         with self._ledger.explained(tally.data_source, tally):
             self._interrupted.settle(tally.data_source)

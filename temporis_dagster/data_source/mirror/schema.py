@@ -91,6 +91,11 @@ class Identity:
         self.url = url
         self._token = token
 
+    @property
+    def has_token(self) -> bool:
+        """Whether there is a token, which tells the account."""
+        return self._token is not None
+
     def fingerprint(self, salt: bytes) -> bytes:
         """What a mirror keeps instead of the token: slow to guess from."""
         return hashlib.pbkdf2_hmac("sha256", (self._token or "").encode(), salt, 50_000)
@@ -182,7 +187,8 @@ def check(connection: sa.Connection, identity: Identity) -> None:
     if url != identity.url:
         raise WrongTargetError(f"it is the mirror of {url}, not of {identity.url}")
     if fingerprint != identity.fingerprint(salt):
-        raise WrongTargetError(f"it is the mirror of {url} with another access token")
+        token = "another access token" if identity.has_token else "an access token, and there is none here"
+        raise WrongTargetError(f"it is the mirror of {url} with {token}")
 
 
 def window_s(connection: sa.Connection) -> float:

@@ -38,7 +38,10 @@ class Advice:
             "periods": "Take the start of each: frame.index = frame.index.to_timestamp()",
             "durations": "Add the moment that they are counted from: frame.index = start + frame.index",
             "intervals": "Take one end of each: frame.index = frame.index.left",
-            "text": "If that is time, convert it: frame.index = pd.to_datetime(frame.index, utc=True)",
+            "text": (
+                "If that is time, convert it: frame.index = pd.to_datetime(frame.index, utc=True)"
+                "  # without utc=True where the text is local time"
+            ),
             "numbers": "If these are Unix seconds, pass {take_index}",
         }
     )

@@ -89,7 +89,9 @@ class ObservationOptions:
     LIST_OF_INVALID = "The error's .rows lists them all."
     LIST_OF_REJECTED = "The error's .report.rejected_rows lists them all."
     LIST_OF_SUPERSEDED = "The report's .superseded_rows lists them all."
-    TEXT_AS_TIMESTAMP = "for text with pd.to_datetime(..., utc=True)"
+    TEXT_AS_TIMESTAMP = (
+        "for text with pd.to_datetime(...), and with utc=True only where the text is UTC or has an offset"
+    )
 
     ADVICE = PYTHON
     MAY_MERGE = True
