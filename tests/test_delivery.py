@@ -59,13 +59,14 @@ def outcome(source, frame, **options):
 # Every answer, and no answer
 
 FINAL = {401: AuthenticationError, 404: DataSourceNotFoundError, 409: DataSourceArchivedError}
-RETRIED = {429: BUDGET, 500: 2, 502: BUDGET, 503: BUDGET, 504: BUDGET}
+REFUSED_FOR_NOW, OUTAGES = (408, 425, 429), (502, 503, 504, 520, 521, 522, 523, 524, 530)
+RETRIED = {500: 2, **dict.fromkeys((*REFUSED_FOR_NOW, *OUTAGES), BUDGET)}
 
 
 def expected(status):
     """Error, retries at most, and the outcome of the rows that got this answer for ever, by design section 4."""
     if status in RETRIED:
-        return UnavailableError, RETRIED[status], "unsent" if status == 429 else "unknown"
+        return UnavailableError, RETRIED[status], "unsent" if status in REFUSED_FOR_NOW else "unknown"
     if status in (400, 413, 422):
         return RejectedObservationsError, 0, "rejected"
     return FINAL.get(status, DeliveryError), 0, "unknown" if status >= 500 and status != 501 else "unsent"

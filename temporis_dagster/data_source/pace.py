@@ -218,7 +218,9 @@ class Pace:
             if isinstance(step, GiveUp):
                 self._remember(answer)
                 return step
-            if number > self._counted:
+            # Failures that were under way together cost one; but of those without any acknowledgement no more than may
+            # be in flight, which bounds the requests to a dead service by ``max_in_flight`` and the budget.
+            if number > self._counted or self._failures > self._max_in_flight:
                 self._budget -= 1
                 self._counted = self._throttle.count
             self._warn(answer, self._policy.give_up_after_s - situation.silence_s)
