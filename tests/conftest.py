@@ -6,7 +6,9 @@ import signal
 import pytest
 from hypothesis import settings
 
-collect_ignore = ["scheduled_definitions.py", "end_to_end_definitions.py"]  # code locations, which daemons load
+collect_ignore = [  # code locations, which daemons load
+    *("end_to_end_definitions.py", "flushed_definitions.py", "outage_definitions.py", "scheduled_definitions.py"),
+]
 
 CANARY = "ts_canary_7f3a9c51d2e84b60"
 
