@@ -165,7 +165,7 @@ def test_a_date_as_a_number_beside_an_epoch_column_is_refused_as_a_date(database
     [
         ("timestamp", {"stored_as": "timestamptz"}, "has no zone"),
         ("timestamp", {"stored_as": "epoch"}, "The query failed"),
-        ("timestamptz", {"stored_as": "naive", "timezone": "Asia/Tokyo"}, "outside the run's partitions"),
+        ("timestamptz", {"stored_as": "naive", "timezone": "Asia/Tokyo"}, "Declare stored_as: timestamptz"),
     ],
 )
 def test_a_column_of_another_form_than_declared_fails(column, declared, complaint, database, tmp_path):

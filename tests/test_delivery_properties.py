@@ -198,8 +198,9 @@ def test_waits_grow_with_failures_and_with_chance(failures, chance):
 
 @pytest.mark.parametrize("status", [None, *range(200, 600)])
 def test_only_the_listed_answers_are_retried(status):
-    """No answer, 429, 500, 502, 503, 504: and not a permanent failure to connect."""
-    assert is_transient(Answer(status, "")) == (status in (None, 429, 500, 502, 503, 504))
+    """No answer, the busy ones, and what gateways say of an outage: and not a permanent failure to connect."""
+    passing = (None, 408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 530)
+    assert is_transient(Answer(status, "")) == (status in passing)
     assert not is_transient(Answer(None, "", permanent=True))
     assert (Answer(status, "").meaning is Meaning.STORED) == (status == 204)
 
