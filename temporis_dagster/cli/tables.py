@@ -94,7 +94,7 @@ def _parquet(source: str | io.BytesIO, options: FileOptions) -> pd.DataFrame:
     try:
         import pyarrow as pa
 
-        frame = pd.read_parquet(source, engine="pyarrow")
+        frame = _read_parquet(source)
     except ImportError:
         raise ConfigurationError("Parquet files need pyarrow. Install it with: pip install pyarrow") from None
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
@@ -113,6 +113,23 @@ def _parquet(source: str | io.BytesIO, options: FileOptions) -> pd.DataFrame:
     if timestamp in frame.columns and frame.columns.is_unique and _holds_text(frame[timestamp]):
         frame[timestamp] = moments(frame[timestamp].astype(object))
     return frame
+
+
+def _read_parquet(source: str | io.BytesIO) -> pd.DataFrame:
+    """The table as pandas has it; without the dtypes' names that pandas wrote, where an older one cannot read them."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    try:
+        return pd.read_parquet(source, engine="pyarrow")
+    except NotImplementedError as error:
+        if isinstance(error, pa.ArrowException):
+            raise
+    if isinstance(source, io.BytesIO):
+        source.seek(0)
+    frame: pd.DataFrame = pyarrow.parquet.read_table(source).to_pandas(ignore_metadata=True)
+    unnamed = [column for column in frame.columns if str(column).startswith("__index_level_")]
+    return frame.set_index(unnamed).rename_axis([None] * len(unnamed)) if unnamed else frame
 
 
 def _holds_text(column: pd.Series[Any]) -> bool:
