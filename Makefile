@@ -6,8 +6,7 @@ BIN    := $(CURDIR)/$(VENV)/bin
 OLDEST := .venv-oldest
 NEWEST := .venv-newest
 EXAMPLE := example_project
-DAGSTER_TESTS = $(wildcard $(addprefix tests/test_,assets*.py checks*.py components*.py io_manager*.py mirror_dagster*.py \
-	resource*.py schedules*.py end_to_end*.py))
+DAGSTER_TESTS := tests/dagster tests/end_to_end
 export DAGSTER_DISABLE_TELEMETRY := yes
 demo ui: export DAGSTER_HOME := $(CURDIR)/$(EXAMPLE)/.dagster_home
 

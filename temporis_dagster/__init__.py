@@ -9,12 +9,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from temporis_dagster._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from temporis_dagster.assets import data_source_spec as data_source_spec
     from temporis_dagster.assets import temporis_asset as temporis_asset
     from temporis_dagster.checks.archive import build_archive_state_checks as build_archive_state_checks
+    from temporis_dagster.checks.archive_sensor import build_archive_state_sensor as build_archive_state_sensor
     from temporis_dagster.checks.gate import gated_selection as gated_selection
-    from temporis_dagster.checks.sensor import build_archive_state_sensor as build_archive_state_sensor
     from temporis_dagster.checks.series import build_series_checks as build_series_checks
     from temporis_dagster.components import TemporisIngestComponent as TemporisIngestComponent
     from temporis_dagster.data_source.connection import Temporis as Temporis
@@ -35,15 +37,13 @@ if TYPE_CHECKING:
     from temporis_dagster.errors import StoreError as StoreError
     from temporis_dagster.errors import TemporisError as TemporisError
     from temporis_dagster.errors import UnavailableError as UnavailableError
-    from temporis_dagster.io_manager import TemporisIOManager as TemporisIOManager
+    from temporis_dagster.io_manager.io_manager import TemporisIOManager as TemporisIOManager
     from temporis_dagster.resource import TemporisResource as TemporisResource
     from temporis_dagster.schedules.gap_fill import build_gap_fill_sensor as build_gap_fill_sensor
     from temporis_dagster.schedules.mirror_flush import build_mirror_flush_schedule as build_mirror_flush_schedule
     from temporis_dagster.schedules.trailing_window import (
         build_trailing_window_schedule as build_trailing_window_schedule,
     )
-
-__version__ = "0.1.0"
 
 _ROOMS = {
     "data_source.connection": ("connect", "Temporis"),
@@ -66,11 +66,11 @@ _ROOMS = {
         "StoreError",
     ),
     "resource": ("TemporisResource",),
-    "io_manager": ("TemporisIOManager",),
+    "io_manager.io_manager": ("TemporisIOManager",),
     "assets": ("temporis_asset", "data_source_spec"),
     "checks.archive": ("build_archive_state_checks",),
     "checks.gate": ("gated_selection",),
-    "checks.sensor": ("build_archive_state_sensor",),
+    "checks.archive_sensor": ("build_archive_state_sensor",),
     "checks.series": ("build_series_checks",),
     "components": ("TemporisIngestComponent",),
     "schedules.trailing_window": ("build_trailing_window_schedule",),

@@ -14,7 +14,7 @@ import dagster as dg
 from temporis_dagster.assets import data_source_key
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.data_source.target import ArchiveState
-from temporis_dagster.materialization import place
+from temporis_dagster.event_metadata import place
 
 ARCHIVE_STATE = "temporis/archive_state"
 

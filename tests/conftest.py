@@ -6,9 +6,7 @@ import signal
 import pytest
 from hypothesis import settings
 
-collect_ignore = [  # code locations, which daemons load
-    *("end_to_end_definitions.py", "flushed_definitions.py", "outage_definitions.py", "scheduled_definitions.py"),
-]
+collect_ignore_glob = ["support/*_definitions.py"]  # code locations, which daemons load
 
 CANARY = "ts_canary_7f3a9c51d2e84b60"
 
@@ -53,7 +51,7 @@ def debug_log(tmp_path_factory):
 @pytest.fixture(scope="session")
 def postgres():
     """The URL of a real PostgreSQL whose sessions are in a zone with changes of the clock."""
-    from tests.postgres_server import postgres_server
+    from tests.support.postgres_server import postgres_server
 
     with postgres_server(timezone="America/New_York") as url:
         yield url

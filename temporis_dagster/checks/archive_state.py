@@ -15,7 +15,7 @@ from temporis_dagster.checks.finding import Facts, Finding, could_not_ask
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.errors import ConfigurationError, DataSourceNotFoundError, TemporisError, UnavailableError
-from temporis_dagster.materialization import place
+from temporis_dagster.event_metadata import place
 from temporis_dagster.resource import TemporisResource
 
 CHECK_NAME = "archive_state_check"

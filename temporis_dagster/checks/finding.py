@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
+from temporis_dagster.dagster_failures import printable
 from temporis_dagster.errors import TemporisError
-from temporis_dagster.failures import printable
 
 Facts = Mapping[str, dg.MetadataValue]
 

@@ -15,7 +15,7 @@ from temporis_dagster.checks.readings import newest_of
 from temporis_dagster.checks.spacing import in_words
 from temporis_dagster.data_source.target import PendingInfo
 from temporis_dagster.errors import ReadNotSupportedError, TemporisError
-from temporis_dagster.materialization import DRY_RUN, LAST_OBSERVATION, LAST_PENDING_OBSERVATION
+from temporis_dagster.event_metadata import DRY_RUN, LAST_OBSERVATION, LAST_PENDING_OBSERVATION
 from temporis_dagster.resource import TemporisResource
 
 PAGE = 200

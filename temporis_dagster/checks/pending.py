@@ -11,10 +11,10 @@ import dagster as dg
 from temporis_dagster.checks.expectations import PENDING, Expectations
 from temporis_dagster.checks.finding import Facts, Finding, could_not_ask
 from temporis_dagster.checks.spacing import in_words
+from temporis_dagster.dagster_failures import printable
 from temporis_dagster.data_source.target import PendingInfo
 from temporis_dagster.errors import NotSupportedError, TemporisError
-from temporis_dagster.failures import printable
-from temporis_dagster.materialization import place
+from temporis_dagster.event_metadata import place
 from temporis_dagster.resource import TemporisResource
 
 NO_MIRROR = "Not checked: the connection has no mirror, so nobody knows what was not delivered."

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from temporis_dagster.checks.expectations import GAPS, Expectations, Writer
 from temporis_dagster.checks.finding import Facts
-from temporis_dagster.checks.observed import Observed, observed
+from temporis_dagster.checks.series_data import Observed, observed
 from temporis_dagster.errors import TemporisError
-from temporis_dagster.materialization import place
+from temporis_dagster.event_metadata import place
 from temporis_dagster.resource import TemporisResource
 
 

@@ -12,11 +12,11 @@ import dagster as dg
 
 from temporis_dagster.checks.expectations import BOUNDS, GAPS, LATE_S, PRESENCE, Expectations, Writer, listed
 from temporis_dagster.checks.finding import Facts, Finding, could_not_ask
-from temporis_dagster.checks.observed import Observed
 from temporis_dagster.checks.readings import Reading
+from temporis_dagster.checks.series_data import Observed
 from temporis_dagster.checks.spacing import Spacing, in_words
+from temporis_dagster.dagster_failures import SHOWN_ROWS, offending_rows
 from temporis_dagster.errors import ReadNotSupportedError, TemporisError
-from temporis_dagster.failures import SHOWN_ROWS, offending_rows
 
 NO_READ_BACK = (
     "Not checked: the data source has no read-back, so nobody can look at what is stored. The check passes, because "

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from temporis_dagster.cli.http_options import PLACES, HttpOptions
 from temporis_dagster.cli.output import tell
 from temporis_dagster.data_source.options import MirrorAdvice, MirrorOptions
-from temporis_dagster.data_source.settings import from_environment
 from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.settings import from_environment
 
 if TYPE_CHECKING:
     from temporis_dagster.data_source.connection import Temporis

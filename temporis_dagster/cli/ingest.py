@@ -29,8 +29,8 @@ from temporis_dagster.cli.options import (
 )
 from temporis_dagster.cli.output import OutputError, say, tell
 from temporis_dagster.contract import DATA_SOURCE_NAME_RULE, is_data_source_name
-from temporis_dagster.data_source.settings import from_environment
 from temporis_dagster.errors import ConfigurationError, DeliveryError, InvalidObservationsError, TemporisError
+from temporis_dagster.settings import from_environment
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-import temporis_dagster
+from temporis_dagster._version import __version__
 from temporis_dagster.cli.exits import EPILOG, Commands
 from temporis_dagster.cli.ingest import ingest
 from temporis_dagster.cli.mirror import mirror
@@ -19,7 +19,7 @@ from temporis_dagster.cli.tokens import tokens
 
 
 @click.group(cls=Commands, epilog=EPILOG)
-@click.version_option(temporis_dagster.__version__)
+@click.version_option(__version__)
 def main() -> None:
     """Send time series to Temporis data sources, and keep them in a file of your own."""
 

@@ -194,8 +194,8 @@ def opened_mirror(file: str, url: str | None, token: str | None, give_up_after_s
     Raises:
         NotFound: There is none.
     """
+    from temporis_dagster.data_source.http.target import Remote
     from temporis_dagster.data_source.mirror import Mirror
-    from temporis_dagster.data_source.remote import Remote
 
     remote = Remote(url or CLOUD_URL, token, HttpOptions(give_up_after_s=give_up_after_s))
     opened = Mirror(file, remote, token, MirrorFlags(late_write_window_s=None))

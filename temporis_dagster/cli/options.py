@@ -9,7 +9,7 @@ from __future__ import annotations
 import click
 
 from temporis_dagster.cli.output import tell
-from temporis_dagster.data_source.settings import trimmed
+from temporis_dagster.settings import trimmed
 
 
 def setting(context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:

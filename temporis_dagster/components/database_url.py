@@ -12,8 +12,8 @@ from urllib.parse import quote, quote_plus
 
 import dagster as dg
 
-from temporis_dagster.data_source.settings import trimmed
 from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.settings import trimmed
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

@@ -18,8 +18,8 @@ from temporis_dagster.components.options import IngestOptions
 from temporis_dagster.components.python_function import PythonFunction, resolve_python_function
 from temporis_dagster.components.scaffolder import IngestScaffolder
 from temporis_dagster.components.sql_query import SqlQuery
+from temporis_dagster.dagster_failures import failures_for_dagster
 from temporis_dagster.errors import ConfigurationError
-from temporis_dagster.failures import failures_for_dagster
 from temporis_dagster.partition_windows import partition_windows
 
 OUTSIDE_PARTITION = "temporis/outside_partition"

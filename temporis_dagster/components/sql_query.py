@@ -27,8 +27,8 @@ from temporis_dagster.components.database_url import (
 from temporis_dagster.components.fields import described
 from temporis_dagster.components.time_column import Bounds, TimeColumn
 from temporis_dagster.components.time_form import shown
+from temporis_dagster.dagster_failures import printable
 from temporis_dagster.errors import ConfigurationError, TemporisError
-from temporis_dagster.failures import printable
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

@@ -11,17 +11,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from temporis_dagster.contract import CLOUD_URL, DATA_SOURCE_NAME_RULE, is_data_source_name, series_name_fault
-from temporis_dagster.data_source.hosts import to_manage
+from temporis_dagster.data_source.local_service import to_manage
 from temporis_dagster.data_source.options import MirrorOptions, OnUnavailable, RemoteOptions
-from temporis_dagster.data_source.settings import from_environment, hidden_token, hidden_url, trimmed
 from temporis_dagster.data_source.source import DataSource, manageable
 from temporis_dagster.data_source.target import Target
 from temporis_dagster.errors import ConfigurationError, TemporisError
+from temporis_dagster.settings import from_environment, hidden_token, hidden_url, trimmed
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from temporis_dagster.data_source.remote import Remote
+    from temporis_dagster.data_source.http.target import Remote
 
 
 def connect(  # noqa: PLR0913  # one argument an option
@@ -171,7 +171,7 @@ def _refuse_without_mirror(options: MirrorOptions) -> None:
 
 
 def _remote(url: str, token: str | None, options: RemoteOptions) -> Remote:
-    from temporis_dagster.data_source.remote import Remote
+    from temporis_dagster.data_source.http.target import Remote
 
     return Remote(url, token, options)
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import dagster as dg
 
-from temporis_dagster.schedules.target import PartitionedAssets, assets_of_job
+from temporis_dagster.schedules.selection import PartitionedAssets, assets_of_job
 from temporis_dagster.schedules.tick_resource import TickContext
 from temporis_dagster.schedules.windows import PartitionRow
 

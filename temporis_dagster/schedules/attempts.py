@@ -21,7 +21,7 @@ from temporis_dagster.schedules.activity import (
     run_location_name,
 )
 from temporis_dagster.schedules.outages import Outages
-from temporis_dagster.schedules.target import PartitionedAssets
+from temporis_dagster.schedules.selection import PartitionedAssets
 from temporis_dagster.schedules.tick_resource import TickContext
 from temporis_dagster.schedules.windows import PartitionRow
 

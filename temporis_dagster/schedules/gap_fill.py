@@ -22,7 +22,7 @@ from temporis_dagster.schedules.gap_plan import GapLimits, GapPlan, GapRun, plan
 from temporis_dagster.schedules.gap_state import Gaps, gaps_among, partition_states
 from temporis_dagster.schedules.materialized import Materialized
 from temporis_dagster.schedules.outages import Outages
-from temporis_dagster.schedules.target import FillTarget, PartitionedAssets, Target, named_data_sources, target_of
+from temporis_dagster.schedules.selection import FillTarget, PartitionedAssets, Target, named_data_sources, target_of
 from temporis_dagster.schedules.tick_resource import temporis_at_tick
 from temporis_dagster.schedules.windows import PartitionRow, partition_count, trailing_keys
 

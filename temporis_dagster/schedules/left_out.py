@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 import dagster as dg
 
 from temporis_dagster.schedules.materialized import NOT_READ, Materialized, Moment, newest_as_of
-from temporis_dagster.schedules.target import PartitionedAssets
+from temporis_dagster.schedules.selection import PartitionedAssets
 from temporis_dagster.schedules.windows import PartitionRow, tick_before
 
 BEGAN = "temporis/filled_since"

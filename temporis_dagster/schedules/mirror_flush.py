@@ -12,11 +12,11 @@ from typing import Any, cast
 import dagster as dg
 
 from temporis_dagster.assets import data_source_key
+from temporis_dagster.dagster_failures import failures_for_dagster
 from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.errors import ConfigurationError, MirrorError, StoreError
-from temporis_dagster.failures import failures_for_dagster
-from temporis_dagster.materialization import place
+from temporis_dagster.event_metadata import place
 from temporis_dagster.progress_log import ProgressLog
 from temporis_dagster.resource import TemporisResource
 from temporis_dagster.schedules.activity import RUN_KEY, UNFINISHED

@@ -13,13 +13,13 @@ from typing import Any, cast
 import dagster as dg
 
 from temporis_dagster.errors import ConfigurationError
-from temporis_dagster.materialization import TICK
+from temporis_dagster.event_metadata import TICK
 from temporis_dagster.resource import TemporisResource
 from temporis_dagster.schedules.activity import FILLS, RUN_KEY, Activity, Wanted, activities, range_tags
 from temporis_dagster.schedules.archive_gate import archived_data_sources
 from temporis_dagster.schedules.left_out import Rhythm, began, left_out
 from temporis_dagster.schedules.materialized import Materialized
-from temporis_dagster.schedules.target import FillTarget, PartitionedAssets, Target, named_data_sources, target_of
+from temporis_dagster.schedules.selection import FillTarget, PartitionedAssets, Target, named_data_sources, target_of
 from temporis_dagster.schedules.tick_resource import temporis_at_tick
 from temporis_dagster.schedules.windows import PartitionRow, keys_since, partition_count, trailing_start
 

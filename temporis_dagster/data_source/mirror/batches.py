@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from temporis_dagster.data_source.mirror.lookup import blocks, parameters, places, present
 from temporis_dagster.data_source.mirror.rows import Risk, Rows
 from temporis_dagster.data_source.observations.model import Floats, Int64s, Mask
-from temporis_dagster.data_source.store.failures import DAMAGED_ADVICE, StoreUnusableError
+from temporis_dagster.data_source.store.errors import DAMAGED_ADVICE, StoreUnusableError
 
 KEYS_PER_STATEMENT = 400
 """Two parameters each stay below the 999 that an old SQLite takes."""

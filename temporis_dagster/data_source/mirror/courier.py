@@ -19,7 +19,8 @@ from typing import Protocol
 import numpy as np
 import sqlalchemy as sa
 
-from temporis_dagster.data_source.attempts import Reply
+from temporis_dagster.data_source.http.attempts import Reply
+from temporis_dagster.data_source.http.target import Remote
 from temporis_dagster.data_source.mirror import backlog, batches
 from temporis_dagster.data_source.mirror.batches import Batch
 from temporis_dagster.data_source.mirror.interrupted import Interrupted
@@ -30,7 +31,6 @@ from temporis_dagster.data_source.mirror.schema import WrongTargetError
 from temporis_dagster.data_source.mirror.sending import Sending, Watch, nothing
 from temporis_dagster.data_source.mirror.settle import Settled, Settlement
 from temporis_dagster.data_source.observations.model import Int64s, Observations
-from temporis_dagster.data_source.remote import Remote
 from temporis_dagster.data_source.report import Tally
 from temporis_dagster.data_source.store.sqlite import FileId, commit
 

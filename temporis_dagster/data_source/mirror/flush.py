@@ -6,7 +6,8 @@ Never: gives up while waiting for leases and windows: they end by themselves.
 
 from __future__ import annotations
 
-from temporis_dagster.data_source.attempts import Reply
+from temporis_dagster.data_source.http.attempts import Reply
+from temporis_dagster.data_source.http.target import Remote
 from temporis_dagster.data_source.mirror import backlog
 from temporis_dagster.data_source.mirror.courier import Courier
 from temporis_dagster.data_source.mirror.interrupted import Interrupted
@@ -15,7 +16,6 @@ from temporis_dagster.data_source.mirror.ledger import Ledger
 from temporis_dagster.data_source.mirror.loads import Backlog
 from temporis_dagster.data_source.mirror.waiting import Waiting
 from temporis_dagster.data_source.options import MirrorOptions
-from temporis_dagster.data_source.remote import Remote
 from temporis_dagster.data_source.report import Progress, UpsertReport
 from temporis_dagster.data_source.store.sqlite import file_of
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from temporis_dagster.data_source.deadline import longest_attempt_s
+from temporis_dagster.data_source.http.deadline import longest_attempt_s
+from temporis_dagster.data_source.http.target import Remote
 from temporis_dagster.data_source.mirror import schema
 from temporis_dagster.data_source.mirror.ledger import Ledger
 from temporis_dagster.data_source.options import MirrorOptions
-from temporis_dagster.data_source.remote import Remote
 from temporis_dagster.data_source.store.sqlite import FileId, commit
 
 ROOM = 1.25

@@ -18,7 +18,7 @@ from temporis_dagster.data_source.mirror import batches, schema
 from temporis_dagster.data_source.mirror.clock import MirrorClock
 from temporis_dagster.data_source.report import Tally
 from temporis_dagster.data_source.store import sources
-from temporis_dagster.data_source.store.failures import SourceMissingError, StoreUnusableError, explained
+from temporis_dagster.data_source.store.errors import SourceMissingError, StoreUnusableError, explained
 from temporis_dagster.data_source.store.schema import migrate
 from temporis_dagster.data_source.store.sqlite import Database, FileId, commit, file_of
 from temporis_dagster.errors import MirrorError

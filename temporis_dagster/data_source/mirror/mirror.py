@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from temporis_dagster.contract import Meaning
-from temporis_dagster.data_source.attempts import Reply
+from temporis_dagster.data_source.http.attempts import Reply
+from temporis_dagster.data_source.http.target import Remote
 from temporis_dagster.data_source.mirror import backlog, batches, discard, rebuild, rejected
 from temporis_dagster.data_source.mirror.clock import MirrorClock
 from temporis_dagster.data_source.mirror.flush import Flush
@@ -25,9 +26,7 @@ from temporis_dagster.data_source.mirror.schema import ACCOUNT, Identity
 from temporis_dagster.data_source.mirror.upsert import FullError, Upsert
 from temporis_dagster.data_source.mirror.write import store_rows
 from temporis_dagster.data_source.options import MirrorOptions
-from temporis_dagster.data_source.remote import Remote
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
-from temporis_dagster.data_source.settings import trimmed
 from temporis_dagster.data_source.store import SqlStore, read, sources
 from temporis_dagster.data_source.target import ArchiveState, PendingInfo
 from temporis_dagster.errors import (
@@ -37,6 +36,7 @@ from temporis_dagster.errors import (
     MirrorError,
     UnavailableError,
 )
+from temporis_dagster.settings import trimmed
 
 QUEUED = (UnavailableError, DataSourceArchivedError)
 """What ``on_unavailable="queue"`` takes in its stride."""

@@ -15,7 +15,7 @@ from temporis_dagster.data_source.mirror import batches
 from temporis_dagster.data_source.mirror.ledger import Ledger
 from temporis_dagster.data_source.mirror.rows import Rows, packed
 from temporis_dagster.data_source.report import Progress
-from temporis_dagster.data_source.store.failures import StoreUnusableError
+from temporis_dagster.data_source.store.errors import StoreUnusableError
 from temporis_dagster.data_source.store.read import integers
 from temporis_dagster.data_source.store.sqlite import commit, driver
 

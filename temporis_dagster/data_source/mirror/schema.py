@@ -14,7 +14,7 @@ from itertools import chain
 import sqlalchemy as sa
 
 from temporis_dagster.data_source.options import LATE_WRITE_WINDOW_S
-from temporis_dagster.data_source.store.failures import StoreUnusableError
+from temporis_dagster.data_source.store.errors import StoreUnusableError
 
 ACCOUNT = "mirror"
 """The account under which a mirror keeps its data sources: that of embedded ones, ``default``, sees none of them."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from temporis_dagster.contract import Meaning
-from temporis_dagster.data_source.client import Answer
-from temporis_dagster.data_source.delivery import Workers
-from temporis_dagster.data_source.encoding import Batch as Body
+from temporis_dagster.data_source.http.client import Answer
+from temporis_dagster.data_source.http.delivery import Workers
+from temporis_dagster.data_source.http.encoding import Batch as Body
 from temporis_dagster.data_source.mirror.batches import Batch
 from temporis_dagster.data_source.mirror.lease import Lease
 from temporis_dagster.data_source.mirror.settle import Verdict

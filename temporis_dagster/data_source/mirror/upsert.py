@@ -11,8 +11,9 @@ from functools import partial
 import numpy as np
 import sqlalchemy as sa
 
-from temporis_dagster.data_source.attempts import Reply
-from temporis_dagster.data_source.client import Answer
+from temporis_dagster.data_source.http.attempts import Reply
+from temporis_dagster.data_source.http.client import Answer
+from temporis_dagster.data_source.http.target import Remote
 from temporis_dagster.data_source.mirror import backlog, schema
 from temporis_dagster.data_source.mirror.batches import Batch
 from temporis_dagster.data_source.mirror.courier import Courier, Load
@@ -24,7 +25,6 @@ from temporis_dagster.data_source.mirror.loads import KEPT, Backlog, Own
 from temporis_dagster.data_source.mirror.waiting import Waiting
 from temporis_dagster.data_source.mirror.write import Chunk, Writing
 from temporis_dagster.data_source.options import MirrorOptions
-from temporis_dagster.data_source.remote import Remote
 from temporis_dagster.data_source.report import Outcome, Tally
 from temporis_dagster.data_source.store.sqlite import commit, file_of
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 
+from temporis_dagster.data_source.http.throttle import WARN_EVERY_S
 from temporis_dagster.data_source.mirror.clock import MirrorClock
-from temporis_dagster.data_source.pace import WARN_EVERY_S
 
 LOGGER = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from temporis_dagster.data_source.mirror.rows import SERIES_LIMIT, Rows, packed,
 from temporis_dagster.data_source.observations.model import Int64s, Mask
 from temporis_dagster.data_source.report import Tally
 from temporis_dagster.data_source.store import sources
-from temporis_dagster.data_source.store.failures import StoreUnusableError
+from temporis_dagster.data_source.store.errors import StoreUnusableError
 from temporis_dagster.data_source.store.schema import NEGATIVE_ZERO
 
 ROWS_PER_STATEMENT = 1_000 if sqlite3.sqlite_version_info >= (3, 32) else 300

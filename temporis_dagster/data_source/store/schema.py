@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.types import UserDefinedType
 
-from temporis_dagster.data_source.store.failures import StoreUnusableError
+from temporis_dagster.data_source.store.errors import StoreUnusableError
 
 
 class Untyped(UserDefinedType[Any]):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from temporis_dagster.data_source.store.failures import SourceMissingError
+from temporis_dagster.data_source.store.errors import SourceMissingError
 
 NAMES_PER_STATEMENT = 400
 """Two parameters each stay below the 999 that an old SQLite takes."""

@@ -29,7 +29,7 @@ from typing import Literal, NamedTuple, TypeAlias, TypeVar, cast
 import sqlalchemy as sa
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
-from temporis_dagster.data_source.store.failures import (
+from temporis_dagster.data_source.store.errors import (
     DAMAGED_ADVICE,
     SourceMissingError,
     StoreUnusableError,

@@ -16,14 +16,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from temporis_dagster.data_source.report import Tally
-from temporis_dagster.data_source.settings import trimmed
 from temporis_dagster.data_source.store import read, sources
-from temporis_dagster.data_source.store.failures import SourceMissingError, explained
+from temporis_dagster.data_source.store.errors import SourceMissingError, explained
 from temporis_dagster.data_source.store.sqlite import Database, commit
 from temporis_dagster.data_source.store.tokens import Tokens
 from temporis_dagster.data_source.store.upsert import Upsert
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.settings import trimmed
 
 
 class SqlStore:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from temporis_dagster.data_source.store.failures import SourceMissingError, explained
+from temporis_dagster.data_source.store.errors import SourceMissingError, explained
 from temporis_dagster.data_source.store.sqlite import Database, commit
 from temporis_dagster.errors import ConfigurationError
 

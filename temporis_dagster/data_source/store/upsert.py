@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from temporis_dagster.data_source.observations.model import Int64s, Observations
 from temporis_dagster.data_source.report import Outcome, Tally
 from temporis_dagster.data_source.store import sources
-from temporis_dagster.data_source.store.failures import SourceArchivedError, StoreUnusableError, explained
+from temporis_dagster.data_source.store.errors import SourceArchivedError, StoreUnusableError, explained
 from temporis_dagster.data_source.store.schema import NEGATIVE_ZERO
 from temporis_dagster.data_source.store.sqlite import Database, FileId, commit, file_of
 

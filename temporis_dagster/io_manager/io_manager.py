@@ -1,0 +1,388 @@
+"""TemporisIOManager: what an asset returns becomes an upsert; what another asset asks for is read back.
+
+Comes in: frames and Dagster's contexts. Goes out: one upsert a step and its metadata, a frame read back, or a failure.
+Never: knows how a frame is checked or delivered (the core does), or writes a row outside a run's partitions unasked.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, cast
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from temporis_dagster.asset_options import (
+    PER_RUN_OPTIONS,
+    AssetOptions,
+    OutsidePartition,
+    OwnSeries,
+    asset_options,
+    options_said,
+)
+from temporis_dagster.dagster_failures import SHOWN_ROWS, failures_for_dagster, offending_rows
+from temporis_dagster.data_source.observations import (
+    Decimals,
+    Layout,
+    ObservationOptions,
+    Observations,
+    OnConflict,
+    OnInvalid,
+    SubSecond,
+    observe,
+)
+from temporis_dagster.data_source.report import UpsertReport
+from temporis_dagster.data_source.source import DataSource, rejection
+from temporis_dagster.data_source.target import ArchiveState
+from temporis_dagster.data_source_page import data_source_observation
+from temporis_dagster.env_vars import plain_value
+from temporis_dagster.errors import ConfigurationError, DataSourceArchivedError, DeliveryError, StoreError
+from temporis_dagster.event_metadata import (
+    DATA_SOURCE,
+    add_once,
+    add_partition_rows,
+    conflicting_rows,
+    left_out_rows,
+    outcome,
+    partitions_of_run,
+    stored_partitions,
+    tick_of_run,
+    written,
+)
+from temporis_dagster.io_manager.input_request import request_of, series_of_others
+from temporis_dagster.io_manager.partition_guard import PartitionGuard, guard_of
+from temporis_dagster.io_manager.plots import plot_of
+from temporis_dagster.io_manager.read_back import Wanted, read_apart, read_back
+from temporis_dagster.partition_windows import OUTSIDE, PartitionWindows, partition_windows
+from temporis_dagster.progress_log import ProgressLog
+from temporis_dagster.resource import TemporisResource, ensure_known_options
+
+HOW_TO_RETURN_NOTHING = (
+    "The asset returned None, and None cannot be stored. Return a DataFrame (an empty one is fine), "
+    "or annotate the asset with '-> None' if it stores nothing."
+)
+
+LEFT_OUT = "%s of %s observations lie outside the run's partitions and were left out (outside_partition='drop')."
+WAITING = "%s observations wait in the mirror for a later write or flush; the others are stored. The reason: %s"
+
+
+class TemporisIOManager(dg.ConfigurableIOManager):
+    """Upserts the frames that assets return, and reads them back for the assets that depend on them.
+
+    Every option but ``temporis`` can be said by one asset, with ``metadata={"temporis/<option>": ...}``, or by one
+    run of it, with output metadata of that key; what is nearer to the run wins. The asset's own series,
+    ``temporis/series`` (a list of exact names, or a prefix), belong to its definition: no other series can be written,
+    and only those are read back.
+
+    *Writing.* A run over a range of partitions is one upsert, in time order. If it fails on the way, the partitions
+    that are stored completely are recorded as materialized. An upsert never deletes: a row that vanished upstream
+    stays.
+
+    *Reading.* An input is always the long frame that ``DataSource.read`` gives (``timestamp``, ``name``, ``value``),
+    whatever layout was written; or a dict of such frames by partition, where the input is annotated
+    ``dict[str, pd.DataFrame]``. A data source has no partitions: those that time does not tell apart (static, dynamic,
+    the zones of (day, zone)) are read as the series that their materializations list, so give each series of its own
+    name. Two that write the same rows are refused.
+
+    Examples:
+        .. code-block:: python
+
+            import dagster as dg
+            import pandas as pd
+
+            from temporis_dagster import TemporisIOManager, TemporisResource
+
+            days = dg.DailyPartitionsDefinition("2024-06-01")
+
+
+            @dg.asset(
+                partitions_def=days,
+                io_manager_key="temporis_io_manager",
+                backfill_policy=dg.BackfillPolicy.single_run(),
+                metadata={"temporis/series": ["orders"]},
+            )
+            def orders(context: dg.AssetExecutionContext) -> pd.DataFrame:
+                window = context.partition_time_window
+                hours = pd.date_range(window.start, window.end, freq="h", inclusive="left")
+                return pd.DataFrame({"orders": range(len(hours))}, index=hours)
+
+
+            temporis = TemporisResource(url="sqlite:///temporis.db", create_missing=True)
+            defs = dg.Definitions(
+                assets=[orders],
+                resources={"temporis_io_manager": TemporisIOManager(temporis=temporis, data_source="store_metrics")},
+            )
+    """
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    temporis: dg.ResourceDependency[TemporisResource] = Field(description="The connection to the data sources.")
+    data_source: str | None = Field(default=None, description="The data source of assets that do not name their own.")
+    outside_partition: OutsidePartition = Field(
+        default="raise",
+        description="What becomes of rows outside the time windows of the run's partitions: 'raise' sends nothing and "
+        "fails, 'drop' leaves them out and counts them, 'allow' stores them all the same.",
+    )
+    layout: Layout = Field(
+        default="auto", description="'long': a row is an observation; 'wide': a column is a series; 'auto' decides."
+    )
+    timestamp: str | None = Field(
+        default="timestamp",
+        description="The column of timestamps; a frame without it may have a DatetimeIndex. None takes the index.",
+    )
+    name: str = Field(default="name", description="The column of series names (long).")
+    value: str = Field(default="value", description="The column of values (long).")
+    timezone: str | None = Field(
+        default=None, description="The time zone, such as 'Europe/Berlin', that naive timestamps and dates are in."
+    )
+    ambiguous: str = Field(
+        default="raise", description="What a local time that occurs twice means: 'raise', 'infer' or 'NaT'."
+    )
+    nonexistent: str = Field(
+        default="raise",
+        description="What a local time that the clock skipped means: 'raise', 'shift_forward', 'shift_backward' or "
+        "'NaT'.",
+    )
+    sub_second: SubSecond = Field(
+        default="raise", description="'floor' cuts fractions of a second off instead of refusing them."
+    )
+    on_invalid: OnInvalid = Field(
+        default="raise", description="'drop' stores the rest and counts the invalid rows; 'raise' sends nothing."
+    )
+    unit: str | None = Field(
+        default=None, description="What number timestamps count since 1970: 's' (the default), 'ms', 'us' or 'ns'."
+    )
+    allow_future: str | None = Field(
+        default=None,
+        description="How far ahead of the clock a timestamp may lie: a distance such as '730 days', or 'true' for any. "
+        "Defaults to a year.",
+    )
+    on_conflict: OnConflict = Field(
+        default="last",
+        description="What becomes of rows with the same timestamp and name but different values: 'last' stores the "
+        "last one, counts the others and warns; 'raise' sends nothing.",
+    )
+    decimals: Decimals = Field(
+        default="nearest",
+        description="What becomes of decimal numbers that float64 does not hold exactly: 'nearest' stores the nearest "
+        "float; 'exact' refuses them.",
+    )
+    plot: bool = Field(
+        default=False,
+        description="Whether each materialization shows a small plot of what was written. Needs the extra [plots]; "
+        "Dagster keeps the image in its event log for good.",
+    )
+
+    @field_validator("allow_future", mode="before")
+    @classmethod
+    def _as_text(cls, said: object) -> object:
+        """Dagster's configuration has no type for either of several."""
+        if isinstance(said, timedelta):
+            return f"{said.total_seconds()} s"
+        return "true" if said is True else said
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_options(cls, said: Mapping[str, Any]) -> Mapping[str, Any]:
+        if isinstance(said.get("temporis"), str | None):
+            raise ConfigurationError(
+                f"{cls.__name__} has no connection. Say how to connect: temporis=TemporisResource(url=...)."
+            )
+        ensure_known_options(cls.__name__, said, cls.model_fields)
+        return said
+
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+        """Upsert what the asset returned, and say in its metadata what became of it.
+
+        Args:
+            context: Dagster's, of the output.
+            obj: A long or wide DataFrame, or a Series.
+
+        Raises:
+            Failure: A retry cannot mend it: invalid rows, rows outside the partitions, an archived or missing data
+                source, a wrong option. Never retried, whatever the asset's retry policy.
+            RetryRequested: The service asks for a longer wait than the client's patience: the step starts again then.
+            UnavailableError: The service could not be reached; the asset's retry policy decides. With a mirror that
+                keeps the rows, a Failure that counts them as pending; the retry policy decides as well.
+            StoreError: The database failed in a way that may pass; the asset's retry policy decides.
+        """
+        with failures_for_dagster(self.temporis.give_up_after_s):
+            if obj is None:
+                raise ConfigurationError(HOW_TO_RETURN_NOTHING)
+            options = self._options(context.definition_metadata, context.output_metadata)
+            source = self.temporis.data_source(options.data_source)
+            windows = _windows(context)
+            frame = cast("pd.DataFrame", obj)  # anything else is refused
+            checked = observe(frame, options.frame, warn=context.log.warning)
+            _ensure_own(checked, options.series)
+            observations = _inside(windows, checked, options.outside_partition).in_time_order()
+            guard = guard_of(context, observations, source.name, options.outside_partition)
+            guard.before()
+            report = _upsert(context, source, windows, observations, options.frame, guard)
+            guard.after(report)
+            context.log.info("%s", report)
+            if not report.dry_run and context.has_asset_partitions:
+                add_partition_rows(context, windows, observations, report)  # first: a partition's page opens with it
+            guard.add_lists()
+            left_out = len(checked) - len(observations)
+            outside = {"temporis/outside_partition": left_out} if left_out else {}
+            if left_out:
+                context.log.warning(LEFT_OUT, f"{left_out:,}", f"{len(checked):,}")
+            context.add_output_metadata(
+                {
+                    **outcome(source, observations, report),
+                    **guard.metadata(),
+                    **partitions_of_run(context),
+                    **tick_of_run(context),
+                    **outside,
+                }
+            )
+            if report.pending:
+                context.log.warning(WAITING, f"{report.pending:,}", source.pending().last_error or "not yet delivered")
+            left_out_tables = {**left_out_rows(report), **conflicting_rows(observations)}
+            add_once(context, {**left_out_tables, **(_plot(context, observations) if options.plot else {})})
+            if report.dry_run:
+                context.log.warning(
+                    "Dry run: %s. Dagster shows a materialization, but nothing was stored.", source.name
+                )
+            else:
+                _observe_page(context, source, observations, report)
+
+    def load_input(self, context: dg.InputContext) -> pd.DataFrame | dict[str, pd.DataFrame]:
+        """Read the upstream asset's own series back, in the windows of the partitions that the input maps to.
+
+        Args:
+            context: Dagster's, of the input.
+
+        Returns:
+            Columns ``timestamp`` (datetime64[s, UTC]), ``name`` (str) and ``value`` (float64), sorted by
+            (timestamp, name); for an input annotated ``dict[str, pd.DataFrame]``, such a frame per partition.
+
+        Raises:
+            Failure: A retry cannot mend it: something was never materialized, there is no such data source. Never
+                retried.
+            StoreError: The database failed in a way that may pass; the asset's retry policy decides.
+        """
+        with failures_for_dagster(self.temporis.give_up_after_s):
+            if not context.has_asset_key:
+                raise ConfigurationError("Only assets can be read back. Return the frame of an op as an asset.")
+            definition = _upstream_metadata(context)
+            default = cast("str | None", options_said(definition).get("data_source", self.data_source))
+            request = request_of(context, default, dry_run=self.temporis.dry_run)
+            options = self._options(definition, {DATA_SOURCE: request.data_source} if request.data_source else {})
+            source = self.temporis.data_source(options.data_source)
+            wanted = Wanted(request.keys, options.series, request.windows, request.spans)
+            if request.apart:
+                return read_apart(source, wanted)
+            frame = read_back(source, wanted)
+            if warning := series_of_others(frame["name"].nunique(), options.series, request):
+                context.log.warning("Input %s: %s", context.asset_key.to_user_string(), warning)
+            return frame
+
+    def _options(self, definition: Mapping[str, Any], run: Mapping[str, Any]) -> AssetOptions:
+        what = type(self).__name__
+        configured = {option: plain_value(what, option, getattr(self, option)) for option in PER_RUN_OPTIONS}
+        return asset_options(configured, definition, run)
+
+
+def _windows(context: dg.OutputContext) -> PartitionWindows | None:
+    """The windows of what is written: of the asset's partitions, or of the partition of the job of an op."""
+    if context.has_asset_partitions:
+        return partition_windows(context.asset_partitions_def, context.asset_partition_keys)
+    if context.has_asset_key or not context.has_partition_key:
+        return None
+    partitions_def = context.step_context.run_partitions_def
+    return partition_windows(partitions_def, [context.partition_key]) if partitions_def else None
+
+
+def _upstream_metadata(context: dg.InputContext) -> Mapping[str, Any]:
+    return context.upstream_output.definition_metadata if context.upstream_output else {}
+
+
+def _ensure_own(observations: Observations, series: OwnSeries) -> None:
+    """Refuse series that are not the asset's own: nobody could load them back."""
+    used = (observations.names[code] for code in np.unique(observations.codes))
+    strange = [name for name in used if name not in series]
+    if strange:
+        raise ConfigurationError(
+            f"{len(strange):,} series are not the asset's own, such as {', '.join(map(repr, strange[:5]))}. "
+            f"Its 'temporis/series' are {series}: write only these, or add the others to them."
+        )
+
+
+def _inside(
+    windows: PartitionWindows | None, observations: Observations, outside_partition: OutsidePartition
+) -> Observations:
+    """The observations inside the partitions of the run; all where partitions have no time or none is left out."""
+    if windows is None or outside_partition == "allow":
+        return observations
+    outside = windows.of(observations.timestamps) == OUTSIDE
+    if not outside.any():
+        return observations
+    if outside_partition == "raise":
+        raise _outside_failure(windows, observations, np.flatnonzero(outside))
+    return observations.take(~outside)
+
+
+def _outside_failure(windows: PartitionWindows, observations: Observations, outside: np.ndarray) -> dg.Failure:
+    keys = windows.keys[0] if len(windows.keys) == 1 else f"{windows.keys[0]} to {windows.keys[-1]}"
+    first = observations.take(outside[:SHOWN_ROWS]).frame()
+    return dg.Failure(
+        f"{len(outside):,} of {len(observations):,} observations lie outside the run's partitions ({keys}), the first "
+        f"at {first['timestamp'].iloc[0].isoformat()}. Nothing was sent. Return only rows inside the partitions' time "
+        "windows (compared in UTC, their end left out), or set outside_partition to 'drop' or 'allow'.",
+        metadata=offending_rows("outside", first, count=len(outside)),
+        allow_retries=False,
+    )
+
+
+def _upsert(
+    context: dg.OutputContext,
+    source: DataSource,
+    windows: PartitionWindows | None,
+    observations: Observations,
+    options: ObservationOptions,
+    guard: PartitionGuard,
+) -> UpsertReport:
+    """Upsert; if that fails on the way, first record the partitions that are stored."""
+    progress = ProgressLog(context.log.info, source.name, len(observations))
+    try:
+        report = source.upsert(observations, on_invalid="drop", progress=progress)
+        if report.rejected and options.on_invalid == "raise":
+            raise rejection(report, observations, source.url, options)  # in the words of an asset's options
+    except (DeliveryError, StoreError) as error:
+        if windows is not None and error.report is not None and context.has_asset_partitions:
+            said = guard.metadata()
+            for stored in stored_partitions(context, source, windows, observations, error.report, said):
+                context.log_event(stored)
+        if error.report is not None:
+            archived = isinstance(error, DataSourceArchivedError)
+            _observe_page(context, source, observations, error.report, ArchiveState.ARCHIVED if archived else None)
+        raise
+    return report
+
+
+def _observe_page(
+    context: dg.OutputContext,
+    source: DataSource,
+    observations: Observations,
+    report: UpsertReport,
+    state: ArchiveState | None = None,
+) -> None:
+    """Tell the page of the data source what was written, and the state that the write found; nothing of nothing."""
+    state = ArchiveState.ACTIVE if state is None and report.stored else state
+    if state is None and not report.unchanged and not report.pending:
+        return
+    writer = {"temporis/asset": dg.MetadataValue.asset(context.asset_key)} if context.has_asset_key else {}
+    facts = {**writer, **partitions_of_run(context), **written(observations, report)}
+    context.log_event(data_source_observation(source, state, facts))
+
+
+def _plot(context: dg.OutputContext, observations: Observations) -> dict[str, dg.MetadataValue]:
+    """The plot of what was written; a warning in the log instead, where it cannot be drawn: the write stands."""
+    try:
+        return {"temporis/plot": dg.MetadataValue.md(plot_of(observations))}
+    except Exception:  # whatever a drawing library raises
+        context.log.warning("The plot could not be drawn. What was written is stored.", exc_info=True)
+        return {}

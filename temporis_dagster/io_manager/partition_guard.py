@@ -1,0 +1,168 @@
+"""Between the partitions of one asset that time does not tell apart: no one overwrites another's rows unseen.
+
+Two such partitions that write the same series, at times that overlap, write the same rows: the second would overwrite
+the first. Whether another did is looked up before the upsert and, for runs that go on side by side, once more after it.
+
+Comes in: an output and what it is about to write. Goes out: a failure or a warning, and the list of series for the
+materialization.
+Never: sends or reads observations, or hides that it found something.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import dagster as dg
+
+from temporis_dagster.asset_options import OutsidePartition
+from temporis_dagster.data_source.observations import Observations
+from temporis_dagster.data_source.report import UpsertReport
+from temporis_dagster.event_metadata import MOST_COUNTED_APART
+from temporis_dagster.io_manager.partition_series import (
+    Conflict,
+    Parts,
+    Written,
+    as_metadata,
+    conflicts,
+    others_written,
+    parts_of,
+    series_by_part,
+    with_earlier,
+)
+
+WARNING = "temporis/warning"
+
+
+class PartitionGuard:
+    """For partitions that time tells apart, and outside a run: nothing to look at, and nothing to say."""
+
+    def before(self) -> None:
+        """Refuse, before anything is sent, what would overwrite rows of another partition."""
+
+    def after(self, report: UpsertReport) -> None:
+        """Look again: another run may have been writing at the same time."""
+
+    def metadata(self) -> Mapping[str, dg.MetadataValue]:
+        """What the materialization says of it."""
+        return {}
+
+    def add_lists(self) -> None:
+        """What the materialization of each partition says of it, where that of all together would be too long."""
+
+
+class SeriesGuard(PartitionGuard):
+    """What one run's partitions write, beside what the others of the asset wrote.
+
+    Args:
+        context: Dagster's, of the output.
+        parts: How its partition keys divide.
+        observations: What is about to be written.
+        data_source: Where.
+        outside_partition: ``"allow"`` warns of rows that overwrite another partition's; the others refuse them.
+    """
+
+    def __init__(
+        self,
+        context: dg.OutputContext,
+        parts: Parts,
+        observations: Observations,
+        data_source: str,
+        outside_partition: OutsidePartition,
+    ) -> None:
+        self._context, self._parts, self._data_source = context, parts, data_source
+        self._allowed = outside_partition == "allow"
+        self._keys: Sequence[str] = list(map(str, context.asset_partition_keys))
+        self._written: Written = series_by_part(observations, sorted({parts.of(key) for key in self._keys}))
+        self._looked_until = 0
+        self._warning = ""
+        self._dry_run = False
+
+    def before(self) -> None:
+        """Refuse, before anything is sent, what would overwrite rows of another partition.
+
+        Raises:
+            Failure: Another partition has written some of these series, at times that overlap.
+        """
+        self._look("Nothing was sent: the rows of one would overwrite those of the other.")
+
+    def after(self, report: UpsertReport) -> None:
+        """Look again: another run may have been writing at the same time.
+
+        Raises:
+            Failure: Another partition has written some of these series meanwhile.
+        """
+        self._dry_run = report.dry_run
+        if not report.dry_run:
+            self._look("It did so while this run was writing, so what is stored now may be the rows of either.")
+
+    def metadata(self) -> Mapping[str, dg.MetadataValue]:
+        """The series that the partitions have written so far, and the warning, if there is one."""
+        said = {WARNING: dg.MetadataValue.text(self._warning)} if self._warning else {}
+        if self._dry_run:
+            return said
+        return {**said, **as_metadata(self._so_far)}
+
+    def add_lists(self) -> None:
+        """The series that each partition has written so far, where all of them together are too many for one list."""
+        if self._dry_run or not 1 < len(self._keys) <= MOST_COUNTED_APART or as_metadata(self._so_far):
+            return
+        for key in self._keys:
+            if own := as_metadata(self._so_far, self._parts.of(key)):
+                self._context.step_context.add_asset_metadata(own, self._context.asset_key, key)
+
+    @cached_property
+    def _so_far(self) -> Written:
+        """Of this run and of those before."""
+        instance, asset = self._context.step_context.instance, self._context.asset_key
+        return with_earlier(self._written, instance, asset, self._keys, self._data_source)
+
+    def _look(self, what_follows: str) -> None:
+        instance, asset = self._context.step_context.instance, self._context.asset_key
+        others, self._looked_until = others_written(instance, asset, self._parts, self._keys, self._looked_until)
+        found = list(conflicts(self._written, self._parts, self._keys, others, self._data_source))
+        if not found:
+            return
+        if not self._allowed:
+            raise dg.Failure(f"{_said(found)} {what_follows} {_what_to_do(found[0])}", allow_retries=False)
+        self._warning = f"{_said(found)} outside_partition='allow' lets them overwrite each other's rows."
+        self._context.log.warning("%s", self._warning)
+
+
+def guard_of(
+    context: dg.OutputContext, observations: Observations, data_source: str, outside_partition: OutsidePartition
+) -> PartitionGuard:
+    """What guards the partitions of an output from each other.
+
+    Args:
+        context: Dagster's, of the output.
+        observations: What is about to be written.
+        data_source: Where.
+        outside_partition: The option.
+    """
+    parts = parts_of(context.asset_partitions_def) if context.has_asset_partitions else None
+    if parts is None or not _in_a_run(context):
+        return PartitionGuard()
+    return SeriesGuard(context, parts, observations, data_source, outside_partition)
+
+
+def _in_a_run(context: dg.OutputContext) -> bool:
+    try:
+        return context.step_context is not None
+    except dg.DagsterInvariantViolationError:  # in a unit test of a project, with Dagster's build_output_context
+        return False
+
+
+def _said(found: Sequence[Conflict]) -> str:
+    first = found[0]
+    series = f"Series {first.name!r} was" if len(found) == 1 else f"{len(found):,} series, such as {first.name!r}, were"
+    return (
+        f"{series} also written by partition {first.partition!r} of this asset, at times that overlap. A data source "
+        "has no partitions, only series."
+    )
+
+
+def _what_to_do(first: Conflict) -> str:
+    own = f"{first.name}_{{context.partition_key}}"
+    return (
+        f"Give each partition series of its own name, such as f{own!r}, or set outside_partition='allow' "
+        "if overwriting is meant."
+    )

@@ -1,0 +1,204 @@
+"""One suite of promises, unchanged against the fake, the local service over SQLite, and the embedded store."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from temporis_dagster import (
+    ArchiveState,
+    DataSourceArchivedError,
+    DataSourceNotFoundError,
+    connect,
+)
+from temporis_dagster.data_source.connection import Temporis
+from temporis_dagster.testing import FakeService, sample_frame
+from tests.support.delivery_tools import CANARY, adds_up
+
+SOURCE = "store_metrics"
+HARD_NUMBERS = [-0.0, 0.0, 5e-324, 1e22, float(2**53), -float(2**53), 1.7976931348623157e308, 0.1 + 0.2]
+HARD_NAMES = ["it's", 'say "hi"', "back\\slash", "emoji 🐘", "näive ☃", "a,b;c", "};{", "tab\there", "new\nline", " "]
+
+
+@dataclass
+class Host:
+    """One kind of target, with what the dashboard can do beside the API."""
+
+    temporis: Temporis
+    archive: Callable[..., object]
+    content: Callable[[], dict[tuple[int, str], float]]
+
+    @property
+    def source(self):
+        return self.temporis.data_source(SOURCE)
+
+
+def content_of(source):
+    back = source.read()
+    seconds = back.timestamp.astype("int64") if len(back) else []
+    return dict(zip(zip(seconds, back.name, strict=True), back.value, strict=True))
+
+
+@contextmanager
+def fake(tmp_path):
+    with FakeService(token=CANARY) as service, connect(service.url, service.token) as temporis:
+        yield Host(
+            temporis,
+            lambda *, archived: service.archive(SOURCE, archived=archived),
+            lambda: {(stamp, name): value for (_, stamp, name), value in service.content.items()},
+        )
+        assert service.complaints == []
+        assert service.overlapping_keys == set()
+
+
+@contextmanager
+def local_service(tmp_path):
+    service_fixture = pytest.importorskip("tests.support.service_fixture", reason="the service is an extra")
+    with (
+        service_fixture.started_service(tmp_path) as service,
+        connect(service.url, service.token) as temporis,
+        connect(service.store.url) as behind,
+    ):
+        source = behind.data_source(SOURCE)
+        yield Host(
+            temporis,
+            lambda *, archived: source.archive() if archived else source.unarchive(),
+            lambda: content_of(source),
+        )
+
+
+@contextmanager
+def embedded(tmp_path):
+    with connect(f"sqlite:///{tmp_path}/temporis.db") as temporis:
+        source = temporis.create_data_source(SOURCE)
+        yield Host(
+            temporis,
+            lambda *, archived: source.archive() if archived else source.unarchive(),
+            lambda: content_of(source),
+        )
+
+
+@pytest.fixture(params=[fake, local_service, embedded], ids=lambda kind: kind.__name__)
+def host(request, tmp_path):
+    with request.param(tmp_path) as host:
+        yield host
+
+
+def frame(*records):
+    return pd.DataFrame(records, columns=["timestamp", "name", "value"])
+
+
+def bits(value):
+    return struct.pack("<d", value)
+
+
+def test_what_is_reported_stored_is_stored(host):
+    """Every cell that is not NaN arrives, under its own key."""
+    wide = sample_frame(hours=5)
+    wide.iloc[2, 1] = None
+    report = host.source.upsert(wide)
+    assert (report.observations_in, report.stored, report.series) == (9, 9, 2)
+    assert host.content() == {
+        (int(moment.timestamp()), name): value
+        for name, column in wide.items()
+        for moment, value in column.dropna().items()
+    }
+
+
+def test_the_last_of_equal_keys_wins(host):
+    """Inside one frame the last valid row of a key is stored, and the others are counted."""
+    report = host.source.upsert(frame((0, "a", 1), (0, "b", 2), (0, "a", 3), (0, "a", 4)))
+    assert (report.stored, report.superseded, report.observations_in) == (2, 2, 4)
+    assert host.content() == {(0, "a"): 4.0, (0, "b"): 2.0}
+
+
+def test_a_replay_is_harmless_and_a_correction_overwrites(host):
+    """The same frame again changes nothing; a new value for a key replaces the old; nothing is ever deleted."""
+    host.source.upsert(frame((0, "a", 1), (60, "a", 2)))
+    again = host.source.upsert(frame((0, "a", 1), (60, "a", 2)))
+    assert again.stored + again.unchanged == 2
+    host.source.upsert(frame((60, "a", 5)))
+    assert host.content() == {(0, "a"): 1.0, (60, "a"): 5.0}
+
+
+def test_a_data_source_that_is_not_there(host):
+    """Nothing of the frame was sent, the error says so, and asking for its state is the same error."""
+    missing = host.temporis.data_source("no_such_source")
+    with pytest.raises(DataSourceNotFoundError, match="no_such_source") as caught:
+        missing.upsert(sample_frame(hours=3))
+    assert (caught.value.report.unsent, caught.value.report.observations_in) == (6, 6)
+    assert len(caught.value.report.unsent_rows) == 6
+    assert not caught.value.retryable
+    with pytest.raises(DataSourceNotFoundError):
+        missing.archive_state()
+
+
+def test_an_archived_data_source_takes_nothing_until_it_is_unarchived(host):
+    """The error's report has every row as unsent, what was there stays, and unarchiving undoes it."""
+    host.source.upsert(frame((0, "a", 1)))
+    host.archive(archived=True)
+    with pytest.raises(DataSourceArchivedError) as caught:
+        host.source.upsert(frame((0, "a", 2), (60, "a", 2)))
+    report = caught.value.report
+    assert (report.unsent, report.stored, report.observations_in) == (2, 0, 2)
+    assert report.unsent_rows.position.tolist() == [0, 1]
+    assert host.content() == {(0, "a"): 1.0}
+    host.archive(archived=False)
+    assert adds_up(host.source.upsert(frame((0, "a", 2))))
+    assert host.content() == {(0, "a"): 2.0}
+
+
+def test_asking_for_the_archive_state_writes_nothing(host):
+    """ACTIVE and ARCHIVED as they are, and ensure_writable lets only the first pass."""
+    host.source.upsert(frame((0, "a", 1)))
+    assert host.source.archive_state() is ArchiveState.ACTIVE
+    host.source.ensure_writable()
+    host.archive(archived=True)
+    assert host.source.archive_state() is ArchiveState.ARCHIVED
+    with pytest.raises(DataSourceArchivedError):
+        host.source.ensure_writable()
+    assert host.content() == {(0, "a"): 1.0}
+
+
+def test_every_bit_of_a_number_and_every_character_of_a_name_arrives(host):
+    """-0.0, subnormals, 1e22, 2**53; quotes, emoji, separators, line breaks."""
+    records = [(i, name, number) for name in HARD_NAMES for i, number in enumerate(HARD_NUMBERS)]
+    assert host.source.upsert(frame(*records)).stored == len(records)
+    assert {key: bits(value) for key, value in host.content().items()} == {(i, n): bits(v) for i, n, v in records}
+
+
+def test_an_empty_frame_is_no_request(host):
+    """It is reported as nothing, even where the data source is not there."""
+    report = host.temporis.data_source("no_such_source").upsert(sample_frame(hours=0))
+    assert (report.observations_in, report.requests) == (0, 0)
+
+
+RECORDS = st.lists(
+    st.tuples(
+        st.integers(-2, 5),
+        st.sampled_from(["a", "A", "é", "é", "ab", "a b"]),
+        st.floats(allow_nan=False, allow_infinity=False),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(RECORDS, min_size=1, max_size=4))
+def test_any_upserts_leave_what_a_dict_would_hold(host, upserts):
+    """Whatever is upserted in whatever order, the content is the last value of each key, bit for bit."""
+    expected = host.content()
+    for records in upserts:
+        report = host.source.upsert(frame(*records))
+        assert adds_up(report)
+        assert report.stored + report.unchanged == len({(stamp, name) for stamp, name, _ in records})
+        expected |= {(stamp, name): value for stamp, name, value in records}
+    assert {key: bits(value) for key, value in host.content().items()} == {k: bits(v) for k, v in expected.items()}

@@ -1,0 +1,148 @@
+"""Encoding: bodies that are the documentation's JSON, exact to the bit, bounded, in order, one at a time."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+import tracemalloc
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from temporis_dagster.data_source.http.encoding import Encoder, empty_body
+from temporis_dagster.data_source.observations.model import Observations, Origin
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20)
+SECONDS = st.integers(-62_135_596_800, 99_999_999_999)
+
+
+def observations(records, *, names=None):
+    names = names or tuple(dict.fromkeys(name for _, name, _ in records))
+    return Observations(
+        np.array([stamp for stamp, _, _ in records], dtype=np.int64),
+        np.array([names.index(name) for _, name, _ in records], dtype=np.int32),
+        names,
+        np.array([value for _, _, value in records], dtype=np.float64),
+        Origin(pd.RangeIndex(len(records))),
+    )
+
+
+def encoder(records, *, batch_rows=10_000, max_body_bytes=4_000_000, data_source="store_metrics"):
+    return Encoder(data_source, observations(records), batch_rows=batch_rows, max_body_bytes=max_body_bytes)
+
+
+def bits(value):
+    return struct.pack("<d", value)
+
+
+def test_a_body_is_what_the_documentation_shows():
+    """data_source and records of timestamp, name and value, and nothing else."""
+    (batch,) = encoder([(1718870400, "orders", 42), (1718870400, "revenue", 1284.5)]).batches()
+    assert json.loads(batch.body) == {
+        "data_source": "store_metrics",
+        "records": [
+            {"timestamp": 1718870400, "name": "orders", "value": 42},
+            {"timestamp": 1718870400, "name": "revenue", "value": 1284.50},
+        ],
+    }
+    assert json.loads(empty_body("store_metrics")) == {"data_source": "store_metrics", "records": []}
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.tuples(SECONDS, NAMES, FINITE), min_size=1, max_size=40),
+    st.integers(1, 50),
+    st.integers(1, 3000),
+)
+def test_every_record_arrives_bit_for_bit_in_order_and_within_bounds(records, batch_rows, max_body_bytes):
+    """Whatever the names, numbers and bounds: the same records, in order; a row too large for a body goes alone."""
+    batches = list(encoder(records, batch_rows=batch_rows, max_body_bytes=max_body_bytes).batches())
+    read = [record for batch in batches for record in json.loads(batch.body)["records"]]
+    assert [(r["timestamp"], r["name"], bits(r["value"])) for r in read] == [(t, n, bits(v)) for t, n, v in records]
+    assert all(type(r["timestamp"]) is int for r in read)
+    assert all(len(batch) <= batch_rows for batch in batches)
+    assert all(len(batch.body) <= max_body_bytes or len(batch) == 1 for batch in batches)
+    assert [batch.rows.start for batch in batches] == [0, *(batch.rows.stop for batch in batches[:-1])]
+    assert batches[-1].rows.stop == len(records)
+
+
+@pytest.mark.parametrize("value", [-0.0, 5e-324, 1e22, 2.0**53, 1.7976931348623157e308, 0.1 + 0.2, -1e-7])
+def test_the_numbers_that_writers_get_wrong(value):
+    """Each comes back with its own bits, the sign of zero included."""
+    (batch,) = encoder([(0, "x", value)]).batches()
+    back = json.loads(batch.body)["records"][0]["value"]
+    assert bits(back) == bits(value)
+    assert math.copysign(1, back) == math.copysign(1, value)
+
+
+@given(st.lists(FINITE, min_size=2, max_size=30), st.integers(2, 3))
+def test_strided_arrays_encode_like_plain_ones(values, step):
+    """A view with gaps, which a wide frame or a reversed one gives, loses nothing."""
+    wide = np.repeat(np.array(values), step)[::step]
+    stamps, codes = np.arange(len(values) * step)[::step], np.zeros(len(values), dtype=np.int32)
+    made = Observations(stamps, codes, ("x",), wide, Origin(pd.RangeIndex(len(values))))
+    (batch,) = Encoder("a", made, batch_rows=100, max_body_bytes=10**6).batches()
+    records = json.loads(batch.body)["records"]
+    assert [bits(r["value"]) for r in records] == [bits(v) for v in values]
+    assert [r["timestamp"] for r in records] == stamps.tolist()
+
+
+def test_halves_are_the_batch_in_two():
+    """Nothing is lost or sent twice, down to a single row."""
+    made = encoder([(i, "x", i) for i in range(7)])
+    (batch,) = made.batches()
+    left, right = made.halves(batch)
+    assert (left.rows, right.rows) == (slice(0, 3), slice(3, 7))
+    assert [r["value"] for half in (left, right) for r in json.loads(half.body)["records"]] == list(range(7))
+
+
+def test_later_bodies_can_be_made_smaller():
+    """shrink_to bounds the bytes of what is still to come, never grows again and never goes below one row."""
+    made = encoder([(i, "x", i) for i in range(30)], batch_rows=8)
+    batches = made.batches()
+    first = next(batches)
+    made.shrink_to(len(first.body) // 2)
+    second = next(batches)
+    made.shrink_to(10**6)
+    third = next(batches)
+    made.shrink_to(0)
+    rest = list(batches)
+    assert len(first) == 8
+    assert 1 < len(second) < 8
+    assert max(len(second.body), len(third.body)) <= len(first.body) // 2
+    assert made.is_too_large(second)
+    assert {len(batch) for batch in rest} == {1}
+    assert rest[-1].rows.stop == 30
+
+
+def test_a_body_is_rarely_made_in_vain(monkeypatch):
+    """Where bytes bound a body, the number of rows that fit is learnt from the bodies before."""
+    made = []
+    plain = Encoder._batch
+    monkeypatch.setattr(Encoder, "_batch", lambda self, rows: made.append(rows) or plain(self, rows))
+    batches = list(encoder([(i, "x", i / 7) for i in range(20_000)], max_body_bytes=50_000).batches())
+    assert len(made) <= len(batches) * 1.1 + 20
+
+
+def test_only_one_body_is_in_memory_at_a_time():
+    """A load of any size takes the memory of the body being made, also where bodies must be cut by bytes."""
+    many = 200_000
+    made = observations([(0, "x", 0.0)])
+    made = Observations(
+        np.arange(many), np.zeros(many, dtype=np.int32), ("x" * 40,), np.random.default_rng(0).random(many), made.origin
+    )
+    peaks = []
+    for rows in (10_000, many):
+        made_of = Encoder("a", made.take(slice(0, rows)), batch_rows=5_000, max_body_bytes=300_000)
+        tracemalloc.start()
+        sizes = [len(batch.body) for batch in made_of.batches()]
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert max(sizes) <= 300_000
+    assert sum(sizes) > 15_000_000
+    assert peaks[1] < peaks[0] * 1.5

@@ -1,0 +1,153 @@
+"""Everything the README and the docs show is run: what a newcomer copies works."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+from dagster.components.testing import create_defs_folder_sandbox
+
+from temporis_dagster import DataSource, Temporis, UpsertReport, connect
+from temporis_dagster.cli.exits import EPILOG
+from temporis_dagster.data_source.report import COUNTS
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+ENVIRONMENT = re.compile(r"\bTEMPORIS_[A-Z]+\b")
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [code for kind, code in BLOCK.findall(page.read_text()) if kind == language]
+
+
+@pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_python_of_every_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
+    """Pasted block after block into one session, in an empty folder, a page's code runs and its assertions hold."""
+    monkeypatch.chdir(tmp_path)
+    session = {"__name__": "__main__"}
+    for code in blocks(page, "python"):
+        exec(compile(code, str(page), "exec", dont_inherit=True), session)
+
+
+@pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`")
+def test_the_readme_runs_again_and_its_dagster_part_runs_alone(tmp_path, monkeypatch):
+    """Who runs a notebook twice, in the same folder, sees what the first run said; who copies only Dagster, too."""
+    everything = blocks(ROOT / "README.md", "python")
+    alone = everything[next(i for i, code in enumerate(everything) if "import dagster" in code) :]
+    for folder, code in (("both", [*everything, *everything]), ("alone", alone)):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        session = {"__name__": "__main__"}
+        for block in code:
+            exec(compile(block, "README.md", "exec", dont_inherit=True), session)
+
+
+def listed(heading: str) -> list[list[str]]:
+    """The table under a heading of docs/api.md: the code in the first cell of each row, and the second cell."""
+    section = (ROOT / "docs" / "api.md").read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    rows = [line.split("|")[1:3] for line in section.splitlines() if line.startswith("| `")]
+    return [[*re.findall(r"`(\w+)", names), second.strip(" `")] for names, second in rows]
+
+
+def test_the_page_of_the_api_is_complete():
+    """Every option of connect with its default, every public method, every variable: all that are, and no others."""
+    options = {name: repr(parameter.default) for name, parameter in inspect.signature(connect).parameters.items()}
+    assert dict(listed("connect")) == options
+    for kind, extra in ((Temporis, set()), (DataSource, {"name"})):
+        named = {name for *names, _ in listed(kind.__name__) for name in names}
+        assert named == {name for name in dir(kind) if not name.startswith("_")} | extra
+    shown = (ROOT / "docs" / "api.md").read_text().split("## UpsertReport")[1]
+    assert all(f"`{name}" in shown for name in vars(UpsertReport) if not name.startswith("_") and name not in COUNTS)
+    used = {
+        name for path in (ROOT / "temporis_dagster").rglob("*.py") for name in ENVIRONMENT.findall(path.read_text())
+    }
+    assert {name for name, _ in listed("The environment")} == used
+
+
+def test_every_exit_code_is_in_the_docs():
+    """The table of docs/delivery.md is the one of --help."""
+    page = (ROOT / "docs" / "delivery.md").read_text()
+    for code, meaning in re.findall(r"^  (\d)  (.*)$", EPILOG, re.MULTILINE):
+        assert re.search(
+            rf"^\| {code} \| {re.escape(meaning.removesuffix('; nothing was sent'))}", page, re.MULTILINE
+        ), code
+
+
+def test_the_commands_of_the_readme_run(tmp_path):
+    """The console session of the README, pasted line by line into a shell in an empty folder, ends well."""
+    (session,) = blocks(ROOT / "README.md", "console")
+    script = "set -e; trap 'kill $(jobs -p)' EXIT\n" + re.sub(r"^\$ ", "", session, flags=re.MULTILINE)
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": programs, "TEMPORIS_URL": "", "TEMPORIS_TOKEN": ""}
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    with connect(f"sqlite:///{tmp_path}/temporis.db") as temporis:
+        assert temporis.data_source("store_metrics").read().value.tolist() == [42.0]
+
+
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore:`parse_obj_as` is deprecated")  # Dagster's own
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_components_of_every_page_load(page, monkeypatch):
+    """Each YAML file that is shown, in a project that has the page's functions in modules beside it, loads."""
+    for text in blocks(page, "yaml"):
+        with create_defs_folder_sandbox() as sandbox:
+            folder = sandbox.defs_folder_path / "shown"
+            folder.mkdir(parents=True)
+            (folder / "defs.yaml").write_text(text)
+            for module in re.findall(r": \.(\w+)\.\w+$", text, re.MULTILINE):
+                (folder / f"{module}.py").write_text("\n".join(blocks(page, "python")))
+            resources = {"temporis": object(), "temporis_io_manager": dg.mem_io_manager}  # the page's, without a URL
+            with sandbox.build_all_defs() as shown:
+                defs = dg.Definitions.merge(shown, dg.Definitions(resources=resources))
+                found = {key.to_user_string() for key in defs.resolve_asset_graph().materializable_asset_keys}
+                assert found == {yaml.safe_load(text)["attributes"]["asset"]["key"]}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_of_code_is_run(page):
+    """No page shows code in a language that the tests of this file pass over."""
+    kinds = {kind for kind, _ in BLOCK.findall(page.read_text())}
+    assert kinds <= ({"python", "sh", "console"} if page.name == "README.md" else {"python", "yaml"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_make_target_that_is_shown_exists(page):
+    """A command in the docs is a target of the Makefile."""
+    for target in re.findall(r"\bmake (\w+)", " ".join(blocks(page, "sh"))):
+        subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_inside_the_project_leads_somewhere(page):
+    """No dead links between our own pages."""
+    for link in LINK.findall(page.read_text()):
+        assert (page.parent / link).exists(), link
+
+
+def test_ci_runs_the_commands_of_the_readme():
+    """The two commands that the README promises are what every landing has passed."""
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert [code.strip() for code in blocks(ROOT / "README.md", "sh")] == ["make demo", "make test"]
+    assert {"make demo", "make test"} <= set(ci.splitlines())
+
+
+def test_no_file_names_a_registry_host():
+    """The project installs from wherever the machine is set up to, so no address of a registry stands in any file."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout.decode()
+    pattern = re.compile(rb"https?://[^\s\"')]*(?:pypi|pythonhosted|npmjs|/simple)[^\s]*")
+    for name in filter(None, listed.split("\0")):
+        path = ROOT / name
+        if path.is_file() and path != Path(__file__):
+            assert not pattern.search(path.read_bytes()), name
