@@ -136,10 +136,10 @@ def show_small_upserts(source: DataSource, *, first: int) -> None:
 
 def rebind(mirror: str, url: str) -> None:
     """The service that was down is up at another port."""
-    from temporis_dagster.data_source.http.target import Remote
+    from temporis_dagster.data_source.http.target import HttpTarget
     from temporis_dagster.data_source.mirror import Mirror
 
-    moved = Mirror(mirror, Remote(url, TOKEN), TOKEN)
+    moved = Mirror(mirror, HttpTarget(url, TOKEN), TOKEN)
     moved.rebind()
     moved.close()
 

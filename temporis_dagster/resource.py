@@ -16,14 +16,14 @@ import dagster as dg
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
 from temporis_dagster.data_source.connection import Temporis, connect_with, noting
-from temporis_dagster.data_source.options import LATE_WRITE_WINDOW_S, HttpAdvice, MirrorOptions, RemoteOptions
+from temporis_dagster.data_source.options import LATE_WRITE_WINDOW_S, HttpAdvice, HttpOptions, MirrorOptions
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.env_vars import plain_value, said_by_env_vars
 from temporis_dagster.errors import ConfigurationError
 
 
-class _HttpOptions(RemoteOptions):
-    """``RemoteOptions`` of a resource, whose advice names its fields."""
+class _HttpOptions(HttpOptions):
+    """``HttpOptions`` of a resource, whose advice names its fields."""
 
     ADVICE = HttpAdvice(
         token="set token of the TemporisResource with dg.EnvVar, or the environment variable TEMPORIS_TOKEN",  # noqa: S106
@@ -77,14 +77,12 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
         repr=False,
         json_schema_extra={"dagster__is_secret": True},
     )
-    batch_rows: int = Field(
-        default=RemoteOptions.batch_rows, description="HTTP: at most so many observations a request."
-    )
+    batch_rows: int = Field(default=HttpOptions.batch_rows, description="HTTP: at most so many observations a request.")
     max_body_bytes: int = Field(
-        default=RemoteOptions.max_body_bytes, description="HTTP: at most so many bytes a request."
+        default=HttpOptions.max_body_bytes, description="HTTP: at most so many bytes a request."
     )
     max_in_flight: int = Field(
-        default=RemoteOptions.max_in_flight, description="HTTP: at most so many requests at once, for each run."
+        default=HttpOptions.max_in_flight, description="HTTP: at most so many requests at once, for each run."
     )
     requests_per_second: float | None = Field(
         default=None,
@@ -92,11 +90,11 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
         "Dagster's default executor each step is a process of its own, so a pool has to bound how many run at once.",
     )
     timeout_s: float = Field(
-        default=RemoteOptions.timeout_s,
+        default=HttpOptions.timeout_s,
         description="HTTP: how many seconds an attempt may take, on top of what its body needs on a slow line.",
     )
     give_up_after_s: float = Field(
-        default=RemoteOptions.give_up_after_s,
+        default=HttpOptions.give_up_after_s,
         description="HTTP: for how many seconds to go on without any acknowledgement, so that a healthy load of any "
         "size is never cut. A service that asks for a longer wait is tried again by Dagster when that is over.",
     )
@@ -175,7 +173,7 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
     def _said(self, option: str) -> Any:
         return plain_value(type(self).__name__, option, getattr(self, option))
 
-    def _remote_options(self) -> RemoteOptions:
+    def _remote_options(self) -> HttpOptions:
         return _HttpOptions(
             batch_rows=self._said("batch_rows"),
             max_body_bytes=self._said("max_body_bytes"),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from temporis_dagster.cli.http_options import PLACES, HttpOptions
+from temporis_dagster.cli.http_options import PLACES, CommandLineHttpOptions
 from temporis_dagster.cli.output import tell
 from temporis_dagster.data_source.options import MirrorAdvice, MirrorOptions
 from temporis_dagster.errors import ConfigurationError
@@ -56,7 +56,7 @@ def connected(
         )
     if url is None and token is None:
         raise ConfigurationError(f"There is no URL to connect to. Pass {PLACES}.")
-    options = HttpOptions(give_up_after_s=give_up_after_s)
+    options = CommandLineHttpOptions(give_up_after_s=give_up_after_s)
     with connect_with(
         options, url, token, account=account, mirror=mirror, mirroring=mirroring or MirrorFlags()
     ) as temporis:

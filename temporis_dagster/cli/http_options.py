@@ -6,7 +6,7 @@ Never: decides differently from its base class.
 
 from __future__ import annotations
 
-from temporis_dagster.data_source.options import HttpAdvice, RemoteOptions
+from temporis_dagster.data_source.options import HttpAdvice, HttpOptions
 
 PLACES = (
     "--url http://127.0.0.1:8008 for a local service, --url sqlite:///temporis.db for a store without one, or --url"
@@ -14,10 +14,10 @@ PLACES = (
 )
 
 
-class HttpOptions(RemoteOptions):
-    """``RemoteOptions`` of the command line.
+class CommandLineHttpOptions(HttpOptions):
+    """``HttpOptions`` of the command line.
 
-    >>> HttpOptions().ADVICE.patience.format(60)
+    >>> CommandLineHttpOptions().ADVICE.patience.format(60)
     '--give-up-after 60'
     """
 

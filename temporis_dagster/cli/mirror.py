@@ -17,7 +17,7 @@ import click
 
 from temporis_dagster.cli.connecting import MirrorFlags, warnings_on_stderr
 from temporis_dagster.cli.exits import EPILOG, NotFound
-from temporis_dagster.cli.http_options import HttpOptions
+from temporis_dagster.cli.http_options import CommandLineHttpOptions
 from temporis_dagster.cli.options import (
     give_up_after_option,
     json_option,
@@ -194,10 +194,10 @@ def opened_mirror(file: str, url: str | None, token: str | None, give_up_after_s
     Raises:
         NotFound: There is none.
     """
-    from temporis_dagster.data_source.http.target import Remote
+    from temporis_dagster.data_source.http.target import HttpTarget
     from temporis_dagster.data_source.mirror import Mirror
 
-    remote = Remote(url or CLOUD_URL, token, HttpOptions(give_up_after_s=give_up_after_s))
+    remote = HttpTarget(url or CLOUD_URL, token, CommandLineHttpOptions(give_up_after_s=give_up_after_s))
     opened = Mirror(file, remote, token, MirrorFlags(late_write_window_s=None))
     try:
         if not opened.exists:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from temporis_dagster.contract import CLOUD_URL, DATA_SOURCE_NAME_RULE, is_data_source_name, series_name_fault
 from temporis_dagster.data_source.local_service import to_manage
-from temporis_dagster.data_source.options import MirrorOptions, OnUnavailable, RemoteOptions
+from temporis_dagster.data_source.options import HttpOptions, MirrorOptions, OnUnavailable
 from temporis_dagster.data_source.source import DataSource, manageable
 from temporis_dagster.data_source.target import Target
 from temporis_dagster.errors import ConfigurationError, TemporisError
@@ -21,7 +21,7 @@ from temporis_dagster.settings import from_environment, hidden_token, hidden_url
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from temporis_dagster.data_source.http.target import Remote
+    from temporis_dagster.data_source.http.target import HttpTarget
 
 
 def connect(  # noqa: PLR0913  # one argument an option
@@ -95,7 +95,7 @@ def connect(  # noqa: PLR0913  # one argument an option
         (24, 0, 24)
     """
     url, token = hidden_url(url), hidden_token(token)
-    options = RemoteOptions(
+    options = HttpOptions(
         batch_rows, max_body_bytes, max_in_flight, requests_per_second, timeout_s, give_up_after_s, allow_http, verify
     )
     return connect_with(
@@ -111,7 +111,7 @@ def connect(  # noqa: PLR0913  # one argument an option
 
 
 def connect_with(
-    options: RemoteOptions,
+    options: HttpOptions,
     url: str | None = None,
     token: str | None = None,
     *,
@@ -142,7 +142,7 @@ def connect_with(
     )
 
 
-def _url_and_token(url: str | None, token: str | None, options: RemoteOptions) -> tuple[str, str | None]:
+def _url_and_token(url: str | None, token: str | None, options: HttpOptions) -> tuple[str, str | None]:
     token = trimmed(token) if token is not None else hidden_token(from_environment("TEMPORIS_TOKEN"))
     url = trimmed(url) if url is not None else from_environment("TEMPORIS_URL") or (CLOUD_URL if token else None)
     if not isinstance(url, str | None):
@@ -170,13 +170,13 @@ def _refuse_without_mirror(options: MirrorOptions) -> None:
         )
 
 
-def _remote(url: str, token: str | None, options: RemoteOptions) -> Remote:
-    from temporis_dagster.data_source.http.target import Remote
+def _remote(url: str, token: str | None, options: HttpOptions) -> HttpTarget:
+    from temporis_dagster.data_source.http.target import HttpTarget
 
-    return Remote(url, token, options)
+    return HttpTarget(url, token, options)
 
 
-def _mirror(url: str, remote: Remote, token: str | None, options: MirrorOptions) -> Target:
+def _mirror(url: str, remote: HttpTarget, token: str | None, options: MirrorOptions) -> Target:
     from temporis_dagster.data_source.mirror import Mirror
 
     return Mirror(url, remote, token, options)

@@ -46,7 +46,7 @@ CALLER = re.compile(r"[\x20-\x7e]{0,200}")
 
 
 @dataclass(frozen=True)
-class RemoteOptions:
+class HttpOptions:
     """How to deliver over HTTP. Every field but ``caller`` is an argument of ``connect``.
 
     Attributes:

@@ -22,7 +22,13 @@ from temporis_dagster.schedules.gap_plan import GapLimits, GapPlan, GapRun, plan
 from temporis_dagster.schedules.gap_state import Gaps, gaps_among, partition_states
 from temporis_dagster.schedules.materialized import Materialized
 from temporis_dagster.schedules.outages import Outages
-from temporis_dagster.schedules.selection import FillTarget, PartitionedAssets, Target, named_data_sources, target_of
+from temporis_dagster.schedules.selection import (
+    FillSelection,
+    FillTarget,
+    PartitionedAssets,
+    named_data_sources,
+    selection_of,
+)
 from temporis_dagster.schedules.tick_resource import temporis_at_tick
 from temporis_dagster.schedules.windows import PartitionRow, partition_count, trailing_keys
 
@@ -111,10 +117,10 @@ def build_gap_fill_sensor(  # noqa: PLR0913  the arguments of Dagster's own fact
 
             a_week_without_gaps = build_gap_fill_sensor(target=orders, horizon=7 * 24)
     """
-    what = target_of(target)
+    what = selection_of(target)
     what.partitions_def()  # refuses, where the assets are known already
     sensor = _GapFill(
-        target=what,
+        selection=what,
         name=name or what.default_name("gap_fill_sensor"),
         horizon=partition_count("horizon", horizon, at_least=1),
         exclude_latest=_excluded(exclude_latest, horizon),
@@ -152,7 +158,7 @@ def _excluded(exclude_latest: int, horizon: int) -> int:
 
 @dataclass(frozen=True)
 class _GapFill:
-    target: Target
+    selection: FillSelection
     name: str
     horizon: int
     exclude_latest: int
@@ -168,7 +174,7 @@ class _GapFill:
         self, context: dg.SensorEvaluationContext, temporis: TemporisResource | None
     ) -> dg.SensorResult | dg.SkipReason:
         now = self.clock()
-        assets = self.target.resolved(cast("dg.RepositoryDefinition", context.repository_def))
+        assets = self.selection.resolved(cast("dg.RepositoryDefinition", context.repository_def))
         row = PartitionRow(assets.partitions_def, self._horizon(assets, now))
         dry_run = temporis is not None and temporis.dry_run
         gaps = gaps_among(context.instance, assets, row, self.materialized, dry_runs_count=dry_run) if row.keys else {}

@@ -69,7 +69,7 @@ class PartitionedAssets:
 
 
 @dataclass(frozen=True)
-class Target:
+class FillSelection:
     """What is launched: a job or an asset selection.
 
     Attributes:
@@ -125,24 +125,26 @@ class Target:
         return sorted(selection.resolve(repository.asset_graph))
 
 
-def target_of(given: FillTarget) -> Target:
+def selection_of(given: FillTarget) -> FillSelection:
     """Read what the caller calls a target.
 
     Raises:
         ConfigurationError: It is none.
     """
     if isinstance(given, dg.AssetSelection):
-        return Target(given)
+        return FillSelection(given)
     if isinstance(given, dg.JobDefinition) or isinstance(getattr(given, "selection", None), dg.AssetSelection):
         job = cast("AssetJob", given)
-        return Target(job, job_name=job.name)
+        return FillSelection(job, job_name=job.name)
     assets = [given] if isinstance(given, dg.AssetsDefinition | dg.AssetKey | str) else given
     if not isinstance(assets, Sequence) or not assets or not all(isinstance(one, Asset) for one in assets):
         raise ConfigurationError(
             f"target={given!r} is nothing to fill. Pass a job, an AssetSelection, an asset, or a list of assets."
         )
     definitions = tuple(one for one in assets if isinstance(one, dg.AssetsDefinition))
-    return Target(dg.AssetSelection.assets(*assets), definitions=definitions if len(definitions) == len(assets) else ())
+    return FillSelection(
+        dg.AssetSelection.assets(*assets), definitions=definitions if len(definitions) == len(assets) else ()
+    )
 
 
 def named_data_sources(given: Sequence[str] | None) -> tuple[str, ...] | None:

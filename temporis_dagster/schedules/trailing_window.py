@@ -19,7 +19,13 @@ from temporis_dagster.schedules.activity import FILLS, RUN_KEY, Activity, Wanted
 from temporis_dagster.schedules.archive_gate import archived_data_sources
 from temporis_dagster.schedules.left_out import Rhythm, began, left_out
 from temporis_dagster.schedules.materialized import Materialized
-from temporis_dagster.schedules.selection import FillTarget, PartitionedAssets, Target, named_data_sources, target_of
+from temporis_dagster.schedules.selection import (
+    FillSelection,
+    FillTarget,
+    PartitionedAssets,
+    named_data_sources,
+    selection_of,
+)
 from temporis_dagster.schedules.tick_resource import temporis_at_tick
 from temporis_dagster.schedules.windows import PartitionRow, keys_since, partition_count, trailing_start
 
@@ -108,7 +114,7 @@ def build_trailing_window_schedule(  # noqa: PLR0913  the arguments of Dagster's
                 target=orders, lookback=3, hour_of_day=2, minute_of_hour=30
             )
     """
-    what = target_of(target)
+    what = selection_of(target)
     known = partitions_def or what.partitions_def()
     offsets = {
         "minute_of_hour": minute_of_hour,
@@ -122,7 +128,7 @@ def build_trailing_window_schedule(  # noqa: PLR0913  the arguments of Dagster's
         lookback=partition_count("lookback", lookback),
     )
     window = _TrailingWindow(
-        target=what,
+        selection=what,
         name=name or what.default_name("schedule"),
         rhythm=rhythm,
         max_reach_back=_reach(max_reach_back, lookback),
@@ -148,7 +154,7 @@ def build_trailing_window_schedule(  # noqa: PLR0913  the arguments of Dagster's
 
 @dataclass(frozen=True)
 class _TrailingWindow:
-    target: Target
+    selection: FillSelection
     name: str
     rhythm: Rhythm
     max_reach_back: int | None
@@ -169,7 +175,7 @@ class _TrailingWindow:
         self, context: dg.ScheduleEvaluationContext, temporis: TemporisResource | None
     ) -> Sequence[dg.RunRequest | dg.SkipReason]:
         at = context.scheduled_execution_time.astimezone(timezone.utc)
-        assets = self.target.resolved(context.repository_def)
+        assets = self.selection.resolved(context.repository_def)
         since = began(context.instance, assets, at)
         row = self._row(assets, at, min(since.values()))
         if not row.keys:

@@ -40,9 +40,9 @@ from temporis_dagster.data_source.connection import connect_with
 from temporis_dagster.data_source.http.client import Answer, Client
 from temporis_dagster.data_source.http.environment import BUNDLES
 from temporis_dagster.data_source.http.error_body import QUOTED_CHARACTERS, shortened, words_of
-from temporis_dagster.data_source.http.target import Remote
+from temporis_dagster.data_source.http.target import HttpTarget
 from temporis_dagster.data_source.http.throttle import SystemClock
-from temporis_dagster.data_source.options import RemoteOptions
+from temporis_dagster.data_source.options import HttpOptions
 from temporis_dagster.testing import FakeService, Fault, answer, cut, html_page, in_sequence, silence
 from tests.support.delivery_tools import CANARY, FakeClock, connected, rows
 
@@ -174,7 +174,7 @@ def test_a_url_with_the_path_of_the_api_is_refused(path):
 def test_advice_names_the_place_where_it_can_be_followed(local, place):
     """A service on this machine has a store and commands; the cloud has its dashboard."""
     url = "http://127.0.0.1:1" if local else "https://api.temporis.co"
-    remote = Remote(url, CANARY)
+    remote = HttpTarget(url, CANARY)
     with Temporis(remote) as temporis:
         source = temporis.data_source("store_metrics")
         with pytest.raises(NotSupportedError) as caught:
@@ -189,7 +189,7 @@ def test_advice_names_the_place_where_it_can_be_followed(local, place):
         assert expected.rstrip(".") in str(caught.value)
         for status, command in ((404, "sources create"), (409, "sources unarchive")):
             words = "Data source not found." if status == 404 else ""
-            remote._sender = Always(Answer(status, words))
+            remote._transport = Always(Answer(status, words))
             with pytest.raises(DeliveryError) as caught:
                 source.upsert(rows(1))
             assert str(caught.value).endswith(place.format(command))
@@ -257,12 +257,12 @@ def test_a_request_says_who_sends_it(service):
 
 def test_a_surface_over_the_core_says_who_calls(service):
     """What the Dagster resource passes stands in the User-Agent; what no header takes is refused."""
-    options = RemoteOptions(caller="dagster-run/0d5a")
+    options = HttpOptions(caller="dagster-run/0d5a")
     with connect_with(options, service.url, service.token) as temporis:
         temporis.data_source("store_metrics").archive_state()
     assert service.requests[0].headers["user-agent"].endswith(" dagster-run/0d5a")
     with pytest.raises(ConfigurationError, match="header"):
-        RemoteOptions(caller="a\r\nAuthorization: b")
+        HttpOptions(caller="a\r\nAuthorization: b")
 
 
 def test_one_connection_serves_many_requests(service):
@@ -502,7 +502,7 @@ def authority():
 def test_an_unknown_certificate_is_final(authority):
     """No retry, nothing in doubt, and the advice is one that every surface can follow."""
     with tls_service(authority) as url:
-        remote = Remote(url, CANARY, RemoteOptions(), clock=FakeClock())
+        remote = HttpTarget(url, CANARY, HttpOptions(), clock=FakeClock())
         with connect("https://127.0.0.1", CANARY) as temporis:
             temporis._target = remote
             with pytest.raises(DeliveryError) as caught:

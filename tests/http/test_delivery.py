@@ -24,12 +24,12 @@ from temporis_dagster import (
 from temporis_dagster.data_source.http import delivery
 from temporis_dagster.data_source.http.client import Answer, Client
 from temporis_dagster.data_source.http.retry import GiveUp, RetryPolicy
-from temporis_dagster.data_source.http.throttle import HeldBack, Pace
+from temporis_dagster.data_source.http.throttle import HeldBack, Throttle
 from temporis_dagster.data_source.report import Tally
 from temporis_dagster.testing import FakeService, Fault, answer, cut, held, html_page, in_sequence, silence
 from tests.support.delivery_tools import (
     CANARY,
-    DirectSender,
+    DirectTransport,
     FakeClock,
     adds_up,
     connected,
@@ -172,8 +172,8 @@ def test_a_passing_fault_costs_a_retry_and_nothing_else(fault):
 def test_an_internal_error_is_retried_twice_and_no_more():
     """500 twice and then 204 is stored; a third 500 ends it."""
     state = fake_state(in_sequence(answer(500), answer(500)))
-    assert upsert(DirectSender(state), rows(2))[0].stored == 2
-    report, error = upsert(DirectSender(fake_state(lambda _request: answer(500))), rows(2))
+    assert upsert(DirectTransport(state), rows(2))[0].stored == 2
+    report, error = upsert(DirectTransport(fake_state(lambda _request: answer(500))), rows(2))
     assert (report.requests, report.unknown) == (3, 2)
     assert "3 times" in str(error)
 
@@ -187,10 +187,10 @@ def test_an_internal_error_is_retried_twice_and_no_more():
 def test_a_dead_service_gets_few_requests(fault, batches, in_flight):
     """At most those in flight plus the budget, however many batches wait; nothing is lost from the report."""
     state = fake_state(lambda _request: fault)
-    sender = DirectSender(state)
+    transport = DirectTransport(state)
     if fault == "refused":
-        sender.post = lambda _body: Answer(None, "ConnectError: refused")
-    report, error = upsert(sender, rows(batches), batch_rows=1, max_in_flight=in_flight, give_up_after_s=10_000)
+        transport.post = lambda _body: Answer(None, "ConnectError: refused")
+    report, error = upsert(transport, rows(batches), batch_rows=1, max_in_flight=in_flight, give_up_after_s=10_000)
     assert type(error) is UnavailableError
     assert min(in_flight, batches) < report.requests <= in_flight + BUDGET
     assert adds_up(report)
@@ -201,7 +201,7 @@ def test_many_upserts_on_one_dead_connection_share_the_budget():
     """The next data source does not get the whole budget again: each further upsert costs a few requests."""
     clock = FakeClock()
     state = fake_state(lambda _request: answer(503), clock=clock)
-    with connected(DirectSender(state), clock=clock, max_in_flight=4) as temporis:
+    with connected(DirectTransport(state), clock=clock, max_in_flight=4) as temporis:
         for name in "abcdefgh":
             outcome(temporis.data_source(name), rows(100))
     assert len(state.requests) <= 4 + BUDGET + 7 * (1 + RetryPolicy().own_budget)
@@ -211,7 +211,7 @@ def test_a_connection_recovers_from_an_outage():
     """Idle time gives the budget back and forgets old failures: the next upsert is as patient as the first."""
     clock, dead = FakeClock(), True
     state = fake_state(lambda request: answer(503) if dead or request.number % 2 else None, clock=clock)
-    with connected(DirectSender(state), clock=clock, max_in_flight=2) as temporis:
+    with connected(DirectTransport(state), clock=clock, max_in_flight=2) as temporis:
         source = temporis.data_source("store_metrics")
         outcome(source, rows(10))
         clock.advance(RetryPolicy().longest_wait_s * BUDGET)
@@ -224,7 +224,7 @@ def test_a_short_pause_does_not_give_the_budget_back():
     """An upsert a second against a dead service is a few requests each, for ever."""
     clock = FakeClock()
     state = fake_state(lambda _request: answer(503), clock=clock)
-    with connected(DirectSender(state), clock=clock, max_in_flight=1) as temporis:
+    with connected(DirectTransport(state), clock=clock, max_in_flight=1) as temporis:
         for _ in range(30):
             outcome(temporis.data_source("store_metrics"), rows(10))
             clock.advance(1)
@@ -236,13 +236,13 @@ def test_silence_ends_an_upsert_when_patience_does_and_success_renews_it():
     clock = FakeClock()
     slow = fake_state(lambda request: answer(503, retry_after=200) if request.number % 2 else None, clock=clock)
     report, error = upsert(
-        DirectSender(slow), rows(20), clock=clock, batch_rows=1, max_in_flight=1, give_up_after_s=300
+        DirectTransport(slow), rows(20), clock=clock, batch_rows=1, max_in_flight=1, give_up_after_s=300
     )
     assert error is None
     assert report.stored == 20
     assert clock.now() > 1000 + 19 * 200
     report, error = upsert(
-        DirectSender(fake_state(lambda _request: answer(503, retry_after=90))), rows(2), give_up_after_s=300
+        DirectTransport(fake_state(lambda _request: answer(503, retry_after=90))), rows(2), give_up_after_s=300
     )
     assert report.requests == 4
     assert "acknowledged nothing for" in str(error)
@@ -253,7 +253,7 @@ def test_patience_is_used_to_its_end(patience):
     """The last wait is shortened to what is left, and then there is one more attempt: not given up seconds before."""
     clock = FakeClock()
     state = fake_state(lambda _request: answer(503), clock=clock)
-    _, error = upsert(DirectSender(state), rows(1), clock=clock, give_up_after_s=patience)
+    _, error = upsert(DirectTransport(state), rows(1), clock=clock, give_up_after_s=patience)
     assert clock.now() == pytest.approx(1000 + patience)
     assert state.requests[-1].arrived_at == pytest.approx(1000 + patience)
     assert f"acknowledged nothing for {patience} s (give_up_after_s={patience})" in str(error)
@@ -263,13 +263,13 @@ def test_a_service_that_comes_back_at_the_last_moment_is_in_time():
     """What the patience was for."""
     clock = FakeClock()
     state = fake_state(lambda request: answer(503) if clock.now() < 1005.99 else None, clock=clock)
-    assert upsert(DirectSender(state), rows(1), clock=clock, give_up_after_s=6)[0].stored == 1
+    assert upsert(DirectTransport(state), rows(1), clock=clock, give_up_after_s=6)[0].stored == 1
 
 
 def test_waiting_is_not_silent(caplog):
     """A warning at the first failure of an upsert, and then not more often than every 30 s: who, what, how long yet."""
     clock, moments = FakeClock(), []
-    with connected(DirectSender(fake_state(lambda _request: answer(503))), clock=clock) as temporis:
+    with connected(DirectTransport(fake_state(lambda _request: answer(503))), clock=clock) as temporis:
         for pause in (0, 10_000):
             clock.advance(pause)
             begun, before = clock.now(), len(moments)
@@ -288,7 +288,7 @@ def test_a_retry_comes_no_earlier_than_asked():
     """The seconds that the service asks for pass before the batch is tried again."""
     clock = FakeClock()
     state = fake_state(in_sequence(answer(429, "slow down", retry_after=17)), clock=clock)
-    assert upsert(DirectSender(state), rows(1), clock=clock)[0].stored == 1
+    assert upsert(DirectTransport(state), rows(1), clock=clock)[0].stored == 1
     first, second = (request.arrived_at for request in state.requests)
     assert second >= first + 17
 
@@ -297,7 +297,7 @@ def test_a_retry_comes_no_earlier_than_asked():
 def test_what_one_batch_was_asked_holds_for_the_others(max_in_flight):
     """Retry-After is the service's wish, not the batch's: no other request of the connection starts before."""
     clock = FakeClock()
-    pace = Pace(RetryPolicy(), max_in_flight=max_in_flight, clock=clock)
+    pace = Throttle(RetryPolicy(), max_in_flight=max_in_flight, clock=clock)
     number = pace.turn(lambda: False)
     begun = clock.now()
     pace.failed(number, Answer(429, "slow down", retry_after_s=60), attempts=1, unclear=0)
@@ -309,7 +309,7 @@ def test_an_upsert_does_not_wait_longer_than_it_has_patience():
     """Beyond give_up_after_s it stops at once and says when to come back; until then nothing at all is sent."""
     clock = FakeClock()
     state = fake_state(lambda request: None if request.number else answer(503, retry_after=3600), clock=clock)
-    with connected(DirectSender(state), clock=clock) as temporis:
+    with connected(DirectTransport(state), clock=clock) as temporis:
         source = temporis.data_source("store_metrics")
         report, error = outcome(source, rows(5))
         assert (type(error), error.retry_after_s, clock.now()) == (UnavailableError, 3600, 1000)
@@ -352,7 +352,7 @@ def test_one_bad_record_of_two_thousand(position, in_flight):
 
 def test_dropping_invalid_rows_holds_for_those_the_service_refuses():
     """on_invalid="drop" returns a report that lists them."""
-    with connected(DirectSender(fake_state(fault_of=bad(3, 5)))) as temporis:
+    with connected(DirectTransport(fake_state(fault_of=bad(3, 5)))) as temporis:
         report = temporis.data_source("store_metrics").upsert(rows(10), on_invalid="drop")
     assert numbers(report.rejected_rows) == {3, 5}
     assert report.stored == 8
@@ -361,7 +361,7 @@ def test_dropping_invalid_rows_holds_for_those_the_service_refuses():
 def test_when_every_record_is_bad_the_search_ends():
     """The requests are capped, the error says so, and every row has its outcome."""
     state = fake_state(fault_of=lambda _record: "no")
-    report, error = upsert(DirectSender(state), rows(2000), batch_rows=500, max_in_flight=2)
+    report, error = upsert(DirectTransport(state), rows(2000), batch_rows=500, max_in_flight=2)
     assert type(error) is RejectedObservationsError
     assert "did not find all of the bad rows" in str(error)
     assert len(state.requests) <= delivery.SEARCH_REQUESTS + 10
@@ -373,7 +373,7 @@ def test_when_every_record_is_bad_the_search_ends():
 def test_a_body_too_large_is_halved_and_later_ones_are_smaller():
     """The limit is found once, not once a batch."""
     state = fake_state(max_records=130)
-    report, error = upsert(DirectSender(state), rows(5000), batch_rows=1000, max_in_flight=1)
+    report, error = upsert(DirectTransport(state), rows(5000), batch_rows=1000, max_in_flight=1)
     assert error is None
     assert len(stored(state)) == report.stored == 5000
     assert [len(request.records) for request in state.requests if request.status == 413] == [1000, 500, 250]
@@ -385,7 +385,7 @@ def test_a_single_row_too_large_is_rejected_and_costs_the_others_nothing():
     frame["name"] = frame["name"].astype(object)
     frame.loc[777, "name"] = "x" * 200_000
     state = fake_state(max_body_bytes=100_000)
-    report, error = upsert(DirectSender(state), frame, batch_rows=1000, max_in_flight=1)
+    report, error = upsert(DirectTransport(state), frame, batch_rows=1000, max_in_flight=1)
     assert type(error) is RejectedObservationsError
     assert (report.rejected, report.stored, len(state.content)) == (1, 3999, 3999)
     assert report.rejected_rows.position.tolist() == [777]
@@ -396,7 +396,7 @@ def test_a_single_row_too_large_is_rejected_and_costs_the_others_nothing():
 def test_a_service_that_takes_no_body_at_all_gets_few_requests():
     """413 to everything, as from a proxy set up wrongly: it ends as the search for bad rows does, and adds up."""
     state = fake_state(max_body_bytes=1)
-    to = connected(DirectSender(state), batch_rows=500)
+    to = connected(DirectTransport(state), batch_rows=500)
     with to as temporis, pytest.raises(RejectedObservationsError) as caught:
         temporis.data_source("store_metrics").upsert(rows(5_000))
     report = caught.value.report
@@ -408,7 +408,7 @@ def test_a_service_that_takes_no_body_at_all_gets_few_requests():
 def test_progress_ends_at_the_number_of_observations():
     """Bodies bounded by bytes, rows refused: each observation is told once all the same."""
     state, seen = fake_state(fault_of=lambda record: "bad" if record["value"] == 7 else None), []
-    with connected(DirectSender(state), max_body_bytes=300) as temporis:
+    with connected(DirectTransport(state), max_body_bytes=300) as temporis:
         report = temporis.data_source("store_metrics").upsert(rows(100), on_invalid="drop", progress=seen.append)
     assert (report.stored, report.rejected, sum(seen)) == (99, 1, 100)
 
@@ -417,7 +417,7 @@ def test_rows_in_doubt_stay_in_doubt_when_their_batch_is_cut_in_two():
     """A batch that may have been applied and was then refused whole: its parts are not surely unsent."""
     faults = in_sequence(cut(applies="all"), answer(413), answer(409))
     state = fake_state(faults)
-    report, error = upsert(DirectSender(state), rows(4), max_in_flight=1)
+    report, error = upsert(DirectTransport(state), rows(4), max_in_flight=1)
     assert type(error) is DataSourceArchivedError
     assert (report.unknown, report.unsent, len(state.content)) == (4, 0, 4)
 
@@ -432,7 +432,7 @@ def test_archived_in_the_middle(in_flight, real):
     archive_at_40 = lambda request: service.archive("store_metrics") if request.number == 40 else None  # noqa: E731
     with FakeService(token=CANARY, script=archive_at_40) as service:
         report, error = upsert(
-            service if real else DirectSender(service.state), rows(1000), batch_rows=10, max_in_flight=in_flight
+            service if real else DirectTransport(service.state), rows(1000), batch_rows=10, max_in_flight=in_flight
         )
     assert type(error) is DataSourceArchivedError
     on_the_server = set(stored(service.state))
@@ -445,7 +445,7 @@ def test_archived_in_the_middle(in_flight, real):
 def test_after_a_refusal_an_earlier_doubt_remains():
     """401 after an attempt without an answer: those rows may be stored, the others are not."""
     state = fake_state(in_sequence(None, cut(applies="half"), answer(401)))
-    report, error = upsert(DirectSender(state), rows(6), batch_rows=2, max_in_flight=1)
+    report, error = upsert(DirectTransport(state), rows(6), batch_rows=2, max_in_flight=1)
     assert type(error) is AuthenticationError
     assert (numbers(report.unknown_rows), numbers(report.unsent_rows)) == ({2, 3}, {4, 5})
 
@@ -462,7 +462,7 @@ def test_interrupted_from_the_progress_of_a_single_worker():
         if sum(seen) >= 6:
             raise KeyboardInterrupt
 
-    with connected(DirectSender(state), batch_rows=2, max_in_flight=1) as temporis:
+    with connected(DirectTransport(state), batch_rows=2, max_in_flight=1) as temporis:
         with pytest.raises(KeyboardInterrupt) as caught:
             temporis.data_source("store_metrics").upsert(rows(20), progress=progress)
         report = caught.value.report
@@ -475,19 +475,19 @@ def test_interrupted_from_the_progress_of_a_single_worker():
 def test_interrupted_in_the_middle_of_a_request(applied):
     """The rows of that request are unknown; the connection works on, also while it was probing a dead service."""
     state = fake_state(in_sequence(None, answer(503), None))
-    sender = DirectSender(state)
-    post = sender.post
+    transport = DirectTransport(state)
+    post = transport.post
 
     def interrupted(body):
         if len(state.requests) < 2:
             return post(body)
-        sender.post = post
+        transport.post = post
         if applied:
             post(body)
         raise KeyboardInterrupt
 
-    sender.post = interrupted
-    with connected(sender, batch_rows=2, max_in_flight=1) as temporis:
+    transport.post = interrupted
+    with connected(transport, batch_rows=2, max_in_flight=1) as temporis:
         with pytest.raises(KeyboardInterrupt) as caught:
             temporis.data_source("store_metrics").upsert(rows(8))
         report = caught.value.report
@@ -536,7 +536,7 @@ def test_interrupted_while_the_report_is_made(interrupts, monkeypatch):
         return report(tally, *words)
 
     monkeypatch.setattr(Tally, "report", interrupted)
-    with connected(DirectSender(state), batch_rows=2) as temporis, pytest.raises(KeyboardInterrupt) as caught:
+    with connected(DirectTransport(state), batch_rows=2) as temporis, pytest.raises(KeyboardInterrupt) as caught:
         temporis.data_source("store_metrics").upsert(rows(4))
     assert caught.value.report.stored == 4
 
@@ -548,7 +548,7 @@ def test_an_upsert_does_without_threads(monkeypatch):
         raise RuntimeError("can't start new thread")
 
     state = fake_state()
-    with connected(DirectSender(state), batch_rows=2) as temporis:
+    with connected(DirectTransport(state), batch_rows=2) as temporis:
         monkeypatch.setattr(threading.Thread, "start", no_thread)
         assert temporis.data_source("store_metrics").upsert(rows(20)).stored == 20
     assert len(stored(state)) == 20
@@ -590,7 +590,7 @@ def test_a_failing_progress_function_stops_the_upsert_with_its_report():
         raise ZeroDivisionError
 
     for in_flight in (1, 4):
-        to = connected(DirectSender(state), batch_rows=2, max_in_flight=in_flight)
+        to = connected(DirectTransport(state), batch_rows=2, max_in_flight=in_flight)
         with to as temporis, pytest.raises(ZeroDivisionError) as caught:
             temporis.data_source("store_metrics").upsert(rows(100), progress=progress)
         report = caught.value.report
@@ -666,7 +666,7 @@ def test_the_pace_that_was_asked_for_is_kept(in_flight):
     clock = FakeClock()
     state = fake_state(clock=clock)
     with connected(
-        DirectSender(state), clock=clock, batch_rows=1, max_in_flight=in_flight, requests_per_second=10
+        DirectTransport(state), clock=clock, batch_rows=1, max_in_flight=in_flight, requests_per_second=10
     ) as temporis:
         temporis.data_source("store_metrics").upsert(rows(30))
         turns = sorted(pace_of(temporis).turns)
@@ -678,7 +678,7 @@ def test_the_pace_that_was_asked_for_is_kept(in_flight):
 def test_a_final_answer_nobody_expected_blocks_nobody():
     """A 403 while a dead service is probed: the next upsert on the connection is not left waiting for a turn."""
     state = fake_state(in_sequence(answer(503), answer(403)))
-    with connected(DirectSender(state), max_in_flight=1) as temporis:
+    with connected(DirectTransport(state), max_in_flight=1) as temporis:
         source = temporis.data_source("store_metrics")
         assert type(outcome(source, rows(2))[1]) is DeliveryError
         assert source.upsert(rows(2)).stored == 2
@@ -693,7 +693,7 @@ def test_the_archive_state_is_asked_with_an_empty_ingest():
         ({"max_body_bytes": 1}, ArchiveState.UNKNOWN),
     ):
         state = fake_state(**options)
-        with connected(DirectSender(state)) as temporis:
+        with connected(DirectTransport(state)) as temporis:
             assert temporis.data_source("store_metrics").archive_state() is expected_state
             with contextlib.suppress(DataSourceArchivedError):
                 temporis.data_source("store_metrics").ensure_writable()
@@ -707,7 +707,7 @@ class MustWaitError(Exception):
 def test_turns_are_as_many_as_are_allowed():
     """The pace itself: max_in_flight of them; one alone while nothing gets through; all again after a sign of life."""
     clock = FakeClock()
-    pace = Pace(RetryPolicy(), max_in_flight=3, clock=clock)
+    pace = Throttle(RetryPolicy(), max_in_flight=3, clock=clock)
 
     def turns():
         """How many requests may start before one has to wait for another to end."""
@@ -747,7 +747,7 @@ def test_turns_are_as_many_as_are_allowed():
 def test_a_turn_that_must_wait_too_long_is_refused():
     """The pace itself: a wait beyond all patience is no wait but an answer."""
     clock = FakeClock()
-    pace = Pace(RetryPolicy(give_up_after_s=10), max_in_flight=2, clock=clock)
+    pace = Throttle(RetryPolicy(give_up_after_s=10), max_in_flight=2, clock=clock)
     step = pace.failed(pace.turn(lambda: False), Answer(429, "", retry_after_s=11), attempts=1, unclear=0)
     assert isinstance(step, GiveUp)
     with pytest.raises(HeldBack):
@@ -759,7 +759,7 @@ def test_a_turn_that_must_wait_too_long_is_refused():
 def test_a_fault_may_apply_a_part():
     """The fake itself: half of a batch applied and then cut is what the API does not exclude."""
     state = fake_state(in_sequence(Fault(ends="cut", applies="half")))
-    DirectSender(state).post(
+    DirectTransport(state).post(
         b'{"data_source":"store_metrics","records":[{"timestamp":0,"name":"a","value":1},'
         b'{"timestamp":1,"name":"a","value":1}]}'
     )

@@ -18,7 +18,7 @@ from temporis_dagster.data_source.http.client import LONGEST_WAIT_S, Answer, _se
 from temporis_dagster.data_source.http.retry import GiveUp, RetryPolicy, Situation, Wait, is_transient, next_step
 from temporis_dagster.testing import answer, cut, html_page, silence
 from tests.support.delivery_tools import (
-    DirectSender,
+    DirectTransport,
     FakeClock,
     adds_up,
     connected,
@@ -48,7 +48,7 @@ SCRIPTS = st.lists(st.one_of(st.none(), st.none(), PASSING, PASSING, FINAL), max
 """Half of the requests go well; some are archived or see an old attempt applied just before they are judged."""
 
 
-class Refusing(DirectSender):
+class Refusing(DirectTransport):
     """Knows what cannot happen inside a service: that nobody listens."""
 
     def __init__(self, state, script) -> None:
@@ -148,10 +148,10 @@ def test_corrections_on_one_connection_end_as_the_last_of_them(request):
     )
     def holds(scripts, in_flight):
         clock, state, expected = FakeClock(), fake_state(), {}
-        sender = Refusing(state, [])
-        with connected(sender, clock=clock, batch_rows=3, max_in_flight=in_flight) as temporis:
+        transport = Refusing(state, [])
+        with connected(transport, clock=clock, batch_rows=3, max_in_flight=in_flight) as temporis:
             for number, script in enumerate(scripts):
-                sender._script = iter(script)
+                transport._script = iter(script)
                 report = outcome(temporis.data_source("store_metrics"), rows(20, plus=number / 10))
                 state.release_late()
                 in_doubt = numbers(report.unknown_rows)

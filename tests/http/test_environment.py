@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from temporis_dagster import ArchiveState, ConfigurationError, DeliveryError, Temporis, UnavailableError, connect
 from temporis_dagster.data_source.http.client import Client
 from temporis_dagster.data_source.http.environment import BUNDLES, bypasses, proxy_for
-from temporis_dagster.data_source.http.target import Remote
-from temporis_dagster.data_source.options import HttpAdvice, RemoteOptions
+from temporis_dagster.data_source.http.target import HttpTarget
+from temporis_dagster.data_source.options import HttpAdvice, HttpOptions
 from temporis_dagster.testing import FakeService, Fault, answer, held
-from tests.support.delivery_tools import CANARY, DirectSender, FakeClock, connected, fake_state, rows
+from tests.support.delivery_tools import CANARY, DirectTransport, FakeClock, connected, fake_state, rows
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
@@ -285,7 +285,7 @@ def test_a_host_that_does_not_exist_is_found_out_soon(code, few, batches, monkey
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     clock = FakeClock()
-    remote = Remote("https://api.temporris.co", CANARY, RemoteOptions(batch_rows=2, max_in_flight=1), clock=clock)
+    remote = HttpTarget("https://api.temporris.co", CANARY, HttpOptions(batch_rows=2, max_in_flight=1), clock=clock)
     with Temporis(remote) as temporis, pytest.raises(UnavailableError) as caught:
         temporis.data_source("store_metrics").upsert(rows(2 * batches))
     report = caught.value.report
@@ -309,7 +309,7 @@ def test_a_mirror_keeps_rows_for_a_host_that_does_not_exist(code, monkeypatch, t
 
 def test_one_attempt_is_one_attempt():
     """In words as well."""
-    to = connected(DirectSender(fake_state(lambda _request: answer(503, retry_after=4_000))))
+    to = connected(DirectTransport(fake_state(lambda _request: answer(503, retry_after=4_000))))
     with to as temporis, pytest.raises(UnavailableError, match="after 1 attempt because"):
         temporis.data_source("store_metrics").upsert(rows(2))
 
@@ -320,7 +320,7 @@ def test_one_attempt_is_one_attempt():
 def test_advice_is_in_the_words_of_the_surface():
     """A surface that lacks an option says what it has instead."""
 
-    class Options(RemoteOptions):
+    class Options(HttpOptions):
         ADVICE = HttpAdvice("use --token", "set SSL_CERT_FILE to it", "use another machine", "wait")
 
     for url, token, words in (
@@ -329,7 +329,7 @@ def test_advice_is_in_the_words_of_the_surface():
         ("https://api.temporis.co?x=1", CANARY, "use --token"),
     ):
         with pytest.raises(ConfigurationError, match=words):
-            Remote(url, token, Options())
+            HttpTarget(url, token, Options())
 
 
 # Secrets
@@ -408,7 +408,7 @@ def test_an_interrupted_archive_state_leaves_no_turn_behind():
             source.archive_state()
         go_on.set()
         assert source.archive_state() is ArchiveState.ACTIVE
-        assert temporis._target._pace._in_flight == 0
+        assert temporis._target._throttle._in_flight == 0
 
 
 FORKS = """

@@ -22,7 +22,7 @@ from temporis_dagster import (
 )
 from temporis_dagster.data_source.http.error_body import ERROR_BODY_BYTES, words_of
 from temporis_dagster.testing import FakeService, Fault
-from tests.support.delivery_tools import CANARY, DirectSender, connected, fake_state, rows, stored
+from tests.support.delivery_tools import CANARY, DirectTransport, connected, fake_state, rows, stored
 
 JSON = {"Content-Type": "application/json"}
 HTML = {"Content-Type": "text/html"}
@@ -69,7 +69,7 @@ def test_a_page_condemns_no_row_and_no_data_source(fault, status, on_invalid):
     """Tried three times, then unavailable with its words: nothing rejected, dropped, halved, or taken for archived."""
     script = lambda request: with_status(fault, status) if request.number else None  # noqa: E731
     state = fake_state(script)
-    report, error = upsert(DirectSender(state), on_invalid=on_invalid)
+    report, error = upsert(DirectTransport(state), on_invalid=on_invalid)
     assert len(state.requests) == 1 + 3
     assert type(error) is UnavailableError
     assert (report.stored, report.unknown, report.unsent, report.rejected, report.dropped) == (2, 2, 6, 0, 0)
@@ -83,7 +83,7 @@ def test_a_page_condemns_no_row_and_no_data_source(fault, status, on_invalid):
 def test_a_page_that_passes_costs_a_retry(fault, status):
     """A proxy that is restarted, say: everything is stored."""
     script = lambda request: with_status(fault, status) if request.number == 1 else None  # noqa: E731
-    report, error = upsert(DirectSender(fake_state(script)))
+    report, error = upsert(DirectTransport(fake_state(script)))
     assert (error, report.stored, report.retries) == (None, 10, 1)
 
 
@@ -105,7 +105,7 @@ GATEWAYS = [408, 425, 502, 504, 520, 521, 522, 523, 524, 530]
 def test_what_a_gateway_says_of_an_outage_is_an_outage(status, tmp_path):
     """A request that timed out, came too early or found nobody: tried again, and queued by a mirror that queues."""
     page = with_status(FOREIGN["a page"], status)
-    report, error = upsert(DirectSender(fake_state(lambda request: page if request.number < 3 else None)))
+    report, error = upsert(DirectTransport(fake_state(lambda request: page if request.number < 3 else None)))
     assert (error, report.stored) == (None, 10)
     options = {"mirror": f"sqlite:///{tmp_path}/mirror.db", "on_unavailable": "queue", "give_up_after_s": 0.001}
     script = lambda _request: page  # noqa: E731
@@ -138,7 +138,7 @@ def test_in_a_mirror_the_rows_wait(status, on_unavailable, tmp_path):
 def test_a_page_that_needs_a_person_stops_at_once(fault, status, kind):
     """A login page, or a path that is not there: nothing was stored, and no retry helps."""
     state = fake_state(lambda _request: with_status(fault, status))
-    report, error = upsert(DirectSender(state))
+    report, error = upsert(DirectTransport(state))
     assert len(state.requests) == 1
     assert type(error) is kind
     assert (report.unsent, report.rejected) == (10, 0)

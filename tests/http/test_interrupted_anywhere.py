@@ -17,7 +17,7 @@ import pytest
 from temporis_dagster import connect
 from temporis_dagster.data_source.http import delivery
 from temporis_dagster.data_source.http.retry import RetryPolicy
-from temporis_dagster.data_source.http.throttle import Pace
+from temporis_dagster.data_source.http.throttle import Throttle
 from temporis_dagster.testing import FakeService, sample_frame
 
 PATIENCE_S = 20.0
@@ -104,7 +104,7 @@ def test_an_interrupted_begin_of_an_upsert_leaves_the_pace_free():
     """Other threads get their turns, and it is not counted as an upsert that goes on."""
     at, interruption = 0, None
     while interruption is None or interruption.where:
-        at, pace = at + 1, Pace(RetryPolicy(), max_in_flight=1)
+        at, pace = at + 1, Throttle(RetryPolicy(), max_in_flight=1)
         with Interruption(at, *OURS) as interruption:
             try:
                 with pace.engaged():

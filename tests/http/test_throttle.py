@@ -13,9 +13,9 @@ import pytest
 
 from temporis_dagster import UnavailableError
 from temporis_dagster.data_source.http.client import Answer
-from temporis_dagster.data_source.http.rate import Throttle
+from temporis_dagster.data_source.http.rate import Rate
 from temporis_dagster.data_source.http.retry import GiveUp, RetryPolicy
-from temporis_dagster.data_source.http.throttle import LONGEST_HOLD_S, Pace
+from temporis_dagster.data_source.http.throttle import LONGEST_HOLD_S, Throttle
 from tests.support.delivery_tools import FakeClock, connected, rows
 
 BUDGET = RetryPolicy().budget
@@ -45,7 +45,7 @@ class Simulation:
 
     def __init__(self, service, clock, workers, *, answers_after_s=0.1, policy=None, seed=0) -> None:
         chance = random.Random(seed).random
-        self.pace = Pace(policy or RetryPolicy(), max_in_flight=workers, clock=clock, chance=chance)
+        self.pace = Throttle(policy or RetryPolicy(), max_in_flight=workers, clock=clock, chance=chance)
         self.pace._changed.wait = self._block
         self._service, self._clock, self._answers_after_s = service, clock, answers_after_s
         self._idle = workers
@@ -272,14 +272,14 @@ def test_a_single_failure_after_an_outage_costs_a_retry():
     """The outage used up the budget; an upsert after it has retries of its own, at once and later."""
     for later_s in (0, 5, 20, 40):
         clock = FakeClock()
-        sender = Always(Answer(503, "busy"))
-        with connected(sender, clock=clock, batch_rows=1, max_in_flight=2) as temporis:
+        transport = Always(Answer(503, "busy"))
+        with connected(transport, clock=clock, batch_rows=1, max_in_flight=2) as temporis:
             source = temporis.data_source("store_metrics")
             with pytest.raises(UnavailableError):
                 source.upsert(rows(5))
             clock.advance(later_s)
             answers = iter([Answer(503, "busy")])
-            sender.post = lambda _body, answers=answers: next(answers, STORED)
+            transport.post = lambda _body, answers=answers: next(answers, STORED)
             before = clock.now()
             assert source.upsert(rows(5)).stored == 5
             assert clock.now() - before < 10, "the waits of the outage went on"
@@ -289,13 +289,13 @@ def test_a_single_failure_after_an_outage_costs_a_retry():
 def test_no_retry_after_closes_a_connection_for_long(asked_s):
     """A number that is nonsense, say: an hour later the service is asked again."""
     clock = FakeClock()
-    sender = Always(Answer(503, "busy", retry_after_s=asked_s))
-    with connected(sender, clock=clock) as temporis:
+    transport = Always(Answer(503, "busy", retry_after_s=asked_s))
+    with connected(transport, clock=clock) as temporis:
         source = temporis.data_source("store_metrics")
         with pytest.raises(UnavailableError) as caught:
             source.upsert(rows(1))
         assert caught.value.retry_after_s == asked_s
-        sender.answer = STORED
+        transport.answer = STORED
         clock.advance(LONGEST_HOLD_S - 1)
         with pytest.raises(UnavailableError):
             source.upsert(rows(1))
@@ -305,31 +305,31 @@ def test_no_retry_after_closes_a_connection_for_long(asked_s):
 
 def test_a_rate_that_is_not_used_does_not_rise():
     """Single requests a minute say nothing of what the service takes: the next load begins where the last one ended."""
-    throttle, now = Throttle(), 0.0
-    assert throttle.refused(throttle.started(now), at_least_s=0.5)
+    rate, now = Rate(), 0.0
+    assert rate.refused(rate.started(now), at_least_s=0.5)
     for _ in range(1000):
         now += 60
-        throttle.acknowledged(throttle.started(now))
-    assert throttle.interval_s == 0.5
+        rate.acknowledged(rate.started(now))
+    assert rate.interval_s == 0.5
 
 
 def test_a_limit_that_is_lifted_is_forgotten():
     """After some hundred acknowledgements, requests are not held back any more."""
-    throttle, now = Throttle(), 0.0
+    rate, now = Rate(), 0.0
     for _ in range(10):
-        throttle.refused(throttle.started(now), at_least_s=0.5)
-    assert throttle.interval_s == 30
+        rate.refused(rate.started(now), at_least_s=0.5)
+    assert rate.interval_s == 30
     count = 0
-    while throttle.interval_s and count < 1000:
-        now, count = throttle.next_start(), count + 1
-        throttle.acknowledged(throttle.started(now))
+    while rate.interval_s and count < 1000:
+        now, count = rate.next_start(), count + 1
+        rate.acknowledged(rate.started(now))
     assert count < 200
     assert now < 300
 
 
 def test_refusals_of_requests_under_way_count_once():
     """Sixteen at once are one sign that they were too many."""
-    throttle = Throttle()
-    numbers = [throttle.started(0.0) for _ in range(16)]
-    assert [throttle.refused(number, at_least_s=0.5) for number in numbers] == [True] + 15 * [False]
-    assert throttle.interval_s == 0.5
+    rate = Rate()
+    numbers = [rate.started(0.0) for _ in range(16)]
+    assert [rate.refused(number, at_least_s=0.5) for number in numbers] == [True] + 15 * [False]
+    assert rate.interval_s == 0.5

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from temporis_dagster.contract import INGEST_PATH
-from temporis_dagster.data_source.options import RemoteOptions
+from temporis_dagster.data_source.options import HttpOptions
 from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.service import app, body, records
 from temporis_dagster.service.app import Limits
@@ -474,8 +474,8 @@ def test_a_busy_service_says_so_while_its_clients_still_wait():
     """Nothing is left in doubt: its waits end well before the 5 s of the vendor's crawlers; ours wait for longer."""
     waits_s = body.ROOM_PATIENCE_S + app.TURN_PATIENCE_S + app.LOCK_PATIENCE_S
     assert waits_s <= 5 - 1
-    assert RemoteOptions().timeout_s > waits_s
-    assert RemoteOptions().timeout_s < body.BODY_GRACE_S, "our client gives up a slow body first, and tries again"
+    assert HttpOptions().timeout_s > waits_s
+    assert HttpOptions().timeout_s < body.BODY_GRACE_S, "our client gives up a slow body first, and tries again"
 
 
 def test_a_store_that_fails_is_500_and_only_the_log_says_why(service, caplog):

@@ -12,9 +12,9 @@ from temporis_dagster.data_source.connection import Temporis
 from temporis_dagster.data_source.http.client import Answer, answer_of
 from temporis_dagster.data_source.http.error_body import words_of
 from temporis_dagster.data_source.http.retry import RetryPolicy
-from temporis_dagster.data_source.http.target import Remote
-from temporis_dagster.data_source.http.throttle import Pace
-from temporis_dagster.data_source.options import RemoteOptions
+from temporis_dagster.data_source.http.target import HttpTarget
+from temporis_dagster.data_source.http.throttle import Throttle
+from temporis_dagster.data_source.options import HttpOptions
 from temporis_dagster.testing import FakeService
 from temporis_dagster.testing.fake_state import FakeState, Rules
 
@@ -41,7 +41,7 @@ class FakeClock:
             self._now += seconds
 
 
-class DirectSender:
+class DirectTransport:
     """The fake service without a socket: what the client would make of its answers."""
 
     def __init__(self, state: FakeState) -> None:
@@ -55,7 +55,7 @@ class DirectSender:
         return answer_of(response.status, words_of(response.body, response.headers), response.headers, now=0.0)
 
 
-class WatchedPace(Pace):
+class WatchedPace(Throttle):
     """A pace that writes down every turn that came earlier than a service had asked for."""
 
     def __init__(self, *args, **options) -> None:
@@ -85,14 +85,14 @@ def fake_state(script=lambda _request: None, *, archived=None, clock=None, **rul
 
 
 def connected(to, *, clock=None, seed=0, policy=None, **options) -> Temporis:
-    """A connection on a fake clock: to a FakeService over HTTP, to anything else as the sender itself."""
+    """A connection on a fake clock: to a FakeService over HTTP, to anything else as the transport itself."""
     clock = clock or FakeClock()
-    options = RemoteOptions(**options)
+    options = HttpOptions(**options)
     if isinstance(to, FakeService):
-        remote = Remote(to.url, to.token, options, clock=clock)
+        remote = HttpTarget(to.url, to.token, options, clock=clock)
     else:
-        remote = Remote("http://127.0.0.1:1", CANARY, options, clock=clock, sender=to)
-    remote._pace = WatchedPace(
+        remote = HttpTarget("http://127.0.0.1:1", CANARY, options, clock=clock, transport=to)
+    remote._throttle = WatchedPace(
         policy or RetryPolicy(give_up_after_s=options.give_up_after_s),
         max_in_flight=options.max_in_flight,
         requests_per_second=options.requests_per_second,
@@ -103,7 +103,7 @@ def connected(to, *, clock=None, seed=0, policy=None, **options) -> Temporis:
 
 
 def pace_of(temporis: Temporis) -> WatchedPace:
-    return temporis._target._pace
+    return temporis._target._throttle
 
 
 def rows(count: int, *, first: int = 0, plus: float = 0.0) -> pd.DataFrame:

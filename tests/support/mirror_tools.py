@@ -13,11 +13,11 @@ import pytest
 from temporis_dagster.data_source.connection import Temporis
 from temporis_dagster.data_source.http import delivery
 from temporis_dagster.data_source.http.client import Answer
-from temporis_dagster.data_source.http.target import Remote
+from temporis_dagster.data_source.http.target import HttpTarget
 from temporis_dagster.data_source.mirror import Mirror
-from temporis_dagster.data_source.options import MirrorOptions, RemoteOptions
+from temporis_dagster.data_source.options import HttpOptions, MirrorOptions
 from temporis_dagster.testing.fake_state import FakeState, Rules
-from tests.support.delivery_tools import CANARY, FIRST, DirectSender
+from tests.support.delivery_tools import CANARY, FIRST, DirectTransport
 
 URL = "http://127.0.0.1:1"
 SOURCE = "store_metrics"
@@ -136,7 +136,7 @@ class WorldClock:
         self.world.advance(seconds)
 
 
-class WorldSender(DirectSender):
+class WorldTransport(DirectTransport):
     """One process's way to the service."""
 
     def __init__(self, world: World, process: Process) -> None:
@@ -190,13 +190,13 @@ class Process:
     ) -> None:
         self.alive = True
         self.clock = WorldClock(world)
-        settings = RemoteOptions(
+        settings = HttpOptions(
             **{"max_in_flight": 1, "timeout_s": 5.0, "give_up_after_s": 20.0, "batch_rows": 4, **options}
         )
-        remote = Remote(url, token, settings, clock=self.clock, sender=WorldSender(world, self))
-        remote._pace._chance = lambda: 0.0  # no jitter: what happens is the same every time
+        remote = HttpTarget(url, token, settings, clock=self.clock, transport=WorldTransport(world, self))
+        remote._throttle._chance = lambda: 0.0  # no jitter: what happens is the same every time
         # A delivery has one thread; but the request of one that was interrupted must not hold up the next.
-        remote._pace._max_in_flight += 100 * beside
+        remote._throttle._max_in_flight += 100 * beside
         self.mirror = Mirror(f"sqlite:///{path}", remote, token, mirror_options or MirrorOptions(), clock=self.clock)
         ledger = self.mirror._ledger
         self._writing = ledger.writing

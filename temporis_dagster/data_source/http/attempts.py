@@ -14,12 +14,12 @@ from typing import Protocol
 from temporis_dagster.contract import Meaning
 from temporis_dagster.data_source.http.client import Answer
 from temporis_dagster.data_source.http.retry import GiveUp, is_transient
-from temporis_dagster.data_source.http.throttle import HeldBack, Pace, is_sign_of_life
+from temporis_dagster.data_source.http.throttle import HeldBack, Throttle, is_sign_of_life
 
 LOGGER = logging.getLogger(__name__)
 
 
-class Sender(Protocol):
+class Transport(Protocol):
     """One attempt of one request."""
 
     def post(self, body: bytes) -> Answer:
@@ -46,8 +46,8 @@ class Reply:
 
 def reply_to(
     body: bytes,
-    sender: Sender,
-    pace: Pace,
+    transport: Transport,
+    throttle: Throttle,
     *,
     maybe_applied: bool = False,
     stopped: Callable[[], bool] = lambda: False,
@@ -58,8 +58,8 @@ def reply_to(
 
     Args:
         body: What to send.
-        sender: Sends it.
-        pace: Says when.
+        transport: Sends it.
+        throttle: Says when.
         maybe_applied: Whether its records may have been applied before, by a larger request.
         stopped: Whether to start no further attempt.
         before: Told the number of each attempt, from 0, before it starts.
@@ -71,26 +71,26 @@ def reply_to(
     unclear, reply, not_before = 0, Reply(Answer(None, "not sent"), 0, maybe_applied), 0.0
     while True:
         try:
-            number = pace.turn(stopped, not_before=not_before)
+            number = throttle.turn(stopped, not_before=not_before)
         except HeldBack as held:
             return Reply(held.answer, reply.attempts, reply.maybe_applied, held.reason)
         try:
             before(reply.attempts)
-            answer = sender.post(body)
+            answer = transport.post(body)
             reply = Reply(answer, reply.attempts + 1, reply.maybe_applied or answer.maybe_applied)
             after(reply)
         except BaseException:
-            pace.leave()
+            throttle.leave()
             raise
         if not is_transient(answer):
             if is_sign_of_life(answer):
-                pace.alive(number)
+                throttle.alive(number)
             else:
-                pace.leave()
+                throttle.leave()
             return reply
         LOGGER.info("attempt %d failed: %s %s", reply.attempts, answer.status or "no answer", answer.words)
         unclear += answer.meaning is Meaning.UNCLEAR
-        resume = pace.failed(number, answer, reply.attempts, unclear)
+        resume = throttle.failed(number, answer, reply.attempts, unclear)
         if isinstance(resume, GiveUp):
             return Reply(answer, reply.attempts, reply.maybe_applied, resume.reason)
         not_before = resume

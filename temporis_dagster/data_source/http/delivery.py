@@ -13,10 +13,10 @@ from dataclasses import replace
 from typing import Protocol
 
 from temporis_dagster.contract import Meaning
-from temporis_dagster.data_source.http.attempts import Reply, Sender, reply_to
+from temporis_dagster.data_source.http.attempts import Reply, Transport, reply_to
 from temporis_dagster.data_source.http.client import Answer
 from temporis_dagster.data_source.http.encoding import Batch, Encoder
-from temporis_dagster.data_source.http.throttle import Pace, Stopped
+from temporis_dagster.data_source.http.throttle import Stopped, Throttle
 from temporis_dagster.data_source.report import Outcome, Tally
 
 SEARCH_REQUESTS = 200
@@ -100,12 +100,12 @@ class Workers:
             job.ended.release()
 
 
-def in_a_worker(ask: Callable[[Callable[[], bool]], Reply], pace: Pace) -> Reply:
+def in_a_worker(ask: Callable[[Callable[[], bool]], Reply], throttle: Throttle) -> Reply:
     """The reply to a single request, made in a thread: an interruption, which hits the caller's, cuts no turn in half.
 
     Args:
         ask: Makes the request; it is handed a function that says whether to start no further attempt.
-        pace: Whose turns it takes.
+        throttle: Whose turns it takes.
     """
     workers, stopped = Workers(), threading.Event()
     replies: list[Reply] = []
@@ -122,7 +122,7 @@ def in_a_worker(ask: Callable[[Callable[[], bool]], Reply], pace: Pace) -> Reply
         workers.wait()
     except BaseException:
         stopped.set()
-        pace.wake()
+        throttle.wake()
         raise
     if crashes:
         raise crashes[0]
@@ -145,8 +145,8 @@ class Delivery:
     """One upsert over HTTP.
 
     Args:
-        sender: Sends.
-        pace: Says when.
+        transport: Sends.
+        throttle: Says when.
         encoder: Makes the bodies.
         tally: Takes the outcomes; its observations are the encoder's.
         workers: Who sends. After an interruption some may still be at it: whoever delivers next waits for them.
@@ -155,14 +155,14 @@ class Delivery:
 
     def __init__(  # its parts
         self,
-        sender: Sender,
-        pace: Pace,
+        transport: Transport,
+        throttle: Throttle,
         encoder: Encoder,
         tally: Tally,
         workers: Workers,
         watcher: Watcher | None = None,
     ) -> None:
-        self._sender, self._pace, self._encoder, self._tally = sender, pace, encoder, tally
+        self._transport, self._throttle, self._encoder, self._tally = transport, throttle, encoder, tally
         self._workers, self._watcher = workers, watcher
         self._batches: Iterator[Batch] = encoder.batches()
         self._next_lock, self._tally_lock = threading.Lock(), threading.Lock()
@@ -180,7 +180,7 @@ class Delivery:
         Returns:
             Why it stopped early, or None where every batch got an answer of its own.
         """
-        with self._pace.engaged():
+        with self._throttle.engaged():
             try:
                 # Also a single one in a thread: an interruption, which hits the caller's, finds no request half done.
                 for _ in range(in_flight):
@@ -233,8 +233,8 @@ class Delivery:
     def _reply_to(self, batch: Batch, *, maybe_applied: bool) -> Reply:
         return reply_to(
             batch.body,
-            self._sender,
-            self._pace,
+            self._transport,
+            self._throttle,
             maybe_applied=maybe_applied,
             stopped=lambda: self._stopped,
             before=lambda attempt: self._begin(batch, retry=attempt > 0),
@@ -302,4 +302,4 @@ class Delivery:
         with self._tally_lock:
             self._refusal = self._refusal or reply
             self._stopped = True
-        self._pace.wake()
+        self._throttle.wake()

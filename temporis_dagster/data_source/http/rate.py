@@ -1,4 +1,4 @@
-"""Throttle: how far apart requests start, so that a service with a limit refuses few of them.
+"""Rate: how far apart requests start, so that a service with a limit refuses few of them.
 
 Comes in: which requests started, were acknowledged or were refused. Goes out: the time between two starts.
 Never: waits, looks at a clock, or gives up.
@@ -25,7 +25,7 @@ SHORTEST_S, LONGEST_S = 0.002, 30.0
 REMEMBERED_STARTS = 8
 
 
-class Throttle:
+class Rate:
     """The time between two starts.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Remote: the data sources of an HTTP service, as a target.
+"""HttpTarget: the data sources of an HTTP service, as a target.
 
 Comes in: a tally, or a question about a data source. Goes out: the tally settled, or an error that says what to do.
 Never: encodes, retries or waits itself; reads observations back (the API has no way to).
@@ -15,15 +15,15 @@ import httpx
 
 from temporis_dagster._version import __version__
 from temporis_dagster.contract import INGEST_PATH, NOT_FOUND, TOKEN, Meaning
-from temporis_dagster.data_source.http.attempts import Reply, Sender, reply_to
+from temporis_dagster.data_source.http.attempts import Reply, Transport, reply_to
 from temporis_dagster.data_source.http.client import Answer, Client
 from temporis_dagster.data_source.http.delivery import Delivery, Watcher, Workers, in_a_worker
 from temporis_dagster.data_source.http.encoding import Encoder, empty_body
 from temporis_dagster.data_source.http.forked import renew_after_fork
 from temporis_dagster.data_source.http.retry import RetryPolicy
-from temporis_dagster.data_source.http.throttle import Clock, Pace
+from temporis_dagster.data_source.http.throttle import Clock, Throttle
 from temporis_dagster.data_source.local_service import LOOPBACK, to_manage
-from temporis_dagster.data_source.options import RemoteOptions
+from temporis_dagster.data_source.options import HttpOptions
 from temporis_dagster.data_source.report import Tally, UpsertReport
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.errors import (
@@ -41,7 +41,7 @@ API_PATHS = (INGEST_PATH, *(parent.as_posix() for parent in PurePosixPath(INGEST
 """What a base URL must not end with."""
 
 
-class Remote:
+class HttpTarget:
     """The data sources of one account of an HTTP service.
 
     Args:
@@ -49,7 +49,7 @@ class Remote:
         token: The access token.
         options: How to deliver.
         clock: What time it is.
-        sender: What makes the attempts; by default an HTTP client.
+        transport: What makes the attempts; by default an HTTP client.
 
     Raises:
         ConfigurationError: The URL or the token cannot be used.
@@ -59,23 +59,23 @@ class Remote:
         self,
         url: str,
         token: str | None,
-        options: RemoteOptions | None = None,
+        options: HttpOptions | None = None,
         *,
         clock: Clock | None = None,
-        sender: Sender | None = None,
+        transport: Transport | None = None,
     ) -> None:
-        self._options = options = options or RemoteOptions()
+        self._options = options = options or HttpOptions()
         self._url, token = _checked_url(trimmed(url), options), trimmed(token)
         _check_token(token, self._url, options)
-        self._client = None if sender is not None else self._make_client(token)
-        self._sender: Sender = sender or self._client  # type: ignore[assignment]  # one of them is not None
+        self._client = None if transport is not None else self._make_client(token)
+        self._transport: Transport = transport or self._client  # type: ignore[assignment]  # one of them is not None
         self._clock = clock
         self.begin_anew()
         renew_after_fork(self)
 
     def begin_anew(self) -> None:
         """At first, and in a forked child: nothing is under way, nobody waits, and nothing is known of the service."""
-        self._pace = Pace(
+        self._throttle = Throttle(
             RetryPolicy(give_up_after_s=self._options.give_up_after_s, said=self._options.ADVICE.patience),
             max_in_flight=self._options.max_in_flight,
             requests_per_second=self._options.requests_per_second,
@@ -101,7 +101,7 @@ class Remote:
         return self._url
 
     @property
-    def options(self) -> RemoteOptions:
+    def options(self) -> HttpOptions:
         """How it delivers."""
         return self._options
 
@@ -137,14 +137,16 @@ class Remote:
             tally.data_source, observations, batch_rows=options.batch_rows, max_body_bytes=options.max_body_bytes
         )
         expected = -(-len(observations) // options.batch_rows)
-        delivery = Delivery(self._sender, self._pace, encoder, tally, workers or Workers(), watcher)
+        delivery = Delivery(self._transport, self._throttle, encoder, tally, workers or Workers(), watcher)
         return delivery.run(min(options.max_in_flight, expected))
 
     def archive_state(self, data_source: str) -> ArchiveState:
         """Ask with an ingest of nothing: a service that refuses an empty batch leaves it unknown."""
         body = empty_body(data_source)
-        with self._pace.engaged():
-            reply = in_a_worker(lambda stopped: reply_to(body, self._sender, self._pace, stopped=stopped), self._pace)
+        with self._throttle.engaged():
+            reply = in_a_worker(
+                lambda stopped: reply_to(body, self._transport, self._throttle, stopped=stopped), self._throttle
+            )
         state = _STATES.get(reply.answer.meaning)
         if state is None:
             raise self.error(reply, data_source, UpsertReport(data_source))
@@ -238,7 +240,7 @@ _FINAL: dict[Meaning, type[DeliveryError]] = {
 }
 
 
-def _checked_url(url: str, options: RemoteOptions) -> str:
+def _checked_url(url: str, options: HttpOptions) -> str:
     parsed = _parsed(url)
     if parsed is None:
         raise ConfigurationError("The URL cannot be read. Pass one such as 'https://api.temporis.co'.")
@@ -276,7 +278,7 @@ def _parsed(url: str) -> httpx.URL | None:
     return None if is_blank else parsed
 
 
-def _check_token(token: object, url: str, options: RemoteOptions) -> None:
+def _check_token(token: object, url: str, options: HttpOptions) -> None:
     if token is None and url.startswith("https:"):
         raise ConfigurationError(f"{url} asks for an access token, and there is none: {options.ADVICE.token}.")
     if token is not None and not (isinstance(token, str) and TOKEN.fullmatch(token)):

@@ -1,4 +1,4 @@
-"""Pace: what all requests of one connection know together: when the next may start, and whether it still makes sense.
+"""Throttle: when the next request of a connection may start, and whether another attempt still makes sense.
 
 Comes in: acknowledgements and failures, from any thread. Goes out: turns, waits, or Stopped.
 Never: sends. The clock is handed in, so that tests need not wait.
@@ -22,7 +22,7 @@ from typing import Protocol
 
 from temporis_dagster.contract import Meaning
 from temporis_dagster.data_source.http.client import Answer
-from temporis_dagster.data_source.http.rate import Throttle
+from temporis_dagster.data_source.http.rate import Rate
 from temporis_dagster.data_source.http.retry import GiveUp, RetryPolicy, Situation, next_step
 
 LOGGER = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class HeldBack(Exception):  # noqa: N818  # a signal inside this room, never an 
         self.answer, self.reason = answer, reason
 
 
-class Pace:
+class Throttle:
     """The pace of one connection.
 
     Args:
@@ -109,7 +109,7 @@ class Pace:
         self._changed = threading.Condition(self._lock)
         self._not_before = self._last_sign = self._clock.now()
         self._budget, self._failures, self._in_flight = policy.budget, 0, 0
-        self._throttle, self._counted = Throttle(), 0
+        self._rate, self._counted = Rate(), 0
         self._engaged, self._idle_since = 0, self._clock.now()
         self._closed_until, self._closed_by = self._clock.now(), Answer(None, "")
 
@@ -173,7 +173,7 @@ class Pace:
 
     def _start(self, now: float) -> int:
         self._in_flight += 1
-        number = self._throttle.started(now)
+        number = self._rate.started(now)
         self._not_before = max(self._not_before, now + self._interval_s, self._next_start())
         return number
 
@@ -188,7 +188,7 @@ class Pace:
         with self._lock:
             self._last_sign = self._clock.now()
             self._failures, self._budget = 0, self._policy.budget
-            self._throttle.acknowledged(number)
+            self._rate.acknowledged(number)
             self.leave()
 
     def failed(self, number: int, answer: Answer, attempts: int, unclear: int) -> float | GiveUp:
@@ -222,20 +222,20 @@ class Pace:
             # be in flight, which bounds the requests to a dead service by ``max_in_flight`` and the budget.
             if number > self._counted or self._failures > self._max_in_flight:
                 self._budget -= 1
-                self._counted = self._throttle.count
+                self._counted = self._rate.count
             self._warn(answer, self._policy.give_up_after_s - situation.silence_s)
             return self._resume_at(answer, self._clock.now() + step.seconds)
 
     def _slow_down(self, number: int, answer: Answer) -> None:
         if answer.status == TOO_MANY_REQUESTS:
-            self._throttle.refused(number, at_least_s=FIRST_INTERVAL_S)
+            self._rate.refused(number, at_least_s=FIRST_INTERVAL_S)
         elif answer.status == SERVICE_UNAVAILABLE:
-            self._throttle.refused(number, at_most_s=BUSY_INTERVAL_S)
+            self._rate.refused(number, at_most_s=BUSY_INTERVAL_S)
         self._not_before = max(self._not_before, self._next_start())
 
     def _next_start(self) -> float:
         """When the throttle lets the next request start, at the latest at the end of the patience: the last attempt."""
-        return min(self._throttle.next_start(), self._last_sign + self._policy.give_up_after_s)
+        return min(self._rate.next_start(), self._last_sign + self._policy.give_up_after_s)
 
     def _warn(self, answer: Answer, left_s: float) -> None:
         """Silence for minutes would look like work."""

@@ -20,7 +20,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from temporis_dagster.data_source.http.attempts import Reply
-from temporis_dagster.data_source.http.target import Remote
+from temporis_dagster.data_source.http.target import HttpTarget
 from temporis_dagster.data_source.mirror import backlog, batches
 from temporis_dagster.data_source.mirror.batches import Batch
 from temporis_dagster.data_source.mirror.interrupted import Interrupted
@@ -107,7 +107,7 @@ class Courier:
     def __init__(  # its parts
         self,
         ledger: Ledger,
-        remote: Remote,
+        remote: HttpTarget,
         source: KnownSource,
         load: Load,
         interrupted: Interrupted,

@@ -7,7 +7,7 @@ Never: gives up while waiting for leases and windows: they end by themselves.
 from __future__ import annotations
 
 from temporis_dagster.data_source.http.attempts import Reply
-from temporis_dagster.data_source.http.target import Remote
+from temporis_dagster.data_source.http.target import HttpTarget
 from temporis_dagster.data_source.mirror import backlog
 from temporis_dagster.data_source.mirror.courier import Courier
 from temporis_dagster.data_source.mirror.interrupted import Interrupted
@@ -41,7 +41,7 @@ class Flush:
     def __init__(  # its parts
         self,
         ledger: Ledger,
-        remote: Remote,
+        remote: HttpTarget,
         data_source: str,
         options: MirrorOptions,
         interrupted: Interrupted,

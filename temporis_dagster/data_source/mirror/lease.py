@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from temporis_dagster.data_source.http.deadline import longest_attempt_s
-from temporis_dagster.data_source.http.target import Remote
+from temporis_dagster.data_source.http.target import HttpTarget
 from temporis_dagster.data_source.mirror import schema
 from temporis_dagster.data_source.mirror.ledger import Ledger
 from temporis_dagster.data_source.options import MirrorOptions
@@ -57,7 +57,7 @@ class Lease:
         window_s: For how long after its end a request may still be applied.
     """
 
-    def __init__(self, ledger: Ledger, remote: Remote, source: KnownSource, *, window_s: float) -> None:
+    def __init__(self, ledger: Ledger, remote: HttpTarget, source: KnownSource, *, window_s: float) -> None:
         self.sender = secrets.randbits(62)
         self._ledger, self._source, self._window_s = ledger, source, window_s
         options = remote.options

@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 
 from temporis_dagster.contract import Meaning
 from temporis_dagster.data_source.http.attempts import Reply
-from temporis_dagster.data_source.http.target import Remote
+from temporis_dagster.data_source.http.target import HttpTarget
 from temporis_dagster.data_source.mirror import backlog, batches, discard, rebuild, rejected
 from temporis_dagster.data_source.mirror.clock import MirrorClock
 from temporis_dagster.data_source.mirror.flush import Flush
@@ -60,7 +60,7 @@ class Mirror:
     def __init__(
         self,
         url: str,
-        remote: Remote,
+        remote: HttpTarget,
         token: str | None,
         options: MirrorOptions | None = None,
         *,

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from temporis_dagster.data_source.http.attempts import Reply
 from temporis_dagster.data_source.http.client import Answer
-from temporis_dagster.data_source.http.target import Remote
+from temporis_dagster.data_source.http.target import HttpTarget
 from temporis_dagster.data_source.mirror import backlog, schema
 from temporis_dagster.data_source.mirror.batches import Batch
 from temporis_dagster.data_source.mirror.courier import Courier, Load
@@ -59,7 +59,7 @@ class Upsert:
     """
 
     def __init__(
-        self, ledger: Ledger, remote: Remote, tally: Tally, options: MirrorOptions, interrupted: Interrupted
+        self, ledger: Ledger, remote: HttpTarget, tally: Tally, options: MirrorOptions, interrupted: Interrupted
     ) -> None:
         self._ledger, self._remote, self._tally, self._options = ledger, remote, tally, options
         self._interrupted = interrupted
