@@ -11,6 +11,8 @@ from __future__ import annotations
 import enum
 import re
 
+from temporis_dagster.errors import ConfigurationError
+
 DATA_SOURCE_NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 DATA_SOURCE_NAME_RULE = "a lowercase letter, then lowercase letters, digits and underscores; at most 48 characters"
 
@@ -31,6 +33,26 @@ def is_data_source_name(name: object) -> bool:
     (True, False)
     """
     return isinstance(name, str) and DATA_SOURCE_NAME.fullmatch(name) is not None
+
+
+def ensure_data_source_name(name: object, *, what: str = "") -> None:
+    """Refuse what cannot name a data source.
+
+    Args:
+        name: What the caller passed as a name.
+        what: What the error calls it, such as ``"data_sources[1]='Grid'"``; by default the name as Python shows it.
+
+    Raises:
+        ConfigurationError: It breaks the rule, or is not a string.
+
+    Examples:
+        >>> ensure_data_source_name("store_metrics")
+        >>> ensure_data_source_name("Store-Metrics")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        temporis_dagster.errors.ConfigurationError: 'Store-Metrics' cannot name a data source. Use ...
+    """
+    if not is_data_source_name(name):
+        raise ConfigurationError(f"{what or repr(name)} cannot name a data source. Use {DATA_SOURCE_NAME_RULE}.")
 
 
 def series_name_fault(name: object) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
-from temporis_dagster.contract import CLOUD_URL, DATA_SOURCE_NAME_RULE, is_data_source_name, series_name_fault
+from temporis_dagster.contract import CLOUD_URL, ensure_data_source_name, series_name_fault
 from temporis_dagster.data_source.local_service import to_manage
 from temporis_dagster.data_source.options import HttpOptions, MirrorOptions, OnUnavailable
 from temporis_dagster.data_source.source import DataSource, manageable
@@ -213,8 +213,7 @@ class Temporis:
         Raises:
             ConfigurationError: No data source can have this name.
         """
-        if not is_data_source_name(name):
-            raise ConfigurationError(f"{name!r} cannot name a data source. Use {DATA_SOURCE_NAME_RULE}.")
+        ensure_data_source_name(name)
         return DataSource(name, self._target, dry_run=self._dry_run)
 
     def create_data_source(self, name: str) -> DataSource:

@@ -13,7 +13,7 @@ import temporis_dagster
 
 PACKAGE = Path(temporis_dagster.__file__).parent
 FLOORS = [
-    ("_version", "settings", "contract", "errors"),
+    ("_version", "settings", "contract", "errors", "wording"),
     ("data_source",),
     ("asset_options", "automation_conditions", "env_vars", "partition_windows", "progress_log"),
     ("dagster_failures", "assets", "event_metadata", "resource"),

@@ -1,0 +1,35 @@
+"""Wording: numbers of things in the singular or the plural, for messages that people read.
+
+Comes in: a count and words. Goes out: text such as "1 attempt" or "2,000 attempts".
+Never: knows what is counted.
+"""
+
+from __future__ import annotations
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number of things, with thousands separators.
+
+    Args:
+        count: How many there are.
+        noun: What one of them is called.
+        plural: What several of them are called; by default the noun with an "s", or the noun itself for "series".
+
+    Examples:
+        >>> counted(1, "attempt"), counted(0, "attempt"), counted(2000, "attempt")
+        ('1 attempt', '0 attempts', '2,000 attempts')
+        >>> counted(2, "series"), counted(2, "batch", "batches")
+        ('2 series', '2 batches')
+    """
+    regular = noun if noun.endswith("series") else f"{noun}s"
+    return f"{count:,} {agreeing(count, noun, plural or regular)}"
+
+
+def agreeing(count: int, singular: str, plural: str) -> str:
+    """The word that agrees with a count: a verb, a pronoun, or a noun that stands apart from its number.
+
+    Examples:
+        >>> f"{1:,} of {counted(2000, 'observation')} {agreeing(1, 'is', 'are')} invalid."
+        '1 of 2,000 observations is invalid.'
+    """
+    return singular if count == 1 else plural
