@@ -1,7 +1,7 @@
-"""Attempts: one body, sent until there is an answer that trying again cannot change.
+"""Attempts: one request, attempted until there is an answer that trying again cannot change.
 
-Comes in: a body, something that sends, and the pace of the connection. Goes out: the last answer, and why it is last.
-Never: knows observations, or what the answer means for them.
+Comes in: what makes an attempt, and the throttle of the connection. Goes out: the last answer, and why it is last.
+Never: knows request bodies or observations, or what the answer means for them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from temporis_dagster.contract import Meaning
 from temporis_dagster.data_source.http.client import Answer
@@ -19,17 +18,9 @@ from temporis_dagster.data_source.http.throttle import HeldBack, Throttle, is_si
 LOGGER = logging.getLogger(__name__)
 
 
-class Transport(Protocol):
-    """One attempt of one request."""
-
-    def post(self, body: bytes) -> Answer:
-        """Attempt one ingest; never raises for what happens on the wire."""
-        ...
-
-
 @dataclass(frozen=True)
 class Reply:
-    """The last answer to a body.
+    """What a request has come to so far: its last answer.
 
     Attributes:
         answer: The answer.
@@ -45,25 +36,19 @@ class Reply:
 
 
 def reply_to(
-    body: bytes,
-    transport: Transport,
+    attempt: Callable[[Reply], Answer],
     throttle: Throttle,
     *,
     maybe_applied: bool = False,
     stopped: Callable[[], bool] = lambda: False,
-    before: Callable[[int], None] = lambda _attempt: None,
-    after: Callable[[Reply], None] = lambda _reply: None,
 ) -> Reply:
-    """Attempt a body until that makes no more sense.
+    """Attempt a request until another attempt makes no sense.
 
     Args:
-        body: What to send.
-        transport: Sends it.
-        throttle: Says when.
-        maybe_applied: Whether its records may have been applied before, by a larger request.
+        attempt: Makes one attempt, given what the earlier ones came to.
+        throttle: Decides when the next attempt may start.
+        maybe_applied: Whether the records may have been applied before, by a larger request.
         stopped: Whether to start no further attempt.
-        before: Told the number of each attempt, from 0, before it starts.
-        after: Told what is known after each attempt.
 
     Raises:
         Stopped: It was stopped before an attempt.
@@ -75,13 +60,11 @@ def reply_to(
         except HeldBack as held:
             return Reply(held.answer, reply.attempts, reply.maybe_applied, held.reason)
         try:
-            before(reply.attempts)
-            answer = transport.post(body)
-            reply = Reply(answer, reply.attempts + 1, reply.maybe_applied or answer.maybe_applied)
-            after(reply)
+            answer = attempt(reply)
         except BaseException:
             throttle.leave()
             raise
+        reply = Reply(answer, reply.attempts + 1, reply.maybe_applied or answer.maybe_applied)
         if not is_transient(answer):
             if is_sign_of_life(answer):
                 throttle.alive(number)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from temporis_dagster.contract import Meaning
-from temporis_dagster.data_source.http.attempts import Reply, Transport, reply_to
+from temporis_dagster.data_source.http.attempts import Reply, reply_to
 from temporis_dagster.data_source.http.client import Answer
 from temporis_dagster.data_source.http.encoding import Batch, Encoder
 from temporis_dagster.data_source.http.throttle import Stopped, Throttle
@@ -129,6 +129,14 @@ def in_a_worker(ask: Callable[[Callable[[], bool]], Reply], throttle: Throttle) 
     return replies[0]
 
 
+class Transport(Protocol):
+    """What performs one attempt of a request."""
+
+    def post(self, body: bytes) -> Answer:
+        """Attempt one ingest; never raises for what happens on the wire."""
+        ...
+
+
 class Watcher(Protocol):
     """Hears of every attempt, in the thread that makes it."""
 
@@ -232,14 +240,25 @@ class Delivery:
 
     def _reply_to(self, batch: Batch, *, maybe_applied: bool) -> Reply:
         return reply_to(
-            batch.body,
-            self._transport,
+            lambda so_far: self._attempt(batch, so_far),
             self._throttle,
             maybe_applied=maybe_applied,
             stopped=lambda: self._stopped,
-            before=lambda attempt: self._begin(batch, retry=attempt > 0),
-            after=lambda reply: self._settle_reply(batch, reply),
         )
+
+    def _attempt(self, batch: Batch, so_far: Reply) -> Answer:
+        """Make one attempt: counted before it starts, its answer settled as soon as it is known."""
+        if self._watcher is not None:
+            self._watcher.before_attempt(batch)
+        self._count(batch, retry=so_far.attempts > 0)
+        answer = self._transport.post(batch.body)
+        if self._watcher is not None:
+            self._watcher.after_attempt(batch, answer)
+        if answer.meaning is Meaning.STORED:
+            self._settle(batch, Outcome.ACKNOWLEDGED)
+        elif not (so_far.maybe_applied or answer.maybe_applied):
+            self._settle(batch, Outcome.UNSENT, reason="their request was refused, or never arrived: see the error")
+        return answer
 
     def _parts(self, batch: Batch, reply: Reply) -> list[Batch]:
         """What to send instead of a batch that was refused whole, the first part last."""
@@ -268,11 +287,6 @@ class Delivery:
         self._stop(replace(reply, gave_up=f"{SEARCH_REQUESTS} requests did not find all of the bad rows"))
         return False
 
-    def _begin(self, batch: Batch, *, retry: bool) -> None:
-        if self._watcher is not None:
-            self._watcher.before_attempt(batch)
-        self._count(batch, retry=retry)
-
     def _count(self, batch: Batch, *, retry: bool) -> None:
         with self._tally_lock:
             if self._abandoned:
@@ -284,14 +298,6 @@ class Delivery:
             self._tally.settle(
                 batch.rows, Outcome.UNKNOWN, reason="the request may have been applied: send the rows again"
             )
-
-    def _settle_reply(self, batch: Batch, reply: Reply) -> None:
-        if self._watcher is not None:
-            self._watcher.after_attempt(batch, reply.answer)
-        if reply.answer.meaning is Meaning.STORED:
-            self._settle(batch, Outcome.ACKNOWLEDGED)
-        elif not reply.maybe_applied:
-            self._settle(batch, Outcome.UNSENT, reason="their request was refused, or never arrived: see the error")
 
     def _settle(self, batch: Batch, outcome: Outcome, *, reason: str = "") -> None:
         with self._tally_lock:

@@ -15,9 +15,9 @@ import httpx
 
 from temporis_dagster._version import __version__
 from temporis_dagster.contract import INGEST_PATH, NOT_FOUND, TOKEN, Meaning
-from temporis_dagster.data_source.http.attempts import Reply, Transport, reply_to
+from temporis_dagster.data_source.http.attempts import Reply, reply_to
 from temporis_dagster.data_source.http.client import Answer, Client
-from temporis_dagster.data_source.http.delivery import Delivery, Watcher, Workers, in_a_worker
+from temporis_dagster.data_source.http.delivery import Delivery, Transport, Watcher, Workers, in_a_worker
 from temporis_dagster.data_source.http.encoding import Encoder, empty_body
 from temporis_dagster.data_source.http.forked import renew_after_fork
 from temporis_dagster.data_source.http.retry import RetryPolicy
@@ -145,7 +145,8 @@ class HttpTarget:
         body = empty_body(data_source)
         with self._throttle.engaged():
             reply = in_a_worker(
-                lambda stopped: reply_to(body, self._transport, self._throttle, stopped=stopped), self._throttle
+                lambda stopped: reply_to(lambda _: self._transport.post(body), self._throttle, stopped=stopped),
+                self._throttle,
             )
         state = _STATES.get(reply.answer.meaning)
         if state is None:
