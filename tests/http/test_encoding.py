@@ -42,8 +42,8 @@ def bits(value):
 
 def test_a_body_is_what_the_documentation_shows():
     """data_source and records of timestamp, name and value, and nothing else."""
-    (batch,) = encoder([(1718870400, "orders", 42), (1718870400, "revenue", 1284.5)]).batches()
-    assert json.loads(batch.body) == {
+    (body,) = encoder([(1718870400, "orders", 42), (1718870400, "revenue", 1284.5)]).bodies()
+    assert json.loads(body.content) == {
         "data_source": "store_metrics",
         "records": [
             {"timestamp": 1718870400, "name": "orders", "value": 42},
@@ -61,21 +61,21 @@ def test_a_body_is_what_the_documentation_shows():
 )
 def test_every_record_arrives_bit_for_bit_in_order_and_within_bounds(records, batch_rows, max_body_bytes):
     """Whatever the names, numbers and bounds: the same records, in order; a row too large for a body goes alone."""
-    batches = list(encoder(records, batch_rows=batch_rows, max_body_bytes=max_body_bytes).batches())
-    read = [record for batch in batches for record in json.loads(batch.body)["records"]]
+    bodies = list(encoder(records, batch_rows=batch_rows, max_body_bytes=max_body_bytes).bodies())
+    read = [record for body in bodies for record in json.loads(body.content)["records"]]
     assert [(r["timestamp"], r["name"], bits(r["value"])) for r in read] == [(t, n, bits(v)) for t, n, v in records]
     assert all(type(r["timestamp"]) is int for r in read)
-    assert all(len(batch) <= batch_rows for batch in batches)
-    assert all(len(batch.body) <= max_body_bytes or len(batch) == 1 for batch in batches)
-    assert [batch.rows.start for batch in batches] == [0, *(batch.rows.stop for batch in batches[:-1])]
-    assert batches[-1].rows.stop == len(records)
+    assert all(len(body) <= batch_rows for body in bodies)
+    assert all(len(body.content) <= max_body_bytes or len(body) == 1 for body in bodies)
+    assert [body.rows.start for body in bodies] == [0, *(body.rows.stop for body in bodies[:-1])]
+    assert bodies[-1].rows.stop == len(records)
 
 
 @pytest.mark.parametrize("value", [-0.0, 5e-324, 1e22, 2.0**53, 1.7976931348623157e308, 0.1 + 0.2, -1e-7])
 def test_the_numbers_that_writers_get_wrong(value):
     """Each comes back with its own bits, the sign of zero included."""
-    (batch,) = encoder([(0, "x", value)]).batches()
-    back = json.loads(batch.body)["records"][0]["value"]
+    (body,) = encoder([(0, "x", value)]).bodies()
+    back = json.loads(body.content)["records"][0]["value"]
     assert bits(back) == bits(value)
     assert math.copysign(1, back) == math.copysign(1, value)
 
@@ -86,8 +86,8 @@ def test_strided_arrays_encode_like_plain_ones(values, step):
     wide = np.repeat(np.array(values), step)[::step]
     stamps, codes = np.arange(len(values) * step)[::step], np.zeros(len(values), dtype=np.int32)
     made = Observations(stamps, codes, ("x",), wide, Origin(pd.RangeIndex(len(values))))
-    (batch,) = Encoder("a", made, batch_rows=100, max_body_bytes=10**6).batches()
-    records = json.loads(batch.body)["records"]
+    (body,) = Encoder("a", made, batch_rows=100, max_body_bytes=10**6).bodies()
+    records = json.loads(body.content)["records"]
     assert [bits(r["value"]) for r in records] == [bits(v) for v in values]
     assert [r["timestamp"] for r in records] == stamps.tolist()
 
@@ -95,8 +95,8 @@ def test_strided_arrays_encode_like_plain_ones(values, step):
 def test_halves_are_the_batch_in_two():
     """Nothing is lost or sent twice, down to a single row."""
     made = encoder([(i, "x", i) for i in range(7)])
-    (batch,) = made.batches()
-    left, right = made.halves(batch)
+    (body,) = made.bodies()
+    left, right = made.halves(body)
     assert (left.rows, right.rows) == (slice(0, 3), slice(3, 7))
     assert [r["value"] for half in (left, right) for r in json.loads(half.body)["records"]] == list(range(7))
 
@@ -104,19 +104,19 @@ def test_halves_are_the_batch_in_two():
 def test_later_bodies_can_be_made_smaller():
     """shrink_to bounds the bytes of what is still to come, never grows again and never goes below one row."""
     made = encoder([(i, "x", i) for i in range(30)], batch_rows=8)
-    batches = made.batches()
-    first = next(batches)
+    bodies = made.bodies()
+    first = next(bodies)
     made.shrink_to(len(first.body) // 2)
-    second = next(batches)
+    second = next(bodies)
     made.shrink_to(10**6)
-    third = next(batches)
+    third = next(bodies)
     made.shrink_to(0)
-    rest = list(batches)
+    rest = list(bodies)
     assert len(first) == 8
     assert 1 < len(second) < 8
     assert max(len(second.body), len(third.body)) <= len(first.body) // 2
     assert made.is_too_large(second)
-    assert {len(batch) for batch in rest} == {1}
+    assert {len(body) for body in rest} == {1}
     assert rest[-1].rows.stop == 30
 
 
@@ -125,8 +125,8 @@ def test_a_body_is_rarely_made_in_vain(monkeypatch):
     made = []
     plain = Encoder._batch
     monkeypatch.setattr(Encoder, "_batch", lambda self, rows: made.append(rows) or plain(self, rows))
-    batches = list(encoder([(i, "x", i / 7) for i in range(20_000)], max_body_bytes=50_000).batches())
-    assert len(made) <= len(batches) * 1.1 + 20
+    bodies = list(encoder([(i, "x", i / 7) for i in range(20_000)], max_body_bytes=50_000).bodies())
+    assert len(made) <= len(bodies) * 1.1 + 20
 
 
 def test_only_one_body_is_in_memory_at_a_time():
@@ -140,7 +140,7 @@ def test_only_one_body_is_in_memory_at_a_time():
     for rows in (10_000, many):
         made_of = Encoder("a", made.take(slice(0, rows)), batch_rows=5_000, max_body_bytes=300_000)
         tracemalloc.start()
-        sizes = [len(batch.body) for batch in made_of.batches()]
+        sizes = [len(body.content) for body in made_of.bodies()]
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert max(sizes) <= 300_000

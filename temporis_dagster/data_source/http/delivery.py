@@ -15,12 +15,12 @@ from typing import Protocol
 from temporis_dagster.contract import Meaning
 from temporis_dagster.data_source.http.attempts import Reply, reply_to
 from temporis_dagster.data_source.http.client import Answer
-from temporis_dagster.data_source.http.encoding import Batch, Encoder
+from temporis_dagster.data_source.http.encoding import Body, Encoder
 from temporis_dagster.data_source.http.throttle import Stopped, Throttle
 from temporis_dagster.data_source.report import Outcome, Tally
 
 SEARCH_REQUESTS = 200
-"""How many requests an upsert may spend on finding bad rows. One in a batch of 2,000 takes 23."""
+"""How many requests an upsert may spend on finding bad rows. One in a body of 2,000 takes 23."""
 
 INTERRUPT_GRACE_S = 2.0
 """How long an interrupted upsert waits for the answers that are under way."""
@@ -140,11 +140,11 @@ class Transport(Protocol):
 class Watcher(Protocol):
     """Hears of every attempt, in the thread that makes it."""
 
-    def before_attempt(self, batch: Batch) -> None:
+    def before_attempt(self, body: Body) -> None:
         """An attempt is about to start; whatever this raises stops the delivery."""
         ...
 
-    def after_attempt(self, batch: Batch, answer: Answer) -> None:
+    def after_attempt(self, body: Body, answer: Answer) -> None:
         """An attempt ended."""
         ...
 
@@ -172,7 +172,7 @@ class Delivery:
     ) -> None:
         self._transport, self._throttle, self._encoder, self._tally = transport, throttle, encoder, tally
         self._workers, self._watcher = workers, watcher
-        self._batches: Iterator[Batch] = encoder.batches()
+        self._bodies: Iterator[Body] = encoder.bodies()
         self._next_lock, self._tally_lock = threading.Lock(), threading.Lock()
         self._search_left = SEARCH_REQUESTS
         self._stopped = self._abandoned = False
@@ -186,7 +186,7 @@ class Delivery:
             in_flight: How many requests may be under way at once.
 
         Returns:
-            Why it stopped early, or None where every batch got an answer of its own.
+            Why it stopped early, or None where every body got an answer of its own.
         """
         with self._throttle.engaged():
             try:
@@ -212,21 +212,21 @@ class Delivery:
 
     def _work(self) -> None:
         try:
-            while not self._stopped and (batch := self._next()) is not None:
-                self._deliver(batch)
+            while not self._stopped and (body := self._next()) is not None:
+                self._deliver(body)
         except Stopped:
             return
         except BaseException as crash:  # noqa: BLE001  # raised again by run(), in the caller's thread
             self._crash = self._crash or crash
             self._stop(None)
 
-    def _next(self) -> Batch | None:
+    def _next(self) -> Body | None:
         with self._next_lock:
-            return next(self._batches, None)
+            return next(self._bodies, None)
 
-    def _deliver(self, batch: Batch) -> None:
-        """Send a batch, and its parts where it is refused whole."""
-        parts = [(batch, False)]
+    def _deliver(self, body: Body) -> None:
+        """Send a body, and its parts where it is refused whole."""
+        parts = [(body, False)]
         while parts and not self._stopped:
             part, maybe_applied = parts.pop()
             if self._encoder.is_too_large(part):
@@ -238,46 +238,46 @@ class Delivery:
             elif reply.answer.meaning is not Meaning.STORED:
                 self._stop(reply)
 
-    def _reply_to(self, batch: Batch, *, maybe_applied: bool) -> Reply:
+    def _reply_to(self, body: Body, *, maybe_applied: bool) -> Reply:
         return reply_to(
-            lambda so_far: self._attempt(batch, so_far),
+            lambda so_far: self._attempt(body, so_far),
             self._throttle,
             maybe_applied=maybe_applied,
             stopped=lambda: self._stopped,
         )
 
-    def _attempt(self, batch: Batch, so_far: Reply) -> Answer:
+    def _attempt(self, body: Body, so_far: Reply) -> Answer:
         """Make one attempt: counted before it starts, its answer settled as soon as it is known."""
         if self._watcher is not None:
-            self._watcher.before_attempt(batch)
-        self._count(batch, retry=so_far.attempts > 0)
-        answer = self._transport.post(batch.body)
+            self._watcher.before_attempt(body)
+        self._count(body, retry=so_far.attempts > 0)
+        answer = self._transport.post(body.content)
         if self._watcher is not None:
-            self._watcher.after_attempt(batch, answer)
+            self._watcher.after_attempt(body, answer)
         if answer.meaning is Meaning.STORED:
-            self._settle(batch, Outcome.ACKNOWLEDGED)
+            self._settle(body, Outcome.ACKNOWLEDGED)
         elif not (so_far.maybe_applied or answer.maybe_applied):
-            self._settle(batch, Outcome.UNSENT, reason="their request was refused, or never arrived: see the error")
+            self._settle(body, Outcome.UNSENT, reason="their request was refused, or never arrived: see the error")
         return answer
 
-    def _parts(self, batch: Batch, reply: Reply) -> list[Batch]:
-        """What to send instead of a batch that was refused whole, the first part last."""
+    def _parts(self, body: Body, reply: Reply) -> list[Body]:
+        """What to send instead of a body that was refused whole, the first part last."""
         answer = reply.answer
-        if len(batch) == 1 and not answer.from_api:
+        if len(body) == 1 and not answer.from_api:
             self._stop(reply)  # a proxy that takes not even a single record says nothing about this one
             return []
-        if len(batch) == 1:
+        if len(body) == 1:
             said = f"the service answered {answer.status}: {answer.words}".rstrip(": ")
-            self._settle(batch, Outcome.REJECTED, reason=said)
+            self._settle(body, Outcome.REJECTED, reason=said)
             # Halving is free, for later bodies are smaller; but a service that takes no body at all must end it.
             if answer.meaning is Meaning.TOO_LARGE:
                 self._may_search(1, reply)
             return []
         if answer.meaning is Meaning.TOO_LARGE:
-            self._encoder.shrink_to(len(batch.body) // 2)
+            self._encoder.shrink_to(len(body.content) // 2)
         elif not self._may_search(2, reply):
             return []
-        return self._encoder.halves(batch)[::-1]
+        return self._encoder.halves(body)[::-1]
 
     def _may_search(self, requests: int, reply: Reply) -> bool:
         """Whether so many more requests may be spent on finding bad rows; if not, that was it."""
@@ -287,22 +287,22 @@ class Delivery:
         self._stop(replace(reply, gave_up=f"{SEARCH_REQUESTS} requests did not find all of the bad rows"))
         return False
 
-    def _count(self, batch: Batch, *, retry: bool) -> None:
+    def _count(self, body: Body, *, retry: bool) -> None:
         with self._tally_lock:
             if self._abandoned:
                 raise Stopped
             self._tally.requests += 1
             self._tally.retries += retry
-            self._tally.bytes_sent += len(batch.body)
+            self._tally.bytes_sent += len(body.content)
             # Until there is an answer, an interruption leaves these rows in doubt.
             self._tally.settle(
-                batch.rows, Outcome.UNKNOWN, reason="the request may have been applied: send the rows again"
+                body.rows, Outcome.UNKNOWN, reason="the request may have been applied: send the rows again"
             )
 
-    def _settle(self, batch: Batch, outcome: Outcome, *, reason: str = "") -> None:
+    def _settle(self, body: Body, outcome: Outcome, *, reason: str = "") -> None:
         with self._tally_lock:
             if not self._abandoned:
-                self._tally.settle(batch.rows, outcome, reason=reason)
+                self._tally.settle(body.rows, outcome, reason=reason)
 
     def _stop(self, reply: Reply | None) -> None:
         with self._tally_lock:

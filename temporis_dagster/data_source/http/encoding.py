@@ -1,9 +1,9 @@
 """Encoding: observations become request bodies, bounded by rows and bytes, made one by one as they are sent.
 
-Comes in: observations and the bounds. Goes out: batches: which rows, and their JSON.
+Comes in: observations and the bounds. Goes out: bodies: which rows, and their JSON.
 Never: loses a bit of a number, holds more than the body being made, or sends.
 
-The numbers of a batch are written by orjson as two arrays, split at their commas and joined with the constant text
+The numbers of a body are written by orjson as two arrays, split at their commas and joined with the constant text
 between them: 1.3 times as fast as one struct a record (docs/benchmarks.md).
 """
 
@@ -28,16 +28,16 @@ FILL = 0.95
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class Body:
     """The body of one request.
 
     Attributes:
         rows: Which of the observations, a slice with both ends.
-        body: JSON, UTF-8.
+        content: JSON, UTF-8.
     """
 
     rows: slice
-    body: bytes
+    content: bytes
 
     def __len__(self) -> int:
         return int(self.rows.stop - self.rows.start)
@@ -60,7 +60,7 @@ class Encoder:
         self._batch_rows, self._max_body_bytes = batch_rows, max_body_bytes
         self._bytes_a_row = 0.0
 
-    def batches(self) -> Iterator[Batch]:
+    def bodies(self) -> Iterator[Body]:
         """All observations, in order."""
         start, count = 0, len(self._observations)
         while start < count:
@@ -75,22 +75,22 @@ class Encoder:
         """
         self._max_body_bytes = max(min(self._max_body_bytes, max_body_bytes), 1)
 
-    def is_too_large(self, batch: Batch) -> bool:
-        """Whether a batch that was made earlier is beyond what bodies may be now, and can be cut."""
-        return len(batch.body) > self._max_body_bytes and len(batch) > 1
+    def is_too_large(self, body: Body) -> bool:
+        """Whether a body that was made earlier is beyond what bodies may be now, and can be cut."""
+        return len(body.content) > self._max_body_bytes and len(body) > 1
 
-    def halves(self, batch: Batch) -> list[Batch]:
-        """The batch in two, for a service that refused it whole."""
-        middle = batch.rows.start + len(batch) // 2
-        return [self._batch(slice(batch.rows.start, middle)), self._batch(slice(middle, batch.rows.stop))]
+    def halves(self, body: Body) -> list[Body]:
+        """The body in two, for a service that refused it whole."""
+        middle = body.rows.start + len(body) // 2
+        return [self._body(slice(body.rows.start, middle)), self._body(slice(middle, body.rows.stop))]
 
-    def _bounded(self, rows: slice) -> Iterator[Batch]:
-        batch = self._batch(rows)
-        if not self.is_too_large(batch):
-            yield batch
+    def _bounded(self, rows: slice) -> Iterator[Body]:
+        body = self._body(rows)
+        if not self.is_too_large(body):
+            yield body
             return
-        middle = rows.start + len(batch) // 2
-        del batch
+        middle = rows.start + len(body) // 2
+        del body
         yield from self._bounded(slice(rows.start, middle))
         yield from self._bounded(slice(middle, rows.stop))
 
@@ -100,14 +100,14 @@ class Encoder:
             return self._batch_rows
         return max(min(self._batch_rows, int(FILL * self._max_body_bytes / self._bytes_a_row)), 1)
 
-    def _batch(self, rows: slice) -> Batch:
+    def _body(self, rows: slice) -> Body:
         starts = range(rows.start, rows.stop, BLOCK_ROWS)
         blocks = [self._records(slice(start, min(start + BLOCK_ROWS, rows.stop))) for start in starts]
         blocks[0] = self._head + blocks[0]
         blocks[-1] += b"}]}"
-        body = NEXT.join(blocks)
-        self._bytes_a_row = len(body) / (rows.stop - rows.start)
-        return Batch(rows, body)
+        content = NEXT.join(blocks)
+        self._bytes_a_row = len(content) / (rows.stop - rows.start)
+        return Body(rows, content)
 
     def _records(self, rows: slice) -> bytes:
         """The records of some rows, without what stands before the first timestamp and after the last value."""

@@ -14,7 +14,7 @@ import numpy as np
 from temporis_dagster.contract import Meaning
 from temporis_dagster.data_source.http.client import Answer
 from temporis_dagster.data_source.http.delivery import Workers
-from temporis_dagster.data_source.http.encoding import Batch as Body
+from temporis_dagster.data_source.http.encoding import Body
 from temporis_dagster.data_source.mirror.batches import Batch
 from temporis_dagster.data_source.mirror.lease import Lease
 from temporis_dagster.data_source.mirror.settle import Verdict
@@ -40,21 +40,21 @@ class Watch:
         self._lease = lease
         self.acknowledged, self.unanswered, self.under_way = (np.zeros(rows, dtype=np.bool_) for _ in range(3))
 
-    def before_attempt(self, batch: Body) -> None:
+    def before_attempt(self, body: Body) -> None:
         """See that the lease lasts for the whole attempt, and note that it is under way, before the lease can end."""
-        with self._lease.ensured(len(batch.body)):
-            self.under_way[batch.rows] = True
+        with self._lease.ensured(len(body.content)):
+            self.under_way[body.rows] = True
 
-    def after_attempt(self, batch: Body, answer: Answer) -> None:
+    def after_attempt(self, body: Body, answer: Answer) -> None:
         """Note what came of an attempt, and only then that it is over."""
         if answer.meaning is Meaning.STORED:
-            self.acknowledged[batch.rows] = True
+            self.acknowledged[body.rows] = True
         elif answer.maybe_applied:
-            self.unanswered[batch.rows] = True
-        self.under_way[batch.rows] = False
+            self.unanswered[body.rows] = True
+        self.under_way[body.rows] = False
         if answer.meaning is not Meaning.STORED:
             # A wait may follow, and whoever loses the lease in it has to begin anew.
-            with self._lease.ensured(len(batch.body)):
+            with self._lease.ensured(len(body.content)):
                 pass
 
 
