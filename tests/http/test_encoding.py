@@ -92,13 +92,13 @@ def test_strided_arrays_encode_like_plain_ones(values, step):
     assert [r["timestamp"] for r in records] == stamps.tolist()
 
 
-def test_halves_are_the_batch_in_two():
+def test_halves_are_the_body_in_two():
     """Nothing is lost or sent twice, down to a single row."""
     made = encoder([(i, "x", i) for i in range(7)])
     (body,) = made.bodies()
     left, right = made.halves(body)
     assert (left.rows, right.rows) == (slice(0, 3), slice(3, 7))
-    assert [r["value"] for half in (left, right) for r in json.loads(half.body)["records"]] == list(range(7))
+    assert [r["value"] for half in (left, right) for r in json.loads(half.content)["records"]] == list(range(7))
 
 
 def test_later_bodies_can_be_made_smaller():
@@ -106,7 +106,7 @@ def test_later_bodies_can_be_made_smaller():
     made = encoder([(i, "x", i) for i in range(30)], batch_rows=8)
     bodies = made.bodies()
     first = next(bodies)
-    made.shrink_to(len(first.body) // 2)
+    made.shrink_to(len(first.content) // 2)
     second = next(bodies)
     made.shrink_to(10**6)
     third = next(bodies)
@@ -114,7 +114,7 @@ def test_later_bodies_can_be_made_smaller():
     rest = list(bodies)
     assert len(first) == 8
     assert 1 < len(second) < 8
-    assert max(len(second.body), len(third.body)) <= len(first.body) // 2
+    assert max(len(second.content), len(third.content)) <= len(first.content) // 2
     assert made.is_too_large(second)
     assert {len(body) for body in rest} == {1}
     assert rest[-1].rows.stop == 30
@@ -123,8 +123,8 @@ def test_later_bodies_can_be_made_smaller():
 def test_a_body_is_rarely_made_in_vain(monkeypatch):
     """Where bytes bound a body, the number of rows that fit is learnt from the bodies before."""
     made = []
-    plain = Encoder._batch
-    monkeypatch.setattr(Encoder, "_batch", lambda self, rows: made.append(rows) or plain(self, rows))
+    plain = Encoder._body
+    monkeypatch.setattr(Encoder, "_body", lambda self, rows: made.append(rows) or plain(self, rows))
     bodies = list(encoder([(i, "x", i / 7) for i in range(20_000)], max_body_bytes=50_000).bodies())
     assert len(made) <= len(bodies) * 1.1 + 20
 
