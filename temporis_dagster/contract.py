@@ -1,9 +1,9 @@
 """The Temporis API as data: its rules for names, times and numbers, in one place.
 
-Comes in: nothing. Goes out: constants and pure checks that client, store and service share.
+Comes in: nothing. Goes out: constants and pure checks that the client, the store and the service share.
 Never: does I/O, or knows pandas.
 
-The API's documentation is silent in places; the choice made there is marked ``choice``.
+Where the documentation of the API is silent, this module makes a choice and marks it with ``choice``.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ import re
 from temporis_dagster.errors import ConfigurationError
 
 DATA_SOURCE_NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
-DATA_SOURCE_NAME_RULE = "a lowercase letter, then lowercase letters, digits and underscores; at most 48 characters"
+DATA_SOURCE_NAME_RULE = (
+    "a lowercase letter followed by lowercase letters, digits and underscores, 48 characters at most"
+)
 
 FIRST_TIMESTAMP = -62_135_596_800
-"""The first Unix second a timestamp may be: the start of the year 1. choice"""
+"""The first Unix second that a timestamp may have: the start of the year 1. choice"""
 
 TIMESTAMP_LIMIT = 100_000_000_000
-"""Timestamps are below this many Unix seconds (the year 5138): anything larger is milliseconds. choice"""
+"""Timestamps are below this number of Unix seconds (the year 5138): larger ones are milliseconds. choice"""
 
 EXACT_INTEGER_LIMIT = 2**53
 """Integers up to this magnitude are held exactly by the float64 that every value becomes. choice"""
 
 
 def is_data_source_name(name: object) -> bool:
-    """Tell whether a data source may have this name.
+    """Tell whether this can name a data source.
 
     >>> is_data_source_name("grid_load_eu"), is_data_source_name("Store-Metrics")
     (True, False)
@@ -56,7 +58,7 @@ def ensure_data_source_name(name: object, *, what: str = "") -> None:
 
 
 def series_name_fault(name: object) -> str | None:
-    """Say what is wrong with a series name; None if nothing is. choice: the API says no more than "string".
+    """Say why this cannot name a series; None if it can. choice: the API only documents "string".
 
     >>> series_name_fault("EUR_USD__bid_price") is None
     True
@@ -64,7 +66,7 @@ def series_name_fault(name: object) -> str | None:
     'the series name is empty'
     """
     if not isinstance(name, str):
-        return f"a series name is a string, not {type(name).__name__}"
+        return f"a series name must be a string, got {type(name).__name__}"
     if not name:
         return "the series name is empty"
     if "\0" in name:
@@ -89,17 +91,17 @@ TOKEN = re.compile(r"ts_[\x21-\x7e]{1,500}")
 
 
 class Meaning(enum.Enum):
-    """What an answer to an ingest means for the records of its request."""
+    """What the answer to an ingest means for the records of its request."""
 
     STORED = "stored"
     NOT_AUTHENTICATED = "not authenticated"
     NOT_FOUND = "not found"
     ARCHIVED = "archived"
     TOO_LARGE = "too large: send it in parts"
-    INVALID = "some record is invalid: find it"
+    INVALID = "a record is invalid: find it"
     TRANSIENT = "try again later"
-    UNCLEAR = "may be transient: try again, but not for long"
-    UNEXPECTED = "nothing the API is documented to answer"
+    UNCLEAR = "may be transient: try again, but not often"
+    UNEXPECTED = "an answer that the API does not document"
 
 
 _MEANINGS = {
@@ -115,21 +117,23 @@ _MEANINGS = {
     502: Meaning.TRANSIENT,
     503: Meaning.TRANSIENT,
     504: Meaning.TRANSIENT,
-    # choice: what gateways say of a request that timed out, came too early, or found no service behind them
+    # choice: what gateways answer when a request timed out, came too early, or found no service behind them
     **dict.fromkeys((408, 425, 520, 521, 522, 523, 524, 530), Meaning.TRANSIENT),
 }
 
 
 _VERDICTS = (Meaning.INVALID, Meaning.ARCHIVED)
-"""What only the API itself can say: of records, or of a data source. choice"""
+"""What only the API itself can decide, about records or about a data source. choice"""
 
 
 def meaning_of(status: int, *, from_api: bool = True) -> Meaning:
-    """What an HTTP status means for the records of an ingest. 204 is the only success.
+    """Decide what an HTTP status means for the records of an ingest. 204 is the only success.
+
+    To retry one more status, add it to the table above: everything else follows from its meaning.
 
     Args:
-        status: The status.
-        from_api: Whether the body is one of the API's, not a page of a proxy in between.
+        status: The HTTP status.
+        from_api: Whether the body was written by the API, rather than by a proxy in between.
 
     Examples:
         >>> meaning_of(204).value, meaning_of(502).value
@@ -144,7 +148,7 @@ def meaning_of(status: int, *, from_api: bool = True) -> Meaning:
 
 
 def may_be_applied(status: int, *, from_api: bool = True) -> bool:
-    """Whether a request that got this answer, none of the documented refusals, may have stored something: a choice.
+    """Tell whether a request that got this status may have stored something. choice: the API only documents refusals.
 
     >>> may_be_applied(503), may_be_applied(200), may_be_applied(429)
     (True, True, False)

@@ -1,19 +1,19 @@
-"""The error tree: everything this library raises on purpose.
+"""The error tree: everything that this library raises on purpose.
 
 ::
 
     TemporisError
     ├── ConfigurationError            a URL, an argument or the name of a data source: before any I/O
-    ├── InvalidObservationsError      .rows says which cells, and why: before anything is sent
-    ├── DeliveryError                 .report says what happened to every observation
+    ├── InvalidObservationsError      .rows lists the cells and why: before anything is sent
+    ├── DeliveryError                 .report counts what happened to every observation
     │   ├── AuthenticationError       401
     │   ├── DataSourceNotFoundError   404, and SQL
     │   ├── DataSourceArchivedError   409, and SQL
-    │   ├── RejectedObservationsError 400, 413, 422: some rows, after the others were stored
-    │   └── UnavailableError          transient, given up
-    ├── NotSupportedError             this target cannot do that
-    │   └── ReadNotSupportedError     this target has no read-back
-    ├── MirrorError                   the mirror cannot be used like this: another target's, or full; .report
+    │   ├── RejectedObservationsError 400, 413, 422: some observations, after the others were stored
+    │   └── UnavailableError          a transient failure that lasted too long
+    ├── NotSupportedError             this connection cannot do that
+    │   └── ReadNotSupportedError     this connection cannot read observations back
+    ├── MirrorError                   the mirror belongs to another target, or is full; .report
     └── StoreError                    the database under an embedded data source or a mirror failed; .report
 
 Comes in: the parts of an error, by keyword. Goes out: an exception that keeps them as attributes, survives
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 
 class TemporisError(Exception):
-    """Base of every error this library raises on purpose.
+    """Base of every error that this library raises on purpose.
 
     Attributes:
-        retryable: Whether the same call may succeed later with nothing changed by a person.
+        retryable: Whether the same call may succeed later without any change.
     """
 
     retryable: bool = False
@@ -52,19 +52,19 @@ def _rebuild(cls: type[TemporisError], args: tuple[Any, ...], state: dict[str, A
 
 
 class ConfigurationError(TemporisError):
-    """A URL, an argument or a name is wrong. Nothing was opened, read or written."""
+    """A URL, an argument or a name cannot be used. Nothing was opened, read or written."""
 
 
 class InvalidObservationsError(TemporisError):
     """The data cannot become observations. Nothing was sent.
 
     Attributes:
-        rows: One line per offending cell, columns ``position``, ``label``, ``column``, ``value``, ``reason``.
-            Empty where the frame's shape is at fault rather than its rows. Labels may repeat, positions do not.
-        invalid: How many observations are invalid; 0 where the shape is at fault.
-        observations_in: How many there are; 0 where the shape is at fault.
-        conflicts: How many of the invalid ones are good by themselves, but a later row has the same timestamp and name
-            and another value (``on_conflict="raise"``): all of them or none.
+        rows: One row per invalid cell, columns ``position``, ``label``, ``column``, ``value``, ``reason``.
+            Empty if the frame's shape is invalid rather than its rows. Labels may repeat, positions do not.
+        invalid: The number of invalid observations; 0 if the shape is invalid.
+        observations_in: The number of observations in the frame; 0 if the shape is invalid.
+        conflicts: How many of the invalid observations are valid by themselves, but are followed by a row with the
+            same timestamp and name and another value (``on_conflict="raise"``): all of them or none.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class DeliveryError(TemporisError):
 
     Attributes:
         data_source: The name of the data source.
-        report: What happened to every observation of the call. All zero where the call was not an upsert.
+        report: What happened to every observation of the call. All counts are 0 if the call was not an upsert.
     """
 
     def __init__(self, message: str, *, data_source: str, report: UpsertReport) -> None:
@@ -92,27 +92,27 @@ class DeliveryError(TemporisError):
 
 
 class AuthenticationError(DeliveryError):
-    """The service does not know the access token, or got none."""
+    """The service does not know the access token, or did not get one."""
 
 
 class DataSourceNotFoundError(DeliveryError):
-    """There is no data source of that name in this account."""
+    """There is no data source of this name in the account."""
 
 
 class DataSourceArchivedError(DeliveryError):
-    """The data source is archived: it takes no observations until it is unarchived."""
+    """The data source is archived and takes no observations until it is unarchived."""
 
 
 class RejectedObservationsError(DeliveryError):
-    """The service refused some observations, and stored the others: ``report.rejected_rows`` has its words."""
+    """The service rejected some observations and stored the others: ``report.rejected_rows`` quotes its reasons."""
 
 
 class UnavailableError(DeliveryError):
-    """The service could not be reached, or kept failing in a way that passes.
+    """The service could not be reached, or kept failing in a way that is usually temporary.
 
     Attributes:
-        attempts: How many attempts the last batch had.
-        retry_after_s: How long the service asked to wait, if it did.
+        attempts: The number of attempts to send the last request body.
+        retry_after_s: How many seconds the service asked to wait; None if it did not ask.
     """
 
     retryable = True
@@ -126,19 +126,19 @@ class UnavailableError(DeliveryError):
 
 
 class NotSupportedError(TemporisError):
-    """The target of this connection cannot do what was asked."""
+    """This connection cannot do what was asked."""
 
 
 class ReadNotSupportedError(NotSupportedError):
-    """The target has no read-back: the Temporis API takes observations in and never gives them out."""
+    """This connection cannot read observations back: the Temporis API takes observations in and never returns them."""
 
 
 class MirrorError(TemporisError):
-    """The mirror cannot be used like this. Nothing was written into it by this call.
+    """The mirror belongs to another target, or is full. This call wrote nothing into it.
 
     Attributes:
-        url: The mirror, as a URL.
-        report: What happened to every observation, where the call was an upsert; else None.
+        url: The URL of the mirror.
+        report: What happened to every observation, if the call was an upsert; else None.
     """
 
     def __init__(self, message: str, *, url: str, report: UpsertReport | None = None) -> None:
@@ -148,12 +148,12 @@ class MirrorError(TemporisError):
 
 
 class StoreError(TemporisError):
-    """The database under an embedded data source failed.
+    """The database under an embedded data source or a mirror failed.
 
     Attributes:
-        url: The store, as a URL without secrets.
-        report: What happened to every observation, where the call was an upsert; else None.
-        retryable: True where waiting may help (another process held the lock for too long).
+        url: The URL of the database, without secrets.
+        report: What happened to every observation, if the call was an upsert; else None.
+        retryable: Whether waiting may help, because another process held the lock for too long.
     """
 
     def __init__(self, message: str, *, url: str, report: UpsertReport | None = None, retryable: bool = False) -> None:

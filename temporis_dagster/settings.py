@@ -1,7 +1,7 @@
-"""Settings: URLs and tokens as arguments, environment variables and secret files hold them.
+"""Settings: URLs and tokens, as arguments, environment variables and secret files hold them.
 
-Comes in: a setting. Goes out: the same one, without what stands around it.
-Never: changes anything inside it, or shows it.
+Comes in: a setting. Goes out: the same setting without the white space around it, and hidden if it is a secret.
+Never: changes anything inside a setting, or shows a secret.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 
 PLAIN_URL = re.compile(r"https?://([\w.-]+|\[[\w.:]+\])(:\d+)?(/[\w./-]*)?", re.IGNORECASE)
-"""A URL of an HTTP service in which there is no place for a password."""
+"""A URL of an HTTP service that has no room for a password."""
 
 
 class Hidden(str):
-    """A secret that passes as the text that it is, and is not shown where a traceback shows local variables."""
+    """A secret that can be used as the text it is, but does not appear when a traceback shows local variables."""
 
     __slots__ = ()
 
@@ -26,25 +26,25 @@ class Hidden(str):
         return "<hidden>"
 
     def strip(self, chars: str | None = None, /) -> Hidden:
-        """The same without what stands around it, as hidden as before."""
+        """Strip it, and keep it hidden."""
         return Hidden(super().strip(chars))
 
 
 def hidden_token(token: object) -> Hidden | None:
-    """A token, hidden. What is not even text becomes a text that no token is: its fault is found as any other."""
+    """Hide a token. A value of another type becomes the empty string, which is refused later like any invalid token."""
     if token is None:
         return None
     return Hidden(token) if isinstance(token, str) else Hidden()
 
 
 def hidden_url(url: T) -> T:
-    """A URL of an HTTP service, hidden if it holds what it must not hold, such as a password."""
+    """Hide the URL of an HTTP service if it may contain a password; return any other URL unchanged."""
     is_suspect = isinstance(url, str) and re.match(r"\s*https?:", url, re.IGNORECASE) and not PLAIN_URL.fullmatch(url)
     return Hidden(url) if is_suspect else url  # type: ignore[return-value]  # a Hidden is a str
 
 
 def trimmed(setting: T) -> T:
-    r"""A setting without the white space around it: secret files end in a line break, which would name another file.
+    r"""Strip the white space around a setting: secret files end in a line break, which would name another file.
 
     >>> trimmed("sqlite:///temporis.db\n"), trimmed(None)
     ('sqlite:///temporis.db', None)
@@ -53,5 +53,5 @@ def trimmed(setting: T) -> T:
 
 
 def from_environment(name: str) -> str | None:
-    """An environment variable, trimmed; None where it is not set, or holds nothing but white space."""
+    """Read an environment variable, trimmed; None if it is not set or contains only white space."""
     return trimmed(os.environ.get(name, "")) or None

@@ -1,4 +1,4 @@
-"""connect(url) -> Temporis: a connection to a host of data sources, of whichever kind the URL says.
+"""connect(url) -> Temporis: a connection to the data sources of a service or of a file, whichever the URL names.
 
 Comes in: a URL and options. Goes out: a connection, and from it data sources.
 Never: opens anything before its first use, or shows a token or a password.
@@ -14,7 +14,7 @@ from temporis_dagster.contract import CLOUD_URL, ensure_data_source_name, series
 from temporis_dagster.data_source.local_service import to_manage
 from temporis_dagster.data_source.options import HttpOptions, MirrorOptions, OnUnavailable
 from temporis_dagster.data_source.source import DataSource, manageable
-from temporis_dagster.data_source.target import Target
+from temporis_dagster.data_source.target import ManageableTarget, MirroringTarget, Target
 from temporis_dagster.errors import ConfigurationError, TemporisError
 from temporis_dagster.settings import from_environment, hidden_token, hidden_url, trimmed
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from temporis_dagster.data_source.http.target import HttpTarget
 
 
-def connect(  # noqa: PLR0913  # one argument an option
+def connect(  # noqa: PLR0913  # one argument per option
     url: str | None = None,
     token: str | None = None,
     *,
@@ -45,40 +45,43 @@ def connect(  # noqa: PLR0913  # one argument an option
     max_pending_rows: int = 50_000_000,
     dry_run: bool = False,
 ) -> Temporis:
-    """Connect to a host of data sources. Nothing is opened before the first use.
+    """Connect to the data sources of a service or of a file. Nothing is opened before the first use.
 
-    The options that only tune, and the token, are accepted for every URL, so that one call serves laptop and cloud.
+    The token and the options that only tune delivery are accepted for every URL, so that one call works on a laptop and
+    in the cloud.
 
     Args:
         url: ``https://...`` for the Temporis API, ``http://127.0.0.1:8008`` for a local service,
             ``sqlite:///relative.db`` or ``sqlite:////absolute.db`` for an embedded data source. A relative path is
-            resolved once, here. None reads ``TEMPORIS_URL``; without that, the cloud, if there is a token.
-        token: The access token of an HTTP service; None reads ``TEMPORIS_TOKEN``. An https URL needs one. It is never
-            shown.
-        batch_rows: HTTP: at most so many observations a request.
-        max_body_bytes: HTTP: at most so many bytes a request.
-        max_in_flight: HTTP: at most so many requests at once.
-        requests_per_second: HTTP: the fastest pace; None for no limit.
-        timeout_s: HTTP: how long an attempt may take, on top of the time that its body needs on a slow line.
-        give_up_after_s: HTTP: how long to go on *without any acknowledgement*, so that a healthy load of any size is
-            never cut.
+            resolved once, in this call. Defaults to the ``TEMPORIS_URL`` environment variable, and without that to the
+            cloud if there is a token.
+        token: The access token of an HTTP service, which an https URL requires. Defaults to the ``TEMPORIS_TOKEN``
+            environment variable. It is never shown.
+        batch_rows: HTTP: the maximum number of observations per request.
+        max_body_bytes: HTTP: the maximum size of a request body, in bytes.
+        max_in_flight: HTTP: the maximum number of requests at a time.
+        requests_per_second: HTTP: the maximum number of requests started per second; None for no limit.
+        timeout_s: HTTP: how many seconds an attempt may take, on top of the time that its body needs on a slow line.
+        give_up_after_s: HTTP: how many seconds to go on *without any acknowledgement*. A healthy load of any size is
+            never cut off.
         allow_http: HTTP: whether the token may travel unencrypted to another machine.
-        verify: HTTP: True verifies certificates by the environment's CA bundle (``REQUESTS_CA_BUNDLE``,
-            ``CURL_CA_BUNDLE``, ``SSL_CERT_FILE``, ``SSL_CERT_DIR``), or certifi's; the path of a CA bundle is used
-            instead; False trusts anybody. Proxies come from the environment.
-        create_missing: SQL: whether an upsert creates a data source that is not there.
-        account: SQL: whose data sources; accounts never see each other's.
-        mirror: HTTP: ``sqlite:///mirror.db``, a file that keeps every row before it is sent and can be read.
-        skip_unchanged: With a mirror: send only what the service does not surely have.
-        on_unavailable: With a mirror: ``"raise"`` when rows cannot be delivered now (they are kept all the same), or
-            ``"queue"`` to only keep them.
-        late_write_window_s: With a mirror: for how long after an attempt without an answer the service may still
-            apply it.
-        max_pending_rows: With a mirror: how many rows may wait in it; an upsert beyond that is refused.
-        dry_run: Everything is checked, and no observation is ever sent or written.
+        verify: HTTP: True verifies certificates with the CA bundle that ``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE``,
+            ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` names, or else with certifi's; a path names the CA bundle to use;
+            False accepts any certificate. Proxies come from the environment.
+        create_missing: SQL: whether an upsert creates a data source that does not exist.
+        account: SQL: whose data sources to use; accounts never see each other's.
+        mirror: HTTP: ``sqlite:///mirror.db``, a file that keeps every observation before it is sent and can be read.
+        skip_unchanged: With a mirror: whether to send only observations that the service is not known to have.
+        on_unavailable: With a mirror: ``"raise"`` raises when observations cannot be delivered now, although they are
+            kept; ``"queue"`` only keeps them.
+        late_write_window_s: With a mirror: for how many seconds after an attempt without an answer the service may
+            still apply it.
+        max_pending_rows: With a mirror: the maximum number of observations that may wait in it. An upsert beyond that
+            is refused.
+        dry_run: Whether to check everything and never send or write an observation.
 
     Returns:
-        A connection, safe to share between threads; use it as a context manager, or close it.
+        A connection that threads may share. Use it as a context manager, or close it.
 
     Raises:
         ConfigurationError: There is no URL, or it or an option cannot be used.
@@ -121,7 +124,10 @@ def connect_with(
     mirroring: MirrorOptions | None = None,
     dry_run: bool = False,
 ) -> Temporis:
-    """``connect`` with each room's options as one value: for the surfaces over the core, which also say who calls."""
+    """Connect as ``connect`` does, with the options of each backend as one value: for the surfaces over the core.
+
+    The options of a surface are a subclass, whose advice uses that surface's own words.
+    """
     url, token, mirroring = hidden_url(url), hidden_token(token), mirroring or MirrorOptions()
     url, token = _url_and_token(url, token, options)
     scheme = url.split(":", 1)[0].lower()
@@ -129,24 +135,22 @@ def connect_with(
         _refuse_for_http(url, create_missing=create_missing, account=account)
         if mirror is None:
             _refuse_without_mirror(mirroring)
-            return Temporis(_remote(url, token, options), dry_run=dry_run)
-        return Temporis(_mirror(mirror, _remote(url, token, options), token, mirroring), dry_run=dry_run)
+            return Temporis(_http_target(url, token, options), dry_run=dry_run)
+        return Temporis(_mirror(mirror, _http_target(url, token, options), token, mirroring), dry_run=dry_run)
     if scheme == "sqlite":
         if mirror is not None:
             raise ConfigurationError(f"An embedded data source needs no mirror. {mirroring.ADVICE.without_mirror}")
         _refuse_without_mirror(mirroring)
         return Temporis(_store(url, account=account, create_missing=create_missing), dry_run=dry_run)
     # Only the scheme is shown: the rest may hold a password.
-    raise ConfigurationError(
-        f"There is no way to connect to a URL that starts with {scheme[:20]!r}. {options.ADVICE.connect}"
-    )
+    raise ConfigurationError(f"A URL that starts with {scheme[:20]!r} is not supported. {options.ADVICE.connect}")
 
 
 def _url_and_token(url: str | None, token: str | None, options: HttpOptions) -> tuple[str, str | None]:
     token = trimmed(token) if token is not None else hidden_token(from_environment("TEMPORIS_TOKEN"))
     url = trimmed(url) if url is not None else from_environment("TEMPORIS_URL") or (CLOUD_URL if token else None)
     if not isinstance(url, str | None):
-        raise ConfigurationError(f"A {type(url).__name__} is not a URL. {options.ADVICE.connect}")
+        raise ConfigurationError(f"The URL must be a string, got {type(url).__name__}. {options.ADVICE.connect}")
     if not url:
         raise ConfigurationError(f"There is nothing to connect to. {options.ADVICE.connect}")
     return url, token
@@ -155,11 +159,11 @@ def _url_and_token(url: str | None, token: str | None, options: HttpOptions) -> 
 def _refuse_for_http(url: str, *, create_missing: bool, account: str) -> None:
     if create_missing:
         raise ConfigurationError(
-            f"The API cannot create data sources, so leave out create_missing=True. Create it"
+            f"The API cannot create data sources, so leave out create_missing=True. Create the data source"
             f" {to_manage(url, 'sources create NAME')}."
         )
     if account != "default":
-        raise ConfigurationError("Over HTTP the token decides the account. Leave out the account.")
+        raise ConfigurationError("Over HTTP, the token determines the account. Leave out the account.")
 
 
 def _refuse_without_mirror(options: MirrorOptions) -> None:
@@ -170,20 +174,23 @@ def _refuse_without_mirror(options: MirrorOptions) -> None:
         )
 
 
-def _remote(url: str, token: str | None, options: HttpOptions) -> HttpTarget:
+# The return types are what each backend claims to be: here the type checkers compare it with the protocol.
+
+
+def _http_target(url: str, token: str | None, options: HttpOptions) -> HttpTarget:
     from temporis_dagster.data_source.http.target import HttpTarget
 
     return HttpTarget(url, token, options)
 
 
-def _mirror(url: str, remote: HttpTarget, token: str | None, options: MirrorOptions) -> Target:
+def _mirror(url: str, remote: HttpTarget, token: str | None, options: MirrorOptions) -> MirroringTarget:
     from temporis_dagster.data_source.mirror import Mirror
 
     return Mirror(url, remote, token, options)
 
 
-def _store(url: str, *, account: str, create_missing: bool) -> Target:
-    if series_name_fault(account):  # the rule is the same: text that any database and terminal takes
+def _store(url: str, *, account: str, create_missing: bool) -> ManageableTarget:
+    if series_name_fault(account):  # the same rule: text that any database and terminal can handle
         raise ConfigurationError(f"account={account!r} cannot name an account. Use text, such as 'default'.")
     from temporis_dagster.data_source.store import SqlStore
 
@@ -191,7 +198,10 @@ def _store(url: str, *, account: str, create_missing: bool) -> Target:
 
 
 class Temporis:
-    """A connection to a host of data sources. Made by [`connect`][temporis_dagster.connect]."""
+    """A connection to the data sources of a service or of a file. Made by ``connect``.
+
+    Threads may share it. Use it as a context manager, or close it.
+    """
 
     def __init__(self, target: Target, *, dry_run: bool = False) -> None:
         self._target = target
@@ -199,16 +209,19 @@ class Temporis:
 
     @property
     def url(self) -> str:
-        """Where the data sources are: absolute, without secrets."""
+        """Where the data sources are: an absolute URL without secrets."""
         return self._target.url
 
     @property
     def dry_run(self) -> bool:
-        """Whether no observation is ever sent or written."""
+        """Whether this connection checks everything and never sends or writes an observation."""
         return self._dry_run
 
     def data_source(self, name: str) -> DataSource:
-        """The data source of that name. Whether it exists shows at its first use.
+        """Get the data source of this name, without checking that it exists: its first use does.
+
+        Args:
+            name: A lowercase letter followed by lowercase letters, digits and underscores; at most 48 characters.
 
         Raises:
             ConfigurationError: No data source can have this name.
@@ -217,11 +230,17 @@ class Temporis:
         return DataSource(name, self._target, dry_run=self._dry_run)
 
     def create_data_source(self, name: str) -> DataSource:
-        """Create a data source, as often as one likes: an existing one is left as it is. In a dry run, does nothing.
+        """Create a data source. Does nothing if it exists, or in a dry run.
+
+        Args:
+            name: A lowercase letter followed by lowercase letters, digits and underscores; at most 48 characters.
+
+        Returns:
+            The data source.
 
         Raises:
             ConfigurationError: No data source can have this name.
-            NotSupportedError: This target creates them elsewhere; the message says where.
+            NotSupportedError: This connection cannot create data sources. The message names the place that can.
             StoreError: The database failed.
         """
         source = self.data_source(name)
@@ -230,18 +249,18 @@ class Temporis:
         return source
 
     def data_sources(self) -> list[str]:
-        """The names of the account's data sources, sorted.
+        """List the names of the account's data sources, sorted.
 
         Raises:
-            NotSupportedError: This target cannot list them.
+            NotSupportedError: This connection cannot list data sources. The message names the place that can.
             StoreError: The database failed.
         """
         return manageable(self._target, "list data sources", "sources list").data_sources()
 
     def close(self) -> None:
-        """Let go of connections; those in use close when they come back.
+        """Release connections; those in use are closed when they are returned.
 
-        Safe to call twice, and in another thread. What is called after it opens what it needs again.
+        It is safe to call this twice, and from another thread. A later call opens what it needs again.
         """
         self._target.close()
 
@@ -258,13 +277,13 @@ class Temporis:
 
 
 def noting(connection: Temporis, note: str) -> Temporis:
-    """The same connection, whose errors end with a note, such as where its URL came from."""
-    target = cast("Target", _Noting(connection._target, note))  # noqa: SLF001  of this module's own class
+    """Make the same connection with errors that end with a note, such as where its URL came from."""
+    target = cast("Target", _Noting(connection._target, note))  # noqa: SLF001  # of this module's own class
     return Temporis(target, dry_run=connection.dry_run)
 
 
 class _Noting:
-    """A target that adds a note to the errors of another."""
+    """A target that passes every call on to another, and adds a note to its errors."""
 
     def __init__(self, target: Target, note: str) -> None:
         self._target, self._note = target, note

@@ -1,7 +1,7 @@
-"""Hosts: which of them are this machine, and where to do there what the API cannot.
+"""Local service: whether a URL is a service on this machine, and where to do there what the API cannot.
 
-Comes in: the URL of an HTTP service. Goes out: the end of a sentence that says what to do.
-Never: connects, or looks a name up.
+Comes in: the URL of an HTTP service. Goes out: a yes or no, or the end of a sentence that says what to do.
+Never: connects, or looks up a name.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-"""Hosts that are this machine: what is sent to them stays here."""
+"""The hosts that are this machine, which nothing sent to them leaves."""
 
 
 def is_local(url: str) -> bool:
-    """Whether that is a service on this machine.
+    """Tell whether a URL is that of a service on this machine.
 
     >>> is_local("http://[::1]:8008"), is_local("https://api.temporis.co")
     (True, False)
@@ -22,7 +22,7 @@ def is_local(url: str) -> bool:
 
 
 def to_manage(url: str, command: str) -> str:
-    """Where data sources and tokens are made, archived and so on.
+    """Say where data sources and tokens are created, archived and so on.
 
     >>> to_manage("https://api.temporis.co", "sources create NAME")
     'in the Temporis dashboard'
@@ -31,7 +31,7 @@ def to_manage(url: str, command: str) -> str:
 
 
 def to_read(url: str) -> str:
-    """How to see what was stored."""
+    """Say how to see what was stored."""
     if is_local(url):
         return "read its store: connect('sqlite:///temporis.db'), or temporis read --url sqlite:///temporis.db"
     return "look at them in the Temporis dashboard"

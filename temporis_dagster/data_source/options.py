@@ -1,7 +1,7 @@
-"""How to deliver over HTTP, and how a mirror behaves: the arguments of ``connect`` about it, as checked values.
+"""How to deliver over HTTP, and how a mirror behaves: the arguments of ``connect`` about them, as checked values.
 
-Comes in: what the caller said. Goes out: frozen options, or a ConfigurationError.
-Never: connects.
+Comes in: what the caller passed. Goes out: frozen options, or a ConfigurationError.
+Never: connects, or imports a backend: the surfaces over the core subclass these options before they need one.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from typing import ClassVar, Literal, TypeAlias
 from temporis_dagster.errors import ConfigurationError
 
 LONGEST_TIMEOUT_S = 86_400.0
-"""Beyond some length, sockets take no timeout at all."""
+"""Sockets refuse a timeout beyond some length; a day is below it on every platform."""
 
 
 @dataclass(frozen=True)
 class HttpAdvice:
-    """What messages advise, in the words of the surface that shows them; never what that surface lacks.
+    """What errors advise, in the words of the surface that shows them, and never what that surface lacks.
 
     Attributes:
         token: How to pass an access token.
-        ca_bundle: How to trust a certificate authority of one's own.
+        ca_bundle: How to trust a private certificate authority.
         allow_http: How to let a token travel unencrypted.
         slow_line: What to change for a slow line.
-        patience: What says for how long to go on without any acknowledgement: a format with a place for seconds.
-        connect: How to say where the data sources are.
+        patience: How the limit ``give_up_after_s`` is written: a format with a place for the seconds.
+        connect: How to name the place of the data sources.
     """
 
     token: str = "pass token=, or set TEMPORIS_TOKEN"  # noqa: S105  # not a token
-    ca_bundle: str = "pass verify= the file of its CA bundle, or set SSL_CERT_FILE to it"
+    ca_bundle: str = "pass the path of its CA bundle as verify=, or set SSL_CERT_FILE to it"
     allow_http: str = "pass allow_http=True if you must"
     slow_line: str = "pass a larger timeout_s= or a smaller batch_rows="
     patience: str = "give_up_after_s={:g}"
@@ -50,16 +50,19 @@ class HttpOptions:
     """How to deliver over HTTP. Every field but ``caller`` is an argument of ``connect``.
 
     Attributes:
-        batch_rows: At most so many observations a request.
-        max_body_bytes: At most so many bytes a request.
-        max_in_flight: At most so many requests at once.
-        requests_per_second: The fastest pace, or None.
-        timeout_s: How long an attempt may take, on top of the time its body needs on a slow line.
-        give_up_after_s: How long to go on without any acknowledgement.
+        batch_rows: The maximum number of observations per request.
+        max_body_bytes: The maximum size of a request body, in bytes.
+        max_in_flight: The maximum number of requests at a time.
+        requests_per_second: The maximum number of requests started per second; None for no limit.
+        timeout_s: How many seconds an attempt may take, on top of the time that its body needs on a slow line.
+        give_up_after_s: How many seconds to go on without any acknowledgement.
         allow_http: Whether a token may travel unencrypted to another machine.
-        verify: Whether to verify certificates, or the file of a CA bundle.
-        caller: Who calls, beside this library: added to the User-Agent, as in ``"dagster-run/4f2a..."``. For code that
+        verify: Whether to verify certificates, or the path of a CA bundle.
+        caller: What uses this library, appended to the User-Agent, such as ``"dagster-run/4f2a..."``. Set by code that
             connects with ``connect_with``, such as the Dagster resource.
+
+    Raises:
+        ConfigurationError: A value cannot be used.
     """
 
     batch_rows: int = 10_000
@@ -73,7 +76,7 @@ class HttpOptions:
     caller: str = ""
 
     ADVICE: ClassVar[HttpAdvice] = HttpAdvice()
-    """A surface with other words has a subclass."""
+    """A surface with words of its own overrides this in a subclass."""
 
     def __post_init__(self) -> None:
         for name in ("batch_rows", "max_body_bytes", "max_in_flight"):
@@ -81,20 +84,22 @@ class HttpOptions:
         for name in ("timeout_s", "give_up_after_s"):
             _check_number(name, getattr(self, name), numbers.Real)
         if self.timeout_s > LONGEST_TIMEOUT_S:
-            raise ConfigurationError(f"timeout_s={self.timeout_s!r} is more than a day. Pass a smaller number.")
+            raise ConfigurationError(
+                f"timeout_s must be at most a day ({LONGEST_TIMEOUT_S:,.0f} seconds), got {self.timeout_s!r}."
+            )
         if self.requests_per_second is not None:
             _check_number("requests_per_second", self.requests_per_second, numbers.Real)
         if not isinstance(self.verify, bool):
             _check_ca_bundle(self.verify)
         if not CALLER.fullmatch(self.caller):
-            raise ConfigurationError(f"caller={self.caller!r} cannot stand in a header. Pass printable ASCII.")
+            raise ConfigurationError(f"caller must be at most 200 printable ASCII characters, got {self.caller!r}.")
 
 
 def _check_number(name: str, number: object, kind: type) -> None:
-    """A positive number, so that nothing is found out in the middle of an upsert."""
+    """Refuse what is not a positive number, so that no upsert fails in the middle because of it."""
     if not isinstance(number, kind) or isinstance(number, bool) or not number > 0:  # type: ignore[operator]  # a number
-        what = "whole number" if kind is numbers.Integral else "number"
-        raise ConfigurationError(f"{name}={number!r} is not a positive {what}. Pass one, or leave it out.")
+        what = "integer" if kind is numbers.Integral else "number"
+        raise ConfigurationError(f"{name} must be a positive {what}, got {number!r}. Pass one, or leave it out.")
 
 
 def _check_ca_bundle(path: str) -> None:
@@ -107,20 +112,20 @@ def _check_ca_bundle(path: str) -> None:
 
 
 LATE_WRITE_WINDOW_S = 60.0
-"""For how long a service may apply a request that it did not answer, where nobody says otherwise."""
+"""For how many seconds a service may still apply a request that it did not answer, unless the caller sets another."""
 
 OnUnavailable: TypeAlias = Literal["raise", "queue"]
 
 
 @dataclass(frozen=True)
 class MirrorAdvice:
-    """What messages about a mirror advise, in the words of the surface that shows them.
+    """What errors about a mirror advise, in the words of the surface that shows them.
 
     Attributes:
-        mirror: How a mirror is asked for.
+        mirror: How to ask for a mirror.
         without_mirror: How not to ask for one.
-        need_mirror: What is said of options that need a mirror.
-        queue: How to keep rows for later.
+        need_mirror: Which options need a mirror, as a clause.
+        queue: How to keep observations for later.
         look: How to see what is pending.
     """
 
@@ -136,15 +141,20 @@ class MirrorOptions:
     """How a mirror behaves. Every field is an argument of ``connect``.
 
     Attributes:
-        skip_unchanged: Whether to send only what the service does not surely have.
-        on_unavailable: Whether an upsert that cannot be delivered now raises (the rows are kept), or only keeps them.
-        late_write_window_s: For how long after an attempt without an answer the service may still apply it; None, which
-            only code over the core may say, for the longest that the mirror was ever used with.
-        max_pending_rows: How many rows may wait in the mirror; an upsert beyond that is refused.
+        skip_unchanged: Whether to send only observations that the service is not known to have.
+        on_unavailable: Whether an upsert that cannot be delivered now raises, although its observations are kept
+            (``"raise"``), or only keeps them (``"queue"``).
+        late_write_window_s: For how many seconds after an attempt without an answer the service may still apply it.
+            None, which only code over the core may pass, stands for the longest that the mirror was ever used with.
+        max_pending_rows: The maximum number of observations that may wait in the mirror. An upsert beyond that is
+            refused.
+
+    Raises:
+        ConfigurationError: A value cannot be used.
     """
 
     ADVICE: ClassVar[MirrorAdvice] = MirrorAdvice()
-    """A surface with other words has a subclass."""
+    """A surface with words of its own overrides this in a subclass."""
 
     skip_unchanged: bool = False
     on_unavailable: OnUnavailable = "raise"
@@ -153,8 +163,10 @@ class MirrorOptions:
 
     def __post_init__(self) -> None:
         if self.on_unavailable not in ("raise", "queue"):
-            raise ConfigurationError(f"on_unavailable={self.on_unavailable!r} is unknown. Pass 'raise' or 'queue'.")
+            raise ConfigurationError(f"on_unavailable must be 'raise' or 'queue', got {self.on_unavailable!r}.")
         if self.late_write_window_s is not None and not self.late_write_window_s >= 0:
-            raise ConfigurationError(f"late_write_window_s={self.late_write_window_s!r} is negative. Pass seconds.")
+            raise ConfigurationError(
+                f"late_write_window_s must be 0 or more seconds, got {self.late_write_window_s!r}."
+            )
         if not self.max_pending_rows > 0:
-            raise ConfigurationError(f"max_pending_rows={self.max_pending_rows!r} is not positive. Pass a number.")
+            raise ConfigurationError(f"max_pending_rows must be a positive number, got {self.max_pending_rows!r}.")

@@ -1,7 +1,7 @@
-"""A progress bar for long upserts.
+"""Progress: a bar, or the caller's own function, for calls that take a while.
 
-Comes in: what to show and how many observations there are. Goes out: a function to call as they settle.
-Never: prints where nobody asked for it.
+Comes in: what to show and the number of observations. Goes out: a function to call as they are settled.
+Never: prints unless the caller asked for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from temporis_dagster.data_source.report import Progress
 
 @contextmanager
 def progress_bar(description: str, total: int | None) -> Iterator[Progress]:
-    """A tqdm bar, on a terminal or in a notebook, for as long as the block lasts."""
+    """Show a tqdm bar, on a terminal or in a notebook, while the block runs."""
     from tqdm.auto import tqdm
 
     with tqdm(total=total, desc=description, unit=" observations", unit_scale=True) as bar:
@@ -22,7 +22,7 @@ def progress_bar(description: str, total: int | None) -> Iterator[Progress]:
 
 
 def shown(progress: bool | Progress | None, description: str, total: int) -> AbstractContextManager[Progress | None]:
-    """What the caller of a long operation asked for: True is a bar, a function is itself, anything else is nothing."""
+    """Show progress as the caller asked: True draws a bar, a function is called, anything else shows nothing."""
     return progress_bar(description, total) if progress is True else nullcontext(progress or None)
 
 

@@ -1,4 +1,4 @@
-"""UpsertReport: what happened to every observation of one upsert, and the tally that makes it.
+"""UpsertReport: what happened to every observation of one upsert, and the tally that makes the report.
 
 Comes in: observations, then outcomes as they become known. Goes out: a frozen report whose counts add up to
 ``observations_in`` by construction, because the tally holds exactly one outcome for each observation.
@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Mask, Observations, Rows, Superseded
+from temporis_dagster.wording import counted
 
 COUNTS = ("stored", "unchanged", "superseded", "dropped", "rejected", "unsent", "unknown", "pending")
 """Every outcome an observation can have, in the order reports show them."""
@@ -28,7 +29,7 @@ Progress: TypeAlias = Callable[[int], None]
 
 
 class Outcome(enum.IntEnum):
-    """What is known of an observation that passed the checks and was not superseded."""
+    """What is known of an observation that passed the checks and was not superseded in its own frame."""
 
     UNSENT = 0
     ACKNOWLEDGED = 1
@@ -36,7 +37,7 @@ class Outcome(enum.IntEnum):
     REJECTED = 3
     PENDING = 4
     SUPERSEDED = 5
-    """Kept in the mirror, and there overwritten by a later upsert before it was delivered."""
+    """Kept in the mirror, where a later upsert overwrote it before it was delivered."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,29 +45,29 @@ class UpsertReport:
     """What happened to every observation of one upsert.
 
     Each observation has exactly one outcome, and the counts always add up to ``observations_in``, also on an error.
-    For a wide frame an observation is a cell that is not NaN.
+    In a wide frame, an observation is a cell that is not NaN.
 
     Attributes:
         data_source: The name of the data source.
-        observations_in: How many observations were given.
+        observations_in: The number of observations in the frame.
         stored: Acknowledged by the data source.
-        unchanged: Already stored with this very value; nothing was written.
-        superseded: Valid, but a later row had the same (timestamp, name); with a mirror also: overwritten in it by
+        unchanged: Already stored with this exact value, so nothing was written.
+        superseded: Valid, but a later row had the same (timestamp, name); with a mirror also: overwritten there by
             another upsert before it was delivered.
-        conflicts: How many of the former had another value than that later row.
-        dropped: Failed our checks and were left out (``on_invalid="drop"``).
-        rejected: Refused by the service, row by row.
-        unsent: Never sent, or refused as a whole. Also everything in a dry run.
-        unknown: Sent, no answer: may be stored. Sending them again is safe.
-        pending: Kept in the mirror, not yet delivered.
-        series: How many different series the observations belong to.
-        first_timestamp: The earliest observation time, UTC; None for no observations.
-        last_timestamp: The latest observation time, UTC; None for no observations.
-        requests: Requests made (for SQL: transactions).
+        conflicts: The number of superseded observations that had another value than the later row.
+        dropped: Invalid and left out (``on_invalid="drop"``).
+        rejected: Rejected by the service, one by one.
+        unsent: Never sent, or refused with the whole request. In a dry run, everything.
+        unknown: Sent without getting an answer, so possibly stored. Sending them again is safe.
+        pending: Kept in the mirror and not yet delivered.
+        series: The number of series that the observations belong to.
+        first_timestamp: The earliest observation time, UTC; None without observations.
+        last_timestamp: The latest observation time, UTC; None without observations.
+        requests: The number of requests (SQL: transactions).
         retries: How many of those repeated an earlier one.
-        bytes_sent: Size of the request bodies; 0 for SQL.
-        duration_s: Wall time of the call, in seconds.
-        dry_run: Whether everything was checked and nothing was to be written.
+        bytes_sent: The size of the request bodies in bytes; 0 for SQL.
+        duration_s: The wall time of the call, in seconds.
+        dry_run: Whether the call only checked the observations.
 
     Examples:
         >>> import tempfile, pandas as pd
@@ -101,25 +102,25 @@ class UpsertReport:
 
     @property
     def superseded_rows(self) -> pd.DataFrame:
-        """The observations that a later row won over: position, label, timestamp, name, value, reason.
+        """The observations that a later row superseded: position, label, timestamp, name, value, reason.
 
-        The reason names that row, and its value, which is the same or another.
+        The reason names that row and its value, which may be the same or another.
         """
         return self._frame("superseded")
 
     @property
     def dropped_rows(self) -> pd.DataFrame:
-        """The observations left out by our checks: position, label, timestamp, name, value, reason."""
+        """The observations that were invalid and left out: position, label, timestamp, name, value, reason."""
         return self._frame("dropped")
 
     @property
     def rejected_rows(self) -> pd.DataFrame:
-        """The observations the service refused: position, label, timestamp, name, value, reason (its words)."""
+        """The observations that the service rejected: position, label, timestamp, name, value, reason (its words)."""
         return self._frame("rejected")
 
     @property
     def unsent_rows(self) -> pd.DataFrame:
-        """The observations that are surely not stored by this call: position, label, timestamp, name, value, reason."""
+        """The observations that this call did not store: position, label, timestamp, name, value, reason."""
         return self._frame("unsent")
 
     @property
@@ -136,7 +137,7 @@ class UpsertReport:
         return self._rows[outcome].frame() if outcome in self._rows else EMPTY_ROWS.copy()
 
     def to_dict(self) -> dict[str, object]:
-        """The counts and figures, without the frames, ready for JSON: times are ISO 8601 text."""
+        """Return the counts and figures without the frames, ready for JSON: times are ISO 8601 text."""
         shown = {name: getattr(self, name) for name in self.__dataclass_fields__ if not name.startswith("_")}
         return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in shown.items()}
 
@@ -144,7 +145,7 @@ class UpsertReport:
         counts = [f"{getattr(self, name):,} {name}{self._note(name)}" for name in COUNTS if getattr(self, name)]
         made = "dry run, " if self.dry_run else ""
         return (
-            f"{self.data_source}: {self.observations_in:,} observations of {self.series:,} series"
+            f"{self.data_source}: {counted(self.observations_in, 'observation')} of {counted(self.series, 'series')}"
             f" ({', '.join(counts) or 'nothing to do'}) in {made}{self.duration_s:.2f} s"
             f"{self._range()}"
         )
@@ -153,7 +154,7 @@ class UpsertReport:
         return f", {self.conflicts:,} of them by another value" if outcome == "superseded" and self.conflicts else ""
 
     def _range(self) -> str:
-        """The first and last timestamp, so that a year 1970 or 2099 is seen where it is not meant."""
+        """The first and last timestamp, so that a reader notices an unintended year 1970 or 2099."""
         if self.first_timestamp is None or self.last_timestamp is None:
             return ""
         first, last = (
@@ -189,36 +190,36 @@ EMPTY_ROWS = pd.DataFrame(
 
 @dataclass(frozen=True, eq=False)
 class OutcomeRows:
-    """The observations of one outcome, kept as arrays until somebody asks for the frame."""
+    """The observations of one outcome, kept as arrays until the caller asks for the frame."""
 
     observations: Observations
     reasons: str | list[str]
 
     def frame(self) -> pd.DataFrame:
-        """The rows as a new frame."""
+        """Make a new frame of the rows."""
         return self.observations.frame().assign(reason=self.reasons)
 
 
 @dataclass(frozen=True, eq=False)
 class DroppedRows:
-    """What ``on_invalid="drop"`` left out: a frame already, because its values may be of any type."""
+    """What ``on_invalid="drop"`` left out, already as a frame, because its values may have any type."""
 
     made: pd.DataFrame
 
     def frame(self) -> pd.DataFrame:
-        """The rows as a new frame."""
+        """Make a new frame of the rows."""
         return self.made.copy()
 
 
 @dataclass(frozen=True, eq=False)
 class SupersededRows:
-    """What later rows of the same frame won over, and what later upserts did, in the mirror."""
+    """What later rows of the same frame superseded, followed by what later upserts superseded in the mirror."""
 
     in_frame: Superseded
     in_mirror: OutcomeRows
 
     def frame(self) -> pd.DataFrame:
-        """The rows as a new frame."""
+        """Make a new frame of the rows."""
         return pd.concat([self.in_frame.frame(), self.in_mirror.frame()], ignore_index=True)
 
 
@@ -226,13 +227,13 @@ RowsOfOutcome: TypeAlias = OutcomeRows | DroppedRows | Superseded | SupersededRo
 
 
 class Tally:
-    """The outcome of every observation of one upsert while it runs: one small integer each.
+    """The outcomes of one upsert while it runs: one small integer per observation.
 
     Args:
         data_source: The name of the data source.
         observations: What is to be delivered, in the order of delivery.
         dry_run: Whether nothing is going to be written.
-        progress: Told how many observations were settled, each time some are.
+        progress: Called with the number of observations each time some are settled.
     """
 
     def __init__(
@@ -249,13 +250,13 @@ class Tally:
         self._started = time.monotonic()
 
     def settle(self, rows: Rows, outcome: Outcome, *, unchanged: int = 0, reason: str = "") -> None:
-        """Record the outcome of some observations, over whatever was known of them before.
+        """Record the outcome of some observations, replacing what was known of them before.
 
         Args:
-            rows: Which of ``observations``.
+            rows: Selects among ``observations``.
             outcome: What is now known of them.
-            unchanged: How many of the acknowledged were already stored with this value.
-            reason: Why they are not stored, in words that end with what to do.
+            unchanged: How many of the acknowledged observations were already stored with this value.
+            reason: Why they are not stored, as a sentence or clause that ends with what to do.
         """
         self._outcomes[rows] = outcome
         self._unchanged += unchanged
@@ -268,28 +269,28 @@ class Tally:
             self._progress(count)
 
     def tell_nobody(self) -> None:
-        """From now on no progress is told: the upsert was interrupted, and whoever is told might interrupt again."""
+        """Stop reporting progress: the upsert was interrupted, and the caller's function might interrupt it again."""
         self._progress = None
 
     def doubt_acknowledged(self, reason: str) -> None:
-        """Take back every acknowledgement: what was stored may be gone."""
+        """Turn every acknowledged observation into an unknown one, because what was stored may be gone."""
         self._unchanged = 0
         self.settle(self.settled_as(Outcome.ACKNOWLEDGED), Outcome.UNKNOWN, reason=reason)
 
     @property
     def rejections(self) -> Mapping[int, str]:
-        """What the service said of the observations it refused, by their place."""
+        """What the service said of the observations that it rejected, by their index."""
         return self._rejections
 
     def settled_as(self, outcome: Outcome) -> Mask:
-        """Which observations have this outcome now."""
+        """Select the observations that have this outcome now."""
         return np.equal(self._outcomes, outcome)
 
     def report(self, reason: str = "") -> UpsertReport:
-        """The report as of now: whatever was not settled is unsent.
+        """Make the report as of now, in which whatever was not settled is unsent.
 
         Args:
-            reason: Why the unsent were not sent, where that was not said yet.
+            reason: Why the unsent observations were not sent, unless that was recorded before.
         """
         observations, counts = self.observations, self._counts()
         stamps = observations.timestamps
@@ -317,7 +318,7 @@ class Tally:
         )
 
     def _counts(self) -> Mapping[Outcome, int]:
-        """Block by block: NumPy counts in 64 bits a row."""
+        """Count block by block, because NumPy takes 64 bits per row to count."""
         counts = np.zeros(len(Outcome), dtype=np.int64)
         for start in range(0, len(self._outcomes), BLOCK_ROWS):
             counts += np.bincount(self._outcomes[start : start + BLOCK_ROWS], minlength=len(Outcome))
@@ -349,5 +350,5 @@ class Tally:
 
 
 def _utc(timestamp: np.int64) -> datetime:
-    """The moment as a datetime; the contract's limits on timestamps are closer than datetime's."""
+    """Convert Unix seconds; the contract's limits on timestamps are narrower than those of datetime."""
     return datetime.fromtimestamp(0, timezone.utc) + timedelta(seconds=int(timestamp))

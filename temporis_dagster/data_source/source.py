@@ -1,6 +1,6 @@
-"""DataSource: upsert, check, read, archive: the one face over every kind of target.
+"""DataSource: upsert, check, read and archive; the one face over every target.
 
-Comes in: frames, and what to do with them. Goes out: reports, frames, archive states, or one error of the tree.
+Comes in: frames, and what to do with them. Goes out: reports, frames, archive states, or an error of the tree.
 Never: knows SQL or HTTP (the targets do), or how a frame is checked (``observations`` does).
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -40,6 +40,9 @@ from temporis_dagster.data_source.target import (
     PendingInfo,
     ReadableTarget,
     Target,
+    is_manageable,
+    is_mirroring,
+    is_readable,
 )
 from temporis_dagster.errors import (
     ConfigurationError,
@@ -50,16 +53,24 @@ from temporis_dagster.errors import (
     RejectedObservationsError,
     TemporisError,
 )
+from temporis_dagster.wording import counted
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 Frame: TypeAlias = "pd.DataFrame | pd.Series[Any] | Observations"
+"""What a user passes, or the observations that a surface over the core has already made of it."""
+
 Moment: TypeAlias = "datetime | int | None"
+"""An aware datetime or a Unix second; None for no bound."""
 
 
 class DataSource:
-    """Many named series of observations under one name. Made by ``Temporis.data_source``."""
+    """A named collection of series of observations. Made by ``Temporis.data_source``.
+
+    Attributes:
+        name: What it is called.
+    """
 
     def __init__(self, name: str, target: Target, *, dry_run: bool = False) -> None:
         self.name = name
@@ -68,7 +79,7 @@ class DataSource:
 
     @property
     def url(self) -> str:
-        """Where the data source is: absolute, without secrets."""
+        """Where the data source is: an absolute URL without secrets."""
         return self._target.url
 
     def __repr__(self) -> str:
@@ -93,53 +104,55 @@ class DataSource:
         decimals: Decimals = "nearest",
         progress: bool | Progress | None = None,
     ) -> UpsertReport:
-        """Store observations: new keys are inserted, existing keys get the new value, nothing is ever deleted.
+        """Store observations: insert new keys, overwrite the values of existing keys, and never delete anything.
 
-        Sending the same frame again is always safe. A row that vanished upstream stays. A frame without rows
-        is no request; where ``create_missing`` is set, it creates the data source that is not there all the same.
+        A key is a (timestamp, name). Sending the same frame again is always safe. A row that has vanished from the
+        frame stays stored. A frame without rows sends nothing; with ``create_missing``, it still creates a data source
+        that does not exist.
 
         Args:
             data: *Long*: columns ``timestamp``, ``name``, ``value``. *Wide*: a DatetimeIndex (or the timestamp column)
-                and one numeric column a series; a NaN cell is no observation. A *Series* with a DatetimeIndex and a
-                name. Or ``Observations`` that were checked before. Never modified.
+                and one numeric column per series; NaN cells are left out. A *Series* with a DatetimeIndex and a name.
+                Never modified.
             layout: ``"long"``, ``"wide"``, or ``"auto"``: long if the name and value columns exist, else wide.
-            timestamp: The column of timestamps; without it, the DatetimeIndex. None takes the index.
+            timestamp: The column of timestamps; if there is none, the DatetimeIndex is used. None forces the index.
             name: The column of series names (long).
-            value: The column of values (long): finite numbers.
-            timezone: Zone name for naive timestamps and for dates, such as ``"Europe/Berlin"``.
-            ambiguous: For a local time that occurs twice: ``"raise"``; ``"infer"``, from rows that go forward or
-                backward in time, series by series; ``"NaT"``; or, where only one of the two is there, True (DST, the
-                first) or False. One for all, so no array.
-            nonexistent: For a local time the clock skipped: ``"raise"``, ``"shift_forward"``, ``"shift_backward"``,
-                ``"NaT"`` or a timedelta.
-            sub_second: ``"floor"`` cuts fractions of a second off instead of refusing them.
-            on_invalid: ``"drop"`` sends the rest and lists the dropped rows; ``"raise"`` sends nothing. What is
-                the call's fault is never dropped, but raised: timestamps without a zone and no ``timezone``, numbers
-                that read as calendar dates, timestamps too far ahead.
-            unit: What number timestamps count since 1970: ``"s"``, ``"ms"``, ``"us"`` or ``"ns"``. None: seconds, and
-                numbers that all read as calendar dates, such as 20240620 or Excel's 45463, are refused.
+            value: The column of values (long), which must be finite numbers.
+            timezone: The zone of naive timestamps and dates, such as ``"Europe/Berlin"``.
+            ambiguous: For a local time that occurs twice: ``"raise"``; ``"infer"``, from rows that run forward or
+                backward in time, series by series; ``"NaT"``; or, where only one of the two is present, True (DST, the
+                first) or False. One setting for all rows, not an array.
+            nonexistent: For a local time that the clock skipped: ``"raise"``, ``"shift_forward"``,
+                ``"shift_backward"``, ``"NaT"`` or a timedelta.
+            sub_second: ``"floor"`` cuts off fractions of a second; ``"raise"`` refuses them.
+            on_invalid: ``"drop"`` sends the valid rows and lists the dropped ones; ``"raise"`` sends nothing. Mistakes
+                in the call raise in either case: timestamps without a zone and no ``timezone``, numbers that read as
+                calendar dates, timestamps too far ahead.
+            unit: What number timestamps count since 1970: ``"s"``, ``"ms"``, ``"us"`` or ``"ns"``. None means seconds,
+                and refuses numbers that all read as calendar dates, such as 20240620 or Excel's 45463.
             allow_future: How far ahead of the clock a timestamp may lie: a timedelta, text such as ``"730 days"``, or
-                True for any distance. None: a year (366 days). Further ones are refused.
+                True for any distance. None means a year (366 days).
             on_conflict: For rows with one (timestamp, name) and different values: ``"last"`` stores the last one, lists
-                the others as ``superseded_rows`` and warns in the log; ``"raise"`` sends nothing.
+                the others as ``superseded_rows`` and logs a warning; ``"raise"`` sends nothing.
             decimals: For a Decimal that float64 does not hold exactly: ``"nearest"`` takes the nearest float,
                 ``"exact"`` refuses it.
-            progress: True shows a progress bar; or a function that is told how many observations were settled.
+            progress: True shows a progress bar; a function is called with the number of observations settled since
+                the last call.
 
         Returns:
             What happened to every observation.
 
         Raises:
-            InvalidObservationsError: Rows that cannot be observations. Nothing was sent.
-            ConfigurationError: An argument makes no sense. Nothing was sent.
-            DataSourceNotFoundError: There is no such data source.
-            DataSourceArchivedError: It takes no observations; the report says what was stored before.
-            RejectedObservationsError: The service refused some; the others are stored.
+            InvalidObservationsError: Some rows cannot be observations. Nothing was sent.
+            ConfigurationError: An argument cannot be used. Nothing was sent.
+            DataSourceNotFoundError: The data source does not exist.
+            DataSourceArchivedError: The data source is archived. The report counts what was stored before.
+            RejectedObservationsError: The service rejected some observations and stored the others.
             AuthenticationError: The service does not know the token.
-            UnavailableError: The service could not be reached for too long; run it again later.
-            DeliveryError: The service answered something the API does not document.
-            StoreError: The database or the mirror's file failed; its report says what was stored before.
-            MirrorError: The mirror is another target's, or full; nothing was written.
+            UnavailableError: The service could not be reached for too long. Run the upsert again later.
+            DeliveryError: The service gave an answer that the API does not document.
+            StoreError: The database or the mirror's file failed. The report counts what was stored before.
+            MirrorError: The mirror belongs to another target, or is full. Nothing was written.
         """
         options = ObservationOptions(
             layout=layout,
@@ -171,7 +184,7 @@ class DataSource:
         return data
 
     def _deliver(self, tally: Tally) -> UpsertReport:
-        # All of it inside the try: whoever is interrupted anywhere in here gets a report.
+        # All of it inside the try: an interruption anywhere in here carries a report.
         try:
             if self._dry_run:
                 return tally.report("A dry run writes nothing.")
@@ -188,45 +201,54 @@ class DataSource:
         return report
 
     def _create_where_missing(self) -> None:
-        """What a write does where ``create_missing`` is set, also of nothing: a reader then finds an empty frame."""
-        if not getattr(self._target, "creates_missing", False):
+        """Create the data source if ``create_missing`` is set, as any write does: a reader then gets an empty frame."""
+        target = self._target
+        if not (is_manageable(target) and target.creates_missing):
             return
-        target = cast("ManageableTarget", self._target)
         try:
             target.archive_state(self.name)
         except DataSourceNotFoundError:
             target.create_data_source(self.name)
 
     def check(self, data: Frame, **options: Unpack[ObservationArguments]) -> UpsertReport:
-        """Make the checks of ``upsert`` and send nothing: every good observation is reported as unsent.
+        """Make the checks of ``upsert`` and send nothing: every valid observation is reported as unsent.
 
-        Takes the arguments of ``upsert`` about the data and raises its errors about them.
+        Args:
+            data: As in ``upsert``.
+            **options: The arguments of ``upsert`` that say how to read ``data``, from ``layout`` to ``decimals``.
+
+        Returns:
+            The report of a dry run.
+
+        Raises:
+            InvalidObservationsError: Some rows cannot be observations.
+            ConfigurationError: An argument cannot be used.
         """
         observations = self._observed(data, ObservationOptions(**options))
         return Tally(self.name, observations, dry_run=True).report("A check sends nothing.")
 
     def read(self, start: Moment = None, end: Moment = None, names: Iterable[str] | None = None) -> pd.DataFrame:
-        """The stored observations of [start, end), sorted by (timestamp, name).
+        """Read the stored observations of [start, end), sorted by (timestamp, name).
 
         Args:
-            start: Aware datetime or Unix second; None for no bound.
-            end: Aware datetime or Unix second, itself left out; None for no bound.
-            names: Exact series names; None for all.
+            start: The first moment: an aware datetime or a Unix second; None for no bound.
+            end: The moment after the last: an aware datetime or a Unix second; None for no bound.
+            names: Exact names of series; None for all.
 
         Returns:
             Columns ``timestamp`` (datetime64[s, UTC]), ``name`` (str) and ``value`` (float64).
 
         Raises:
-            ConfigurationError: A bound without a time zone, or names that are not strings.
-            DataSourceNotFoundError: There is no such data source.
-            ReadNotSupportedError: This target has no read-back.
+            ConfigurationError: A bound has no time zone, or a name is not a string.
+            DataSourceNotFoundError: The data source does not exist.
+            ReadNotSupportedError: This connection cannot read observations back.
             StoreError: The database failed.
         """
         target = _readable(self._target)
         return target.read(self.name, _second("start", start), _second("end", end), _exact_names(names))
 
     def content_digest(self, start: Moment = None, end: Moment = None, names: Iterable[str] | None = None) -> str:
-        """A text that is equal exactly when the content of [start, end) is equal, bit for bit, whatever the order.
+        """Make a text that is equal exactly when the content of [start, end) is equal, bit for bit, in any order.
 
         Takes the arguments of ``read`` and raises its errors.
         """
@@ -234,20 +256,22 @@ class DataSource:
         return target.content_digest(self.name, _second("start", start), _second("end", end), _exact_names(names))
 
     def archive_state(self) -> ArchiveState:
-        """Whether the data source takes observations. Over HTTP it asks with an ingest of none, also in a dry run.
+        """Ask whether the data source takes observations. Over HTTP, this sends an empty ingest, also in a dry run.
 
         Raises:
-            DataSourceNotFoundError: There is no such data source.
+            DataSourceNotFoundError: The data source does not exist.
+            AuthenticationError: The service does not know the token.
+            UnavailableError: The service could not be reached for too long.
             StoreError: The database failed.
         """
         return self._target.archive_state(self.name)
 
     def ensure_writable(self) -> None:
-        """Return if the data source takes observations, or if that cannot be known; raise otherwise.
+        """Return if the data source takes observations, or if that cannot be known; otherwise raise.
 
         Raises:
-            DataSourceArchivedError: It is archived.
-            DataSourceNotFoundError: There is no such data source.
+            DataSourceArchivedError: The data source is archived.
+            DataSourceNotFoundError: The data source does not exist.
             StoreError: The database failed.
         """
         if self.archive_state() is ArchiveState.ARCHIVED:
@@ -258,17 +282,19 @@ class DataSource:
             )
 
     def archive(self) -> None:
-        """Stop ingestion, keep the data. No observation lands after this returned. In a dry run, does nothing.
+        """Stop ingestion and keep the data. Does nothing in a dry run.
+
+        No observation is stored after this has returned.
 
         Raises:
-            NotSupportedError: This target is archived elsewhere; the message says where.
-            DataSourceNotFoundError: There is no such data source.
+            NotSupportedError: This connection cannot archive data sources. The message names the place that can.
+            DataSourceNotFoundError: The data source does not exist.
             StoreError: The database failed.
         """
         self._set_archived(archived=True)
 
     def unarchive(self) -> None:
-        """Take observations again. In a dry run, does nothing. Raises what ``archive`` raises."""
+        """Take observations again. Does nothing in a dry run. Raises what ``archive`` raises."""
         self._set_archived(archived=False)
 
     def _set_archived(self, *, archived: bool) -> None:
@@ -278,20 +304,21 @@ class DataSource:
             target.set_archived(self.name, archived=archived)
 
     def flush(self, *, wait: bool = True, progress: bool | Progress | None = None) -> UpsertReport:
-        """Deliver what is pending in the mirror, oldest first. In a dry run, does nothing.
+        """Deliver what is pending in the mirror, oldest first. Does nothing in a dry run.
 
         Args:
-            wait: Whether to wait for rows that may not be sent yet (another process sends them, or an older value of
-                theirs may still arrive), until nothing is pending.
-            progress: True shows a progress bar; or a function that is told how many observations were delivered.
+            wait: Whether to wait for observations that may not be sent yet, because another process is sending them or
+                an older value may still arrive, until nothing is pending.
+            progress: True shows a progress bar; a function is called with the number of observations delivered since
+                the last call.
 
         Returns:
-            How many observations were stored and rejected, and how many are pending still.
+            How many observations were stored and rejected, and how many are still pending.
 
         Raises:
             NotSupportedError: The connection has no mirror.
-            DeliveryError: What ``upsert`` raises; what is left stays pending.
-            MirrorError: It is another target's mirror.
+            DeliveryError: As in ``upsert``. What is left stays pending.
+            MirrorError: The mirror belongs to another target.
             StoreError: The mirror's file failed.
         """
         mirror = _mirror_of(self._target)
@@ -301,27 +328,36 @@ class DataSource:
             return mirror.flush(self.name, wait=wait, progress=settled)
 
     def pending(self) -> PendingInfo:
-        """What the mirror keeps and the service does not surely have. Raises what ``flush`` raises of the mirror."""
-        return _mirror_of(self._target).pending(self.name)
-
-    def discard_pending(self) -> int:
-        """Forget what is pending: it is never sent, and ``read`` shows it no longer; how many observations.
-
-        For what is not wanted any more, such as the backlog of a data source that stays archived. What another process
-        sends at this very moment is left alone, and pending until that is over. What was sent without an answer is
-        forgotten, too, and may be stored all the same. The value that the service had before stays there, unread. In
-        a dry run, does nothing.
+        """Look up what the mirror keeps because the service is not known to have it.
 
         Raises:
             NotSupportedError: The connection has no mirror.
-            MirrorError: It is another target's mirror.
-            StoreError: The mirror's file failed. What was discarded until then stays discarded.
+            MirrorError: The mirror belongs to another target.
+            StoreError: The mirror's file failed.
+        """
+        return _mirror_of(self._target).pending(self.name)
+
+    def discard_pending(self) -> int:
+        """Forget what is pending, so that it is never sent and ``read`` no longer shows it. Does nothing in a dry run.
+
+        For observations that are no longer wanted, such as the backlog of a data source that stays archived. What
+        another process is sending at this very moment is left alone and stays pending until that is over. What was
+        sent without an answer is forgotten too, and may be stored nevertheless. The value that the service had before
+        stays there; ``read`` does not show it.
+
+        Returns:
+            The number of observations that were forgotten.
+
+        Raises:
+            NotSupportedError: The connection has no mirror.
+            MirrorError: The mirror belongs to another target.
+            StoreError: The mirror's file failed. What was discarded before that stays discarded.
         """
         mirror = _mirror_of(self._target)
         return 0 if self._dry_run else mirror.discard_pending(self.name)
 
     def rejected_rows(self) -> pd.DataFrame:
-        """The observations that the service refused and the mirror keeps.
+        """Read the observations that the service rejected and the mirror keeps.
 
         Returns:
             Columns ``timestamp`` (datetime64[s, UTC]), ``name`` (str), ``value`` (float64), ``reason`` (the service's
@@ -334,12 +370,30 @@ class DataSource:
         return _mirror_of(self._target).rejected_rows(self.name)
 
     def retry_rejected(self) -> int:
-        """Let the rejected observations be pending again, for the next flush; how many. In a dry run, does nothing."""
+        """Make the rejected observations pending again, for the next flush. Does nothing in a dry run.
+
+        Returns:
+            The number of observations that became pending.
+
+        Raises:
+            NotSupportedError: The connection has no mirror.
+            MirrorError: The mirror belongs to another target.
+            StoreError: The mirror's file failed.
+        """
         mirror = _mirror_of(self._target)
         return 0 if self._dry_run else mirror.retry_rejected(self.name)
 
     def discard_rejected(self) -> int:
-        """Forget the rejected observations; how many. In a dry run, does nothing."""
+        """Forget the rejected observations. Does nothing in a dry run.
+
+        Returns:
+            The number of observations that were forgotten.
+
+        Raises:
+            NotSupportedError: The connection has no mirror.
+            MirrorError: The mirror belongs to another target.
+            StoreError: The mirror's file failed.
+        """
         mirror = _mirror_of(self._target)
         return 0 if self._dry_run else mirror.discard_rejected(self.name)
 
@@ -347,12 +401,12 @@ class DataSource:
 def rejection(
     report: UpsertReport, observations: Observations, url: str, options: ObservationOptions
 ) -> RejectedObservationsError:
-    """The error for observations that the service refused one by one, of the options that they were read with."""
+    """Make the error for observations that the service rejected one by one, in the words of these options."""
     first, origin = report.rejected_rows.iloc[0], observations.origin
     place = f"row {first.position} ({origin.labels_called} {origin.labels[first.position]!r}), series {first['name']!r}"
     return RejectedObservationsError(
-        f"Data source {report.data_source!r} at {url} refused {report.rejected:,} of {report.observations_in:,}"
-        f" observations and stored {report.stored:,}. The first is {place}:"
+        f"Data source {report.data_source!r} at {url} rejected {report.rejected:,} of"
+        f" {counted(report.observations_in, 'observation')} and stored {report.stored:,}. The first is {place}:"
         f" {first.reason}. {options.LIST_OF_REJECTED} Correct them, or pass {options.spelled('on_invalid', 'drop')}.",
         data_source=report.data_source,
         report=report,
@@ -360,39 +414,39 @@ def rejection(
 
 
 def manageable(target: Target, what: str, command: str) -> ManageableTarget:
-    """The target as one that does what the dashboard does for the cloud.
+    """Return the target as one that can do what the dashboard does for the cloud.
 
     Args:
         target: Any target.
-        what: What it is to do.
-        command: The command that does so on the store of a local service.
+        what: What the caller wants from it, for the error.
+        command: The command that does the same on the store of a local service.
 
     Raises:
-        NotSupportedError: It cannot.
+        NotSupportedError: The target cannot do that.
     """
-    if not hasattr(target, "set_archived"):
+    if not is_manageable(target):
         raise NotSupportedError(f"{target.url} cannot {what}. Do it {to_manage(target.url, command)}.")
-    return cast("ManageableTarget", target)
+    return target
 
 
 def _readable(target: Target) -> ReadableTarget:
-    if not hasattr(target, "read"):
+    if not is_readable(target):
         raise ReadNotSupportedError(
-            f"{target.url} has no read-back: the API never gives observations out. To see them, {to_read(target.url)};"
+            f"{target.url} cannot be read: the API never returns observations. To see them, {to_read(target.url)};"
             " or keep a copy in a mirror: mirror='sqlite:///mirror.db' in Python, --mirror sqlite:///mirror.db in a"
             " shell."
         )
-    return cast("ReadableTarget", target)
+    return target
 
 
 def _mirror_of(target: Target) -> MirroringTarget:
-    if not hasattr(target, "flush"):
-        raise NotSupportedError(f"{target.url} has no mirror. Connect with mirror='sqlite:///mirror.db' to have one.")
-    return cast("MirroringTarget", target)
+    if not is_mirroring(target):
+        raise NotSupportedError(f"{target.url} has no mirror. To have one, connect with mirror='sqlite:///mirror.db'.")
+    return target
 
 
 def _hand_on(tally: Tally, interruption: BaseException) -> None:
-    """Attach the report as of now; whoever interrupts again while it is made gets it with that interruption."""
+    """Attach the report as of now; a second interruption while the report is made carries it instead."""
     try:
         _attach(interruption, tally.report("The upsert was interrupted. Run it again."))
     except KeyboardInterrupt as again:
@@ -401,10 +455,10 @@ def _hand_on(tally: Tally, interruption: BaseException) -> None:
 
 
 def _attach(interruption: BaseException, report: UpsertReport) -> None:
-    """Let the report go with an exception that is not ours, such as KeyboardInterrupt."""
-    interruption.report = report  # type: ignore[attr-defined]  # documented: the one way to hand it on
+    """Attach the report to an exception that is not ours, such as KeyboardInterrupt."""
+    interruption.report = report  # type: ignore[attr-defined]  # documented: the only way to pass it on
     if hasattr(interruption, "add_note"):
-        interruption.add_note(f"{report}. What was stored stays; the exception's .report has the rows.")
+        interruption.add_note(f"{report}. What was stored stays stored; the exception's .report lists the rows.")
 
 
 def _second(argument: str, moment: Moment) -> int | None:
@@ -412,7 +466,7 @@ def _second(argument: str, moment: Moment) -> int | None:
     if moment is None or (isinstance(moment, int | np.integer) and not isinstance(moment, bool)):
         return None if moment is None else int(moment)
     if not isinstance(moment, datetime) or pd.isna(moment):
-        raise ConfigurationError(f"{argument}={moment!r} is not a moment. Pass an aware datetime or a Unix second.")
+        raise ConfigurationError(f"{argument} must be an aware datetime or a Unix second, got {moment!r}.")
     if awareness(moment) is not Awareness.AWARE:
         raise ConfigurationError(f"{argument}={moment!r} has no time zone. Attach one, such as datetime.timezone.utc.")
     if (reason := impossible(moment)) is not None:
@@ -427,8 +481,8 @@ def _exact_names(names: Iterable[str] | None) -> list[str] | None:
     if names is None:
         return None
     if not isinstance(names, Iterable):
-        raise ConfigurationError(f"names={names!r} is no list. Pass the series names as a list of strings.")
+        raise ConfigurationError(f"names must be a list of strings, got {names!r}. Pass the names of the series.")
     exact: list[Any] = [names] if isinstance(names, str) else list(names)
     if wrong := [name for name in exact if not isinstance(name, str)]:
-        raise ConfigurationError(f"names has {wrong[0]!r}, which is not a string. Pass the series names as strings.")
+        raise ConfigurationError(f"names must contain only strings, got {wrong[0]!r}. Pass the names of the series.")
     return exact

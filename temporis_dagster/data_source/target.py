@@ -1,7 +1,8 @@
-"""Target: what every kind of data source host can do, and so the seam between the one face and its backends.
+"""Target: what a backend of data sources can do, and so the seam between the one face and its three backends.
 
-Comes in: nothing. Goes out: protocols, the archive state, what is pending.
-Never: holds code. ``store`` implements the protocols for SQL.
+Comes in: nothing. Goes out: the protocols, what a target answers about a data source, and which protocol a target has.
+Never: does what the protocols describe. ``HttpTarget`` is a ``Target``, ``SqlStore`` a ``ManageableTarget`` and
+``Mirror`` a ``MirroringTarget``: the type checkers compare them where ``connection`` makes them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import pandas as pd
 
@@ -23,19 +24,19 @@ class ArchiveState(enum.Enum):
     ACTIVE = "active"
     ARCHIVED = "archived"
     UNKNOWN = "unknown"
-    """The target could not be made to say. Treated as writable."""
+    """The service did not tell. Treated as writable."""
 
 
 @dataclass(frozen=True)
 class PendingInfo:
-    """What a mirror keeps for a data source and the service does not surely have.
+    """What a mirror keeps of a data source because the service is not known to have it.
 
     Attributes:
-        rows: How many observations.
-        oldest: When the oldest of them was written into the mirror; None for none.
-        last_error: Why the last attempt to deliver failed; None if none did since all was delivered.
-        last_error_at: When that was.
-        rejected: How many observations the service refused and the mirror keeps.
+        rows: The number of observations that are pending.
+        oldest: When the oldest of them was written into the mirror, UTC; None if nothing is pending.
+        last_error: Why the last attempt to deliver failed; None if none has failed since everything was delivered.
+        last_error_at: When that was, UTC.
+        rejected: The number of observations that the service rejected and the mirror keeps.
     """
 
     rows: int = 0
@@ -46,63 +47,68 @@ class PendingInfo:
 
 
 class Target(Protocol):
-    """A host of data sources. Names of data sources have been checked against the contract."""
+    """A backend of data sources. Callers have checked the names of data sources against the contract."""
 
     @property
     def url(self) -> str:
-        """Where it is: absolute, shown to people, without secrets."""
+        """Where it is: absolute, and fit to be shown, because it holds no secrets."""
         ...
 
     def upsert(self, tally: Tally) -> None:
-        """Deliver the tally's observations to its data source, settling them as their outcomes become known.
+        """Deliver the tally's observations to its data source and settle them as their outcomes become known.
 
         Raises:
-            DeliveryError: Not everything was stored; carries the tally's report.
-            StoreError: The database failed; carries the tally's report.
+            DeliveryError: Not everything was stored. The error carries the tally's report.
+            StoreError: The database failed. The error carries the tally's report.
         """
         ...
 
     def archive_state(self, data_source: str) -> ArchiveState:
-        """Whether the data source takes observations. Never writes one."""
+        """Ask whether the data source takes observations, without writing one."""
         ...
 
     def close(self) -> None:
-        """Let go of connections. Safe to call twice."""
+        """Release connections. It is safe to call this twice."""
         ...
 
 
 class ReadableTarget(Target, Protocol):
-    """A target that also reads."""
+    """A target from which observations can be read back."""
 
     def read(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> pd.DataFrame:
-        """Columns timestamp (datetime64[s, UTC]), name (str), value (float64), sorted by (timestamp, name).
+        """Read columns timestamp (datetime64[s, UTC]), name (str) and value (float64), sorted by (timestamp, name).
 
         Args:
             data_source: The name of the data source.
-            start: First Unix second, or None for no bound.
+            start: The first Unix second, or None for no bound.
             end: The Unix second after the last, or None for no bound.
-            names: Exact series names, or None for all.
+            names: Exact names of series, or None for all.
         """
         ...
 
     def content_digest(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> str:
-        """A text that is equal exactly when the content is equal, bit for bit."""
+        """Make a text that is equal exactly when the content is equal, bit for bit."""
         ...
 
 
 class ManageableTarget(ReadableTarget, Protocol):
-    """A target that also does what the dashboard does for the cloud."""
+    """A target that can also do what the dashboard does for the cloud."""
+
+    @property
+    def creates_missing(self) -> bool:
+        """Whether an upsert creates its data source if that does not exist."""
+        ...
 
     def create_data_source(self, data_source: str) -> None:
-        """Create it; one that exists is left as it is."""
+        """Create a data source, unless it exists."""
         ...
 
     def data_sources(self) -> list[str]:
-        """The names of the account's data sources, sorted."""
+        """List the names of the account's data sources, sorted."""
         ...
 
     def set_archived(self, data_source: str, *, archived: bool) -> None:
-        """Archive or unarchive; no observation lands after archiving returned."""
+        """Archive or unarchive a data source. No observation is stored after archiving has returned."""
         ...
 
 
@@ -111,29 +117,48 @@ class MirroringTarget(ReadableTarget, Protocol):
 
     @property
     def mirror_url(self) -> str:
-        """Where it keeps it."""
+        """Where the mirror's file is."""
         ...
 
     def flush(self, data_source: str, *, wait: bool, progress: Progress | None) -> UpsertReport:
-        """Deliver what is pending, oldest first; with ``wait``, until nothing is."""
+        """Deliver what is pending, oldest first; with ``wait``, until nothing is pending."""
         ...
 
     def pending(self, data_source: str) -> PendingInfo:
-        """What the service does not surely have."""
+        """Look up what the service is not known to have."""
         ...
 
     def discard_pending(self, data_source: str) -> int:
-        """Forget what is pending and not being sent right now; how many."""
+        """Forget what is pending and not being sent right now. Returns the number of observations."""
         ...
 
     def rejected_rows(self, data_source: str) -> pd.DataFrame:
-        """The rows that the service refused: timestamp, name, value, reason, rejected_at."""
+        """Read the observations that the service rejected: timestamp, name, value, reason, rejected_at."""
         ...
 
     def retry_rejected(self, data_source: str) -> int:
-        """Let the refused rows be pending again; how many."""
+        """Make the rejected observations pending again. Returns the number of observations."""
         ...
 
     def discard_rejected(self, data_source: str) -> int:
-        """Forget the refused rows; how many."""
+        """Forget the rejected observations. Returns the number of observations."""
         ...
+
+
+# One method stands for the whole protocol, with which the type checkers have compared each backend. ``isinstance`` will
+# not do: from Python 3.12 on, it does not see the methods of a target that passes calls on to another (``noting``).
+
+
+def is_readable(target: Target) -> TypeGuard[ReadableTarget]:
+    """Tell whether observations can be read back from a target."""
+    return hasattr(target, "read")
+
+
+def is_manageable(target: Target) -> TypeGuard[ManageableTarget]:
+    """Tell whether a target can create, list and archive data sources."""
+    return hasattr(target, "set_archived")
+
+
+def is_mirroring(target: Target) -> TypeGuard[MirroringTarget]:
+    """Tell whether a target keeps what it could not deliver."""
+    return hasattr(target, "flush")

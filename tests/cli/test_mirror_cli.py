@@ -162,7 +162,7 @@ def test_ingest_keeps_rows_in_the_mirror_before_it_sends_them(ingest, service, t
     url = f"sqlite:///{tmp_path}/mirror.db"
     options, variables = (["--mirror", url], {}) if by == "option" else ([], {"TEMPORIS_MIRROR": url})
     done = ingest(*options, "--invalid-rows", str(tmp_path / "bad.csv"), **variables)
-    assert (done.exit_code, "refused 1 of 2" in done.stderr) == (7, True)
+    assert (done.exit_code, "rejected 1 of 2" in done.stderr) == (7, True)
     assert "too odd" in (tmp_path / "bad.csv").read_text()
     settings = {"TEMPORIS_URL": service.url, "TEMPORIS_TOKEN": service.token, "TEMPORIS_MIRROR": url}
     read = CliRunner().invoke(main, ["read", "--data-source", "store_metrics"], env=settings)

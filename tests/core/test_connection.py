@@ -88,7 +88,7 @@ def test_bounds_may_be_any_moment_python_knows(source):
 @pytest.mark.parametrize("bound", [datetime(2024, 6, 20), "2024-06-20", 1.5, pd.NaT, True], ids=str)
 def test_a_bound_that_is_no_instant_is_refused(source, bound):
     """A naive or textual bound would silently shift the window."""
-    with pytest.raises(ConfigurationError, match="start="):
+    with pytest.raises(ConfigurationError, match=r"^start(=.* has no time zone| must be an aware datetime)"):
         source.read(bound)
 
 

@@ -296,9 +296,9 @@ BAD_NAMES = {
     "lone surrogate": ("a\ud800", "surrogate"),
     "None": (None, "missing"),
     "NaN": (np.nan, "missing"),
-    "int": (7, "not int"),
-    "bytes": (b"orders", "not bytes"),
-    "unhashable": (["orders"], "not list"),
+    "int": (7, "got int"),
+    "bytes": (b"orders", "got bytes"),
+    "unhashable": (["orders"], "got list"),
 }
 
 

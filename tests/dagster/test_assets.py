@@ -101,7 +101,7 @@ def test_the_only_beta_feature_is_the_backfill_policy():
         ({"series": []}, "there is nothing in it"),
         ({"series": ""}, "the series name is empty"),
         ({"series": 5}, "there is nothing in it"),
-        ({"series": ["orders", 5]}, "a series name is a string"),
+        ({"series": ["orders", 5]}, "a series name must be a string"),
         ({"outside_partition": "ignore"}, "outside_partition='ignore'"),
         ({"layout": "tall"}, "layout='tall'"),
         ({"timezone": "Mars/Olympus"}, "timezone='Mars/Olympus'"),

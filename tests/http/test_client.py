@@ -261,7 +261,7 @@ def test_a_surface_over_the_core_says_who_calls(service):
     with connect_with(options, service.url, service.token) as temporis:
         temporis.data_source("store_metrics").archive_state()
     assert service.requests[0].headers["user-agent"].endswith(" dagster-run/0d5a")
-    with pytest.raises(ConfigurationError, match="header"):
+    with pytest.raises(ConfigurationError, match="printable ASCII"):
         HttpOptions(caller="a\r\nAuthorization: b")
 
 
