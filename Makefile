@@ -39,6 +39,7 @@ check: $(VENV)/ready  ## lint, format, types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: $(VENV)/ready ## let ruff mend what it can
 	$(BIN)/ruff check --fix

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from temporis_dagster.data_source.report import UpsertReport as UpsertReport
     from temporis_dagster.data_source.source import DataSource as DataSource
     from temporis_dagster.data_source.target import ArchiveState as ArchiveState
+    from temporis_dagster.data_source.target import PendingInfo as PendingInfo
     from temporis_dagster.errors import AuthenticationError as AuthenticationError
     from temporis_dagster.errors import ConfigurationError as ConfigurationError
     from temporis_dagster.errors import DataSourceArchivedError as DataSourceArchivedError
@@ -49,7 +50,7 @@ _ROOMS = {
     "data_source.connection": ("connect", "Temporis"),
     "data_source.source": ("DataSource",),
     "data_source.report": ("UpsertReport",),
-    "data_source.target": ("ArchiveState",),
+    "data_source.target": ("ArchiveState", "PendingInfo"),
     "errors": (
         "TemporisError",
         "ConfigurationError",
@@ -82,12 +83,14 @@ _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = list(_ROOM_OF)
 
 
-def __getattr__(name: str) -> object:
-    if name not in _ROOM_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_ROOM_OF[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker that saw this function would take every misspelt name for one of ours
+
+    def __getattr__(name: str) -> object:
+        if name not in _ROOM_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_ROOM_OF[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -128,7 +128,7 @@ def test_the_front_door_shows_exactly_the_public_names():
     """``__all__`` is what design lists for what exists, and every name of it can be had."""
     assert sorted(temporis_dagster.__all__) == sorted(
         [
-            *("connect", "Temporis", "DataSource", "UpsertReport", "ArchiveState"),
+            *("connect", "Temporis", "DataSource", "UpsertReport", "PendingInfo", "ArchiveState"),
             *("TemporisError", "ConfigurationError", "InvalidObservationsError", "DeliveryError"),
             *("AuthenticationError", "DataSourceNotFoundError", "DataSourceArchivedError"),
             *("RejectedObservationsError", "UnavailableError", "NotSupportedError", "ReadNotSupportedError"),

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from dagster.components.testing import create_defs_folder_sandbox
 
-from temporis_dagster import DataSource, Temporis, UpsertReport, connect
+from temporis_dagster import DataSource, PendingInfo, Temporis, UpsertReport, connect
 from temporis_dagster.cli.exits import EPILOG
 from temporis_dagster.data_source.report import COUNTS
 
@@ -66,6 +66,7 @@ def test_the_page_of_the_api_is_complete():
     for kind, extra in ((Temporis, set()), (DataSource, {"name"})):
         named = {name for *names, _ in listed(kind.__name__) for name in names}
         assert named == {name for name in dir(kind) if not name.startswith("_")} | extra
+    assert {name for *names, _ in listed("PendingInfo") for name in names} == set(vars(PendingInfo()))
     shown = (ROOT / "docs" / "api.md").read_text().split("## UpsertReport")[1]
     assert all(f"`{name}" in shown for name in vars(UpsertReport) if not name.startswith("_") and name not in COUNTS)
     used = {
