@@ -1,4 +1,13 @@
-"""End to end, against the local service: automation heals what breaks, and keeps away from what is archived."""
+"""End to end, against the local service: automation heals what breaks, and keeps away from what is archived.
+
+docs/story.md tells the story to users; ``tests/support/end_to_end_story.py`` tells it here, scene by scene, and it is
+played twice. Every test run plays its first six rows through the daemons' own loops in one process, where a minute of
+the schedule takes as long as its runs. ``make soak`` plays them by the clock, with a process each for the service,
+Dagster's code server, daemon and webserver, and the killed backfill as well. It asks the webserver's GraphQL for what a
+row claims to show, so it needs dagster-webserver and fails without it. The killed backfill has a short form in
+``test_killed_backfill.py``. Two promises of the story have tests of their own in ``tests/dagster``: a state that is not
+known never stops automation, and a data source that cannot be asked fails only its own check.
+"""
 
 import pytest
 
@@ -20,7 +29,7 @@ def test_the_story_through_the_daemons_own_loops(tmp_path):
 
 @pytest.mark.skipif("not config.getoption('--soak')", reason="takes minutes: `make soak`")
 def test_the_story_with_the_real_daemon_and_webserver(tmp_path):
-    """The same, by the clock, and a backfill killed in the middle; what is told is what the webserver shows."""
+    """The same, by the clock, and a backfill killed in the middle; the webserver shows what the story tells."""
     with processes(tmp_path) as stage:
         a_backfill_that_was_killed_is_started_again(stage)
         tell(stage)

@@ -14,15 +14,19 @@ import pytest
 import yaml
 from dagster.components.testing import create_defs_folder_sandbox
 
-from temporis_dagster import DataSource, PendingInfo, Temporis, UpsertReport, connect
+import temporis_dagster
+from temporis_dagster import DataSource, PendingInfo, Temporis, TemporisResource, UpsertReport, connect, errors, testing
 from temporis_dagster.cli.exits import EPILOG
 from temporis_dagster.data_source.report import COUNTS
+from tests.support.dagster_reference import FOR_TESTS, reference
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 ENVIRONMENT = re.compile(r"\bTEMPORIS_[A-Z]+\b")
-LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+LINK = re.compile(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+FENCED = re.compile(r"^```.*?^```$|^    .*?$", re.DOTALL | re.MULTILINE)
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -62,7 +66,7 @@ def listed(heading: str) -> list[list[str]]:
 def test_the_page_of_the_api_is_complete():
     """Every option of connect with its default, every public method, every variable: all that are, and no others."""
     options = {name: repr(parameter.default) for name, parameter in inspect.signature(connect).parameters.items()}
-    assert dict(listed("connect")) == options
+    assert listed("connect") == [list(option) for option in options.items()]
     for kind, extra in ((Temporis, set()), (DataSource, {"name"})):
         named = {name for *names, _ in listed(kind.__name__) for name in names}
         assert named == {name for name in dir(kind) if not name.startswith("_")} | extra
@@ -72,7 +76,7 @@ def test_the_page_of_the_api_is_complete():
     used = {
         name for path in (ROOT / "temporis_dagster").rglob("*.py") for name in ENVIRONMENT.findall(path.read_text())
     }
-    assert {name for name, _ in listed("The environment")} == used
+    assert sorted(name for name, _ in listed("The environment")) == sorted(used)
 
 
 def test_every_exit_code_is_in_the_docs():
@@ -101,7 +105,7 @@ def test_the_commands_of_the_readme_run(tmp_path):
 @pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore:`parse_obj_as` is deprecated")  # Dagster's own
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_components_of_every_page_load(page, monkeypatch):
-    """Each YAML file that is shown, in a project that has the page's functions in modules beside it, loads."""
+    """Each YAML file that is shown, in a project with the page's functions in modules next to it, loads."""
     for text in blocks(page, "yaml"):
         with create_defs_folder_sandbox() as sandbox:
             folder = sandbox.defs_folder_path / "shown"
@@ -130,11 +134,26 @@ def test_every_make_target_that_is_shown_exists(page):
         subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
 
 
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives the headings of a page."""
+    headings = HEADING.findall(FENCED.sub("", page.read_text()))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_inside_the_project_leads_somewhere(page):
-    """No dead links between our own pages."""
-    for link in LINK.findall(page.read_text()):
-        assert (page.parent / link).exists(), link
+    """Between our own pages there are no dead links, and none to a heading that is not there."""
+    for link, anchor in LINK.findall(FENCED.sub("", page.read_text())):
+        target = page.parent / link if link else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), f"{link}#{anchor}"
+
+
+def test_every_page_is_in_the_index_and_in_the_readme():
+    """No page can be found by chance only."""
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    assert pages <= {link for link, _ in LINK.findall((ROOT / "docs" / "index.md").read_text())}
+    assert {f"docs/{page}" for page in pages} <= {link for link, _ in LINK.findall((ROOT / "README.md").read_text())}
 
 
 def test_ci_runs_the_commands_of_the_readme():
@@ -152,3 +171,23 @@ def test_no_file_names_a_registry_host():
         path = ROOT / name
         if path.is_file() and path != Path(__file__):
             assert not pattern.search(path.read_bytes()), name
+
+
+def test_the_dagster_reference_is_complete():
+    """Each Dagster name has every parameter with its type and default, in order, and says what it means."""
+    text = (ROOT / "docs" / "dagster_reference.md").read_text()
+    sections = dict(part.split("\n", 1) for part in re.split(r"^###? ", text, flags=re.MULTILINE)[1:])
+    for name, parameters in reference().items():
+        table = sections[name].split("| parameter |")[1].split("\n\n")[0]
+        rows = [
+            [cell.strip() for cell in line.split("|")[1:5]] for line in table.splitlines() if line.startswith("| `")
+        ]
+        assert [(shown.strip("`"), kind, default) for shown, kind, default, _ in rows] == parameters, name
+        assert all(meaning for *_, meaning in rows), name
+        assert "Example" in sections[name] or name in FOR_TESTS, name
+    core = {"connect", "Temporis", "DataSource", "UpsertReport", "ArchiveState", "PendingInfo", *vars(errors)}
+    assert set(temporis_dagster.__all__) - core <= set(sections), "a public name has no section"
+    assert all(f"`{name}`" in text or name in sections for name in testing.__all__)
+    members = {name for name in vars(TemporisResource) if not name.startswith(("_", "model_", "setup_", "teardown_"))}
+    shown = set(re.findall(r"^\| `(\w+)", sections["TemporisResource"], re.MULTILINE))
+    assert members - set(TemporisResource.model_fields) <= shown
