@@ -22,7 +22,7 @@ from msgspec import Meta
 from temporis_dagster.contract import EXACT_INTEGER_LIMIT, FIRST_TIMESTAMP, TIMESTAMP_LIMIT, series_name_fault
 from temporis_dagster.data_source.observations.model import Observations, Origin
 from temporis_dagster.data_source.observations.superseded import repeats
-from temporis_dagster.data_source.store.upsert import CHUNK_ROWS
+from temporis_dagster.data_source.store.write import CHUNK_ROWS
 
 MAX_RECORDS = CHUNK_ROWS
 """Records a request: as many as the store writes in one transaction, so that it is stored whole or not at all."""

@@ -230,13 +230,13 @@ def test_a_close_in_the_middle_takes_nothing_back(tmp_path, monkeypatch):
     """close() in another thread, within a transaction of an embedded upsert: the same report, the same rows."""
     monkeypatch.setattr(store_upsert, "CHUNK_ROWS", 10)
     with connect(f"sqlite:///{tmp_path}/temporis.db", create_missing=True) as temporis:
-        usual = store_upsert._write
+        usual = store_upsert.upsert_rows
 
-        def closed(connection, chunk, ids):
+        def closed(connection, *rows):
             temporis.close()
-            return usual(connection, chunk, ids)
+            return usual(connection, *rows)
 
-        monkeypatch.setattr(store_upsert, "_write", closed)
+        monkeypatch.setattr(store_upsert, "upsert_rows", closed)
         assert temporis.data_source(SOURCE).upsert(sample_frame(hours=20)).stored == 40
 
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from temporis_dagster.data_source.observations.model import Observations, Origin
 from temporis_dagster.data_source.report import Tally
-from temporis_dagster.data_source.store import SqlStore, schema, sqlite, upsert
+from temporis_dagster.data_source.store import SqlStore, schema, sqlite, upsert, write
 from temporis_dagster.data_source.target import ArchiveState, ReadableTarget
 from temporis_dagster.errors import (
     ConfigurationError,
@@ -99,7 +99,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlStore]:
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upsert, "CHUNK_ROWS", 10)
-    monkeypatch.setattr(upsert, "ROWS_PER_STATEMENT", 4)
+    monkeypatch.setattr(write, "ROWS_PER_STATEMENT", 4)
 
 
 fresh_names = (f"source_{number}" for number in count())
@@ -165,7 +165,7 @@ def test_a_store_equals_a_dict(shared, batches, random):
         rows = dict(random.sample(list(batch.items()), len(batch)))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(upsert, "CHUNK_ROWS", random.randint(1, 12))
-            patch.setattr(upsert, "ROWS_PER_STATEMENT", random.randint(1, 12))
+            patch.setattr(write, "ROWS_PER_STATEMENT", random.randint(1, 12))
             report = put(shared, rows, source)
         same = sum(bits(expected).get(key) == value for key, value in bits(rows).items())
         assert (report.unchanged, report.stored) == (same, len(rows) - same)
@@ -684,13 +684,13 @@ def test_what_the_caller_raises_goes_through(store, small_chunks):
 
 def test_a_new_series_of_a_failed_chunk_is_not_remembered(store, monkeypatch, small_chunks):
     """After a chunk was rolled back, none of its series exists."""
-    written = upsert._write
+    written = upsert.upsert_rows
 
-    def fail(connection, chunk, ids) -> int:
-        written(connection, chunk, ids)
+    def fail(connection, *rows) -> int:
+        written(connection, *rows)
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(upsert, "_write", fail)
+    monkeypatch.setattr(upsert, "upsert_rows", fail)
     failing(store, minutes(50))
     with sqlite3.connect(store.url.removeprefix("sqlite:///")) as by_hand:
         assert by_hand.execute("SELECT count(*) FROM temporis_series").fetchone() == (0,)

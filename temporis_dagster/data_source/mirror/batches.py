@@ -16,9 +16,10 @@ from temporis_dagster.data_source.mirror.lookup import blocks, parameters, place
 from temporis_dagster.data_source.mirror.rows import Risk, Rows
 from temporis_dagster.data_source.observations.model import Floats, Int64s, Mask
 from temporis_dagster.data_source.store.errors import DAMAGED_ADVICE, StoreUnusableError
+from temporis_dagster.data_source.store.sqlite import PARAMETERS
 
-KEYS_PER_STATEMENT = 400
-"""Two parameters each stay below the 999 that an old SQLite takes."""
+KEYS_PER_STATEMENT = PARAMETERS // 2
+"""Each key takes two parameters, its series and its timestamp."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from temporis_dagster.data_source.mirror.rows import packed, unpacked
 from temporis_dagster.data_source.observations.model import Floats, Int64s
 from temporis_dagster.data_source.store.read import integers
-from temporis_dagster.data_source.store.sqlite import driver
+from temporis_dagster.data_source.store.sqlite import PARAMETERS, driver
 
-KEYS_PER_STATEMENT = 400
-"""Two parameters each stay below the 999 that an old SQLite takes."""
+KEYS_PER_STATEMENT = PARAMETERS // 2
+"""Each key takes two parameters, its series and its timestamp."""
 
 FEWEST_IN_A_RANGE, WASTE = 16, 2
 """From so many keys of a series on, a range of time is read, if it has at most so many times as many rows: a third of

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from temporis_dagster.data_source.mirror import batches
 from temporis_dagster.data_source.mirror.rows import Rows, packed, unpacked
 from temporis_dagster.data_source.observations.model import Int64s
-from temporis_dagster.data_source.store.schema import NEGATIVE_ZERO
+from temporis_dagster.data_source.store.write import storable
 
 OF_SOURCE = "series IN (SELECT id FROM temporis_series WHERE data_source = ?)"
 
@@ -24,13 +24,12 @@ def keep(connection: sa.Connection, rows: Rows, reasons: Sequence[str], now: flo
     """Move these rows, which are what the mirror has for their keys, to the rejected ones."""
     series, timestamps = unpacked(rows.keys)
     for number, timestamp, value, reason in zip(
-        series.tolist(), timestamps.tolist(), rows.values.tolist(), reasons, strict=True
+        series.tolist(), timestamps.tolist(), storable(rows.values), reasons, strict=True
     ):
-        stored = NEGATIVE_ZERO if value == 0 and np.signbit(value) else value
         connection.exec_driver_sql(
             "INSERT INTO temporis_mirror_rejected VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
             " SET value = excluded.value, reason = excluded.reason, rejected_at = excluded.rejected_at",
-            (number, timestamp, stored, reason, now),
+            (number, timestamp, value, reason, now),
         )
     batches.forget(connection, rows.keys)
 

@@ -27,9 +27,7 @@ from temporis_dagster.data_source.mirror.write import Chunk, Writing
 from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.report import Outcome, Tally
 from temporis_dagster.data_source.store.sqlite import commit, file_of
-
-CHUNK_ROWS = 50_000
-"""Rows a transaction, and so a batch: the write lock is held for some 100 ms."""
+from temporis_dagster.data_source.store.write import CHUNK_ROWS
 
 POLL_S, LONGEST_POLL_S = 0.02, 0.5
 """How often to look whether another sender is done with the same keys: ever less often."""

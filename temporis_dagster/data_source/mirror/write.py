@@ -6,7 +6,6 @@ Never: sends.
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,16 +13,11 @@ import sqlalchemy as sa
 
 from temporis_dagster.data_source.mirror import batches, lookup, rejected
 from temporis_dagster.data_source.mirror.rows import SERIES_LIMIT, Rows, packed, same_bits, unpacked
-from temporis_dagster.data_source.observations.model import Int64s, Mask
+from temporis_dagster.data_source.observations.model import Codes, Int64s, Mask
 from temporis_dagster.data_source.report import Tally
 from temporis_dagster.data_source.store import sources
 from temporis_dagster.data_source.store.errors import StoreUnusableError
-from temporis_dagster.data_source.store.schema import NEGATIVE_ZERO
-
-ROWS_PER_STATEMENT = 1_000 if sqlite3.sqlite_version_info >= (3, 32) else 300
-"""Three parameters each; before 3.32 SQLite takes 999 of them."""
-
-UNKNOWN_ID = -1
+from temporis_dagster.data_source.store.write import numbered, storable, unnumbered, upsert_rows
 
 
 @dataclass(eq=False)
@@ -43,13 +37,14 @@ class Writing:
     own: dict[int, Int64s] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._ids = np.full(len(self.tally.observations.names), UNKNOWN_ID, dtype=np.int64)
+        self._ids = unnumbered(self.tally.observations.names)
 
     def chunk(self, connection: sa.Connection, positions: Int64s, now: float) -> Chunk:
         """Write some observations, in a transaction that the caller commits before he calls ``committed``."""
         observations = self.tally.observations
-        ids = self._numbered(connection, np.unique(observations.codes[positions]))
-        keys = packed(ids[observations.codes[positions]], observations.timestamps[positions])
+        codes = observations.codes[positions]
+        ids = self._numbered(connection, codes)
+        keys = packed(ids[codes], observations.timestamps[positions])
         rows = Rows(keys, observations.values[positions])
         changed = self._make_room(connection, rows, now)
         kept = rows if changed is None else rows.take(changed)
@@ -94,16 +89,10 @@ class Writing:
             batches.overwritten(connection, self.source.id, known.batches[changed[known.found]])
         return changed
 
-    def _numbered(self, connection: sa.Connection, codes: Int64s) -> Int64s:
+    def _numbered(self, connection: sa.Connection, codes: Codes) -> Int64s:
         """The ids with those of these series filled in: to be kept only if the transaction commits."""
-        unknown = codes[self._ids[codes] == UNKNOWN_ID]
-        if not len(unknown):
-            return self._ids
-        wanted = [self.tally.observations.names[code] for code in unknown.tolist()]
-        found = sources.ensured_series(connection, self.source, wanted)
-        ids = self._ids.copy()
-        ids[unknown] = [found[name] for name in wanted]
-        if ids.max() >= SERIES_LIMIT:
+        ids = numbered(connection, self.source, self.tally.observations.names, self._ids, codes)
+        if ids is not self._ids and ids[codes].max() >= SERIES_LIMIT:
             raise StoreUnusableError(f"it holds {SERIES_LIMIT:,} series already", "Use a second mirror.")
         return ids
 
@@ -129,21 +118,4 @@ def store_rows(connection: sa.Connection, rows: Rows, batch: int) -> None:
     """Make these rows the present ones of their keys, carried by the batch."""
     order = np.argsort(rows.keys, kind="stable")
     series, timestamps = unpacked(rows.keys[order])
-    values = rows.values[order]
-    stored: list[float | str] = values.tolist()
-    for position in np.flatnonzero((values == 0) & np.signbit(values)).tolist():
-        stored[position] = NEGATIVE_ZERO
-    parameters: list[float | str] = [0] * (3 * len(rows))
-    parameters[0::3], parameters[1::3], parameters[2::3] = series.tolist(), timestamps.tolist(), stored
-    for start in range(0, len(parameters), 3 * ROWS_PER_STATEMENT):
-        block = tuple(parameters[start : start + 3 * ROWS_PER_STATEMENT])
-        connection.exec_driver_sql(_statement(len(block) // 3, batch), block)
-
-
-def _statement(rows: int, batch: int) -> str:
-    # The batch stands in the text: a parameter more for every row would cost more than preparing it anew.
-    places = ",".join([f"(?,?,?,{batch})"] * rows)
-    return (
-        f"INSERT INTO temporis_observation (series, timestamp, value, batch) VALUES {places}"  # noqa: S608 no data in it
-        " ON CONFLICT (series, timestamp) DO UPDATE SET value = excluded.value, batch = excluded.batch"
-    )
+    upsert_rows(connection, series.tolist(), timestamps.tolist(), storable(rows.values[order]), batch)

@@ -13,9 +13,10 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from temporis_dagster.data_source.store.errors import SourceMissingError
+from temporis_dagster.data_source.store.sqlite import PARAMETERS
 
-NAMES_PER_STATEMENT = 400
-"""Two parameters each stay below the 999 that an old SQLite takes."""
+NAMES_PER_STATEMENT = PARAMETERS // 2
+"""Each new name takes two parameters, its data source and itself."""
 
 
 class Source(NamedTuple):

@@ -40,6 +40,9 @@ from temporis_dagster.data_source.store.schema import MIGRATIONS, installed_vers
 BUSY_TIMEOUT_S = 60.0
 """How long to wait for a lock that another connection holds."""
 
+PARAMETERS = 999
+"""How many parameters one statement may have in every version of SQLite. (From 3.32 on the limit is 32,766.)"""
+
 POLL_S = 0.01
 """How long SQLite itself waits for a lock before it gives the floor back to Python, so that an interrupt is heard and
 a waiter finds the short gap between two chunks of a writer (SQLite's own waits soon grow to 100 ms)."""

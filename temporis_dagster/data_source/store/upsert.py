@@ -6,9 +6,7 @@ Never: holds the write lock for longer than one chunk, or settles a row as store
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import sqlalchemy as sa
@@ -17,23 +15,12 @@ from temporis_dagster.data_source.observations.model import Int64s, Observations
 from temporis_dagster.data_source.report import Outcome, Tally
 from temporis_dagster.data_source.store import sources
 from temporis_dagster.data_source.store.errors import SourceArchivedError, StoreUnusableError, explained
-from temporis_dagster.data_source.store.schema import NEGATIVE_ZERO
 from temporis_dagster.data_source.store.sqlite import Database, FileId, commit, file_of
-
-CHUNK_ROWS = 50_000
-"""Rows a transaction: the lock is held for some 70 ms. Smaller ones are slower (10,000: by a third), larger ones not
-faster."""
-
-ROWS_PER_STATEMENT = 1_000 if sqlite3.sqlite_version_info >= (3, 32) else 300
-"""Three parameters each; before 3.32 SQLite takes 999 of them."""
-
-UNNUMBERED = 2**62
-"""Series not yet looked up have ids from here on, in the order of their names in the observations: they sort as the
-ids will that new series are given."""
+from temporis_dagster.data_source.store.write import CHUNK_ROWS, numbered, storable, unnumbered, upsert_rows
 
 
 @dataclass(frozen=True, eq=False)
-class Chunk:
+class SortedColumns:
     """Some observations as SQLite takes them, in the order of the table's key, which is the fastest to insert."""
 
     codes: Int64s
@@ -56,7 +43,7 @@ class Upsert:
         self._database, self._url, self._account, self._tally = database, url, account, tally
         self._create_missing = create_missing
         self._file: FileId | None = None
-        self._ids = UNNUMBERED + np.arange(len(tally.observations.names), dtype=np.int64)
+        self._ids = unnumbered(tally.observations.names)
 
     def run(self) -> None:
         """Store everything, or raise with the report of what was stored."""
@@ -71,13 +58,13 @@ class Upsert:
 
     def _store(self, rows: slice) -> int:
         """Store one chunk in one transaction, and say how many of its rows differed from what was there."""
-        chunk = _chunk(self._tally.observations, self._ids, rows)
+        columns = _sorted_columns(self._tally.observations, self._ids, rows)
         self._tally.requests += 1
         with self._database.writing(create=self._create_missing) as connection:
             self._ensure_same_file(file_of(connection))
             source = self._writable(connection)
-            ids = self._numbered(connection, source, chunk)
-            changed = _write(connection, chunk, ids)
+            ids = numbered(connection, source, self._tally.observations.names, self._ids, columns.codes)
+            changed = upsert_rows(connection, ids[columns.codes].tolist(), columns.timestamps, columns.values)
             self._tally.settle(rows, Outcome.UNKNOWN)
             commit(connection)
         self._ids = ids
@@ -99,44 +86,10 @@ class Upsert:
             raise SourceArchivedError
         return source
 
-    def _numbered(self, connection: sa.Connection, source: sources.Source, chunk: Chunk) -> Int64s:
-        """The ids with those of this chunk's series filled in: to be kept only if the transaction commits."""
-        unknown = np.unique(chunk.codes[self._ids[chunk.codes] >= UNNUMBERED])
-        if not len(unknown):
-            return self._ids
-        wanted = [self._tally.observations.names[code] for code in unknown.tolist()]
-        found = sources.ensured_series(connection, source, wanted)
-        ids = self._ids.copy()
-        ids[unknown] = [found[name] for name in wanted]
-        return ids
 
-
-def _chunk(observations: Observations, ids: Int64s, rows: slice) -> Chunk:
+def _sorted_columns(observations: Observations, ids: Int64s, rows: slice) -> SortedColumns:
     codes, timestamps = observations.codes[rows], observations.timestamps[rows]
     order = np.lexsort((timestamps, ids[codes]))
-    values = observations.values[rows][order]
-    stored: list[float | str] = values.tolist()
-    for position in np.flatnonzero((values == 0) & np.signbit(values)).tolist():
-        stored[position] = NEGATIVE_ZERO
-    return Chunk(codes[order].astype(np.int64), timestamps[order].tolist(), stored)
-
-
-def _write(connection: sa.Connection, chunk: Chunk, ids: Int64s) -> int:
-    parameters: list[float | str] = [0] * (3 * len(chunk.codes))
-    parameters[0::3] = ids[chunk.codes].tolist()
-    parameters[1::3] = chunk.timestamps
-    parameters[2::3] = chunk.values
-    changed = 0
-    for start in range(0, len(parameters), 3 * ROWS_PER_STATEMENT):
-        block = tuple(parameters[start : start + 3 * ROWS_PER_STATEMENT])
-        changed += connection.exec_driver_sql(_statement(len(block) // 3), block).rowcount
-    return changed
-
-
-@lru_cache(maxsize=16)
-def _statement(rows: int) -> str:
-    placeholders = ",".join(["(?,?,?)"] * rows)
-    return (
-        f"INSERT INTO temporis_observation (series, timestamp, value) VALUES {placeholders}"  # noqa: S608 no data in it
-        " ON CONFLICT (series, timestamp) DO UPDATE SET value = excluded.value WHERE value IS NOT excluded.value"
+    return SortedColumns(
+        codes[order].astype(np.int64), timestamps[order].tolist(), storable(observations.values[rows][order])
     )
