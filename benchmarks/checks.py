@@ -84,7 +84,7 @@ def forget_peak() -> None:
 def measure_memory(rows: int) -> None:
     """Print how far one upsert of an ordered frame rises above the frame itself. Its own process."""
     frame = ordered_frame(rows)
-    upsert_into_a_new_store(frame.iloc[:20_000])  # what is imported and set up at first use is no part of it
+    upsert_into_a_new_store(frame.iloc[:20_000])  # imports and one-time set-up are not part of it
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # what building the frame left to the process would hide a rise
     before = resident_bytes("VmRSS")
@@ -92,7 +92,7 @@ def measure_memory(rows: int) -> None:
     with tempfile.TemporaryDirectory() as folder, connect(f"sqlite:///{folder}/temporis.db") as temporis:
         report = temporis.create_data_source("bench").upsert(frame)
     above = resident_bytes("VmHWM") - before
-    print(f"\n{report}\nmemory above the frame: {above / 1e6:,.0f} MB, {above / rows:.0f} bytes a row")
+    print(f"\n{report}\nmemory above the frame: {above / 1e6:,.0f} MB, {above / rows:.0f} bytes per row")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Delivery: from a frame to the last acknowledgement, beside other clients, on the same frame and the same server.
+"""Delivery: from a frame to the last acknowledgement, next to other clients, on one frame and one server.
 
 Run: ``python benchmarks/delivery.py [--rows 1000000] [--rounds 3] [--memory-rows 10000000]``; ``--rows 0`` for the
 memory alone. The server is a process of its own that reads every body and answers 204. Peers are taken if they are
@@ -90,7 +90,7 @@ def ours(max_in_flight: int, **options: int) -> Way:
 
 
 def docs_loop(frame: pd.DataFrame, url: str) -> int:
-    """What the documentation shows: itertuples, 2,000 records a request, requests.post(json=...)."""
+    """What the documentation shows: itertuples, 2,000 records per request, requests.post(json=...)."""
     import requests
 
     headers, records, sent = {"Authorization": "Bearer ts_benchmark"}, [], 0
@@ -104,7 +104,7 @@ def docs_loop(frame: pd.DataFrame, url: str) -> int:
 
 
 def influx(frame: pd.DataFrame, url: str) -> int:
-    """Its batching writer, 5,000 rows a request."""
+    """Its batching writer, 5,000 rows per request."""
     from influxdb_client import InfluxDBClient, WriteOptions
 
     batching = WriteOptions(batch_size=5000)
@@ -120,7 +120,7 @@ def influx(frame: pd.DataFrame, url: str) -> int:
 
 
 def questdb(frame: pd.DataFrame, url: str) -> int:
-    """Its compiled sender over HTTP: binary doubles, 75,000 rows a request, one at a time."""
+    """Its compiled sender over HTTP: binary doubles, 75,000 rows per request, one at a time."""
     from questdb import Sender
 
     with Sender.from_conf(f"http::addr={url.removeprefix('http://')};protocol_version=2;") as sender:
@@ -142,7 +142,7 @@ def peers() -> dict[str, Way]:
 
 
 def rates(ways: dict[str, Way], frame: pd.DataFrame, *, delay_s: float, rounds: int) -> dict[str, float]:
-    """Rows a second of each, the median of interleaved rounds."""
+    """Rows per second of each, as the median of interleaved rounds."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     with null_server(delay_s) as url:
         for way in ways.values():
@@ -164,7 +164,7 @@ def print_rates(title: str, found: dict[str, float]) -> None:
 
 
 def peak_above_frame(kind: str, rows: int) -> str:
-    """In a process of its own: how much memory an upsert needs beside the frame, against a server with 50 ms."""
+    """Measure in a new process how much memory an upsert needs above the frame; the server takes 50 ms."""
     done = subprocess.run(
         [sys.executable, __file__, "--measure-memory", kind, "--rows", str(rows)],
         capture_output=True,
@@ -202,7 +202,7 @@ def measure_rates(rows: int, rounds: int) -> None:
     ways = mine | peers()
     print_rates(f"{rows:,} rows, null server", rates(ways, frame, delay_s=0.0, rounds=rounds))
     slow = ways | {"temporis, 16 in flight": ours(16)}
-    print_rates(f"{rows:,} rows, 50 ms a request", rates(slow, frame, delay_s=0.05, rounds=rounds))
+    print_rates(f"{rows:,} rows, 50 ms per request", rates(slow, frame, delay_s=0.05, rounds=rounds))
 
 
 def main() -> None:
@@ -218,7 +218,8 @@ def main() -> None:
     if given.rows:
         measure_rates(given.rows, given.rounds)
     if given.memory_rows:
-        print("\n### Memory above the frame, 50 ms a request\n\n| frame | peak | bytes a row |\n| --- | ---: | ---: |")
+        print("\n### Memory above the frame, 50 ms per request\n\n| frame | peak | bytes per row |")
+        print("| --- | ---: | ---: |")
         for kind in FRAMES_FOR_MEMORY:
             print(peak_above_frame(kind, given.memory_rows), flush=True)
 

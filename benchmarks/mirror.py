@@ -1,4 +1,4 @@
-"""The mirror beside a direct upsert into the same kind of store, beside a plain upsert, and beside a backlog.
+"""The mirror, compared with an upsert straight into the same kind of store, and with a backlog of pending rows.
 
     python benchmarks/mirror.py [--rows 1000000] [--rounds 3] [--backlog 5000000]
 
@@ -103,8 +103,8 @@ def one_round(frame: pd.DataFrame, url: str, directory: str, figures: Figures) -
         figures.time("mirror, all sent again", lambda: mirrored.upsert(changed))
 
 
-def beside_a_backlog(rows: int, url: str) -> None:
-    """How long a small upsert takes beside so many pending rows of the same series, and beside the same, delivered."""
+def with_a_backlog(rows: int, url: str) -> None:
+    """Time small upserts while ``rows`` rows of the same series are pending, and after these were delivered."""
     with tempfile.TemporaryDirectory() as directory:
         mirror = f"sqlite:///{directory}/mirror.db"
         with connect(
@@ -131,7 +131,7 @@ def show_small_upserts(source: DataSource, *, first: int) -> None:
         started = time.perf_counter()
         source.upsert(frame)
         taken.append(time.perf_counter() - started)
-    print(f"upsert of {SMALL} rows beside {pending:,} pending: {statistics.median(taken) * 1_000:.1f} ms")
+    print(f"upsert of {SMALL} rows with {pending:,} pending: {statistics.median(taken) * 1_000:.1f} ms")
 
 
 def rebind(mirror: str, url: str) -> None:
@@ -158,7 +158,7 @@ def main() -> None:
         if options.rounds:
             figures.show(options.rows)
         if options.backlog:
-            beside_a_backlog(options.backlog, url)
+            with_a_backlog(options.backlog, url)
 
 
 if __name__ == "__main__":

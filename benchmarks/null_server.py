@@ -1,6 +1,6 @@
 """A server that reads every body and answers 204 after a delay: for benchmarks, so that the client is what is measured.
 
-Run: ``python null_server.py DELAY_SECONDS``; prints its port. One thread a connection, no parsing beyond the length.
+Run: ``python null_server.py DELAY_SECONDS``; prints its port. One thread per connection, no parsing beyond the length.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A backfill of a year of hourly partitions in one run: our IO manager beside one that does nothing, in turns.
+"""A backfill of a year of hourly partitions in one run: our IO manager compared with one that does nothing, in turns.
 
 Both runs are ``dagster.materialize`` over the same asset and range. The time is nearly all Dagster's: it records an
 event for each partition. ``--instance disk`` is a Dagster home with SQLite files, as in production; ``memory`` is what
@@ -38,7 +38,7 @@ def main() -> None:
     warnings.simplefilter("ignore", dg.BetaWarning)
     logging.disable(logging.CRITICAL)
     print(f"Medians of {arguments.turns}, seconds of the wall clock and of the processor:")
-    print("| instance, rows a partition | nothing | temporis | over | nothing, CPU | temporis, CPU | over |")
+    print("| instance, rows per partition | nothing | temporis | over | nothing, CPU | temporis, CPU | over |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
     for instance in arguments.instance:
         for rows in arguments.rows:
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def hourly_asset(partitions: int, rows: str) -> tuple[dg.AssetsDefinition, dict[str, str]]:
-    """An asset over so many hours and the tags of one run over all of them; about 30 rows an hour."""
+    """An hourly asset and the tags of one run over all of its partitions; about 30 rows per hour."""
     counts = np.full(partitions, 30) if rows == "equal" else np.random.default_rng(1).integers(0, 60, partitions)
     hours = np.repeat(FIRST + 3_600 * np.arange(partitions), counts)
     minutes = np.concatenate([60 * np.arange(count) for count in counts])

@@ -1,4 +1,4 @@
-"""How many rows a second the local service stores, for clients that send 10,000 records a request.
+"""How many rows per second the local service stores, for clients that send 10,000 records per request.
 
 Run: ``python benchmarks/service.py``. The service is a process of its own, the bodies are made beforehand, and the
 clients are threads that each keep one connection. *fresh*: every key is new; *again*: the same bodies once more.

@@ -2,8 +2,8 @@
 
     python benchmarks/store.py [--rows 1000000] [--rounds 3] [--duckdb-python PATH]
 
-Every round runs every way once, one after the other, on a new file; the table shows the medians as thousand rows a
-second, and how many times as fast as the raw driver that is. The machine is part of the result: read ratios.
+Every round runs every way once, one after the other, on a new file; the table shows the medians as thousand rows per
+second, and as a ratio to the raw driver. The machine is part of the result: read ratios.
 
 The raw driver is the best hand-written loop we found: the same table and pragmas, rows in the order of the key,
 multi-row VALUES, a transaction for every 50,000 rows. ``--duckdb-python`` names an interpreter that has
@@ -190,7 +190,7 @@ def elsewhere(python: str, rows: int, rounds: int) -> dict[str, dict[str, list[f
 
 
 def show(seconds: dict[str, dict[str, list[float]]], rows: int) -> None:
-    """A Markdown table of thousand rows a second, and the ratio to the raw driver."""
+    """A Markdown table of thousand rows per second, and the ratio to the raw driver."""
     speed = {
         (way, step): rows / statistics.median(taken) / 1_000
         for way, steps in seconds.items()
