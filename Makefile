@@ -1,68 +1,85 @@
-# Every target works on a machine that has only Python 3.10+ and make.
+# Every target works on a machine that has only Python 3.10 or newer and make.
 
-PYTHON ?= python3
-VENV   := .venv
-BIN    := $(CURDIR)/$(VENV)/bin
-OLDEST := .venv-oldest
-NEWEST := .venv-newest
+PYTHON  ?= python3
+# The number of processes in which pytest runs tests. "logical" is one per core: 2 on two cores.
+WORKERS ?= logical
+VENV    := .venv
+BIN     := $(CURDIR)/$(VENV)/bin
+OLDEST  := .venv-oldest
+NEWEST  := .venv-newest
+WHEEL   := .venv-wheel
 EXAMPLE := example_project
 DAGSTER_TESTS := tests/dagster tests/end_to_end
+BENCHMARKS := $(filter-out %/null_server.py,$(sort $(wildcard benchmarks/*.py)))
+# Lines that the tests run, in percent: just below what was measured. `make test` fails below it if COVERAGE is set.
+FLOOR   := 90
+MEASURE := $(if $(COVERAGE),--cov --cov-report=term:skip-covered --cov-fail-under=$(FLOOR))
+PYTEST  := -m pytest --numprocesses $(WORKERS)
 export DAGSTER_DISABLE_TELEMETRY := yes
 demo ui: export DAGSTER_HOME := $(CURDIR)/$(EXAMPLE)/.dagster_home
 
-.PHONY: demo ui test check format soak bench wheel clean help
+.PHONY: help demo ui test test-fast coverage soak check format bench wheel clean clean-demo
 
-help:            ## what there is
-	@sed -n 's/^\([a-z0-9-]*\): *\(.*\)## \(.*\)/make \1\t\3/p' Makefile
+help:            ## list these targets
+	@sed -n 's/^\([a-z0-9-]*\): *\(.*\)## \(.*\)/make \1\t\3/p' Makefile | expand -t 18
 
 demo: $(VENV)/ready   ## backfill a year of real data into an embedded data source, twice
 	$(BIN)/python -m nyc_airports.demo
 
-ui: $(VENV)/ready     ## the Dagster UI over the example, after `make demo`
+ui: $(VENV)/ready     ## open the example in the Dagster UI, after `make demo`
 	mkdir -p $(DAGSTER_HOME)
 	test -e $(DAGSTER_HOME)/dagster.yaml || cp $(EXAMPLE)/instance.yaml $(DAGSTER_HOME)/dagster.yaml
-	@echo "Schedules and sensors are off: switch them on at http://127.0.0.1:3000/automation"
+	@echo "Schedules and sensors are off. Switch them on at http://127.0.0.1:3000/automation"
 	cd $(EXAMPLE) && $(BIN)/dg dev --host 127.0.0.1 --port 3000
 
-# Each run starts also where one before it failed: one cause is often seen in one of them only.
-test: $(VENV)/ready $(OLDEST)/ready $(NEWEST)/ready   ## all tests, and those with the oldest dependencies and the newest Dagster
+# Every pass runs, even after an earlier one failed: a cause often shows in only one of them.
+test: $(VENV)/ready $(OLDEST)/ready $(NEWEST)/ready   ## run all tests three times: current, oldest and newest dependencies
 	@failed=; \
 	echo "1 of 3: all tests"; \
-	$(BIN)/python -m pytest -n 2 || failed="constraints.txt"; \
-	echo "2 of 3: all tests, with the oldest dependencies that are declared"; \
-	$(CURDIR)/$(OLDEST)/bin/python -m pytest -n 2 || failed="$$failed constraints-oldest.txt"; \
+	$(BIN)/python $(PYTEST) $(MEASURE) || failed="constraints.txt"; \
+	echo "2 of 3: all tests, with the oldest dependencies that pyproject.toml declares"; \
+	$(CURDIR)/$(OLDEST)/bin/python $(PYTEST) || failed="$$failed constraints-oldest.txt"; \
 	echo "3 of 3: the tests of the Dagster surface, with the newest Dagster"; \
-	$(CURDIR)/$(NEWEST)/bin/python -m pytest -n 2 $(DAGSTER_TESTS) || failed="$$failed constraints-newest.txt"; \
+	$(CURDIR)/$(NEWEST)/bin/python $(PYTEST) $(DAGSTER_TESTS) || failed="$$failed constraints-newest.txt"; \
 	test -z "$$failed" || { echo "Tests failed with the dependencies of: $$failed"; exit 1; }
 
-check: $(VENV)/ready  ## lint, format, types
+test-fast: $(VENV)/ready   ## run the tests once, in one environment, without the end-to-end ones
+	$(BIN)/python $(PYTEST) --ignore tests/end_to_end
+
+coverage: $(VENV)/ready   ## run all tests once, and list the lines that none of them runs
+	$(BIN)/python $(PYTEST) --cov --cov-report=term-missing:skip-covered
+
+soak: $(VENV)/ready   ## run the long and random tests in their long form (hours)
+	$(BIN)/python -m pytest --soak
+
+check: $(VENV)/ready  ## check lint, format, types and spelling
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/codespell --check-hidden
 
-format: $(VENV)/ready ## let ruff mend what it can
+format: $(VENV)/ready ## format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-soak: $(VENV)/ready   ## the long and random tests in their long form
-	$(BIN)/python -m pytest --soak
+bench: $(VENV)/ready  ## measure speed, as ratios taken side by side
+	set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script; done
 
-bench: $(VENV)/ready  ## speed, as ratios measured side by side
-	$(BIN)/python benchmarks/checks.py
-	$(BIN)/python benchmarks/store.py
-	$(BIN)/python benchmarks/mirror.py
+# The source distribution is built first and the wheel from it, so both are complete.
+wheel: $(VENV)/ready  ## build the distributions, install the wheel into an empty environment, use it there
+	rm -rf dist && $(BIN)/python -m build --outdir dist .
+	$(PYTHON) -m venv --clear $(WHEEL)
+	$(WHEEL)/bin/python -m pip install --quiet dist/*.whl
+	$(BIN)/python -m pytest tests/acceptance/test_wheel.py tests/acceptance/test_sdist.py --wheel-python $(WHEEL)/bin/python
+	$(WHEEL)/bin/python -m pip install --quiet --constraint constraints.txt dagster-dg-cli "typer<0.26"
+	$(BIN)/python -m pytest tests/acceptance/test_dg.py --wheel-python $(WHEEL)/bin/python
 
-wheel: $(VENV)/ready  ## build the wheel, install it into an empty environment, use it there
-	rm -rf dist && $(BIN)/python -m build --outdir dist . 
-	$(PYTHON) -m venv --clear .venv-wheel
-	.venv-wheel/bin/python -m pip install --quiet dist/*.whl
-	cd / && $(CURDIR)/.venv-wheel/bin/python $(CURDIR)/.ci/try_wheel.py
-	.venv-wheel/bin/python -m pip install --quiet --constraint constraints.txt dagster-dg-cli "typer<0.26"
-	cd / && $(CURDIR)/.venv-wheel/bin/python $(CURDIR)/.ci/try_dg.py
+clean-demo:      ## reset the example: its Dagster home and databases
+	rm -rf $(EXAMPLE)/.dagster_home $(EXAMPLE)/*.db $(EXAMPLE)/*.db-* $(EXAMPLE)/*.partial-*
 
-clean:           ## remove environments and everything built
-	rm -rf .venv .venv-oldest .venv-newest .venv-wheel dist $(EXAMPLE)/.dagster_home $(EXAMPLE)/*.db
+clean: clean-demo    ## remove the environments and everything built as well
+	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(WHEEL) dist
 
 # pip older than 25.1 has no --group, so it is brought up to date first.
 $(VENV)/ready: pyproject.toml constraints.txt $(EXAMPLE)/pyproject.toml

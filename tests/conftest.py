@@ -16,11 +16,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Under nohup, in a background job and on some CI, SIGINT is ignored; what the tests start would inherit that, and a
-    # test that interrupts it would wait for ever.
+    # Under nohup, in background jobs and on some CI machines, SIGINT is ignored. What the tests start would inherit
+    # that, and a test that interrupts it would wait forever.
     if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    # pytest puts the level of each test's begin back at its end: that of the run is DEBUG, for the canary's log.
+    # After each test, pytest restores the level from before it: that of the run is DEBUG, for the canary's log.
     logging.getLogger().setLevel(logging.DEBUG)
     if config.getoption("--soak"):
         config.option.timeout = 0
@@ -31,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def debug_log(tmp_path_factory):
-    """Everything that anybody logs while the tests run, from DEBUG up; at the end, the canary is not in it."""
+    """Everything that is logged while the tests run, from DEBUG up; at the end, the canary is not in it."""
     path = tmp_path_factory.mktemp("logs") / "debug.log"
     handler, root = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace"), logging.getLogger()
     handler.setFormatter(logging.Formatter("%(name)s %(message)s"))
@@ -50,7 +50,7 @@ def debug_log(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def postgres():
-    """The URL of a real PostgreSQL whose sessions are in a zone with changes of the clock."""
+    """The URL of a real PostgreSQL whose sessions are in a time zone with clock changes."""
     from tests.support.postgres_server import postgres_server
 
     with postgres_server(timezone="America/New_York") as url:

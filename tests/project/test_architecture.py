@@ -1,4 +1,4 @@
-"""The house as design draws it: what imports what, what the front door shows, and what a bare import costs."""
+"""The plan of the package: what imports what, what the front door shows, and what a bare import costs."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_imports_point_down_only(module):
         package, _, rest = name.partition(".")
         if package == "temporis_dagster":
             room = rest.split(".")[0]
-            floor = FLOOR_OF.get(room, FLOOR_OF["__init__"])  # what is no room is a name of the front door
+            floor = FLOOR_OF.get(room, FLOOR_OF["__init__"])  # anything else is a name of the front door
             assert floor <= mine, f"{module.name} imports {name}"
 
 
@@ -116,7 +116,7 @@ def test_the_package_uses_only_the_public_api_of_dagster():
 
 
 def test_every_module_says_its_duty_first():
-    """Each room opens with what comes in, what goes out and what it never does; packages of rooms with their duty."""
+    """Each module opens with what comes in, what goes out and what it never does; each package with its duty."""
     for module in modules():
         docstring = ast.get_docstring(ast.parse(module.read_text()))
         assert docstring, module
@@ -125,7 +125,7 @@ def test_every_module_says_its_duty_first():
 
 
 def test_the_front_door_shows_exactly_the_public_names():
-    """``__all__`` is what design lists for what exists, and every name of it can be had."""
+    """``__all__`` is the list of public names, and each of them can be imported."""
     assert sorted(temporis_dagster.__all__) == sorted(
         [
             *("connect", "Temporis", "DataSource", "UpsertReport", "PendingInfo", "ArchiveState"),
@@ -160,7 +160,7 @@ def test_the_front_door_shows_exactly_the_public_names():
         ("import temporis_dagster as t; t.connect('sqlite:///x.db').data_source('a')", {"dagster", "tqdm"}),
     ],
 )
-def test_nobody_pays_for_what_they_do_not_touch(code, absent, tmp_path):
+def test_a_bare_import_loads_nothing_that_it_does_not_need(code, absent, tmp_path):
     """A bare import loads neither Dagster nor SQLAlchemy nor pandas, and connecting never loads Dagster."""
     report = f"{code}; import sys; print(*sorted({absent!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True, cwd=tmp_path)

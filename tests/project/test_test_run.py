@@ -13,15 +13,15 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def test_an_interrupt_is_heard():
+def test_an_interrupt_arrives():
     """Tests that interrupt what they started do not wait for a signal that is ignored."""
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGINT is not inherited there")
-def test_an_interrupt_is_heard_where_the_shell_ignores_it():
-    """Under nohup and in background jobs SIGINT is ignored, and would be in everything that the tests start."""
-    code = f"import signal, sys, pytest; sys.exit(pytest.main(['-q', {__file__!r}, '-k', 'heard and not shell']))"
+def test_an_interrupt_arrives_where_the_shell_ignores_it():
+    """Under nohup and in background jobs, SIGINT is ignored, and so it would be in everything that the tests start."""
+    code = f"import signal, sys, pytest; sys.exit(pytest.main(['-q', {__file__!r}, '-k', 'arrives and not shell']))"
     ignoring = (
         "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.executable, sys.argv[1:])"
     )
@@ -34,7 +34,7 @@ def test_an_interrupt_is_heard_where_the_shell_ignores_it():
 
 
 def test_a_test_that_hangs_fails(pytestconfig):
-    """Every test has a limit, so that a hang is a failure with a place and not a CI run without an end."""
+    """Every test has a time limit, so that a hang is a failure with a place, not a CI run that never ends."""
     assert int(pytestconfig.getini("timeout")) > 0
 
 
