@@ -60,7 +60,7 @@ import dagster as dg
 
 from temporis_dagster import TemporisIOManager, TemporisResource
 
-temporis = TemporisResource(url=dg.EnvVar("TEMPORIS_URL"))  # the token is that of TEMPORIS_TOKEN, where there is one
+temporis = TemporisResource(url=dg.EnvVar("TEMPORIS_URL"))  # the token, if any, comes from TEMPORIS_TOKEN
 
 
 @dg.definitions
