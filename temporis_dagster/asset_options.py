@@ -15,10 +15,10 @@ import dagster as dg
 from temporis_dagster.contract import series_name_fault
 from temporis_dagster.data_source.observations import ObservationArguments, ObservationOptions
 from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.metadata_keys import NAMESPACE, SERIES, option_key
 
 OutsidePartition: TypeAlias = Literal["raise", "drop", "allow"]
 
-NAMESPACE = "temporis/"
 SEVERAL = (list, tuple, set, frozenset)
 FRAME_OPTIONS = tuple(ObservationOptions.__dataclass_fields__)
 PER_RUN_OPTIONS = ("data_source", "outside_partition", "plot", *FRAME_OPTIONS)
@@ -108,7 +108,7 @@ def asset_options(
     return AssetOptions(
         data_source=cast("str", said["data_source"]),
         outside_partition=ensure_outside_partition(said["outside_partition"]),
-        series=own_series(_plain(definition.get(f"{NAMESPACE}series"))),
+        series=own_series(_plain(definition.get(SERIES))),
         frame=frame_options({option: said[option] for option in FRAME_OPTIONS}),
         plot=ensure_plot(said["plot"]),
     )
@@ -116,7 +116,7 @@ def asset_options(
 
 def options_said(metadata: Mapping[str, Any]) -> dict[str, object]:
     """The options among the metadata of an asset, an output or a materialization, by name."""
-    keys = {option: f"{NAMESPACE}{option}" for option in PER_RUN_OPTIONS}
+    keys = {option: option_key(option) for option in PER_RUN_OPTIONS}
     return {option: _plain(metadata[key]) for option, key in keys.items() if key in metadata}
 
 

@@ -11,7 +11,6 @@ from typing import Any, TypeAlias, cast
 import dagster as dg
 
 from temporis_dagster.asset_options import (
-    NAMESPACE,
     SEVERAL,
     OutsidePartition,
     ensure_outside_partition,
@@ -31,6 +30,7 @@ from temporis_dagster.data_source.observations import (
     Unit,
 )
 from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.metadata_keys import option_key
 
 AssetDecorator: TypeAlias = Callable[[Callable[..., Any]], dg.AssetsDefinition]
 
@@ -260,7 +260,7 @@ def _with_data_source(deps: Iterable[Any] | None, key: dg.AssetKey) -> list[Any]
 
 
 def _merged(metadata: Mapping[str, Any] | None, options: Mapping[str, object]) -> dict[str, Any]:
-    said = {f"{NAMESPACE}{option}": _as_metadata(value) for option, value in options.items()}
+    said = {option_key(option): _as_metadata(value) for option, value in options.items()}
     for key, value in (metadata or {}).items():
         if said.get(key, value) != value:
             raise ConfigurationError(f"The metadata say {key}={value!r}, the arguments {said[key]!r}. Say it once.")

@@ -23,6 +23,7 @@ import pandas as pd
 
 from temporis_dagster.data_source.report import COUNTS, UpsertReport
 from temporis_dagster.errors import InvalidObservationsError, TemporisError, UnavailableError
+from temporis_dagster.metadata_keys import ERROR, count_key, row_count_key, rows_key
 
 SHOWN_ROWS = 20
 
@@ -57,12 +58,12 @@ def failures_for_dagster(give_up_after_s: float = math.inf) -> Iterator[None]:
 
 
 def _facts(error: TemporisError) -> dict[str, dg.MetadataValue]:
-    facts: dict[str, dg.MetadataValue] = {"temporis/error": dg.MetadataValue.text(type(error).__name__)}
+    facts: dict[str, dg.MetadataValue] = {ERROR: dg.MetadataValue.text(type(error).__name__)}
     if isinstance(error, InvalidObservationsError):
         facts |= offending_rows("invalid", error.rows)
     report: UpsertReport | None = getattr(error, "report", None)
     if report is not None:
-        facts |= {f"temporis/{name}": dg.MetadataValue.int(getattr(report, name)) for name in COUNTS}
+        facts |= {count_key(name): dg.MetadataValue.int(getattr(report, name)) for name in COUNTS}
         facts |= offending_rows("rejected", report.rejected_rows)
     return facts
 
@@ -81,8 +82,8 @@ def offending_rows(kind: str, rows: pd.DataFrame, count: int | None = None) -> d
     cells = {str(column): [_cell(value) for value in first[column]] for column in first}
     records = [dg.TableRecord(dict(zip(cells, row, strict=True))) for row in zip(*cells.values(), strict=True)]
     return {
-        f"temporis/{kind}_count": dg.MetadataValue.int(len(rows) if count is None else count),
-        f"temporis/{kind}_rows": dg.MetadataValue.table(records),
+        row_count_key(kind): dg.MetadataValue.int(len(rows) if count is None else count),
+        rows_key(kind): dg.MetadataValue.table(records),
     }
 
 

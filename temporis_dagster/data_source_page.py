@@ -15,8 +15,7 @@ from temporis_dagster.assets import data_source_key
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.event_metadata import place
-
-ARCHIVE_STATE = "temporis/archive_state"
+from temporis_dagster.metadata_keys import ARCHIVE_STATE
 
 
 def data_source_observation(

@@ -18,22 +18,25 @@ from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.data_source.observations.model import Int64s
 from temporis_dagster.data_source.report import COUNTS, UpsertReport
 from temporis_dagster.data_source.source import DataSource
+from temporis_dagster.metadata_keys import (
+    ALL_PARTITION_ROWS,
+    CONFLICTS,
+    DATA_SOURCE,
+    DRY_RUN,
+    DURATION_S,
+    FIRST_OBSERVATION,
+    LAST_OBSERVATION,
+    LAST_PENDING_OBSERVATION,
+    PARTITIONS,
+    REQUESTS,
+    RETRIES,
+    SERIES_COUNT,
+    TICK,
+    count_key,
+)
 from temporis_dagster.partition_windows import PartitionWindows, in_own_order
 
 PARTITION_ROWS = "dagster/partition_row_count"
-ALL_PARTITION_ROWS = "temporis/partition_row_counts"
-DATA_SOURCE = "temporis/data_source"
-DRY_RUN = "temporis/dry_run"
-TICK = "temporis/tick"
-"""A tag of the runs of a trailing-window schedule, the scheduled time of their tick. Their materializations say it as
-well, and so does it outlive the run."""
-
-FIRST_OBSERVATION = "temporis/first_observation"
-LAST_OBSERVATION = "temporis/last_observation"
-"""The newest observation that is stored: none that was rejected, or that only waits in a mirror."""
-LAST_PENDING_OBSERVATION = "temporis/last_pending_observation"
-"""The newest observation that waits in a mirror: stored once nothing is pending there any more."""
-SERIES_COUNT = "temporis/series_count"
 ALWAYS_SHOWN = ("stored", "unchanged")
 
 
@@ -63,9 +66,9 @@ def outcome(source: DataSource, observations: Observations, report: UpsertReport
     return {
         **({DRY_RUN: dg.MetadataValue.bool(True)} if report.dry_run else _written_to(source)),
         **written(observations, report),
-        "temporis/requests": dg.MetadataValue.int(report.requests),
-        "temporis/retries": dg.MetadataValue.int(report.retries),
-        "temporis/duration_s": dg.MetadataValue.float(round(report.duration_s, 3)),
+        REQUESTS: dg.MetadataValue.int(report.requests),
+        RETRIES: dg.MetadataValue.int(report.retries),
+        DURATION_S: dg.MetadataValue.float(round(report.duration_s, 3)),
     }
 
 
@@ -73,8 +76,8 @@ def written(observations: Observations, report: UpsertReport) -> dict[str, dg.Me
     """How many observations had which outcome, of how many series, and the first and last that are stored."""
     shown = [name for name in COUNTS if name in ALWAYS_SHOWN or getattr(report, name)]
     return {
-        **{f"temporis/{name}": dg.MetadataValue.int(getattr(report, name)) for name in shown},
-        **({"temporis/conflicts": dg.MetadataValue.int(report.conflicts)} if report.conflicts else {}),
+        **{count_key(name): dg.MetadataValue.int(getattr(report, name)) for name in shown},
+        **({CONFLICTS: dg.MetadataValue.int(report.conflicts)} if report.conflicts else {}),
         SERIES_COUNT: dg.MetadataValue.int(report.series),
         **_span(observations, report),
     }
@@ -104,7 +107,7 @@ def partitions_of_run(context: dg.OutputContext) -> dict[str, dg.MetadataValue]:
     keys = _keys_of(context)
     if len(keys) < 2:  # noqa: PLR2004  the event names a single one
         return {}
-    return {"temporis/partitions": dg.MetadataValue.text(f"{keys[0]}...{keys[-1]} ({len(keys):,})")}
+    return {PARTITIONS: dg.MetadataValue.text(f"{keys[0]}...{keys[-1]} ({len(keys):,})")}
 
 
 def tick_of_run(context: dg.OutputContext) -> dict[str, dg.MetadataValue]:

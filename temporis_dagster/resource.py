@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, cast
 
 import dagster as dg
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
@@ -271,6 +271,24 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002  Dagster's signature
         """Close the connection."""
         self.close()
+
+
+class HasResources(Protocol):
+    """What every context of Dagster has: the resources that its definition requires, as attributes."""
+
+    @property
+    def resources(self) -> Any:
+        """The resources, by their keys."""
+
+
+def temporis_of(context: HasResources, resource_key: str) -> TemporisResource:
+    """Return the ``TemporisResource`` that a context holds under this key.
+
+    Args:
+        context: Of a check, a step, a sensor or a schedule that requires the key.
+        resource_key: The key of the ``TemporisResource``.
+    """
+    return cast("TemporisResource", getattr(context.resources, resource_key))
 
 
 def ensure_known_options(what: str, said: Iterable[str], known: Iterable[str]) -> None:

@@ -5,14 +5,14 @@ Never: puts two data sources in one step: a step that fails stops everything tha
 """
 
 from collections.abc import Sequence
-from typing import cast
 
 import dagster as dg
 
 from temporis_dagster.checks.archive_state import ExpectedStates, archive_check_key, checked_states, find_state
 from temporis_dagster.checks.unchecked import report_unchecked
 from temporis_dagster.data_source.target import ArchiveState
-from temporis_dagster.resource import TemporisResource
+from temporis_dagster.metadata_keys import DATA_SOURCE, EXPECTED
+from temporis_dagster.resource import temporis_of
 
 
 def build_archive_state_checks(
@@ -65,7 +65,7 @@ def _archive_state_check(
         asset=key.asset_key,
         blocking=True,
         description=f"Data source {data_source!r} is {expected.value}.",
-        metadata={"temporis/data_source": data_source, "temporis/expected": expected.value},
+        metadata={DATA_SOURCE: data_source, EXPECTED: expected.value},
     )
 
     @dg.multi_asset_check(
@@ -76,7 +76,7 @@ def _archive_state_check(
         pool=pool,
     )
     def archive_state_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        temporis = cast("TemporisResource", getattr(context.resources, resource_key))
+        temporis = temporis_of(context, resource_key)
         finding = find_state(temporis, data_source, expected)
         if not finding.passed:
             report_unchecked(context, data_source)

@@ -7,7 +7,6 @@ Never: launches a run, writes an observation, or waits longer than a tick may ta
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, wait
 from threading import Thread
-from typing import cast
 
 import dagster as dg
 
@@ -22,7 +21,7 @@ from temporis_dagster.checks.finding import Finding
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.data_source_page import data_source_observation
 from temporis_dagster.errors import ConfigurationError
-from temporis_dagster.resource import TemporisResource
+from temporis_dagster.resource import TemporisResource, temporis_of
 
 
 def build_archive_state_sensor(
@@ -89,7 +88,7 @@ def build_archive_state_sensor(
         description=f"Evaluates the archive state of {', '.join(states)}.",
     )
     def archive_state_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        temporis = cast("TemporisResource", getattr(context.resources, resource_key))
+        temporis = temporis_of(context, resource_key)
         findings = _findings(temporis, states, answer_within_s)
         evaluations = [finding.evaluation(archive_check_key(source)) for source, finding in findings.items()]
         return dg.SensorResult(

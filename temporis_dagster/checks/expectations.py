@@ -12,11 +12,12 @@ from datetime import datetime, timedelta, timezone
 
 import dagster as dg
 
-from temporis_dagster.asset_options import NAMESPACE, OwnSeries, options_said, own_series
+from temporis_dagster.asset_options import OwnSeries, options_said, own_series
 from temporis_dagster.assets import data_source_key
 from temporis_dagster.checks.spacing import Interval, Spacing, in_words, spacing
 from temporis_dagster.contract import series_name_fault
 from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.metadata_keys import SERIES
 
 FRESHNESS = "observation_freshness_check"
 GAPS = "observation_gaps_check"
@@ -168,7 +169,7 @@ def _writer(spec: dg.AssetSpec, expectations: Expectations) -> Writer:
             f"Asset {spec.key.to_user_string()!r} names no data source. Use @temporis_asset, or give it metadata "
             "{'temporis/data_source': ...}."
         )
-    own = own_series(spec.metadata.get(f"{NAMESPACE}series"))
+    own = own_series(spec.metadata.get(SERIES))
     if strange := [name for name in expectations.named if name not in own]:
         raise ConfigurationError(
             f"Asset {spec.key.to_user_string()!r} never writes {listed(strange)}: its 'temporis/series' are {own}. "

@@ -11,11 +11,9 @@ import dagster as dg
 
 from temporis_dagster.dagster_failures import printable
 from temporis_dagster.errors import TemporisError
+from temporis_dagster.metadata_keys import ERROR, EXPECTED, FOUND, WARNING, WHAT_TO_DO
 
 Facts = Mapping[str, dg.MetadataValue]
-
-ERROR = "temporis/error"
-"""The metadata that names the error which ended a step or a check: the class of the tree."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +46,8 @@ class Finding:
     @property
     def metadata(self) -> dict[str, dg.MetadataValue]:
         """It all as metadata; what is empty is left out."""
-        words = ("expected", "found", "what_to_do", "warning")
-        said = {f"temporis/{word}": printable(getattr(self, word)) for word in words if getattr(self, word)}
-        return {**{key: dg.MetadataValue.text(text) for key, text in said.items()}, **self.facts}
+        texts = {EXPECTED: self.expected, FOUND: self.found, WHAT_TO_DO: self.what_to_do, WARNING: self.warning}
+        return {**{key: dg.MetadataValue.text(printable(text)) for key, text in texts.items() if text}, **self.facts}
 
     def result(self, check: dg.AssetCheckKey, severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
         """What a check in a run yields."""

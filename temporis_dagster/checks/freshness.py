@@ -15,7 +15,14 @@ from temporis_dagster.checks.readings import newest_of
 from temporis_dagster.checks.spacing import in_words
 from temporis_dagster.data_source.target import PendingInfo
 from temporis_dagster.errors import ReadNotSupportedError, TemporisError
-from temporis_dagster.event_metadata import DRY_RUN, LAST_OBSERVATION, LAST_PENDING_OBSERVATION
+from temporis_dagster.metadata_keys import (
+    AGE_S,
+    DRY_RUN,
+    LAST_OBSERVATION,
+    LAST_PENDING_OBSERVATION,
+    MAX_AGE,
+    NEWEST_OBSERVATION,
+)
 from temporis_dagster.resource import TemporisResource
 
 PAGE = 200
@@ -59,7 +66,7 @@ def find_age(
             what_to_do=_what_to_do(
                 info, "Materialize the asset, and let it return its frame through TemporisIOManager."
             ),
-            facts={"temporis/max_age": dg.MetadataValue.text(in_words(expectations.max_age or timedelta.max))},
+            facts={MAX_AGE: dg.MetadataValue.text(in_words(expectations.max_age or timedelta.max))},
         )
     return _finding(newest, expectations, now, _what_to_do(info, NEWEST_FIRST))
 
@@ -74,9 +81,9 @@ def _finding(newest: float, expectations: Expectations, now: float, what_to_do: 
         found=f"The newest observation, of {moment.isoformat(timespec='seconds')}, is {in_words(age)} old",
         what_to_do="" if passed else what_to_do,
         facts={
-            "temporis/max_age": dg.MetadataValue.text(in_words(max_age)),
-            "temporis/newest_observation": dg.MetadataValue.timestamp(moment),
-            "temporis/age_s": dg.MetadataValue.float(round(now - newest, 3)),
+            MAX_AGE: dg.MetadataValue.text(in_words(max_age)),
+            NEWEST_OBSERVATION: dg.MetadataValue.timestamp(moment),
+            AGE_S: dg.MetadataValue.float(round(now - newest, 3)),
         },
     )
 

@@ -15,6 +15,7 @@ from temporis_dagster.dagster_failures import printable
 from temporis_dagster.data_source.target import PendingInfo
 from temporis_dagster.errors import NotSupportedError, TemporisError
 from temporis_dagster.event_metadata import place
+from temporis_dagster.metadata_keys import LAST_ERROR, MAX_PENDING_AGE_S, OLDEST_PENDING, count_key
 from temporis_dagster.resource import TemporisResource
 
 NO_MIRROR = "Not checked: the connection has no mirror, so nobody knows what was not delivered."
@@ -57,14 +58,14 @@ def find_pending(temporis: TemporisResource, data_source: str, expectations: Exp
         found=f"{waiting}, the oldest for {in_words(timedelta(seconds=int(age_s)))}" if info.oldest else waiting,
         what_to_do="" if passed else WHAT_TO_DO,
         warning=REJECTED.format(info.rejected) if info.rejected else "",
-        facts={**facts, **_figures(info), "temporis/max_pending_age_s": dg.MetadataValue.float(max_age_s)},
+        facts={**facts, **_figures(info), MAX_PENDING_AGE_S: dg.MetadataValue.float(max_age_s)},
     )
 
 
 def _figures(info: PendingInfo) -> Facts:
     return {
-        "temporis/pending": dg.MetadataValue.int(info.rows),
-        "temporis/rejected": dg.MetadataValue.int(info.rejected),
-        **({"temporis/oldest_pending": dg.MetadataValue.timestamp(info.oldest)} if info.oldest else {}),
-        **({"temporis/last_error": dg.MetadataValue.text(printable(info.last_error))} if info.last_error else {}),
+        count_key("pending"): dg.MetadataValue.int(info.rows),
+        count_key("rejected"): dg.MetadataValue.int(info.rejected),
+        **({OLDEST_PENDING: dg.MetadataValue.timestamp(info.oldest)} if info.oldest else {}),
+        **({LAST_ERROR: dg.MetadataValue.text(printable(info.last_error))} if info.last_error else {}),
     }

@@ -8,7 +8,6 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import cast
 
 import dagster as dg
 
@@ -19,7 +18,7 @@ from temporis_dagster.checks.readings import Question, read_for
 from temporis_dagster.checks.series_findings import FINDERS, find_in
 from temporis_dagster.checks.spacing import Interval
 from temporis_dagster.errors import ConfigurationError
-from temporis_dagster.resource import TemporisResource
+from temporis_dagster.resource import temporis_of
 
 
 def build_series_checks(
@@ -142,7 +141,7 @@ def _checks_of(
     def series_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         selected, now = sorted(context.selected_asset_check_keys), clock()
         questions = [Question(key.name, writers[key.asset_key]) for key in selected if key.name in FINDERS]
-        temporis = cast("TemporisResource", getattr(context.resources, resource_key))
+        temporis = temporis_of(context, resource_key)
         reading = read_for(questions, temporis, data_source, expectations, now) if questions else None
         for key in selected:
             if key.name == PENDING:

@@ -17,6 +17,7 @@ from temporis_dagster.checks.series_data import Observed
 from temporis_dagster.checks.spacing import Spacing, in_words
 from temporis_dagster.dagster_failures import SHOWN_ROWS, offending_rows
 from temporis_dagster.errors import ReadNotSupportedError, TemporisError
+from temporis_dagster.metadata_keys import HORIZON, MISSING_SERIES, OBSERVATIONS
 
 NO_READ_BACK = (
     "Not checked: the data source has no read-back, so nobody can look at what is stored. The check passes, because "
@@ -41,8 +42,8 @@ def find_in(reading: Reading, check: str, writer: Writer, expectations: Expectat
         return could_not_ask(seen, expected, facts)
     own = seen.of(writer.series)
     looked_at = {
-        "temporis/observations": dg.MetadataValue.int(len(own)),
-        "temporis/horizon": dg.MetadataValue.text(in_words(expectations.horizon)),
+        OBSERVATIONS: dg.MetadataValue.int(len(own)),
+        HORIZON: dg.MetadataValue.text(in_words(expectations.horizon)),
     }
     asked = Asked(own, expectations, expected, {**facts, **looked_at}, writer, reading.now)
     return _with_age(FINDERS[check](asked), asked)
@@ -99,7 +100,7 @@ def _missing(asked: Asked) -> Finding:
         what_to_do="Look upstream for them; if they ended, expect them no longer." if missing else "",
         facts={
             **asked.facts,
-            **({"temporis/missing_series": dg.MetadataValue.json(missing[:SHOWN_ROWS])} if missing else {}),
+            **({MISSING_SERIES: dg.MetadataValue.json(missing[:SHOWN_ROWS])} if missing else {}),
         },
     )
 

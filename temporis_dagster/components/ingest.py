@@ -20,10 +20,8 @@ from temporis_dagster.components.scaffolder import IngestScaffolder
 from temporis_dagster.components.sql_query import SqlQuery
 from temporis_dagster.dagster_failures import failures_for_dagster
 from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.metadata_keys import OUTSIDE_PARTITION, QUERY, TIME_COLUMN
 from temporis_dagster.partition_windows import partition_windows
-
-OUTSIDE_PARTITION = "temporis/outside_partition"
-TIME_COLUMN = "temporis/time_column"
 
 
 @dg.scaffold_with(IngestScaffolder)
@@ -139,7 +137,7 @@ class TemporisIngestComponent(dg.Component, dg.Resolvable, Automation, IngestOpt
             "partitions_def": spec.partitions_def,
             "deps": spec.deps,
             "description": spec.description,
-            "metadata": {**({"temporis/query": query} if self.sql is not None else {}), **spec.metadata},
+            "metadata": {**({QUERY: query} if self.sql is not None else {}), **spec.metadata},
             "group_name": spec.group_name,
             "owners": spec.owners,
             "tags": {tag: value for tag, value in spec.tags.items() if not tag.startswith("dagster/kind/")},

@@ -29,6 +29,7 @@ from temporis_dagster.components.time_column import Bounds, TimeColumn
 from temporis_dagster.components.time_form import shown
 from temporis_dagster.dagster_failures import printable
 from temporis_dagster.errors import ConfigurationError, TemporisError
+from temporis_dagster.metadata_keys import QUERY
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -244,7 +245,7 @@ def _failing_clearly(query: str, engine: "sa.Engine") -> Iterator[None]:
                 f"{'Check that the database can be reached, then' if passing else 'Fix the query, then'} run the "
                 "asset again. Nothing was written."
             ),
-            metadata={"temporis/query": dg.MetadataValue.md(f"```sql\n{query}\n```")},
+            metadata={QUERY: dg.MetadataValue.md(f"```sql\n{query}\n```")},
             allow_retries=passing,
         ) from None
     finally:

@@ -39,7 +39,6 @@ from temporis_dagster.data_source_page import data_source_observation
 from temporis_dagster.env_vars import plain_value
 from temporis_dagster.errors import ConfigurationError, DataSourceArchivedError, DeliveryError, StoreError
 from temporis_dagster.event_metadata import (
-    DATA_SOURCE,
     add_once,
     add_partition_rows,
     conflicting_rows,
@@ -54,6 +53,7 @@ from temporis_dagster.io_manager.input_request import request_of, series_of_othe
 from temporis_dagster.io_manager.partition_guard import PartitionGuard, guard_of
 from temporis_dagster.io_manager.plots import plot_of
 from temporis_dagster.io_manager.read_back import Wanted, read_apart, read_back
+from temporis_dagster.metadata_keys import DATA_SOURCE, OUTSIDE_PARTITION, PLOT, WRITER
 from temporis_dagster.partition_windows import OUTSIDE, PartitionWindows, partition_windows
 from temporis_dagster.progress_log import ProgressLog
 from temporis_dagster.resource import TemporisResource, ensure_known_options
@@ -226,7 +226,7 @@ class TemporisIOManager(dg.ConfigurableIOManager):
                 add_partition_rows(context, windows, observations, report)  # first: a partition's page opens with it
             guard.add_lists()
             left_out = len(checked) - len(observations)
-            outside = {"temporis/outside_partition": left_out} if left_out else {}
+            outside = {OUTSIDE_PARTITION: left_out} if left_out else {}
             if left_out:
                 context.log.warning(LEFT_OUT, f"{left_out:,}", f"{len(checked):,}")
             context.add_output_metadata(
@@ -374,7 +374,7 @@ def _observe_page(
     state = ArchiveState.ACTIVE if state is None and report.stored else state
     if state is None and not report.unchanged and not report.pending:
         return
-    writer = {"temporis/asset": dg.MetadataValue.asset(context.asset_key)} if context.has_asset_key else {}
+    writer = {WRITER: dg.MetadataValue.asset(context.asset_key)} if context.has_asset_key else {}
     facts = {**writer, **partitions_of_run(context), **written(observations, report)}
     context.log_event(data_source_observation(source, state, facts))
 
@@ -382,7 +382,7 @@ def _observe_page(
 def _plot(context: dg.OutputContext, observations: Observations) -> dict[str, dg.MetadataValue]:
     """The plot of what was written; a warning in the log instead, where it cannot be drawn: the write stands."""
     try:
-        return {"temporis/plot": dg.MetadataValue.md(plot_of(observations))}
+        return {PLOT: dg.MetadataValue.md(plot_of(observations))}
     except Exception:  # whatever a drawing library raises
         context.log.warning("The plot could not be drawn. What was written is stored.", exc_info=True)
         return {}

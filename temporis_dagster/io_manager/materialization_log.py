@@ -10,7 +10,7 @@ from itertools import islice
 
 import dagster as dg
 
-from temporis_dagster.event_metadata import DRY_RUN
+from temporis_dagster.metadata_keys import DRY_RUN
 
 PAGE = 500
 """How many records, and how many partitions, one query asks for."""

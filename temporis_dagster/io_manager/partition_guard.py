@@ -28,8 +28,7 @@ from temporis_dagster.io_manager.partition_series import (
     series_by_part,
     with_earlier,
 )
-
-WARNING = "temporis/warning"
+from temporis_dagster.metadata_keys import WARNING
 
 
 class PartitionGuard:

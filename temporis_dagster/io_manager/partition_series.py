@@ -1,7 +1,7 @@
 """Which series are those of a partition, where time does not tell partitions apart: static, dynamic, (day, zone).
 
 A data source knows timestamps and names, and no partitions. So each materialization of such a partition lists the
-series that the partition has written so far, and from when to when; see ``SERIES_WRITTEN``:
+series that the partition has written so far, and from when to when; see ``SERIES``:
 
     {"north": {"load_north": [1717200000, 1717282800]}}
 
@@ -22,11 +22,10 @@ import dagster as dg
 import numpy as np
 
 from temporis_dagster.data_source.observations import Observations
-from temporis_dagster.event_metadata import DATA_SOURCE
 from temporis_dagster.io_manager.materialization_log import latest_ids, latest_of_partitions, stored
+from temporis_dagster.metadata_keys import DATA_SOURCE, SERIES
 from temporis_dagster.partition_windows import has_time
 
-SERIES_WRITTEN = "temporis/series"
 BETWEEN = "\n"
 """Stands between the parts of a run whose series' names do not say whose they are. No partition key may have one."""
 
@@ -183,7 +182,7 @@ def _words_in(name: str, known: frozenset[str], lengths: Sequence[int]) -> set[s
 
 def listed(materialization: dg.AssetMaterialization) -> Written | None:
     """The series that a materialization lists; None where it lists none."""
-    said = materialization.metadata.get(SERIES_WRITTEN)
+    said = materialization.metadata.get(SERIES)
     if said is None or not isinstance(said.value, dict):
         return None
     return cast("Written", said.value)
@@ -222,7 +221,7 @@ def as_metadata(written: Written, part: str | None = None) -> dict[str, dg.Metad
     if not written or sum(map(len, written.values())) > MOST_LISTED:
         return {}
     rows = {part: {name: list(span) for name, span in spans.items()} for part, spans in written.items()}
-    return {SERIES_WRITTEN: dg.MetadataValue.json(rows)}
+    return {SERIES: dg.MetadataValue.json(rows)}
 
 
 def conflicts(

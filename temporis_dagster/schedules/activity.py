@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import dagster as dg
 
+from temporis_dagster.metadata_keys import FILLS
 from temporis_dagster.schedules.selection import PartitionedAssets, assets_of_job
 from temporis_dagster.schedules.tick_resource import TickContext
 from temporis_dagster.schedules.windows import PartitionRow
@@ -20,7 +21,6 @@ RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 PARTITION = "dagster/partition"
 RUN_KEY = "dagster/run_key"
-FILLS = "temporis/fills"
 PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 
 _FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}

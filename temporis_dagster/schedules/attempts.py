@@ -11,8 +11,8 @@ from datetime import datetime, timezone
 
 import dagster as dg
 
+from temporis_dagster.metadata_keys import FILLS
 from temporis_dagster.schedules.activity import (
-    FILLS,
     RUN_KEY,
     UNFINISHED,
     Wanted,

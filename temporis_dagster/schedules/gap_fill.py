@@ -14,8 +14,9 @@ from typing import Any, cast
 import dagster as dg
 
 from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.metadata_keys import ATTEMPT, FILLS
 from temporis_dagster.resource import TemporisResource
-from temporis_dagster.schedules.activity import FILLS, Wanted, activities, range_tags
+from temporis_dagster.schedules.activity import Wanted, activities, range_tags
 from temporis_dagster.schedules.archive_gate import archived_data_sources
 from temporis_dagster.schedules.attempts import Attempts, attempts_of
 from temporis_dagster.schedules.gap_plan import GapLimits, GapPlan, GapRun, plan_gaps
@@ -32,7 +33,6 @@ from temporis_dagster.schedules.selection import (
 from temporis_dagster.schedules.tick_resource import temporis_at_tick
 from temporis_dagster.schedules.windows import PartitionRow, partition_count, trailing_keys
 
-ATTEMPT = "temporis/attempt"
 SHOWN_KEYS = 5
 
 

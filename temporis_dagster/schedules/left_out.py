@@ -10,12 +10,10 @@ from datetime import datetime, timezone
 
 import dagster as dg
 
+from temporis_dagster.metadata_keys import FILLED_SINCE
 from temporis_dagster.schedules.materialized import NOT_READ, Materialized, Moment, newest_as_of
 from temporis_dagster.schedules.selection import PartitionedAssets
 from temporis_dagster.schedules.windows import PartitionRow, tick_before
-
-BEGAN = "temporis/filled_since"
-"""The metadata of the observation that says from which tick on an asset is filled by a schedule."""
 
 PAGE = 1_000
 MOST_PAGES = 5
@@ -50,7 +48,7 @@ def _began(instance: dg.DagsterInstance, asset: dg.AssetKey, at: datetime) -> fl
     for _ in range(MOST_PAGES):
         found = instance.fetch_observations(asset, limit=PAGE, cursor=cursor, ascending=True)
         for record in found.records:
-            said = record.asset_observation.metadata.get(BEGAN) if record.asset_observation else None
+            said = record.asset_observation.metadata.get(FILLED_SINCE) if record.asset_observation else None
             if isinstance(said, dg.TimestampMetadataValue):
                 return min(said.value, at.timestamp())
         if not found.has_more:
@@ -59,7 +57,7 @@ def _began(instance: dg.DagsterInstance, asset: dg.AssetKey, at: datetime) -> fl
     event = dg.AssetObservation(
         asset,
         description="A trailing-window schedule fills this asset from this tick on.",
-        metadata={BEGAN: dg.MetadataValue.timestamp(at)},
+        metadata={FILLED_SINCE: dg.MetadataValue.timestamp(at)},
     )
     instance.report_runless_asset_event(event)
     return at.timestamp()

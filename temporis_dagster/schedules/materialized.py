@@ -12,7 +12,7 @@ from itertools import islice
 
 import dagster as dg
 
-from temporis_dagster.event_metadata import DRY_RUN, TICK
+from temporis_dagster.metadata_keys import DRY_RUN, TICK
 from temporis_dagster.schedules.windows import PartitionRow
 
 MATERIALIZED = dg.DagsterEventType.ASSET_MATERIALIZATION

@@ -7,7 +7,7 @@ Never: puts two data sources in one run (one that cannot be reached must not hol
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import dagster as dg
 
@@ -17,13 +17,13 @@ from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.errors import ConfigurationError, MirrorError, StoreError
 from temporis_dagster.event_metadata import place
+from temporis_dagster.metadata_keys import DATA_SOURCE, DURATION_S, OLDEST_PENDING, REJECTED_KEPT, count_key
 from temporis_dagster.progress_log import ProgressLog
-from temporis_dagster.resource import TemporisResource
+from temporis_dagster.resource import TemporisResource, temporis_of
 from temporis_dagster.schedules.activity import RUN_KEY, UNFINISHED
 from temporis_dagster.schedules.archive_gate import archived_data_sources
 
 OP = "flush_mirror"
-DATA_SOURCE = "temporis/data_source"
 NOTHING = "Nothing is pending in the mirror."
 
 
@@ -122,7 +122,7 @@ def _flush_job(job_name: str, resource_key: str) -> dg.JobDefinition:
     @dg.op(name=OP, required_resource_keys={resource_key}, out=dg.Out(dg.Nothing))
     def flush_mirror(context: dg.OpExecutionContext, config: FlushConfig) -> None:
         """Deliver what is pending of one data source."""
-        temporis = cast("TemporisResource", getattr(context.resources, resource_key))
+        temporis = temporis_of(context, resource_key)
         with failures_for_dagster():
             source = temporis.data_source(config.data_source)
             progress = ProgressLog(context.log.info, source.name, max(source.pending().rows, 1))
@@ -143,12 +143,12 @@ def _delivered(source: DataSource, report: UpsertReport) -> dict[str, dg.Metadat
     counts = {name: getattr(report, name) for name in ("stored", "rejected", "pending", "requests", "retries")}
     facts: dict[str, dg.MetadataValue] = {
         **place(source),
-        **{f"temporis/{name}": dg.MetadataValue.int(count) for name, count in counts.items()},
-        "temporis/rejected_kept": dg.MetadataValue.int(info.rejected),
-        "temporis/duration_s": dg.MetadataValue.float(round(report.duration_s, 3)),
+        **{count_key(name): dg.MetadataValue.int(count) for name, count in counts.items()},
+        REJECTED_KEPT: dg.MetadataValue.int(info.rejected),
+        DURATION_S: dg.MetadataValue.float(round(report.duration_s, 3)),
     }
     if info.oldest:
-        facts["temporis/oldest_pending"] = dg.MetadataValue.timestamp(info.oldest)
+        facts[OLDEST_PENDING] = dg.MetadataValue.timestamp(info.oldest)
     return facts
 
 
@@ -160,7 +160,7 @@ class _MirrorFlush:
     tags: Mapping[str, str]
 
     def tick(self, context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        temporis = cast("TemporisResource", getattr(context.resources, self.resource_key))
+        temporis = temporis_of(context, self.resource_key)
         if temporis.dry_run:
             return dg.SkipReason("A dry run delivers nothing.")
         run_key = context.scheduled_execution_time.isoformat()

@@ -10,8 +10,8 @@ from typing import Any
 
 import dagster as dg
 
-from temporis_dagster.checks.finding import ERROR
 from temporis_dagster.errors import UnavailableError
+from temporis_dagster.metadata_keys import ERROR
 
 MOST_READ = 20
 MOST_REMEMBERED = 20_000

@@ -13,9 +13,9 @@ from typing import Any, cast
 import dagster as dg
 
 from temporis_dagster.errors import ConfigurationError
-from temporis_dagster.event_metadata import TICK
+from temporis_dagster.metadata_keys import FILLS, TICK
 from temporis_dagster.resource import TemporisResource
-from temporis_dagster.schedules.activity import FILLS, RUN_KEY, Activity, Wanted, activities, range_tags
+from temporis_dagster.schedules.activity import RUN_KEY, Activity, Wanted, activities, range_tags
 from temporis_dagster.schedules.archive_gate import archived_data_sources
 from temporis_dagster.schedules.left_out import Rhythm, began, left_out
 from temporis_dagster.schedules.materialized import Materialized

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from temporis_dagster import TemporisIOManager, TemporisResource, build_trailing_window_schedule, connect
-from temporis_dagster.event_metadata import TICK
+from temporis_dagster.metadata_keys import TICK
 from temporis_dagster.schedules import trailing_window
 from temporis_dagster.schedules.left_out import Rhythm, began, left_out
 from temporis_dagster.schedules.materialized import Materialized

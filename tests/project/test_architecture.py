@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,14 @@ from pathlib import Path
 import pytest
 
 import temporis_dagster
+from temporis_dagster import metadata_keys
+from temporis_dagster.asset_options import PER_RUN_OPTIONS
+from temporis_dagster.data_source.report import COUNTS
+from temporis_dagster.metadata_keys import count_key, option_key, row_count_key, rows_key
 
 PACKAGE = Path(temporis_dagster.__file__).parent
 FLOORS = [
-    ("_version", "settings", "contract", "errors", "wording"),
+    ("_version", "settings", "contract", "errors", "metadata_keys", "wording"),
     ("data_source",),
     ("asset_options", "automation_conditions", "env_vars", "partition_windows", "progress_log"),
     ("dagster_failures", "assets", "event_metadata", "resource"),
@@ -113,6 +118,32 @@ def test_the_package_uses_only_the_public_api_of_dagster():
     """No private import that the next Dagster release may break."""
     for module in modules():
         assert not any("._" in f".{name}" and name.startswith("dagster") for name in imports_of(module)), module
+
+
+def test_every_key_for_dagster_stands_in_one_module():
+    """Metadata keys and tags come from ``metadata_keys``: nowhere else does a text begin with ``temporis/``."""
+    for module in modules():
+        if module.stem == "metadata_keys":
+            continue
+        tree = ast.parse(module.read_text())
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+                assert not node.value.startswith("temporis/"), f"{module.name}:{node.lineno} spells out a key"
+
+
+def test_every_key_that_a_text_names_exists():
+    """An error, a docstring or advice that says ``temporis/...`` names a key or an option that there is."""
+    keys = {value for value in vars(metadata_keys).values() if isinstance(value, str)}
+    keys |= {option_key(option) for option in PER_RUN_OPTIONS}
+    keys |= {count_key(outcome) for outcome in COUNTS}
+    keys |= {key(kind) for kind in ("invalid", "rejected", "conflict") for key in (row_count_key, rows_key)}
+    keys |= {"temporis/store_metrics"}  # the asset key of a data source, in examples
+    for module in modules():
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                named = re.findall(r"(?<![\w.:])temporis/[a-z_]+", node.value)
+                assert set(named) <= keys, f"{module.name}:{node.lineno} names {sorted(set(named) - keys)}"
 
 
 def test_every_module_says_its_duty_first():
