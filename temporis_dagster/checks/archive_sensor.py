@@ -5,11 +5,10 @@ Never: launches a run, writes an observation, or waits longer than a tick may ta
 """
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, wait
-from threading import Thread
 
 import dagster as dg
 
+from temporis_dagster.ask_all import ask_all
 from temporis_dagster.checks.archive_state import (
     QUEUED,
     ExpectedStates,
@@ -101,12 +100,10 @@ def build_archive_state_sensor(
 def _findings(
     temporis: TemporisResource, states: Mapping[str, ArchiveState], answer_within_s: float
 ) -> dict[str, Finding]:
-    """Ask all at once, and wait for them together: one that does not answer holds up no other."""
-    asked = {source: _asked(temporis, source, expected) for source, expected in states.items()}
-    answered = wait(asked.values(), timeout=answer_within_s).done
+    answers = ask_all(lambda source: find_state(temporis, source, states[source]), states, answer_within_s)
     return {
-        source: answer.result() if answer in answered else _no_answer(temporis, states[source], answer_within_s)
-        for source, answer in asked.items()
+        source: answers[source].result() if source in answers else _no_answer(temporis, expected, answer_within_s)
+        for source, expected in states.items()
     }
 
 
@@ -122,20 +119,6 @@ def _in_short(findings: Mapping[str, Finding]) -> str:
     """What the list of ticks shows."""
     failed = [source for source, finding in findings.items() if not finding.passed]
     return f"Asked {len(findings):,} data sources. " + (f"Failed: {', '.join(failed)}." if failed else "All passed.")
-
-
-def _asked(temporis: TemporisResource, data_source: str, expected: ArchiveState) -> "Future[Finding]":
-    answer: Future[Finding] = Future()
-
-    def ask() -> None:
-        try:
-            answer.set_result(find_state(temporis, data_source, expected))
-        except BaseException as error:  # noqa: BLE001  raised where the answer is awaited
-            answer.set_exception(error)
-
-    # A daemon, as an executor's threads are not: a service that never answers must not keep the process alive.
-    Thread(target=ask, name=f"archive-state-{data_source}", daemon=True).start()
-    return answer
 
 
 def _no_answer(temporis: TemporisResource, expected: ArchiveState, answer_within_s: float) -> Finding:

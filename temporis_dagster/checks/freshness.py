@@ -4,7 +4,6 @@ Comes in: Dagster's event log, the time, and a mirror where rows of the asset wa
 Never: asks the service, takes what only waits for stored, or a backfill of old data for the newest.
 """
 
-from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 
 import dagster as dg
@@ -15,9 +14,9 @@ from temporis_dagster.checks.readings import newest_of
 from temporis_dagster.checks.spacing import in_words
 from temporis_dagster.data_source.target import PendingInfo
 from temporis_dagster.errors import ReadNotSupportedError, TemporisError
+from temporis_dagster.event_log import is_dry_run, metadata_of, moment_in, records_of
 from temporis_dagster.metadata_keys import (
     AGE_S,
-    DRY_RUN,
     LAST_OBSERVATION,
     LAST_PENDING_OBSERVATION,
     MAX_AGE,
@@ -112,7 +111,8 @@ def _age_of_source(
         newest = newest_of(temporis, writer, expectations, now)
     except ReadNotSupportedError:
         reported = (
-            _moment(record, LAST_OBSERVATION) for record in _newest_first(instance.fetch_observations, writer.key)
+            _moment(record, LAST_OBSERVATION)
+            for record in records_of(instance.fetch_observations, writer.key, page=PAGE)
         )
         newest = next((moment for moment in reported if moment is not None), None)
         if newest is None:
@@ -143,7 +143,7 @@ def newest_observation(
         pending: Whether to look for what waited in a mirror instead; only as far back as that could be fresh.
     """
     newest: float | None = None
-    for record in _newest_first(instance.fetch_materializations, key):
+    for record in records_of(instance.fetch_materializations, key, page=PAGE):
         if newest is not None and (newest >= fresh_from or newest >= record.timestamp):
             break
         if pending and record.timestamp < fresh_from:
@@ -155,21 +155,7 @@ def newest_observation(
     return newest
 
 
-def _newest_first(fetch: Callable[..., dg.EventRecordsResult], key: dg.AssetKey) -> Iterator[dg.EventLogRecord]:
-    cursor: str | None = None
-    while True:
-        found = fetch(key, limit=PAGE, cursor=cursor)
-        yield from found.records
-        if not found.has_more:
-            return
-        cursor = found.cursor
-
-
 def _moment(record: dg.EventLogRecord, key: str) -> float | None:
-    """What an event says; nothing where it stored nothing."""
-    event = record.asset_materialization or record.asset_observation
-    metadata = event.metadata if event else {}
-    dry_run, last = metadata.get(DRY_RUN), metadata.get(key)
-    if not isinstance(last, dg.TimestampMetadataValue) or (dry_run is not None and dry_run.value):
-        return None
-    return last.value
+    """The moment that an event states under a key; None where its run stored nothing."""
+    metadata = metadata_of(record)
+    return None if is_dry_run(metadata) else moment_in(metadata, key)

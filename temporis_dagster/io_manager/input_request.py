@@ -15,7 +15,7 @@ from temporis_dagster.asset_options import OwnSeries, options_said
 from temporis_dagster.assets import data_source_key
 from temporis_dagster.contract import is_data_source_name
 from temporis_dagster.errors import ConfigurationError
-from temporis_dagster.io_manager.materialization_log import latest_ids, latest_of_asset, latest_of_partitions, stored
+from temporis_dagster.event_log import latest_ids, latest_of_asset, latest_of_partitions, stored
 from temporis_dagster.io_manager.partition_series import (
     MOST_SEARCHED,
     Parts,

@@ -22,7 +22,7 @@ import dagster as dg
 import numpy as np
 
 from temporis_dagster.data_source.observations import Observations
-from temporis_dagster.io_manager.materialization_log import latest_ids, latest_of_partitions, stored
+from temporis_dagster.event_log import latest_ids, latest_of_partitions, stored
 from temporis_dagster.metadata_keys import DATA_SOURCE, SERIES
 from temporis_dagster.partition_windows import has_time
 

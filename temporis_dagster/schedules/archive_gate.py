@@ -4,11 +4,10 @@ Comes in: the tick's resources and the names of data sources. Goes out: those th
 Never: stops automation because a data source could not be asked, or holds a tick until Dagster gives up on it.
 """
 
-import time
-from collections.abc import Iterable, Sequence
-from queue import Empty, SimpleQueue
-from threading import Thread
+from collections.abc import Sequence
+from concurrent.futures import Future
 
+from temporis_dagster.ask_all import ask_all
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.resource import TemporisResource
 from temporis_dagster.schedules.tick_resource import TickContext
@@ -37,40 +36,23 @@ def archived_data_sources(
         return []
     if temporis is None:
         return []
-    states = _states(temporis, names, answer_within_s)
+    answers = ask_all(lambda name: temporis.data_source(name).archive_state(), names, answer_within_s)
+    archived = []
     for name in names:
-        if states.get(name) not in (ArchiveState.ACTIVE, ArchiveState.ARCHIVED):
-            context.log.warning("The archive state of %r is not known: %s", name, _words(states.get(name)))
-    return [name for name in names if states.get(name) is ArchiveState.ARCHIVED]
+        state = _state(answers.get(name))
+        if state is ArchiveState.ARCHIVED:
+            archived.append(name)
+        elif state is not ArchiveState.ACTIVE:
+            context.log.warning("The archive state of %r is not known: %s", name, _words(state))
+    return archived
 
 
-def _words(state: ArchiveState | Exception | None) -> str:
+def _state(answer: "Future[ArchiveState] | None") -> ArchiveState | BaseException | None:
+    """The state, the error that came instead, or None where no answer came in time."""
+    return None if answer is None else answer.exception() or answer.result()
+
+
+def _words(state: ArchiveState | BaseException | None) -> str:
     if state is None:
         return "it did not answer in time."
-    return str(state) if isinstance(state, Exception) else "the service does not say."
-
-
-def _states(
-    resource: TemporisResource, names: Iterable[str], answer_within_s: float
-) -> dict[str, ArchiveState | Exception]:
-    """Ask all at once, in threads that nobody waits for: a connection has no way to give up early."""
-    answers: SimpleQueue[tuple[str, ArchiveState | Exception]] = SimpleQueue()
-    asked = [Thread(target=_ask, args=(resource, name, answers), daemon=True) for name in names]
-    for thread in asked:
-        thread.start()
-    deadline = time.monotonic() + answer_within_s
-    known: dict[str, ArchiveState | Exception] = {}
-    while len(known) < len(asked):
-        try:
-            name, answer = answers.get(timeout=max(deadline - time.monotonic(), 0.0))
-        except Empty:
-            break
-        known[name] = answer
-    return known
-
-
-def _ask(resource: TemporisResource, name: str, answers: "SimpleQueue[tuple[str, ArchiveState | Exception]]") -> None:
-    try:
-        answers.put((name, resource.data_source(name).archive_state()))
-    except Exception as error:  # noqa: BLE001  whatever it is, the state is not known
-        answers.put((name, error))
+    return str(state) if isinstance(state, BaseException) else "the service does not say."

@@ -7,9 +7,11 @@ Never: asks which runs there were: what counts is what is materialized, and as o
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import islice
 
 import dagster as dg
 
+from temporis_dagster.event_log import metadata_of, moment_in, records_of
 from temporis_dagster.metadata_keys import FILLED_SINCE
 from temporis_dagster.schedules.materialized import NOT_READ, Materialized, Moment, newest_as_of
 from temporis_dagster.schedules.selection import PartitionedAssets
@@ -44,16 +46,11 @@ def began(instance: dg.DagsterInstance, assets: PartitionedAssets, at: datetime)
 
 
 def _began(instance: dg.DagsterInstance, asset: dg.AssetKey, at: datetime) -> float:
-    cursor: str | None = None
-    for _ in range(MOST_PAGES):
-        found = instance.fetch_observations(asset, limit=PAGE, cursor=cursor, ascending=True)
-        for record in found.records:
-            said = record.asset_observation.metadata.get(FILLED_SINCE) if record.asset_observation else None
-            if isinstance(said, dg.TimestampMetadataValue):
-                return min(said.value, at.timestamp())
-        if not found.has_more:
-            break
-        cursor = found.cursor
+    records = records_of(instance.fetch_observations, asset, page=PAGE, ascending=True)
+    said = (moment_in(metadata_of(record), FILLED_SINCE) for record in islice(records, MOST_PAGES * PAGE))
+    since = next((moment for moment in said if moment is not None), None)
+    if since is not None:
+        return min(since, at.timestamp())
     event = dg.AssetObservation(
         asset,
         description="A trailing-window schedule fills this asset from this tick on.",

@@ -5,14 +5,15 @@ Never: takes a dry run for a materialization, depends on runs that a retention d
 tick than it may: what was read is remembered, and the rest is for the next ticks.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 
 import dagster as dg
 
-from temporis_dagster.metadata_keys import DRY_RUN, TICK
+from temporis_dagster.event_log import is_dry_run, metadata_of, moment_in, records_by_id
+from temporis_dagster.metadata_keys import TICK
 from temporis_dagster.schedules.windows import PartitionRow
 
 MATERIALIZED = dg.DagsterEventType.ASSET_MATERIALIZATION
@@ -87,21 +88,21 @@ class Materialized:
     def _known(self, instance: dg.DagsterInstance, asset: dg.AssetKey, *, dry_runs_count: bool) -> _Known:
         known = self._assets.get(asset)
         if known is not None and known.dry_runs_count is dry_runs_count and known.proof is not None:
-            record = next(_records(instance, asset, [known.proof[0]]), None)
+            record = next(records_by_id(instance, asset, [known.proof[0]]), None)
             if record is not None and _proof(record) == known.proof:
                 return known
         self._assets[asset] = _Known(dry_runs_count=dry_runs_count)
         return self._assets[asset]
 
     def _read(self, instance: dg.DagsterInstance, asset: dg.AssetKey, unread: Mapping[int, str], known: _Known) -> None:
-        records = list(_records(instance, asset, list(unread)))
+        records = list(records_by_id(instance, asset, list(unread)))
         as_of = _as_of(instance, records)
         only_dry = {}
         for record in records:
             key = unread[record.storage_id]
             known.proof = _proof(record)
             known.moments[key] = (record.storage_id, Moment(record.timestamp, as_of[record.storage_id]))
-            if _is_dry(record) and not known.dry_runs_count:
+            if is_dry_run(metadata_of(record)) and not known.dry_runs_count:
                 only_dry[key] = record.storage_id
         older = last_before_dry_runs(instance, asset, list(only_dry)) if only_dry else {}
         for key, storage_id in only_dry.items():
@@ -126,9 +127,9 @@ def _without_records(
     if not there:
         return {}
     of_newest = newest.asset_materialization
-    tick = of_newest.metadata.get(TICK) if of_newest else None
+    tick = moment_in(of_newest.metadata, TICK) if of_newest else None
     known = [moment.as_of for moment in read.values() if moment is not None and moment is not NOT_READ]
-    as_of = max([*known, tick.value if isinstance(tick, dg.TimestampMetadataValue) else newest.timestamp])
+    as_of = max([*known, newest.timestamp if tick is None else tick])
     return dict.fromkeys(there, Moment(newest.timestamp, as_of))
 
 
@@ -136,7 +137,7 @@ def last_before_dry_runs(instance: dg.DagsterInstance, asset: dg.AssetKey, keys:
     """The latest materialization of each of these partitions that was no dry run."""
     found: dict[str, Moment] = {}
     for key, records in older_records(instance, asset, keys).items():
-        real = [record for record in records if not _is_dry(record)]
+        real = [record for record in records if not is_dry_run(metadata_of(record))]
         if real:
             found[key] = Moment(real[0].timestamp, _as_of(instance, real[:1])[real[0].storage_id])
     return found
@@ -147,7 +148,10 @@ def newest_as_of(instance: dg.DagsterInstance, asset: dg.AssetKey, keys: Sequenc
     by_key = older_records(instance, asset, keys)
     as_of = _as_of(instance, [record for records in by_key.values() for record in records])
     return {
-        key: max((as_of[record.storage_id] for record in records if not _is_dry(record)), default=float("-inf"))
+        key: max(
+            (as_of[record.storage_id] for record in records if not is_dry_run(metadata_of(record))),
+            default=float("-inf"),
+        )
         for key, records in by_key.items()
     }
 
@@ -164,17 +168,9 @@ def older_records(
     return by_key
 
 
-def _records(
-    instance: dg.DagsterInstance, asset: dg.AssetKey, storage_ids: Sequence[int]
-) -> Iterator[dg.EventLogRecord]:
-    for start in range(0, len(storage_ids), CHUNK):
-        wanted = dg.AssetRecordsFilter(asset_key=asset, storage_ids=list(storage_ids[start : start + CHUNK]))
-        yield from instance.fetch_materializations(wanted, limit=CHUNK).records
-
-
 def _as_of(instance: dg.DagsterInstance, records: Sequence[dg.EventLogRecord]) -> dict[int, float]:
     """As of when each record is, by its number."""
-    said = {record.storage_id: _tick_said(record) for record in records}
+    said = {record.storage_id: moment_in(metadata_of(record), TICK) for record in records}
     open_ones = [record for record in records if said[record.storage_id] is None]
     of_run = _starts(instance, sorted({record.run_id for record in open_ones if record.run_id}))
     as_of = {}
@@ -202,20 +198,6 @@ def _tick_of(said: str | None) -> float | None:
     except ValueError:
         return None
     return tick.timestamp() if tick.tzinfo else None
-
-
-def _tick_said(record: dg.EventLogRecord) -> float | None:
-    said = _metadata(record).get(TICK)
-    return said.value if isinstance(said, dg.TimestampMetadataValue) else None
-
-
-def _metadata(record: dg.EventLogRecord) -> Mapping[str, dg.MetadataValue]:
-    return record.asset_materialization.metadata if record.asset_materialization else {}
-
-
-def _is_dry(record: dg.EventLogRecord) -> bool:
-    dry = _metadata(record).get(DRY_RUN)
-    return dry is not None and bool(dry.value)
 
 
 def _proof(record: dg.EventLogRecord) -> tuple[int, str, float]:

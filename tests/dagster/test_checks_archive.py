@@ -15,6 +15,7 @@ from temporis_dagster import (
     ConfigurationError,
     TemporisIOManager,
     TemporisResource,
+    ask_all,
     build_archive_state_checks,
     build_archive_state_sensor,
     connect,
@@ -22,7 +23,7 @@ from temporis_dagster import (
     gated_selection,
     temporis_asset,
 )
-from temporis_dagster.checks import archive_state, sensor
+from temporis_dagster.checks import archive_state
 from temporis_dagster.testing import FakeService, answer, cut, held
 from tests.support.dagster_harness import key_range
 
@@ -478,7 +479,7 @@ def test_a_data_source_that_never_answers_does_not_hold_up_a_tick(monkeypatch):
         waited.append(timeout)
         return futures.wait(answers, return_when=futures.FIRST_COMPLETED)
 
-    monkeypatch.setattr(sensor, "wait", until_one_answers)  # no clock: the other one is held for as long as it takes
+    monkeypatch.setattr(ask_all, "wait", until_one_answers)  # no clock: the other one is held for as long as it takes
     script = lambda request: held(release) if request.data_source == "slow" else None  # noqa: E731
     states = {"slow": ACTIVE, "store_metrics": ACTIVE}
     with FakeService(("slow", "store_metrics"), script=script) as service:

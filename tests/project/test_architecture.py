@@ -20,7 +20,7 @@ PACKAGE = Path(temporis_dagster.__file__).parent
 FLOORS = [
     ("_version", "settings", "contract", "errors", "metadata_keys", "wording"),
     ("data_source",),
-    ("asset_options", "automation_conditions", "env_vars", "partition_windows", "progress_log"),
+    ("ask_all", "asset_options", "automation_conditions", "env_vars", "event_log", "partition_windows", "progress_log"),
     ("dagster_failures", "assets", "event_metadata", "resource"),
     ("data_source_page",),
     ("io_manager", "checks"),
