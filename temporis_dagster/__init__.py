@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from temporis_dagster.checks.archive import build_archive_state_checks as build_archive_state_checks
     from temporis_dagster.checks.archive_sensor import build_archive_state_sensor as build_archive_state_sensor
     from temporis_dagster.checks.gate import gated_selection as gated_selection
-    from temporis_dagster.checks.series import build_series_checks as build_series_checks
+    from temporis_dagster.checks.series_checks import build_series_checks as build_series_checks
     from temporis_dagster.components import TemporisIngestComponent as TemporisIngestComponent
     from temporis_dagster.data_source.connection import Temporis as Temporis
     from temporis_dagster.data_source.connection import connect as connect
@@ -72,7 +72,7 @@ _ROOMS = {
     "checks.archive": ("build_archive_state_checks",),
     "checks.gate": ("gated_selection",),
     "checks.archive_sensor": ("build_archive_state_sensor",),
-    "checks.series": ("build_series_checks",),
+    "checks.series_checks": ("build_series_checks",),
     "components": ("TemporisIngestComponent",),
     "schedules.trailing_window": ("build_trailing_window_schedule",),
     "schedules.gap_fill": ("build_gap_fill_sensor",),

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, model_validator
 from temporis_dagster.assets import data_source_spec
 from temporis_dagster.checks.archive import build_archive_state_checks
 from temporis_dagster.checks.gate import gated_selection
-from temporis_dagster.checks.series import build_series_checks
+from temporis_dagster.checks.series_checks import build_series_checks
 from temporis_dagster.checks.spacing import Interval
 from temporis_dagster.components.fields import count, described, interval, length, number, optional_count, pairs
 from temporis_dagster.data_source.target import ArchiveState

@@ -13,9 +13,9 @@ from typing import Any, cast
 import dagster as dg
 
 from temporis_dagster.metadata_keys import FILLS
+from temporis_dagster.schedules.partition_row import PartitionRow
 from temporis_dagster.schedules.selection import PartitionedAssets, assets_of_job
 from temporis_dagster.schedules.tick_resource import TickContext
-from temporis_dagster.schedules.windows import PartitionRow
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"

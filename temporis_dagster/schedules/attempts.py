@@ -21,9 +21,9 @@ from temporis_dagster.schedules.activity import (
     run_location_name,
 )
 from temporis_dagster.schedules.outages import Outages
+from temporis_dagster.schedules.partition_row import PartitionRow
 from temporis_dagster.schedules.selection import PartitionedAssets
 from temporis_dagster.schedules.tick_resource import TickContext
-from temporis_dagster.schedules.windows import PartitionRow
 
 SENSOR_NAME = "dagster/sensor_name"
 ROOT_RUN = "dagster/root_run_id"

@@ -23,6 +23,7 @@ from temporis_dagster.schedules.gap_plan import GapLimits, GapPlan, GapRun, plan
 from temporis_dagster.schedules.gap_state import Gaps, gaps_among, partition_states
 from temporis_dagster.schedules.materialized import Materialized
 from temporis_dagster.schedules.outages import Outages
+from temporis_dagster.schedules.partition_row import PartitionRow, partition_count, trailing_keys
 from temporis_dagster.schedules.selection import (
     FillSelection,
     FillTarget,
@@ -31,7 +32,6 @@ from temporis_dagster.schedules.selection import (
     selection_of,
 )
 from temporis_dagster.schedules.tick_resource import temporis_at_tick
-from temporis_dagster.schedules.windows import PartitionRow, partition_count, trailing_keys
 
 SHOWN_KEYS = 5
 

@@ -11,8 +11,8 @@ import dagster as dg
 from temporis_dagster.schedules.attempts import Attempt
 from temporis_dagster.schedules.gap_plan import PartitionState, PartitionStatus
 from temporis_dagster.schedules.materialized import MATERIALIZED, NOT_READ, Materialized
+from temporis_dagster.schedules.partition_row import PartitionRow
 from temporis_dagster.schedules.selection import PartitionedAssets
-from temporis_dagster.schedules.windows import PartitionRow
 
 PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 

@@ -14,8 +14,8 @@ import dagster as dg
 from temporis_dagster.event_log import metadata_of, moment_in, records_of
 from temporis_dagster.metadata_keys import FILLED_SINCE
 from temporis_dagster.schedules.materialized import NOT_READ, Materialized, Moment, newest_as_of
+from temporis_dagster.schedules.partition_row import PartitionRow, tick_before
 from temporis_dagster.schedules.selection import PartitionedAssets
-from temporis_dagster.schedules.windows import PartitionRow, tick_before
 
 PAGE = 1_000
 MOST_PAGES = 5

@@ -14,7 +14,7 @@ import dagster as dg
 
 from temporis_dagster.event_log import is_dry_run, metadata_of, moment_in, records_by_id
 from temporis_dagster.metadata_keys import TICK
-from temporis_dagster.schedules.windows import PartitionRow
+from temporis_dagster.schedules.partition_row import PartitionRow
 
 MATERIALIZED = dg.DagsterEventType.ASSET_MATERIALIZATION
 MOST_READ = 5_000

@@ -19,6 +19,7 @@ from temporis_dagster.schedules.activity import RUN_KEY, Activity, Wanted, activ
 from temporis_dagster.schedules.archive_gate import archived_data_sources
 from temporis_dagster.schedules.left_out import Rhythm, began, left_out
 from temporis_dagster.schedules.materialized import Materialized
+from temporis_dagster.schedules.partition_row import PartitionRow, keys_since, partition_count, trailing_start
 from temporis_dagster.schedules.selection import (
     FillSelection,
     FillTarget,
@@ -27,7 +28,6 @@ from temporis_dagster.schedules.selection import (
     selection_of,
 )
 from temporis_dagster.schedules.tick_resource import temporis_at_tick
-from temporis_dagster.schedules.windows import PartitionRow, keys_since, partition_count, trailing_start
 
 SCHEDULE_NAME = "dagster/schedule_name"
 

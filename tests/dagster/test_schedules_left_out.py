@@ -12,9 +12,9 @@ from temporis_dagster.metadata_keys import TICK
 from temporis_dagster.schedules import trailing_window
 from temporis_dagster.schedules.left_out import Rhythm, began, left_out
 from temporis_dagster.schedules.materialized import Materialized
+from temporis_dagster.schedules.partition_row import PartitionRow, keys_since
 from temporis_dagster.schedules.selection import PartitionedAssets
 from temporis_dagster.schedules.trailing_window import _ranges
-from temporis_dagster.schedules.windows import PartitionRow, keys_since
 from tests.support.dagster_harness import key_range
 from tests.support.schedule_tools import asked, load_asset, utc, world_of
 

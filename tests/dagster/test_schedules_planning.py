@@ -7,8 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from temporis_dagster.schedules.gap_plan import GapLimits, PartitionState, PartitionStatus, plan_gaps
+from temporis_dagster.schedules.partition_row import (
+    PartitionRow,
+    keys_since,
+    tick_before,
+    trailing_keys,
+    trailing_start,
+)
 from temporis_dagster.schedules.trailing_window import _ranges
-from temporis_dagster.schedules.windows import PartitionRow, keys_since, tick_before, trailing_keys, trailing_start
 
 ZONES = ["UTC", "America/New_York", "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe"]
 CRONS = {"0 * * * *": 3_600, "*/15 * * * *": 900, "0 0 * * *": 86_400, "30 2 * * *": 86_400, "0 5 * * 1": 604_800}

@@ -13,9 +13,9 @@ import dagster as dg
 
 from temporis_dagster.checks.expectations import FRESHNESS, PENDING, Bounds, Expectations, Writer, writers_of
 from temporis_dagster.checks.freshness import find_age
+from temporis_dagster.checks.gaps_and_bounds import FINDERS, find_in
 from temporis_dagster.checks.pending import find_pending
 from temporis_dagster.checks.readings import Question, read_for
-from temporis_dagster.checks.series_findings import FINDERS, find_in
 from temporis_dagster.checks.spacing import Interval
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.resource import temporis_of
