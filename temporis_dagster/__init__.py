@@ -14,8 +14,8 @@ from temporis_dagster._version import __version__ as __version__
 if TYPE_CHECKING:
     from temporis_dagster.assets import data_source_spec as data_source_spec
     from temporis_dagster.assets import temporis_asset as temporis_asset
-    from temporis_dagster.checks.archive import build_archive_state_checks as build_archive_state_checks
     from temporis_dagster.checks.archive_sensor import build_archive_state_sensor as build_archive_state_sensor
+    from temporis_dagster.checks.archive_state import build_archive_state_checks as build_archive_state_checks
     from temporis_dagster.checks.gate import gated_selection as gated_selection
     from temporis_dagster.checks.series_checks import build_series_checks as build_series_checks
     from temporis_dagster.components import TemporisIngestComponent as TemporisIngestComponent
@@ -69,7 +69,7 @@ _ROOMS = {
     "resource": ("TemporisResource",),
     "io_manager.io_manager": ("TemporisIOManager",),
     "assets": ("temporis_asset", "data_source_spec"),
-    "checks.archive": ("build_archive_state_checks",),
+    "checks.archive_state": ("build_archive_state_checks",),
     "checks.gate": ("gated_selection",),
     "checks.archive_sensor": ("build_archive_state_sensor",),
     "checks.series_checks": ("build_series_checks",),

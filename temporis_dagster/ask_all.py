@@ -15,7 +15,7 @@ Answer = TypeVar("Answer")
 def ask_all(ask: Callable[[str], Answer], names: Iterable[str], within_s: float) -> "Mapping[str, Future[Answer]]":
     """Ask every data source in a thread of its own, and return what was answered within the deadline.
 
-    A connection cannot be told to give up early, so a question without an answer goes on in its thread.
+    A question cannot be canceled, so one without an answer goes on in its thread.
 
     Args:
         ask: Asks one data source, by its name.

@@ -1,8 +1,8 @@
-"""Automation conditions of assets that depend on their data source, which Dagster neither materializes nor updates.
+"""Automation conditions of assets that depend on a data source, whose external asset Dagster never materializes.
 
-Comes in: a condition, and the key of the data source's external asset. Goes out: the condition that does not wait for
-that asset, whose archive check still gates it.
-Never: changes what a condition says of any other dependency.
+Comes in: a condition, and the key of the data source's external asset. Goes out: a condition that does not wait for
+that asset, but is still gated by its archive check.
+Never: changes what a condition requires of any other dependency.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ CHECKS = ("ANY_CHECKS_MATCH", "ALL_CHECKS_MATCH")
 
 
 def without_waiting_for(condition: Condition, data_source: dg.AssetKey) -> Condition:
-    """A condition that leaves the data source's external asset out of what it says of dependencies.
+    """Return a condition that ignores the data source's external asset where it considers dependencies.
 
-    To Dagster, an asset that nothing materializes is a dependency that is always missing and never updated, so
-    ``eager()``, ``on_missing()`` and ``on_cron()`` would never fire. What a condition says of the *checks* of
-    dependencies stays, so that ``all_deps_blocking_checks_passed()`` still gates; so does what names the data source
-    with ``.allow(...)`` itself.
+    For Dagster, an external asset that is never materialized is a dependency that is always missing and never updated,
+    so ``eager()``, ``on_missing()`` and ``on_cron()`` would never fire. Conditions on the *checks* of dependencies are
+    kept, so that ``all_deps_blocking_checks_passed()`` still gates the asset. A condition that names the data source
+    itself, with ``.allow(...)``, is kept as well.
 
     Args:
-        condition: As the user wrote it.
+        condition: The condition that the user wrote.
         data_source: The key of the data source's external asset.
 
     Examples:
@@ -46,7 +46,7 @@ def without_waiting_for(condition: Condition, data_source: dg.AssetKey) -> Condi
         new = without_waiting_for(child, data_source)
         if new == child:
             continue
-        # ``replace`` does not reach into what became newly true.
+        # ``replace`` does not reach into the operand of ``newly_true``.
         changed = new.newly_true() if condition.name == NEWLY_TRUE else changed.replace(child, new)
     label = condition.get_label()
     return cast("Any", changed).with_label(label) if label and changed is not condition else changed
@@ -57,5 +57,5 @@ def _is_of_checks(condition: Condition) -> bool:
 
 
 def _allowed(condition: Condition) -> Sequence[dg.AssetKey]:
-    """The assets that a condition names as those it is about."""
+    """Return the assets to which a condition is restricted with ``allow``."""
     return getattr(getattr(condition, "allow_selection", None), "selected_keys", ())

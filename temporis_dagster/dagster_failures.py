@@ -1,17 +1,17 @@
-"""Errors as Dagster understands them: what is never retried, what is retried later, and what the retry policy decides.
+"""Translates errors for Dagster: what is never retried, what is retried later, and what the retry policy decides.
 
 | error | becomes |
 | --- | --- |
-| a retry meets it again: bad or rejected rows, 401, 404, 409, a wrong option | ``Failure``, no retry |
-| unavailable, and a mirror keeps the rows | ``Failure`` with the counts: the asset's retry policy decides |
+| one that a retry meets again: invalid or rejected rows, 401, 404, 409, a wrong option | ``Failure`` without a retry |
+| unavailable, and a mirror keeps the rows | ``Failure`` with the counts; the asset's retry policy decides |
 | unavailable, and the service asks for a longer wait than ``give_up_after_s`` | ``RetryRequested`` after that wait |
-| unavailable, a locked database | itself: the asset's retry policy decides |
+| unavailable otherwise, or a locked database | unchanged; the asset's retry policy decides |
 
-Dagster has no other way than to run a step again to turn it green. Where a mirror keeps the rows, a flush delivers them
-without that: nothing is started again on our own account, and nothing that the asset's author asked for is refused.
+Dagster turns a failed step green only by re-running it. If a mirror keeps the rows, a flush delivers them without
+re-running the step. So this module requests no retry then, but a retry policy of the asset still applies.
 
 Comes in: the error tree. Goes out: Dagster's failures, with the rows and counts to act on.
-Never: decides what may pass (the error knows), or waits.
+Never: decides which errors can be retried (the error knows), or waits.
 """
 
 import math
@@ -28,20 +28,20 @@ from temporis_dagster.metadata_keys import ERROR, count_key, row_count_key, rows
 SHOWN_ROWS = 20
 
 LATER_RETRIES = 3
-"""How often a step is started again because the service asked for a long wait."""
+"""How often to re-run a step because the service asked for a long wait."""
 
 
 @contextmanager
 def failures_for_dagster(give_up_after_s: float = math.inf) -> Iterator[None]:
-    """Raise what Dagster acts on, for the errors of the tree; see the table above.
+    """Turn errors of the tree into failures that Dagster acts on; see the table at the top.
 
     Args:
-        give_up_after_s: The longest wait that the client itself had the patience for; infinite where nothing is sent.
+        give_up_after_s: The longest wait, in seconds, for which the client itself retries; infinite if nothing is sent.
 
     Raises:
-        Failure: From an error that the same call would meet again, with its words; and, retried where the asset's
-            policy says so, from an outage while a mirror keeps the rows.
-        RetryRequested: From an error of a service that asks to wait for longer.
+        Failure: The same call would raise the same error again (never retried), or there is an outage while a mirror
+            keeps the rows (retried if the asset's retry policy says so). The message is that of the error.
+        RetryRequested: The service asks for a longer wait than ``give_up_after_s``.
     """
     try:
         yield
@@ -69,12 +69,12 @@ def _facts(error: TemporisError) -> dict[str, dg.MetadataValue]:
 
 
 def offending_rows(kind: str, rows: pd.DataFrame, count: int | None = None) -> dict[str, dg.MetadataValue]:
-    """How many rows and the first of them as a table; nothing for no rows.
+    """Return the number of rows and a table of the first of them, as metadata; nothing if there are no rows.
 
     Args:
-        kind: What is wrong with them, in one word.
-        rows: They, or the first of them.
-        count: How many there are, where ``rows`` are not all.
+        kind: What is wrong with the rows, in one word, which becomes part of the metadata keys.
+        rows: All of the rows, or the first of them.
+        count: The number of rows, if ``rows`` does not have all of them.
     """
     if rows.empty:
         return {}
@@ -88,13 +88,13 @@ def offending_rows(kind: str, rows: pd.DataFrame, count: int | None = None) -> d
 
 
 def _cell(value: object) -> str | int:
-    """Text, except plain integers: NaN and the infinities are not JSON."""
+    """Return a cell as an integer or as text, because NaN and infinity are not valid JSON."""
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value)
     return printable(value.isoformat() if isinstance(value, pd.Timestamp) else str(value))
 
 
 def printable(text: str, limit: int = 2_000) -> str:
-    """The text as Unicode that any database takes: no lone surrogates, no NUL, not endless."""
+    """Return the text in a form that every database accepts: no lone surrogates, no NUL, and at most ``limit`` long."""
     clean = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
     return clean if len(clean) <= limit else f"{clean[:limit]}..."

@@ -1,7 +1,7 @@
-"""What the page of a data source shows in the UI: Dagster's observations of the external asset that stands for it.
+"""The page of a data source in Dagster's UI: observations of the external asset that stands for it.
 
-A Dagster observation never makes an external asset "updated" or present: automation conditions look at its
-materializations only. So a write that reports one cannot request the writer again.
+A Dagster observation does not make an external asset "updated" or present, because automation conditions consider
+materializations only. So a write that reports one does not request its writer again.
 
 Comes in: a data source, and what a write or a question found out about it. Goes out: ``AssetObservation`` events.
 Never: asks the data source, or reports a dry run.
@@ -21,16 +21,16 @@ from temporis_dagster.metadata_keys import ARCHIVE_STATE
 def data_source_observation(
     source: DataSource, state: ArchiveState | None = None, facts: Mapping[str, dg.MetadataValue] | None = None
 ) -> dg.AssetObservation:
-    """One line of the data source's history.
+    """Return one entry for the page of a data source.
 
     Args:
         source: The data source.
-        state: Its archive state, where it is known.
-        facts: What else is known, such as what was written.
+        state: Its archive state, if it is known.
+        facts: Further metadata, such as what was written.
     """
     known = {} if state is None else {ARCHIVE_STATE: dg.MetadataValue.text(state.value)}
     return dg.AssetObservation(
         data_source_key(source.name),
         metadata={**known, **(facts or {}), **place(source)},
-        description=None if state is None else f"{source.name} is {state.value}.",
+        description=None if state is None else f"Data source {source.name!r} is {state.value}.",
     )

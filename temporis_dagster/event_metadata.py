@@ -1,7 +1,7 @@
-"""What a materialization says: where the observations are, how many, what became of them.
+"""The metadata of a materialization: where the observations are, how many there are, and what became of them.
 
-Comes in: reports, windows, timestamps. Goes out: metadata of plain Python types, under Dagster's own keys where it has
-one, and ``temporis/...``.
+Comes in: reports, windows, timestamps. Goes out: metadata, under Dagster's own keys if there is one, else under
+``temporis/...``.
 Never: sends or reads observations.
 """
 
@@ -41,12 +41,12 @@ ALWAYS_SHOWN = ("stored", "unchanged")
 
 
 MOST_COUNTED_APART = 2_000
-"""Dagster's price for metadata of one partition grows with the partitions that have some: 2,000 are 0.3 s, 8,600 are
-7 s (benchmarks/partitions.py). Where more partitions differ, their counts stand together, in one place."""
+"""The time that Dagster takes to add metadata to a single partition grows with the number of partitions that have some:
+0.3 s for 2,000, 7 s for 8,600 (benchmarks/partitions.py). If more partitions differ, one partition lists all counts."""
 
 
 def place(source: DataSource) -> dict[str, dg.MetadataValue]:
-    """Where the observations are."""
+    """Return the metadata that state where the observations are."""
     return {
         "dagster/uri": dg.MetadataValue.text(source.url),
         "dagster/table_name": dg.MetadataValue.text(source.name),
@@ -54,14 +54,14 @@ def place(source: DataSource) -> dict[str, dg.MetadataValue]:
 
 
 def _written_to(source: DataSource) -> dict[str, dg.MetadataValue]:
-    """The place, and the name by which a later load finds it."""
+    """Return the place, and the name of the data source, by which a later load finds it."""
     return {**place(source), DATA_SOURCE: dg.MetadataValue.text(source.name)}
 
 
 def outcome(source: DataSource, observations: Observations, report: UpsertReport) -> dict[str, dg.MetadataValue]:
-    """What became of the observations of one upsert; for a range of partitions, of them all together.
+    """Return what became of the observations of one upsert; for a range of partitions, of all of them together.
 
-    A dry run names no place: nothing is there.
+    The metadata of a dry run name no place, because nothing was stored.
     """
     return {
         **({DRY_RUN: dg.MetadataValue.bool(True)} if report.dry_run else _written_to(source)),
@@ -73,7 +73,7 @@ def outcome(source: DataSource, observations: Observations, report: UpsertReport
 
 
 def written(observations: Observations, report: UpsertReport) -> dict[str, dg.MetadataValue]:
-    """How many observations had which outcome, of how many series, and the first and last that are stored."""
+    """Return the number of observations per outcome, the number of series, and the first and last observation."""
     shown = [name for name in COUNTS if name in ALWAYS_SHOWN or getattr(report, name)]
     return {
         **{count_key(name): dg.MetadataValue.int(getattr(report, name)) for name in shown},
@@ -84,14 +84,14 @@ def written(observations: Observations, report: UpsertReport) -> dict[str, dg.Me
 
 
 def _span(observations: Observations, report: UpsertReport) -> dict[str, dg.MetadataValue]:
-    """The first and the last observation that is stored, and the last that waits in a mirror."""
+    """Return the first and the last stored observation, and the last one that waits in a mirror."""
     stored, pending = _stored(observations, report), np.sort(_timestamps(report.pending_rows))
     moments = {FIRST_OBSERVATION: stored[:1], LAST_OBSERVATION: stored[-1:], LAST_PENDING_OBSERVATION: pending[-1:]}
     return {key: dg.MetadataValue.timestamp(float(found[0])) for key, found in moments.items() if len(found)}
 
 
 def _stored(observations: Observations, report: UpsertReport) -> Int64s:
-    """The moments at which something is stored, ascending; where all is, only the first and the last of them."""
+    """Return the times of stored observations, ascending; only the first and the last of them if all are stored."""
     settled = report.stored + report.unchanged
     if not settled:
         return np.array([], dtype=np.int64)
@@ -103,7 +103,7 @@ def _stored(observations: Observations, report: UpsertReport) -> Int64s:
 
 
 def partitions_of_run(context: dg.OutputContext) -> dict[str, dg.MetadataValue]:
-    """The partitions that the counts are about, where they are several: the event they stand in names only one."""
+    """Return the partitions that the counts cover, if there are several: the event itself names only one."""
     keys = _keys_of(context)
     if len(keys) < 2:  # noqa: PLR2004  the event names a single one
         return {}
@@ -111,13 +111,13 @@ def partitions_of_run(context: dg.OutputContext) -> dict[str, dg.MetadataValue]:
 
 
 def tick_of_run(context: dg.OutputContext) -> dict[str, dg.MetadataValue]:
-    """The tick of the schedule that launched the run, where one did."""
-    said = context.step_context.run_tags.get(TICK) if context.has_asset_partitions else None
-    return {TICK: dg.MetadataValue.timestamp(datetime.fromisoformat(said))} if said else {}
+    """Return the tick of the trailing-window schedule that launched the run, if one did."""
+    tick = context.step_context.run_tags.get(TICK) if context.has_asset_partitions else None
+    return {TICK: dg.MetadataValue.timestamp(datetime.fromisoformat(tick))} if tick else {}
 
 
 def _keys_of(context: dg.OutputContext) -> list[str]:
-    """The partitions of the run, in their own order."""
+    """Return the partitions of the run, in the order of their definition."""
     if not context.has_asset_partitions:
         return []
     keys = context.asset_partition_keys
@@ -126,12 +126,12 @@ def _keys_of(context: dg.OutputContext) -> list[str]:
 
 
 def left_out_rows(report: UpsertReport) -> dict[str, dg.MetadataValue]:
-    """The first of the rows that were dropped or rejected, as tables; nothing where all were stored."""
+    """Return tables of the first rows that were dropped or rejected; nothing if there are none."""
     return {**offending_rows("dropped", report.dropped_rows), **offending_rows("rejected", report.rejected_rows)}
 
 
 def conflicting_rows(observations: Observations) -> dict[str, dg.MetadataValue]:
-    """The first of the rows that a later row of another value won over, as a table; nothing where there are none."""
+    """Return a table of the first rows that a later row with another value superseded; nothing if there are none."""
     if observations.superseded_rows is None or not observations.conflicts:
         return {}
     first = observations.superseded_rows.conflicts().take(slice(SHOWN_ROWS)).frame()
@@ -139,9 +139,9 @@ def conflicting_rows(observations: Observations) -> dict[str, dg.MetadataValue]:
 
 
 def add_once(context: dg.OutputContext, metadata: Mapping[str, Any]) -> None:
-    """Add what takes room, such as tables, to one event: of a range of partitions, the one of the last.
+    """Add large metadata, such as tables, to a single event: for a range of partitions, that of the last one.
 
-    Dagster keeps events for good, and one run may have thousands.
+    Dagster never deletes events, and one run may have thousands.
     """
     if not metadata:
         return
@@ -155,10 +155,10 @@ def add_once(context: dg.OutputContext, metadata: Mapping[str, Any]) -> None:
 def add_partition_rows(
     context: dg.OutputContext, windows: PartitionWindows | None, observations: Observations, report: UpsertReport
 ) -> None:
-    """Say how many observations each partition of the run has.
+    """Add the number of observations of each partition of the run to the metadata.
 
-    The most frequent count is said once for all partitions, and only those that differ say their own. Where too many
-    differ, no partition says it, and the last one has them all, as ``temporis/partition_row_counts``.
+    The most frequent count is added once for all partitions, and partitions that differ get their own. If too many
+    differ, no partition gets a count, and the last one lists all of them as ``temporis/partition_row_counts``.
     """
     counts = partition_rows(context.asset_partition_keys, windows, observations, report)
     if not counts:
@@ -177,9 +177,9 @@ def add_partition_rows(
 def partition_rows(
     keys: Sequence[str], windows: PartitionWindows | None, observations: Observations, report: UpsertReport
 ) -> Mapping[str, int]:
-    """How many observations each partition has; empty where an observation does not say to which one it belongs.
+    """Return the number of observations per partition; empty if time does not tell the partitions apart.
 
-    Those that the service rejected are not there.
+    Observations that the service rejected are not counted.
     """
     if windows is None:
         return {keys[0]: len(observations) - report.rejected} if len(keys) == 1 else {}
@@ -195,17 +195,17 @@ def stored_partitions(
     windows: PartitionWindows,
     observations: Observations,
     report: UpsertReport,
-    said: Mapping[str, dg.MetadataValue],
+    further: Mapping[str, dg.MetadataValue],
 ) -> Iterator[dg.AssetMaterialization]:
-    """A materialization for every partition that an upsert stored before it failed, with the metadata of the body.
+    """Yield a materialization for every partition that an upsert stored completely before it failed.
 
     Args:
-        context: Dagster's, of the output.
-        source: Where it is stored.
+        context: The context of the output, whose metadata each materialization gets as well.
+        source: The data source.
         windows: The partitions of the run.
-        observations: All that was to be stored.
-        report: What became of it.
-        said: What else each of them says.
+        observations: All observations of the upsert.
+        report: What became of them.
+        further: Further metadata for each materialization.
     """
     done = windows.done(observations.timestamps, _not_stored(report))[windows.numbers]
     rows = partition_rows(windows.keys, windows, observations, report)
@@ -216,12 +216,12 @@ def stored_partitions(
             last = newest[number]
             moment = {} if last is None else {LAST_OBSERVATION: dg.MetadataValue.timestamp(float(last))}
             where = {**_written_to(source), **tick_of_run(context)}
-            metadata = {**context.output_metadata, **counted, **where, **moment, **said}
+            metadata = {**context.output_metadata, **counted, **where, **moment, **further}
             yield dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata)
 
 
 def _not_stored(report: UpsertReport) -> Int64s:
-    """The timestamps of the observations that are not, or may not be, stored."""
+    """Return the timestamps of the observations that are not stored, or may not be."""
     frames = (report.unsent_rows, report.unknown_rows, report.rejected_rows, report.pending_rows)
     return np.concatenate([_timestamps(frame) for frame in frames])
 

@@ -1,7 +1,8 @@
-"""Which partition does each observation belong to: time windows as whole seconds of UTC.
+"""Which partition each observation belongs to: time windows in whole seconds of UTC.
 
 Comes in: a partitions definition and keys, then Unix seconds. Goes out: window numbers, counts, which windows are done.
-Never: compares wall clocks (a fall-back hour starts and ends at the same one), or fills the holes between windows.
+Never: compares local times (an hour repeated in autumn starts and ends at the same one), or fills holes between
+windows.
 """
 
 import math
@@ -17,7 +18,7 @@ from temporis_dagster.data_source.observations.model import Int64s, Mask, Second
 from temporis_dagster.errors import ConfigurationError
 
 OUTSIDE = -1
-"""The window number of what is in no window."""
+"""The window number of a timestamp that is in no window."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +26,10 @@ class PartitionWindows:
     """The windows of some partitions, ascending, half-open and disjoint.
 
     Attributes:
-        keys: The partition keys in the order of their windows (Dagster's may be any).
+        keys: The partition keys in the order of their windows (Dagster may pass them in any order).
         numbers: The window number of each key. Several keys of a multi-partitioned asset may share a window.
-        starts: First Unix second of each window.
-        ends: The second after its last.
+        starts: The first Unix second of each window.
+        ends: The Unix second after the last one of each window.
     """
 
     keys: tuple[str, ...]
@@ -38,54 +39,54 @@ class PartitionWindows:
 
     @property
     def one_key_each(self) -> bool:
-        """Whether a window says which partition it is."""
+        """Whether each window belongs to a single partition."""
         return len(self.keys) == len(self.starts)
 
     def of(self, timestamps: Seconds) -> Int64s:
-        """The window number of each timestamp, ``OUTSIDE`` for those in none."""
+        """Return the window number of each timestamp; ``OUTSIDE`` for those in no window."""
         if not len(self.starts):
             return np.full(len(timestamps), OUTSIDE, dtype=np.int64)
         numbers = np.searchsorted(self.starts, timestamps, side="right") - 1
         return np.where((numbers >= 0) & (timestamps < self.ends[numbers]), numbers, OUTSIDE)
 
     def counts(self, timestamps: Seconds) -> Int64s:
-        """How many of the timestamps each window has."""
+        """Return the number of timestamps in each window."""
         numbers = self.of(timestamps)
         return np.bincount(numbers[numbers != OUTSIDE], minlength=len(self.starts))
 
     def newest(self, timestamps: Seconds) -> list[int | None]:
-        """The last of the timestamps in each window; None in an empty one."""
+        """Return the last timestamp in each window; None for an empty window."""
         numbers = self.of(timestamps)
         newest = pd.Series(timestamps[numbers != OUTSIDE]).groupby(numbers[numbers != OUTSIDE]).max().to_dict()
         return [newest.get(number) for number in range(len(self.starts))]
 
     def spans(self) -> list[tuple[int, int]]:
-        """The windows as [start, end), those that touch joined into one."""
+        """Return the windows as pairs of start and end (exclusive), adjacent windows joined into one."""
         apart = self.starts[1:] != self.ends[:-1]
         starts = self.starts[np.concatenate(([True], apart))] if len(self.starts) else self.starts
         ends = self.ends[np.concatenate((apart, [True]))] if len(self.ends) else self.ends
         return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
     def done(self, timestamps: Seconds, unfinished: Seconds) -> Mask:
-        """The windows whose every timestamp is settled, and the empty ones between two such.
+        """Return which windows are stored completely: all their timestamps are, or they are empty and between two such.
 
         Args:
-            timestamps: Of everything that was to be stored.
-            unfinished: Of those that are not, or may not be, stored.
+            timestamps: The timestamps of all observations.
+            unfinished: The timestamps of the observations that are not stored, or may not be.
         """
         filled = np.flatnonzero(self.counts(timestamps))
         settled = self.counts(unfinished)[filled] == 0
         after = np.searchsorted(filled, np.arange(len(self.starts)))
         before = np.searchsorted(filled, np.arange(len(self.starts)), side="right") - 1
-        walled = np.concatenate((settled, [False]))  # past either end stands nothing that is done: index n and -1
+        walled = np.concatenate((settled, [False]))  # nothing is done beyond either end: index n and index -1
         return walled[after] & walled[before]
 
 
 def partition_windows(partitions_def: dg.PartitionsDefinition, keys: Sequence[str]) -> PartitionWindows | None:
-    """The windows of these partitions, or None if partitions of this definition have no time.
+    """Return the windows of these partitions; None if the partitions have no time dimension.
 
     Args:
-        partitions_def: Time windows, or multi-partitions with a time dimension; any other kind has none.
+        partitions_def: Time windows or multi-partitions with a time dimension have windows; other partitions have none.
         keys: The partitions of a run.
 
     Raises:
@@ -103,7 +104,7 @@ def partition_windows(partitions_def: dg.PartitionsDefinition, keys: Sequence[st
 def in_own_order(
     partitions_def: dg.PartitionsDefinition, keys: Iterable[str], instance: dg.DagsterInstance | None
 ) -> list[str]:
-    """The partition keys as plain text, in the order that their definition gives them; Dagster's may be any."""
+    """Return the partition keys as plain text, in the order of their definition; Dagster passes them in any order."""
     plain = list(map(str, keys))
     if len(plain) < 2:  # noqa: PLR2004  one key is in order
         return plain
@@ -121,7 +122,7 @@ def in_own_order(
 
 
 def _places(partitions_def: dg.PartitionsDefinition, keys: Iterable[str]) -> dict[str, float]:
-    """What sorts these keys: the start of their windows, or their places in the definition."""
+    """Return a sort value for each key: the start of its window, or its place in the definition."""
     if isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):  # which may have millions of keys
         return {key: partitions_def.time_window_for_partition_key(key).start.timestamp() for key in set(keys)}
     return {str(key): place for place, key in enumerate(partitions_def.get_partition_keys())}
@@ -130,7 +131,7 @@ def _places(partitions_def: dg.PartitionsDefinition, keys: Iterable[str]) -> dic
 def has_time(
     partitions_def: dg.PartitionsDefinition,
 ) -> TypeGuard[dg.TimeWindowPartitionsDefinition | dg.MultiPartitionsDefinition]:
-    """Whether its partitions have time windows.
+    """Whether partitions of this definition have time windows.
 
     Raises:
         ConfigurationError: There are two time dimensions.
@@ -139,7 +140,7 @@ def has_time(
         timed = [dimension.name for dimension in partitions_def.partitions_defs if has_time(dimension.partitions_def)]
         if len(timed) > 1:
             raise ConfigurationError(
-                f"The dimensions {timed} are both of time. Use partitions with one time dimension."
+                f"The partitions have more than one time dimension: {timed}. Use partitions with one time dimension."
             )
         return bool(timed)
     return isinstance(partitions_def, dg.TimeWindowPartitionsDefinition)

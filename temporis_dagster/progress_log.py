@@ -1,7 +1,7 @@
-"""Progress of a long write in Dagster's event log: a line now and then, none for a short write.
+"""The progress of a long write in Dagster's log: a line every 30 seconds at most, and none for a short write.
 
-Comes in: how many observations were settled, from any thread. Goes out: log lines, at most one in half a minute.
-Never: logs more because there are more batches.
+Comes in: numbers of settled observations, from any thread. Goes out: log lines.
+Never: logs more often because there are more requests.
 """
 
 import time
@@ -15,10 +15,10 @@ class ProgressLog:
     """A function for ``DataSource.upsert(progress=)`` that logs.
 
     Args:
-        log: Takes a format and its arguments, as ``context.log.info`` does.
-        data_source: The name of what is written to.
-        total: How many observations there are.
-        now: A clock in seconds that never goes back.
+        log: A function that takes a format and its arguments, such as ``context.log.info``.
+        data_source: The name of the data source.
+        total: The number of observations of the write.
+        now: A monotonic clock, in seconds.
 
     Examples:
         >>> clock = iter([0, 10, 30, 31]).__next__
@@ -37,7 +37,7 @@ class ProgressLog:
         self._next = self._started + LOG_EVERY_S
 
     def __call__(self, settled: int) -> None:
-        """Note that so many more observations are settled."""
+        """Count further settled observations, and log a line if the last one is old enough."""
         with self._lock:
             self._settled += settled
             done, moment = self._settled, self._now()

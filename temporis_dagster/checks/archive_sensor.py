@@ -1,7 +1,7 @@
-"""``build_archive_state_sensor``: the archive checks evaluated on a clock of their own, without runs.
+"""``build_archive_state_sensor``: the archive checks, evaluated at an interval of their own and without runs.
 
-Comes in: the state that each data source should have. Goes out: a sensor that records check evaluations.
-Never: launches a run, writes an observation, or waits longer than a tick may take.
+Comes in: the expected state of each data source. Goes out: a sensor that records check evaluations.
+Never: launches a run, writes an observation to a data source, or waits longer than a tick may take.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,6 +21,7 @@ from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.data_source_page import data_source_observation
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.resource import TemporisResource, temporis_of
+from temporis_dagster.wording import counted
 
 
 def build_archive_state_sensor(
@@ -32,27 +33,28 @@ def build_archive_state_sensor(
     answer_within_s: float = 30.0,
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
 ) -> dg.SensorDefinition:
-    """A sensor that evaluates the checks of ``build_archive_state_checks`` without runs.
+    """Build a sensor that evaluates the checks of ``build_archive_state_checks`` without runs.
 
-    Each tick asks every data source for its state and records one evaluation for each, so that the UI and automation
-    conditions (``all_deps_blocking_checks_passed``) follow within one interval when it is archived, unarchived or
-    out of reach. The state that was found is also an observation on the page of the data source. A data source that
-    gives no answer in time fails like one that answers with an error, and alone.
+    Each tick asks every data source for its state and records one evaluation per data source, so that the UI and
+    automation conditions (``all_deps_blocking_checks_passed``) reflect within one interval that it was archived,
+    unarchived or cannot be reached. The state is also recorded as an observation on the page of the data source. If a
+    data source does not answer in time, its check fails as if it had answered with an error; other checks do not.
 
-    Every tick adds two events per data source to the event log, and over HTTP costs one request each: an interval of
-    five minutes makes 288 ticks a day.
+    Every tick adds two events per data source to the event log and, over HTTP, costs one request per data source. An
+    interval of five minutes means 288 ticks per day.
 
     Args:
-        data_sources: The state expected of each, or a list of those in use, as for ``build_archive_state_checks``.
+        data_sources: The expected state of each data source, or a list of those that should be active, as for
+            ``build_archive_state_checks``.
         resource_key: The key of the ``TemporisResource``.
         name: The name of the sensor.
-        minimum_interval_seconds: How long to wait between ticks.
-        answer_within_s: How long a tick waits for answers, all together. Dagster ends a tick after 60 s.
-        default_status: Whether it runs before somebody starts it in the UI.
+        minimum_interval_seconds: The minimum number of seconds between ticks.
+        answer_within_s: How many seconds to wait for all answers together. Dagster ends a tick after 60 seconds.
+        default_status: Whether the sensor runs before a user starts it in the UI.
 
     Raises:
-        ConfigurationError: No data source can have such a name or be expected in such a state, or a time is not
-            positive.
+        ConfigurationError: There is no data source, a name breaks the rule for names of data sources, a state cannot be
+            expected, or ``answer_within_s`` is not positive.
 
     Examples:
         .. code-block:: python
@@ -77,7 +79,7 @@ def build_archive_state_sensor(
     """
     states = checked_states(data_sources)
     if not answer_within_s > 0:
-        raise ConfigurationError(f"answer_within_s={answer_within_s!r} is not positive. Pass a larger number.")
+        raise ConfigurationError(f"answer_within_s must be positive, got {answer_within_s!r}.")
 
     @dg.sensor(
         name=name,
@@ -91,7 +93,7 @@ def build_archive_state_sensor(
         findings = _findings(temporis, states, answer_within_s)
         evaluations = [finding.evaluation(archive_check_key(source)) for source, finding in findings.items()]
         return dg.SensorResult(
-            asset_events=[*evaluations, *_observations(temporis, findings)], skip_reason=_in_short(findings)
+            asset_events=[*evaluations, *_observations(temporis, findings)], skip_reason=_summary(findings)
         )
 
     return archive_state_sensor
@@ -108,17 +110,19 @@ def _findings(
 
 
 def _observations(temporis: TemporisResource, findings: Mapping[str, Finding]) -> Iterator[dg.AssetObservation]:
-    """What the page of each data source shows; nothing of those that could not be asked."""
+    """Observations for the pages of the data sources, except of those that could not be asked."""
     states = {state.value: state for state in ArchiveState}
     for source, finding in findings.items():
         if finding.found in states and not temporis.dry_run:
             yield data_source_observation(temporis.data_source(source), states[finding.found])
 
 
-def _in_short(findings: Mapping[str, Finding]) -> str:
-    """What the list of ticks shows."""
+def _summary(findings: Mapping[str, Finding]) -> str:
+    """The text that the list of ticks shows."""
     failed = [source for source, finding in findings.items() if not finding.passed]
-    return f"Asked {len(findings):,} data sources. " + (f"Failed: {', '.join(failed)}." if failed else "All passed.")
+    return f"Asked {counted(len(findings), 'data source')}. " + (
+        f"Failed: {', '.join(failed)}." if failed else "All passed."
+    )
 
 
 def _no_answer(temporis: TemporisResource, expected: ArchiveState, answer_within_s: float) -> Finding:

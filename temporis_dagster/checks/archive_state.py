@@ -1,10 +1,10 @@
-"""Archive states, expected and found: one question a data source, and what its answer means.
+"""``build_archive_state_checks``: blocking checks that each data source is in the expected state, active or archived.
 
-Comes in: a resource, and the state that each data source should have. Goes out: findings.
-Never: writes an observation, or lets one data source's failure reach another's finding.
+Comes in: a resource, and the expected state of each data source. Goes out: asset check definitions, and findings.
+Never: writes an observation, or puts two data sources in one step: a failed step stops everything downstream of it.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias
 
@@ -12,88 +12,162 @@ import dagster as dg
 
 from temporis_dagster.assets import data_source_key
 from temporis_dagster.checks.finding import Facts, Finding, could_not_ask
+from temporis_dagster.checks.unchecked import report_unchecked
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.errors import ConfigurationError, DataSourceNotFoundError, TemporisError, UnavailableError
 from temporis_dagster.event_metadata import place
-from temporis_dagster.resource import TemporisResource
+from temporis_dagster.metadata_keys import DATA_SOURCE, EXPECTED
+from temporis_dagster.resource import TemporisResource, temporis_of
 
 CHECK_NAME = "archive_state_check"
 
 ExpectedStates: TypeAlias = Mapping[str, ArchiveState] | Collection[str]
-"""The state expected of each data source by name; of those in a list, that they are in use."""
+"""The expected state of each data source, by name. Data sources given as a list are expected to be active."""
 
 QUEUED_WITHIN_S = 5.0
-"""How long to ask where a mirror queues: the answer decides nothing, as the rows are kept in any case."""
+"""How long to wait for an answer if a mirror queues. The answer decides nothing then: the rows are kept in any case."""
 
-WHAT_TO_DO = {
+REMEDIES = {
     ArchiveState.ACTIVE: (
-        "Unarchive it, in the Temporis dashboard or with DataSource.unarchive() where it is embedded; what was missed "
-        "can then be backfilled. If it is to stay archived, expect ArchiveState.ARCHIVED and remove its writers."
+        "Unarchive it, in the Temporis dashboard or, if it is embedded, with DataSource.unarchive(); then backfill "
+        "what was missed. If it is to stay archived, expect ArchiveState.ARCHIVED and remove its writers."
     ),
     ArchiveState.ARCHIVED: (
-        "Something may write to what should be frozen. Archive it, in the Temporis dashboard or with "
-        "DataSource.archive() where it is embedded; if it is in use again, expect ArchiveState.ACTIVE."
+        "Something may be writing to a data source that should be frozen. Archive it, in the Temporis dashboard or, if "
+        "it is embedded, with DataSource.archive(). If it is in use again, expect ArchiveState.ACTIVE."
     ),
 }
-"""What mends a data source that is not in the state expected."""
+"""What to do about a data source that is not in the expected state."""
 
 UNKNOWN_WARNING = (
-    "The service does not tell: it refuses the empty ingest that would show the state. The check passes, because one "
-    "that always fails would stop automation for good; should the data source be archived, the write itself fails."
+    "The service does not reveal the state: it refuses the empty ingest that would show it. The check passes, because "
+    "one that always fails would stop automation for good. If the data source is archived, the write itself fails."
 )
 
 NONE_YET = (
-    "There is no such data source yet. The check passes, because create_missing=True lets the first write make it."
+    "The data source does not exist yet. The check passes, because the first write creates it (create_missing=True)."
 )
 
 QUEUED = (
-    "The service is out of reach: {}. The check passes, because the mirror keeps what is written until it is delivered "
-    "(on_unavailable='queue')."
+    "The service cannot be reached: {}. The check passes, because the mirror keeps what is written until it is "
+    "delivered (on_unavailable='queue')."
 )
 
 
-def archive_check_key(data_source: str) -> dg.AssetCheckKey:
-    """The key of the check of a data source's archive state.
+def build_archive_state_checks(
+    *, data_sources: ExpectedStates, resource_key: str = "temporis", pool: str | None = None
+) -> Sequence[dg.AssetChecksDefinition]:
+    """Build blocking checks that each data source is in the expected state: active or archived.
+
+    The checks belong to the external assets of ``data_source_spec``. In a job whose selection is ``gated_selection``, a
+    check runs before the assets that write to its data source; if it fails, their bodies do not run. The check passes
+    with a warning if the service does not reveal the state. It fails, without affecting other checks, if the data
+    source cannot be asked, unless a mirror queues what cannot be delivered (``on_unavailable="queue"``): then it passes
+    with a warning after a few seconds. Asking writes nothing.
+
+    Unlike Dagster's own factories, this one returns one definition, and so one step, per data source. In a shared step,
+    one archived data source would stop the writers of all of them (observed with Dagster 1.13).
+
+    Args:
+        data_sources: The expected state of each data source by name, ``ArchiveState.ACTIVE`` or
+            ``ArchiveState.ARCHIVED``; or a list of names, which are expected to be active.
+        resource_key: The key of the ``TemporisResource``.
+        pool: The pool of the steps that ask.
 
     Raises:
-        ConfigurationError: No data source can have this name.
+        ConfigurationError: There is no data source, a name breaks the rule for names of data sources, or a state
+            cannot be expected.
+
+    Examples:
+        .. code-block:: python
+
+            import dagster as dg
+
+            from temporis_dagster import ArchiveState, TemporisResource, build_archive_state_checks, data_source_spec
+
+            states = {"store_metrics": ArchiveState.ACTIVE, "legacy": ArchiveState.ARCHIVED}
+            defs = dg.Definitions(
+                assets=[data_source_spec(name) for name in states],
+                asset_checks=build_archive_state_checks(data_sources=states),
+                resources={"temporis": TemporisResource(url="sqlite:////var/lib/temporis.db")},
+            )
+    """
+    states = checked_states(data_sources)
+    return [_archive_state_check(name, state, resource_key, pool) for name, state in states.items()]
+
+
+def _archive_state_check(
+    data_source: str, expected: ArchiveState, resource_key: str, pool: str | None
+) -> dg.AssetChecksDefinition:
+    key = archive_check_key(data_source)
+    spec = dg.AssetCheckSpec(
+        key.name,
+        asset=key.asset_key,
+        blocking=True,
+        description=f"Data source {data_source!r} is {expected.value}.",
+        metadata={DATA_SOURCE: data_source, EXPECTED: expected.value},
+    )
+
+    @dg.multi_asset_check(
+        name=f"archive_state_check_of_{data_source}",
+        specs=[spec],
+        required_resource_keys={resource_key},
+        can_subset=True,
+        pool=pool,
+    )
+    def archive_state_check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        finding = find_state(temporis_of(context, resource_key), data_source, expected)
+        if not finding.passed:
+            report_unchecked(context, data_source)
+        return finding.result(key, dg.AssetCheckSeverity.ERROR)
+
+    return archive_state_check
+
+
+def archive_check_key(data_source: str) -> dg.AssetCheckKey:
+    """Return the key of the archive check of a data source.
+
+    Raises:
+        ConfigurationError: The name breaks the rule for names of data sources.
     """
     return dg.AssetCheckKey(data_source_key(data_source), CHECK_NAME)
 
 
 def checked_states(data_sources: object) -> dict[str, ArchiveState]:
-    """The state expected of each data source. Those of a list are expected to be in use.
+    """Validate the argument, and return the expected state of each data source by name.
 
     Raises:
-        ConfigurationError: There are none, no data source can have such a name, or nothing can be in such a state.
+        ConfigurationError: There is no data source, a name breaks the rule for names of data sources, or a state
+            cannot be expected.
     """
     if isinstance(data_sources, Collection) and not isinstance(data_sources, str | bytes | Mapping):
         data_sources = dict.fromkeys(data_sources, ArchiveState.ACTIVE)
     if not isinstance(data_sources, Mapping) or not data_sources:
         raise ConfigurationError(
-            f"data_sources={data_sources!r} names none. Pass a list of those that are in use, such as "
-            "['store_metrics'], or the state of each, such as {'store_metrics': ArchiveState.ACTIVE}."
+            f"data_sources must name at least one data source, got {data_sources!r}. Pass a list of those that are in "
+            "use, such as ['store_metrics'], or the state of each, such as {'store_metrics': ArchiveState.ACTIVE}."
         )
     for name, state in data_sources.items():
         data_source_key(name)
-        if state not in tuple(WHAT_TO_DO):
+        if state not in tuple(REMEDIES):
             raise ConfigurationError(
-                f"{state!r} cannot be expected of data source {name!r}. Expect ArchiveState.ACTIVE or .ARCHIVED."
+                f"The expected state of data source {name!r} must be ArchiveState.ACTIVE or ArchiveState.ARCHIVED, got "
+                f"{state!r}."
             )
     return dict(data_sources)
 
 
 def find_state(temporis: TemporisResource, data_source: str, expected: ArchiveState) -> Finding:
-    """Ask one data source for its state, and compare. Whatever it answers, errors included, is a finding.
+    """Ask one data source for its state, and compare it with the expected one. Errors of the tree are findings, too.
 
-    Where a mirror queues what cannot be delivered, a service that is out of reach holds up nothing: it is asked for a
-    few seconds only, and the state is unknown, as it is where the service does not tell.
+    If a mirror queues what cannot be delivered, a service that cannot be reached must not hold anything up: it is asked
+    for a few seconds only, and the state is then unknown, as with a service that does not reveal it.
 
     Args:
-        temporis: The connection.
-        data_source: Its name.
-        expected: The state it should have.
+        temporis: The resource.
+        data_source: The name of the data source.
+        expected: The state that it should have.
     """
     facts: Facts = {}
     try:
@@ -118,7 +192,7 @@ def _no_answer(temporis: TemporisResource, expected: ArchiveState, error: Tempor
         if isinstance(error, DataSourceNotFoundError) and temporis.create_missing:
             return Finding(passed=True, expected=expected.value, found="none yet", warning=NONE_YET, facts=facts)
         if isinstance(error, UnavailableError) and temporis.queues:
-            warning = QUEUED.format(error)
+            warning = QUEUED.format(str(error).rstrip("."))
             return Finding(passed=True, expected=expected.value, found="unknown", warning=warning, facts=facts)
     return could_not_ask(error, expected.value, facts)
 
@@ -131,7 +205,7 @@ def _found(source: DataSource, expected: ArchiveState, facts: Facts) -> Finding:
         passed,
         expected=expected.value,
         found=state.value,
-        what_to_do="" if passed else WHAT_TO_DO[expected],
+        what_to_do="" if passed else REMEDIES[expected],
         warning="" if known else UNKNOWN_WARNING,
         facts=facts,
     )

@@ -1,8 +1,8 @@
-"""What is expected of an asset's series: checked when the code is loaded, then asked one by one.
+"""What is expected of an asset's series, validated when the code is loaded.
 
 Comes in: the arguments of ``build_series_checks`` and the assets. Goes out: expectations and writers, or a
 ConfigurationError.
-Never: reads anything.
+Never: reads observations.
 """
 
 import math
@@ -26,23 +26,24 @@ BOUNDS = "observation_bounds_check"
 PENDING = "pending_age_check"
 
 LATE_S = 86_400
+"""A day: how late observations may be before they count as missing."""
 
 Bounds = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True)
 class Expectations:
-    """What is expected of the series of an asset; None and empty are not checked.
+    """What is expected of the series of an asset. None or empty means that it is not checked.
 
     Attributes:
         max_age: How old the newest observation may be.
-        expected_interval: How far apart neighbouring observations of one series may be: a length of time, or a step
-            of the calendar.
-        expected_series: Which series must have observations.
-        bounds: The lowest and highest value of each series, both included; None is no bound.
+        expected_interval: How far apart neighbouring observations of one series may be: a length of time, or a calendar
+            step.
+        expected_series: The series that must have observations.
+        bounds: The lowest and highest allowed value per series, both inclusive; None means unbounded on that side.
         horizon: How far back to look.
-        max_pending_age: For how long an observation may wait in the mirror.
-        timezone: The zone whose clock and calendar count for ``expected_interval``; None for the asset's own.
+        max_pending_age: How long an observation may wait in the mirror.
+        timezone: The time zone of ``expected_interval``; None means that of the asset.
     """
 
     max_age: timedelta | None
@@ -59,24 +60,24 @@ class Expectations:
         expected = self.spacing()
         if expected is not None and expected.longest >= self.horizon:
             raise ConfigurationError(
-                f"Within horizon={self.horizon} no gap longer than expected_interval={self.expected_interval} would "
-                "show. Pass a longer horizon."
+                f"horizon must be longer than expected_interval={self.expected_interval}, got {self.horizon}: no gap "
+                "could be seen in it. Pass a longer horizon."
             )
         for name, bounds in self.bounds.items():
             _ensure_bounds(name, bounds)
         for name in self.named:
             if fault := series_name_fault(name):
-                raise ConfigurationError(f"{name!r} cannot be a series: {fault}. Name series as they are written.")
+                raise ConfigurationError(f"{name!r} cannot name a series: {fault}. Use the exact names of series.")
         if not self.descriptions:
             raise ConfigurationError(
                 "Nothing is expected. Pass max_age, expected_interval, expected_series, bounds or max_pending_age."
             )
 
     def spacing(self, own_zone: str | None = None) -> Spacing | None:
-        """How far apart neighbouring observations may be, by the clock of a zone.
+        """Return how far apart neighbouring observations may be, in a time zone.
 
         Args:
-            own_zone: The zone of the asset's own calendar. A length of time needs none: any clock may go back.
+            own_zone: The time zone of the asset. A length of time needs none: the clocks of all zones are considered.
         """
         expected = spacing(self.expected_interval, self.timezone)
         if expected is None or expected.step is None or self.timezone is not None:
@@ -85,23 +86,23 @@ class Expectations:
 
     @property
     def named(self) -> tuple[str, ...]:
-        """The series that are expected by name."""
+        """The series that an expectation names."""
         return tuple(dict.fromkeys((*self.expected_series, *self.bounds)))
 
     @property
     def descriptions(self) -> dict[str, str]:
-        """The checks there are, by name, and what each asks."""
+        """The description of each check that there is, by the name of the check."""
         return self.descriptions_for(None)
 
     def descriptions_for(self, own_zone: str | None) -> dict[str, str]:
-        """The same, of an asset whose calendar is that of the zone."""
+        """Return the descriptions for an asset in a time zone."""
         asked = {
             FRESHNESS: self.max_age and f"The newest observation is at most {in_words(self.max_age)} old.",
             GAPS: self.expected_interval is not None
-            and f"No two neighbours are further apart than {self.spacing(own_zone)}.",
+            and f"Neighbouring observations of a series are at most {self.spacing(own_zone)} apart.",
             PRESENCE: self.expected_series and f"There are observations of {listed(self.expected_series)}.",
             PENDING: self.max_pending_age
-            and f"Nothing waits in the mirror for longer than {in_words(self.max_pending_age)}.",
+            and f"No observation waits in the mirror for longer than {in_words(self.max_pending_age)}.",
             BOUNDS: self.bounds and f"The values of {listed(self.bounds)} are within bounds.",
         }
         return {name: text for name, text in asked.items() if text}
@@ -112,12 +113,12 @@ class Writer:
     """An asset that writes series.
 
     Attributes:
-        key: Its key.
+        key: The key of the asset.
         data_source: The name of its data source.
         series: Its own series.
-        partitions_def: Its partitions, where they are windows of time: they say what is due.
-        timezone: The zone that its metadata name.
-        external: Whether it is the data source itself, which no materialization tells anything of.
+        partitions_def: Its partitions, if they are time windows; they decide what is due.
+        timezone: The time zone that its metadata names.
+        external: Whether it is the external asset of the data source itself, which is never materialized.
     """
 
     key: dg.AssetKey
@@ -129,16 +130,17 @@ class Writer:
 
     @property
     def zone(self) -> str | None:
-        """The zone of its calendar."""
+        """The time zone of the asset: that of its metadata, else that of its partitions."""
         return self.timezone or (self.partitions_def.timezone if self.partitions_def else None)
 
     def due(self, now: float) -> int | None:
-        """The Unix second until which it should have observations; None where nothing says so.
+        """Return the Unix second until which there should be observations; None if the asset has no time windows.
 
-        The newest complete partition may still be at work, or late by a day, so those before it are due.
+        A run may still be filling the newest complete partition, and data may be a day late. So the partitions before
+        the newest complete one are due, as far as they are older than a day.
 
         Args:
-            now: Unix seconds.
+            now: The time, in Unix seconds.
         """
         if self.partitions_def is None:
             return None
@@ -148,16 +150,19 @@ class Writer:
 
 
 def writers_of(assets: Collection[object], expectations: Expectations) -> Iterator[Writer]:
-    """The assets with what they say of themselves.
+    """Yield the assets, with what their metadata and partitions state about them.
 
     Raises:
-        ConfigurationError: Something is no asset, names no data source, or could never write a series expected of it.
+        ConfigurationError: There is no asset, or one is not an asset definition, does not name its data source, or
+            could never write a series that is expected of it.
     """
     if not assets:
-        raise ConfigurationError("There is no asset to check. Pass those that write the series.")
+        raise ConfigurationError("There is no asset to check. Pass the assets that write the series.")
     for asset in assets:
         if not isinstance(asset, dg.AssetsDefinition | dg.AssetSpec):
-            raise ConfigurationError(f"{asset!r} is no asset. Pass what @temporis_asset or @dg.asset made.")
+            raise ConfigurationError(
+                f"assets must be asset definitions, got {asset!r}. Pass what @temporis_asset or @dg.asset returned."
+            )
         for spec in asset.specs if isinstance(asset, dg.AssetsDefinition) else (asset,):
             yield _writer(spec, expectations)
 
@@ -166,14 +171,14 @@ def _writer(spec: dg.AssetSpec, expectations: Expectations) -> Writer:
     data_source = options_said(spec.metadata).get("data_source")
     if not isinstance(data_source, str):
         raise ConfigurationError(
-            f"Asset {spec.key.to_user_string()!r} names no data source. Use @temporis_asset, or give it metadata "
-            "{'temporis/data_source': ...}."
+            f"Asset {spec.key.to_user_string()!r} does not name its data source. Use @temporis_asset, or give it "
+            "metadata {'temporis/data_source': ...}."
         )
     own = own_series(spec.metadata.get(SERIES))
     if strange := [name for name in expectations.named if name not in own]:
         raise ConfigurationError(
             f"Asset {spec.key.to_user_string()!r} never writes {listed(strange)}: its 'temporis/series' are {own}. "
-            "Expect those, or check each asset by itself."
+            "Expect only these, or call build_series_checks for each asset separately."
         )
     partitions = spec.partitions_def if isinstance(spec.partitions_def, dg.TimeWindowPartitionsDefinition) else None
     zone = options_said(spec.metadata).get("timezone")
@@ -187,11 +192,11 @@ def _writer(spec: dg.AssetSpec, expectations: Expectations) -> Writer:
     )
 
 
-def _ensure_positive(argument: str, said: object) -> None:
-    if said is None and argument != "horizon":
+def _ensure_positive(argument: str, length: object) -> None:
+    if length is None and argument != "horizon":
         return
-    if not isinstance(said, timedelta) or said < timedelta(seconds=1):
-        raise ConfigurationError(f"{argument}={said!r} is no length of time. Pass a timedelta of at least a second.")
+    if not isinstance(length, timedelta) or length < timedelta(seconds=1):
+        raise ConfigurationError(f"{argument} must be a timedelta of at least one second, got {length!r}.")
 
 
 def _ensure_bounds(name: str, bounds: object) -> None:
@@ -200,12 +205,12 @@ def _ensure_bounds(name: str, bounds: object) -> None:
     numbers = all(isinstance(bound, int | float) and math.isfinite(bound) for bound in given)
     if not given or not numbers or sorted(given) != given:
         raise ConfigurationError(
-            f"bounds[{name!r}]={bounds!r} bounds nothing. Pass the lowest and the highest value, such as (0, 100); "
-            "None for no bound on that side."
+            f"bounds[{name!r}] must be the lowest and the highest allowed value, such as (0, 100), or (0, None) for a "
+            f"lower bound only; got {bounds!r}."
         )
 
 
 def listed(names: Collection[str]) -> str:
-    """The names, or the first of them, as words."""
+    """Return the names, or the first five and how many more there are, as text."""
     shown = ", ".join(map(repr, list(names)[:5]))
     return shown if len(names) <= 5 else f"{shown} and {len(names) - 5:,} more"  # noqa: PLR2004  enough to recognise

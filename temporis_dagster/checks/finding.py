@@ -21,11 +21,11 @@ class Finding:
     """What one check found.
 
     Attributes:
-        passed: Whether nothing is known to be wrong. What cannot be known passes, with a warning: a check that fails
-            for ever would stop automation for ever.
-        expected: What should be, in words.
-        found: What is, in words.
-        what_to_do: What mends it; empty where nothing is wrong.
+        passed: Whether nothing is known to be wrong. What cannot be determined passes with a warning: a check that
+            always fails would stop automation for good.
+        expected: What was expected, in words.
+        found: What was found, in words.
+        what_to_do: How to fix it; empty if nothing is wrong.
         warning: What could not be checked, and why.
         facts: Further metadata.
     """
@@ -39,18 +39,18 @@ class Finding:
 
     @property
     def description(self) -> str:
-        """It all in a line or two."""
+        """A one- or two-line summary."""
         found = f"{self.found[:1].upper()}{self.found[1:]}."
         return printable(" ".join(filter(None, (found, self.what_to_do, self.warning))))
 
     @property
     def metadata(self) -> dict[str, dg.MetadataValue]:
-        """It all as metadata; what is empty is left out."""
+        """The finding as metadata, without empty fields."""
         texts = {EXPECTED: self.expected, FOUND: self.found, WHAT_TO_DO: self.what_to_do, WARNING: self.warning}
         return {**{key: dg.MetadataValue.text(printable(text)) for key, text in texts.items() if text}, **self.facts}
 
     def result(self, check: dg.AssetCheckKey, severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
-        """What a check in a run yields."""
+        """The result that a check in a run returns."""
         return dg.AssetCheckResult(
             passed=self.passed,
             asset_key=check.asset_key,
@@ -61,7 +61,7 @@ class Finding:
         )
 
     def evaluation(self, check: dg.AssetCheckKey) -> dg.AssetCheckEvaluation:
-        """What is recorded outside a run, of a blocking check."""
+        """The evaluation of a blocking check that is recorded outside a run."""
         return dg.AssetCheckEvaluation(
             check.asset_key,
             check.name,
@@ -73,14 +73,14 @@ class Finding:
 
 
 def could_not_ask(error: TemporisError, expected: str, facts: Facts | None = None) -> Finding:
-    """The finding of a check whose data source answered with an error: it fails, and no other check does.
+    """Return the finding of a check whose data source answered with an error: this check fails, and no other.
 
     Args:
-        error: What came instead of an answer; its message ends with what to do.
-        expected: What should be, in words.
+        error: The error; its message ends with what to do.
+        expected: What was expected, in words.
         facts: Further metadata.
     """
     found = f"The data source could not be asked: {type(error).__name__}: {str(error).rstrip('.')}"
-    again = "It may pass by itself: run the check again later." if error.retryable else "Then run the check again."
+    again = "This may be temporary: run the check again later." if error.retryable else "Then run the check again."
     kind = {ERROR: dg.MetadataValue.text(type(error).__name__)}
     return Finding(passed=False, expected=expected, found=found, what_to_do=again, facts={**(facts or {}), **kind})

@@ -1,7 +1,7 @@
-"""How old is the newest observation that an asset wrote: asked of its materializations, whatever the target.
+"""The freshness check: how old the newest observation is that an asset wrote, according to its materializations.
 
-Comes in: Dagster's event log, the time, and a mirror where rows of the asset wait in one. Goes out: a finding.
-Never: asks the service, takes what only waits for stored, or a backfill of old data for the newest.
+Comes in: Dagster's event log, the time, and the mirror if rows of the asset wait in one. Goes out: a finding.
+Never: asks the service, or counts as stored what only waits in a mirror. A backfill of old data changes nothing.
 """
 
 from datetime import datetime, timedelta, timezone
@@ -10,7 +10,7 @@ import dagster as dg
 
 from temporis_dagster.checks.expectations import FRESHNESS, Expectations, Writer
 from temporis_dagster.checks.finding import Finding, could_not_ask
-from temporis_dagster.checks.readings import newest_of
+from temporis_dagster.checks.series_data import newest_of
 from temporis_dagster.checks.spacing import in_words
 from temporis_dagster.data_source.target import PendingInfo
 from temporis_dagster.errors import ReadNotSupportedError, TemporisError
@@ -23,28 +23,30 @@ from temporis_dagster.metadata_keys import (
     NEWEST_OBSERVATION,
 )
 from temporis_dagster.resource import TemporisResource
+from temporis_dagster.wording import agreeing, counted
 
 PAGE = 200
-NEWEST_FIRST = "Materialize the newest partitions; if that is done, look upstream."
-WAITING = "{} in the mirror: flush it (build_mirror_flush_schedule, DataSource.flush())."
-REJECTED = "The mirror keeps {:,} that the service refused: DataSource.rejected_rows() has its words."
+NEWEST_FIRST = "Materialize the newest partitions. If they are already materialized, look for the cause upstream."
+LOOK_UPSTREAM = "Look for the cause in what writes to this data source."
+WAITING = "{} in the mirror. Flush it with build_mirror_flush_schedule or DataSource.flush()."
+REJECTED = "The mirror keeps {} that the service rejected; DataSource.rejected_rows() lists them with the reasons."
 NOTHING_KNOWN = (
-    "Not checked: the data source has no read-back, and no asset of this instance reports what it writes there. The "
-    "check passes, because one that always fails tells nothing."
+    "Not checked: the data source has no read-back, and no asset of this Dagster instance reports what it writes "
+    "there. The check passes, because one that always fails tells nothing."
 )
 
 
 def find_age(
     instance: dg.DagsterInstance, writer: Writer, expectations: Expectations, temporis: TemporisResource, now: float
 ) -> Finding:
-    """Compare the age of the newest observation with the age that it may have.
+    """Compare the age of the newest observation with ``max_age``.
 
     Args:
-        instance: Where materializations are recorded.
-        writer: The asset that writes, or the data source itself.
-        expectations: What is expected; ``max_age`` is.
-        temporis: The connection; asked only for what waits in its mirror, and for what a data source holds.
-        now: Unix seconds.
+        instance: The Dagster instance that records materializations.
+        writer: The asset that writes, or the external asset of the data source.
+        expectations: What is expected; ``max_age`` is set.
+        temporis: The resource. Only its mirror is asked, or, for an external asset, the data source.
+        now: The time, in Unix seconds.
     """
     fresh_from = now - (expectations.max_age or timedelta.max).total_seconds()
     if writer.external:
@@ -52,7 +54,7 @@ def find_age(
     newest = newest_observation(instance, writer.key, fresh_from)
     if newest is not None and newest >= fresh_from:
         return _finding(newest, expectations, now)
-    # What waited when it was materialized may be delivered by now: only the mirror knows.
+    # Observations that waited in the mirror when they were materialized may be delivered by now. Only the mirror knows.
     waiting = newest_observation(instance, writer.key, fresh_from, pending=True)
     info = _pending(temporis, writer.data_source) if waiting is not None else None
     if waiting is not None and info is not None and not (info.rows or info.rejected):
@@ -61,9 +63,9 @@ def find_age(
         return Finding(
             passed=False,
             expected=expectations.descriptions[FRESHNESS].rstrip("."),
-            found="No materialization says which observations it stored",
+            found="No materialization states which observations it stored",
             what_to_do=_what_to_do(
-                info, "Materialize the asset, and let it return its frame through TemporisIOManager."
+                info, "Materialize the asset, and have it return its frame through TemporisIOManager."
             ),
             facts={MAX_AGE: dg.MetadataValue.text(in_words(expectations.max_age or timedelta.max))},
         )
@@ -77,7 +79,7 @@ def _finding(newest: float, expectations: Expectations, now: float, what_to_do: 
     return Finding(
         passed=passed,
         expected=expectations.descriptions[FRESHNESS].rstrip("."),
-        found=f"The newest observation, of {moment.isoformat(timespec='seconds')}, is {in_words(age)} old",
+        found=f"The newest observation ({moment.isoformat(timespec='seconds')}) is {in_words(age)} old",
         what_to_do="" if passed else what_to_do,
         facts={
             MAX_AGE: dg.MetadataValue.text(in_words(max_age)),
@@ -90,22 +92,23 @@ def _finding(newest: float, expectations: Expectations, now: float, what_to_do: 
 def _pending(temporis: TemporisResource, data_source: str) -> PendingInfo | None:
     try:
         return temporis.data_source(data_source).pending()
-    except TemporisError:  # no mirror any more, or one that cannot be opened: nothing is known to be delivered
+    except TemporisError:  # the mirror is gone or cannot be opened, so nothing is known to be delivered
         return None
 
 
 def _what_to_do(info: PendingInfo | None, otherwise: str) -> str:
     if info is None:
         return otherwise
-    waiting = "1 observation waits" if info.rows == 1 else f"{info.rows:,} observations wait"
-    said = [WAITING.format(waiting) if info.rows else "", REJECTED.format(info.rejected) if info.rejected else ""]
-    return " ".join(filter(None, said)) or otherwise
+    waiting = f"{counted(info.rows, 'observation')} {agreeing(info.rows, 'waits', 'wait')}"
+    rejected = counted(info.rejected, "observation")
+    parts = [WAITING.format(waiting) if info.rows else "", REJECTED.format(rejected) if info.rejected else ""]
+    return " ".join(filter(None, parts)) or otherwise
 
 
 def _age_of_source(
     instance: dg.DagsterInstance, writer: Writer, expectations: Expectations, temporis: TemporisResource, now: float
 ) -> Finding:
-    """Of a data source itself: what it holds, or, where it cannot be read, what its writers report on its page."""
+    """Check the data source itself: what it stores or, if it cannot be read, what its writers report on its page."""
     expected = expectations.descriptions[FRESHNESS].rstrip(".")
     try:
         newest = newest_of(temporis, writer, expectations, now)
@@ -123,24 +126,28 @@ def _age_of_source(
     if newest is None:
         length = in_words(max(expectations.horizon, expectations.max_age or expectations.horizon))
         found = f"There are no observations within the last {length}"
-        return Finding(passed=False, expected=expected, found=found, what_to_do="Look upstream for what writes there.")
-    return _finding(newest, expectations, now, "Look upstream for what writes there.")
+        return Finding(passed=False, expected=expected, found=found, what_to_do=LOOK_UPSTREAM)
+    return _finding(newest, expectations, now, LOOK_UPSTREAM)
 
 
 def newest_observation(
     instance: dg.DagsterInstance, key: dg.AssetKey, fresh_from: float, *, pending: bool = False
 ) -> float | None:
-    """The newest observation time (Unix seconds) that the asset's materializations say they stored, if any says so.
+    """Return the newest observation time that the asset's materializations report as stored, in Unix seconds.
 
-    A time ahead of its own materialization counts as that of the materialization: one row of the year 2099 must not
-    make everything look fresh for ever. So no materialization can have stored anything newer than itself, and the
-    search ends at the first one that is older than the newest observation found, or with one that is fresh enough.
+    An observation time later than its materialization counts as the time of the materialization: one row of the year
+    2099 must not make the asset look fresh forever. So no materialization stored anything newer than itself, and the
+    search ends at the first one that is older than the newest observation found, or as soon as that is fresh enough.
 
     Args:
-        instance: Where materializations are recorded.
+        instance: The Dagster instance that records materializations.
         key: The asset.
-        fresh_from: An observation of this Unix second is new enough to stop looking for a newer one.
-        pending: Whether to look for what waited in a mirror instead; only as far back as that could be fresh.
+        fresh_from: From this Unix second on, an observation is recent enough to end the search.
+        pending: Whether to look for observations that waited in a mirror instead. The search then ends at the first
+            materialization before ``fresh_from``.
+
+    Returns:
+        The observation time, or None if no materialization reports one.
     """
     newest: float | None = None
     for record in records_of(instance.fetch_materializations, key, page=PAGE):
@@ -148,14 +155,14 @@ def newest_observation(
             break
         if pending and record.timestamp < fresh_from:
             break
-        said = _moment(record, LAST_PENDING_OBSERVATION if pending else LAST_OBSERVATION)
-        if said is not None:
-            stored = min(said, record.timestamp)
+        reported = _moment(record, LAST_PENDING_OBSERVATION if pending else LAST_OBSERVATION)
+        if reported is not None:
+            stored = min(reported, record.timestamp)
             newest = stored if newest is None else max(newest, stored)
     return newest
 
 
 def _moment(record: dg.EventLogRecord, key: str) -> float | None:
-    """The moment that an event states under a key; None where its run stored nothing."""
+    """Return the time that an event states under a key; None if it was a dry run, which stored nothing."""
     metadata = metadata_of(record)
     return None if is_dry_run(metadata) else moment_in(metadata, key)

@@ -1,7 +1,7 @@
-"""Gaps, missing series and bounds: what was expected of an asset's observations, and what they are.
+"""The checks that look at stored observations: gaps, missing series and bounds.
 
-Comes in: observations, or the reason why there are none to be had; expectations. Goes out: findings.
-Never: reads.
+Comes in: the observations of a data source, or the error that the read raised; expectations. Goes out: findings.
+Never: reads a data source.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,25 +12,25 @@ import dagster as dg
 
 from temporis_dagster.checks.expectations import BOUNDS, GAPS, LATE_S, PRESENCE, Expectations, Writer, listed
 from temporis_dagster.checks.finding import Facts, Finding, could_not_ask
-from temporis_dagster.checks.readings import Reading
-from temporis_dagster.checks.series_data import Observed
+from temporis_dagster.checks.series_data import Reading, SeriesData
 from temporis_dagster.checks.spacing import Spacing, in_words
 from temporis_dagster.dagster_failures import SHOWN_ROWS, offending_rows
 from temporis_dagster.errors import ReadNotSupportedError, TemporisError
 from temporis_dagster.metadata_keys import HORIZON, MISSING_SERIES, OBSERVATIONS
+from temporis_dagster.wording import counted
 
 NO_READ_BACK = (
-    "Not checked: the data source has no read-back, so nobody can look at what is stored. The check passes, because "
-    "one that always fails tells nothing. The age of the newest observation can be checked all the same: max_age."
+    "Not checked: the data source has no read-back, so what it stores cannot be examined. The check passes, because "
+    "one that always fails tells nothing. The age of the newest observation can still be checked: use max_age."
 )
 
 
 def find_in(reading: Reading, check: str, writer: Writer, expectations: Expectations) -> Finding:
-    """What one check finds.
+    """Return the finding of one check.
 
     Args:
-        reading: What the data source gave, or the error it gave instead.
-        check: Which check.
+        reading: The observations of the data source, or the error that the read raised.
+        check: The name of the check.
         writer: The asset.
         expectations: What is expected.
     """
@@ -45,24 +45,24 @@ def find_in(reading: Reading, check: str, writer: Writer, expectations: Expectat
         OBSERVATIONS: dg.MetadataValue.int(len(own)),
         HORIZON: dg.MetadataValue.text(in_words(expectations.horizon)),
     }
-    asked = Asked(own, expectations, expected, {**facts, **looked_at}, writer, reading.now)
-    return _with_age(FINDERS[check](asked), asked)
+    given = CheckInput(own, expectations, expected, {**facts, **looked_at}, writer, reading.now)
+    return _with_age(FINDERS[check](given), given)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a check is about.
+class CheckInput:
+    """What one check is given.
 
     Attributes:
-        seen: The asset's own observations within the horizon.
+        seen: The observations of the asset's own series within the horizon.
         expectations: What is expected.
-        expected: The same in words.
+        expected: What this check expects, in words.
         facts: What was looked at, as metadata.
         writer: The asset.
-        now: Unix seconds.
+        now: The time, in Unix seconds.
     """
 
-    seen: Observed
+    seen: SeriesData
     expectations: Expectations
     expected: str
     facts: Facts
@@ -70,67 +70,70 @@ class Asked:
     now: float
 
 
-def _gaps(asked: Asked) -> Finding:
-    seen, expectations = asked.seen, asked.expectations
-    due = asked.writer.due(asked.now)
-    gaps = seen.gaps(expectations.spacing(asked.writer.zone) or Spacing(), due)
-    overdue = not len(seen) and due is not None and due > asked.now - expectations.horizon.total_seconds()
-    count = f"{len(gaps):,} gap{'' if len(gaps) == 1 else 's'}"
+def _gaps(given: CheckInput) -> Finding:
+    seen, expectations = given.seen, given.expectations
+    due = given.writer.due(given.now)
+    gaps = seen.gaps(expectations.spacing(given.writer.zone) or Spacing(), due)
+    overdue = not len(seen) and due is not None and due > given.now - expectations.horizon.total_seconds()
+    in_all = f"{counted(len(seen), 'observation')} of {counted(len(seen.names), 'series')}"
     return Finding(
         passed=gaps.empty and not overdue,
-        expected=asked.expected,
+        expected=given.expected,
         found=f"No observations{_within(expectations)}, although partitions were due"
         if overdue
-        else f"{count} in {len(seen):,} observations of {len(seen.names):,} series{_within(expectations)}",
-        what_to_do="Backfill the partitions of these times, or look upstream for the missing."
+        else f"{counted(len(gaps), 'gap')} in {in_all}{_within(expectations)}",
+        what_to_do="Backfill the partitions of these times, or find out upstream why the observations are missing."
         if overdue or not gaps.empty
         else "",
         warning="" if overdue else _nothing_seen(seen, expectations),
-        facts={**asked.facts, **offending_rows("gap", gaps)},
+        facts={**given.facts, **offending_rows("gap", gaps)},
     )
 
 
-def _missing(asked: Asked) -> Finding:
-    seen, expectations = asked.seen, asked.expectations
+def _missing(given: CheckInput) -> Finding:
+    seen, expectations = given.seen, given.expectations
     missing = _unseen(expectations.expected_series, seen)
     return Finding(
         passed=not missing,
-        expected=asked.expected,
-        found=(f"No observations of {listed(missing)}" if missing else "All of them are there") + _within(expectations),
-        what_to_do="Look upstream for them; if they ended, expect them no longer." if missing else "",
+        expected=given.expected,
+        found=(f"No observations of {listed(missing)}" if missing else "All expected series have observations")
+        + _within(expectations),
+        what_to_do="Find out upstream why they are missing. If a series has ended, remove it from expected_series."
+        if missing
+        else "",
         facts={
-            **asked.facts,
+            **given.facts,
             **({MISSING_SERIES: dg.MetadataValue.json(missing[:SHOWN_ROWS])} if missing else {}),
         },
     )
 
 
-def _outside(asked: Asked) -> Finding:
-    seen, expectations = asked.seen, asked.expectations
+def _outside(given: CheckInput) -> Finding:
+    seen, expectations = given.seen, given.expectations
     outside = seen.outside(expectations.bounds)
     unseen = _unseen(expectations.bounds, seen)
     return Finding(
         passed=outside.empty,
-        expected=asked.expected,
-        found=f"{len(outside):,} value{'' if len(outside) == 1 else 's'} out of bounds{_within(expectations)}",
-        what_to_do="" if outside.empty else "Correct them upstream and materialize again, or widen the bounds.",
-        warning=f"Nothing was seen of {listed(unseen)}{_within(expectations)}." if unseen else "",
-        facts={**asked.facts, **offending_rows("out_of_bounds", outside)},
+        expected=given.expected,
+        found=f"{counted(len(outside), 'value')} out of bounds{_within(expectations)}",
+        what_to_do="" if outside.empty else "Correct the values upstream and materialize again, or widen the bounds.",
+        warning=f"There are no observations of {listed(unseen)}{_within(expectations)}." if unseen else "",
+        facts={**given.facts, **offending_rows("out_of_bounds", outside)},
     )
 
 
-def _with_age(finding: Finding, asked: Asked) -> Finding:
-    """Say that the newest observation is old, where no freshness check does: what is right may be long over."""
-    if asked.expectations.max_age is not None or not len(asked.seen):
+def _with_age(finding: Finding, given: CheckInput) -> Finding:
+    """Warn that the newest observation is old, unless a freshness check does: the data may have ended long ago."""
+    if given.expectations.max_age is not None or not len(given.seen):
         return finding
-    age = timedelta(seconds=int(asked.now - asked.seen.timestamps.max()))
+    age = timedelta(seconds=int(given.now - given.seen.timestamps.max()))
     if age.total_seconds() <= LATE_S:
         return finding
-    old = f"The newest of the observations is {in_words(age)} old; max_age makes a check of that."
+    old = f"The newest observation is {in_words(age)} old; use max_age to check that."
     return replace(finding, warning=" ".join(filter(None, (finding.warning, old))))
 
 
-def _unseen(names: Iterable[str], seen: Observed) -> list[str]:
+def _unseen(names: Iterable[str], seen: SeriesData) -> list[str]:
     present = set(seen.names)
     return [name for name in names if name not in present]
 
@@ -139,13 +142,13 @@ def _within(expectations: Expectations) -> str:
     return f" within the last {in_words(expectations.horizon)}"
 
 
-def _nothing_seen(seen: Observed, expectations: Expectations) -> str:
-    return "" if len(seen) else f"There are no observations{_within(expectations)}, so there are no gaps between any."
+def _nothing_seen(seen: SeriesData, expectations: Expectations) -> str:
+    return "" if len(seen) else f"There are no observations{_within(expectations)}, so there can be no gaps."
 
 
-FINDERS: Mapping[str, Callable[[Asked], Finding]] = {
+FINDERS: Mapping[str, Callable[[CheckInput], Finding]] = {
     GAPS: _gaps,
     PRESENCE: _missing,
     BOUNDS: _outside,
 }
-"""The checks that look at observations."""
+"""The checks that look at stored observations, by name."""

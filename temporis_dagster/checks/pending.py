@@ -1,7 +1,7 @@
-"""How long do observations wait in the mirror: asked of the mirror alone.
+"""The pending check: how long observations have been waiting in the mirror.
 
 Comes in: a resource, an expectation, the time. Goes out: a finding.
-Never: asks the service, or takes a moment's wait for a fault.
+Never: asks the service, or fails because rows wait for a moment.
 """
 
 from datetime import timedelta
@@ -17,26 +17,27 @@ from temporis_dagster.errors import NotSupportedError, TemporisError
 from temporis_dagster.event_metadata import place
 from temporis_dagster.metadata_keys import LAST_ERROR, MAX_PENDING_AGE_S, OLDEST_PENDING, count_key
 from temporis_dagster.resource import TemporisResource
+from temporis_dagster.wording import agreeing, counted
 
-NO_MIRROR = "Not checked: the connection has no mirror, so nobody knows what was not delivered."
+NO_MIRROR = "Not checked: the resource has no mirror, so what was not delivered is unknown."
 REJECTED = (
-    "{:,} observations that the service refused are kept: DataSource.rejected_rows() has its words. Write them anew, "
-    "or discard_rejected()."
+    "The mirror keeps {} that the service rejected; DataSource.rejected_rows() lists them with the reasons. Correct "
+    "and write them again, or delete those that are not needed with DataSource.discard_rejected()."
 )
-WHAT_TO_DO = (
-    "Fix what temporis/last_error says, then flush (build_mirror_flush_schedule, DataSource.flush()). What is not "
-    "wanted any more: DataSource.discard_pending()."
+REMEDY = (
+    "Fix the cause that temporis/last_error names, then flush with build_mirror_flush_schedule or DataSource.flush(). "
+    "Only rows that must never be delivered should be deleted, with DataSource.discard_pending()."
 )
 
 
 def find_pending(temporis: TemporisResource, data_source: str, expectations: Expectations, now: float) -> Finding:
-    """Compare how long the oldest pending observation waits with how long it may.
+    """Compare how long the oldest pending observation has been waiting with ``max_pending_age``.
 
     Args:
-        temporis: The connection.
+        temporis: The resource.
         data_source: The name of the data source.
-        expectations: What is expected; ``max_pending_age`` is.
-        now: Unix seconds.
+        expectations: What is expected; ``max_pending_age`` is set.
+        now: The time, in Unix seconds.
     """
     expected = expectations.descriptions[PENDING].rstrip(".")
     facts: Facts = {}
@@ -51,13 +52,13 @@ def find_pending(temporis: TemporisResource, data_source: str, expectations: Exp
     max_age_s = (expectations.max_pending_age or timedelta.max).total_seconds()
     age_s = max(now - info.oldest.timestamp(), 0.0) if info.oldest else 0.0
     passed = age_s <= max_age_s
-    waiting = f"{info.rows:,} observations wait in the mirror"
+    waiting = f"{counted(info.rows, 'observation')} {agreeing(info.rows, 'waits', 'wait')} in the mirror"
     return Finding(
         passed=passed,
         expected=expected,
         found=f"{waiting}, the oldest for {in_words(timedelta(seconds=int(age_s)))}" if info.oldest else waiting,
-        what_to_do="" if passed else WHAT_TO_DO,
-        warning=REJECTED.format(info.rejected) if info.rejected else "",
+        what_to_do="" if passed else REMEDY,
+        warning=REJECTED.format(counted(info.rejected, "observation")) if info.rejected else "",
         facts={**facts, **_figures(info), MAX_PENDING_AGE_S: dg.MetadataValue.float(max_age_s)},
     )
 

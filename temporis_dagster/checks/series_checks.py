@@ -1,7 +1,7 @@
-"""``build_series_checks``: gaps, freshness, expected series, bounds and what is pending, on the assets that write them.
+"""``build_series_checks``: checks for gaps, freshness, expected series, bounds and pending observations.
 
-Comes in: assets, and what is expected of their series. Goes out: asset checks definitions, one a data source.
-Never: loads an asset, or reads a data source twice in a run.
+Comes in: assets, and what is expected of their series. Goes out: asset check definitions, one per data source.
+Never: loads an asset, or reads a data source twice in a step.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from temporis_dagster.checks.expectations import FRESHNESS, PENDING, Bounds, Exp
 from temporis_dagster.checks.freshness import find_age
 from temporis_dagster.checks.gaps_and_bounds import FINDERS, find_in
 from temporis_dagster.checks.pending import find_pending
-from temporis_dagster.checks.readings import Question, read_for
+from temporis_dagster.checks.series_data import SelectedCheck, read_for
 from temporis_dagster.checks.spacing import Interval
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.resource import temporis_of
@@ -35,45 +35,47 @@ def build_series_checks(
     resource_key: str = "temporis",
     clock: Callable[[], float] = time.time,
 ) -> Sequence[dg.AssetChecksDefinition]:
-    """Checks of the observations that assets write. They block nothing, load no asset and write nothing.
+    """Build checks of the observations that assets write. They do not block, load an asset or write observations.
 
-    There is one definition, and so one step and one read, a data source: in a step that all shared, one writer that
-    fails would leave every asset unchecked.
-
-    One check a question that is asked, on each asset: ``observation_freshness_check`` (``max_age``),
+    Each asset gets one check per argument that is passed: ``observation_freshness_check`` (``max_age``),
     ``observation_gaps_check`` (``expected_interval``), ``expected_series_check`` (``expected_series``),
-    ``observation_bounds_check`` (``bounds``) and ``pending_age_check`` (``max_pending_age``). All but the first and the
-    last read the data source, once for all its assets, and only observation times in the last ``horizon``. Where it has
-    no read-back (HTTP) they pass with a warning that says what was not checked; where it cannot be asked, they fail.
+    ``observation_bounds_check`` (``bounds``) and ``pending_age_check`` (``max_pending_age``). The three in the middle
+    read the data source, once for all its assets, and only observation times within the last ``horizon``. They pass
+    with a warning if the data source has no read-back (HTTP without a mirror), and fail if it cannot be asked.
 
-    Freshness is that of the newest *observation time* the asset's materializations say they stored, so a backfill of
-    old data makes nothing stale. Where the time of the last *materialization* is what counts, use Dagster's own
-    ``dagster.FreshnessPolicy`` on the asset.
+    There is one definition, and so one step and one read, per data source. In a shared step, one failed writer would
+    leave the assets of all data sources unchecked.
+
+    Freshness is the age of the newest *observation time* that the asset's materializations report as stored, so a
+    backfill of old data does not make the asset stale. If the time of the last *materialization* is what counts, use
+    Dagster's own ``dagster.FreshnessPolicy`` on the asset.
 
     Args:
-        assets: Assets with a data source, as ``@temporis_asset`` makes them. Only their own series are looked at. The
-            data source itself (``data_source_spec``) may be one of them: then all its series are, whoever wrote them.
+        assets: Assets with a data source, as ``@temporis_asset`` makes them. Only their own series are checked. The
+            external asset of a data source (``data_source_spec``) may be one of them: then all series of the data
+            source are checked.
         max_age: How old the newest observation may be.
-        expected_interval: How far apart two neighbouring observations of one series may be: a timedelta, or a step of
-            the calendar as pandas names it, such as ``"D"``, ``"B"`` (business days), ``"W-MON"`` or an offset. Where a
-            clock goes back, a timedelta that is longer than that change may be longer by it. A series that ends
-            earlier than the newest of the asset's has a gap at its end, and so has one that ends before the
-            partitions that are due: those before the newest complete one, and older than a day.
-        expected_series: Exact names of series that must have observations.
-        bounds: The lowest and highest value of series, by name, both included; None is no bound on that side.
-        max_pending_age: For how long an observation may wait in the mirror before it is delivered: of the whole data
-            source, whoever wrote it. Rows wait for a moment in the best of times, so give a scheduled flush some ticks.
-            Without a mirror it passes with a warning.
+        expected_interval: How far apart two neighbouring observations of one series may be: a timedelta, or a calendar
+            step as pandas names it, such as ``"D"``, ``"B"`` (business days), ``"W-MON"`` or an offset. When clocks are
+            set back, a timedelta that is longer than that change may be exceeded by the change. A series has a gap at
+            its end if it ends before the newest observation of the asset, or before the partitions that are due: those
+            before the newest complete one, as far as they are older than a day.
+        expected_series: The exact names of series that must have observations.
+        bounds: The lowest and the highest allowed value by series name, both inclusive; None means unbounded on that
+            side.
+        max_pending_age: How long an observation of the data source may wait in the mirror before it is delivered, no
+            matter which asset wrote it. Rows always wait for a moment, so allow for several ticks of a scheduled flush.
+            Without a mirror, the check passes with a warning.
         horizon: How far back to look, and so how much is read.
-        timezone: The zone whose clock and calendar count for ``expected_interval``. By default that of the asset's
-            metadata or partitions, or UTC for a step of the calendar; for a timedelta, any clock may go back.
-        severity: Of checks that fail.
+        timezone: The time zone of ``expected_interval``. Defaults to that of the asset's metadata or partitions. If
+            these have none, a calendar step is in UTC, and for a timedelta the clocks of all zones are considered.
+        severity: The severity of checks that fail.
         resource_key: The key of the ``TemporisResource``.
-        clock: What time it is, in Unix seconds; of use in tests and for data of the past.
+        clock: Returns the current time in Unix seconds; for tests, and for data of the past.
 
     Raises:
-        ConfigurationError: Nothing is expected, an expectation cannot be met by anything, or an asset names no data
-            source.
+        ConfigurationError: Nothing is expected, an expectation is invalid or can never be met, or an asset does not
+            name its data source.
 
     Examples:
         .. code-block:: python
@@ -104,7 +106,7 @@ def build_series_checks(
             )
     """
     if isinstance(expected_series, str):
-        raise ConfigurationError(f"expected_series={expected_series!r} is one text. Pass a list of exact names.")
+        raise ConfigurationError(f"expected_series must be a list of exact names, got the text {expected_series!r}.")
     expectations = Expectations(
         max_age, expected_interval, tuple(expected_series), dict(bounds or {}), horizon, max_pending_age, timezone
     )
@@ -140,9 +142,9 @@ def _checks_of(
     )
     def series_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         selected, now = sorted(context.selected_asset_check_keys), clock()
-        questions = [Question(key.name, writers[key.asset_key]) for key in selected if key.name in FINDERS]
+        reading_checks = [SelectedCheck(key.name, writers[key.asset_key]) for key in selected if key.name in FINDERS]
         temporis = temporis_of(context, resource_key)
-        reading = read_for(questions, temporis, data_source, expectations, now) if questions else None
+        reading = read_for(reading_checks, temporis, data_source, expectations, now) if reading_checks else None
         for key in selected:
             if key.name == PENDING:
                 finding = find_pending(temporis, data_source, expectations, now)
@@ -156,6 +158,6 @@ def _checks_of(
 
 
 def _short_hash(specs: Iterable[dg.AssetCheckSpec]) -> str:
-    """Makes the name of the step one that no other call of the factory makes."""
+    """Return a hash that makes the name of the step unique among all calls of the factory."""
     keys = ";".join(sorted(f"{spec.asset_key.to_string()}:{spec.name}" for spec in specs))
     return hashlib.sha256(keys.encode()).hexdigest()[:8]

@@ -1,30 +1,36 @@
-"""Observations of a while, series by series: where there are gaps, and what is out of bounds.
+"""The observations of a data source within the horizon: read once for all checks of a step, as arrays sorted by series.
 
-Comes in: the long frame of a read. Goes out: small frames of what is wrong.
-Never: loops over observations, or judges.
+Comes in: which checks of which assets; the long frame of a read. Goes out: arrays, or the error that the read raised;
+small frames of gaps and of values out of bounds.
+Never: loops over observations, reads beyond the horizon or observation times in the future, or decides what passes.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from temporis_dagster.asset_options import OwnSeries
-from temporis_dagster.checks.expectations import Bounds
+from temporis_dagster.checks.expectations import GAPS, Bounds, Expectations, Writer
+from temporis_dagster.checks.finding import Facts
 from temporis_dagster.checks.spacing import Spacing
 from temporis_dagster.data_source.observations.model import Floats, Int64s
+from temporis_dagster.errors import TemporisError
+from temporis_dagster.event_metadata import place
+from temporis_dagster.resource import TemporisResource
 
 
 @dataclass(frozen=True, eq=False)
-class Observed:
-    """Observations in the order of their series, and of time within a series.
+class SeriesData:
+    """Observations, sorted by series and within a series by time.
 
     Attributes:
-        names: The series that have any.
-        counts: How many each has.
-        timestamps: Unix seconds.
-        values: Their values.
+        names: The series that have observations.
+        counts: The number of observations per series.
+        timestamps: Unix seconds, one per observation.
+        values: The values, one per observation.
     """
 
     names: tuple[str, ...]
@@ -35,24 +41,27 @@ class Observed:
     def __len__(self) -> int:
         return len(self.timestamps)
 
-    def of(self, series: OwnSeries) -> "Observed":
-        """Those of an asset's own series."""
+    def of(self, series: OwnSeries) -> "SeriesData":
+        """Return the observations of an asset's own series."""
         own = np.array([name in series for name in self.names], dtype=np.bool_)
         if own.all():
             return self
         names = tuple(np.array(self.names, dtype=object)[own])
         rows = np.repeat(own, self.counts)
-        return Observed(names, self.counts[own], self.timestamps[rows], self.values[rows])
+        return SeriesData(names, self.counts[own], self.timestamps[rows], self.values[rows])
 
     def gaps(self, expected: Spacing, due: int | None = None) -> pd.DataFrame:
-        """Neighbours of one series further apart than this, and series that end this much before the newest does.
+        """Find neighbouring observations of a series that are too far apart, and series that end too early.
+
+        A series ends too early if its last observation is too far from the newest observation of all series, or from
+        ``due`` if that is later.
 
         Args:
-            expected: How far apart they may be.
-            due: The Unix second until which observations are expected, even if the newest is older.
+            expected: How far apart observations may be.
+            due: The Unix second until which observations are expected, even if none of the series reaches it.
 
         Returns:
-            Columns series, from, to, length_s; the longest first.
+            A frame with the columns series, from, to and length_s (seconds), the longest gap first.
         """
         until = np.roll(self.timestamps, -1)
         if len(self):
@@ -72,10 +81,10 @@ class Observed:
         )
 
     def outside(self, bounds: Mapping[str, Bounds]) -> pd.DataFrame:
-        """The observations outside the bounds of their series.
+        """Find the observations outside the bounds of their series.
 
         Returns:
-            Columns series, timestamp, value, low, high; the newest first.
+            A frame with the columns series, timestamp, value, low and high, the newest observation first.
         """
         limits = [bounds.get(name, (None, None)) for name in self.names]
         low = np.array([-np.inf if lowest is None else lowest for lowest, _ in limits], dtype=np.float64)
@@ -101,24 +110,109 @@ class Observed:
         return np.array(self.names, dtype=object)[self._numbers_of(rows)]
 
 
-def observed(frame: pd.DataFrame) -> Observed:
-    """What ``DataSource.read`` gives, series by series.
+def by_series(frame: pd.DataFrame) -> SeriesData:
+    """Sort what ``DataSource.read`` returned by series.
 
     Examples:
         >>> from datetime import timedelta
         >>> times = pd.to_datetime([0, 60, 240], unit="s", utc=True)
         >>> frame = pd.DataFrame({"timestamp": times, "name": "a", "value": 1.0})
-        >>> observed(frame).gaps(Spacing(timedelta(minutes=1)))[["series", "length_s"]].values.tolist()
+        >>> by_series(frame).gaps(Spacing(timedelta(minutes=1)))[["series", "length_s"]].values.tolist()
         [['a', 180]]
     """
     codes, names = pd.factorize(frame["name"])
     order = np.argsort(codes.astype(np.int32), kind="stable")  # stable: time ascends already
-    return Observed(
+    return SeriesData(
         tuple(names),
         np.bincount(codes, minlength=len(names)),
         pd.DatetimeIndex(frame["timestamp"]).as_unit("s").asi8[order],
         frame["value"].to_numpy()[order],
     )
+
+
+@dataclass(frozen=True)
+class SelectedCheck:
+    """One check of one asset that Dagster selected for a step.
+
+    Attributes:
+        name: The name of the check.
+        writer: The asset.
+    """
+
+    name: str
+    writer: Writer
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one read of a data source returned.
+
+    Attributes:
+        seen: The observations within the horizon, or the error that the read raised.
+        facts: Where the data source is, as metadata.
+        now: When it was read, in Unix seconds.
+    """
+
+    seen: SeriesData | TemporisError
+    facts: Facts
+    now: float
+
+
+def read_for(
+    checks: Iterable[SelectedCheck],
+    temporis: TemporisResource,
+    data_source: str,
+    expectations: Expectations,
+    now: float,
+) -> Reading:
+    """Read the data source once, and only the series that the checks need.
+
+    Args:
+        checks: The checks that look at observations.
+        temporis: The resource.
+        data_source: The name of the data source.
+        expectations: What is expected.
+        now: The time, in Unix seconds.
+    """
+    start, end = math.ceil(now - expectations.horizon.total_seconds()), math.floor(now) + 1
+    facts: Facts = {}
+    try:
+        source = temporis.data_source(data_source)
+        facts = place(source)
+        return Reading(by_series(source.read(start, end, _names(checks, expectations))), facts, now)
+    except TemporisError as error:
+        return Reading(error, facts, now)
+
+
+def newest_of(temporis: TemporisResource, writer: Writer, expectations: Expectations, now: float) -> float | None:
+    """Return the time of the newest stored observation of some series, in Unix seconds; None if there is none.
+
+    Args:
+        temporis: The resource.
+        writer: Names the data source and the series.
+        expectations: How far back to look: the longer of ``horizon`` and ``max_age``.
+        now: The time, in Unix seconds.
+
+    Raises:
+        TemporisError: The data source cannot be read.
+    """
+    length = max(expectations.horizon, expectations.max_age or expectations.horizon)
+    start, end = math.ceil(now - length.total_seconds()), math.floor(now) + 1
+    names = writer.series.names
+    found = temporis.data_source(writer.data_source).read(start, end, None if names is None else list(names))
+    own = found[[name in writer.series for name in found["name"]]] if names is None and writer.series.prefix else found
+    return None if own.empty else own["timestamp"].max().timestamp()
+
+
+def _names(checks: Iterable[SelectedCheck], expectations: Expectations) -> list[str] | None:
+    """Return the series that any of the checks needs, sorted; None for all series."""
+    wanted: set[str] = set()
+    for check in checks:
+        names = check.writer.series.names if check.name == GAPS else expectations.named
+        if names is None:
+            return None
+        wanted.update(names)
+    return sorted(wanted)
 
 
 def _moments(timestamps: Int64s) -> pd.DatetimeIndex:

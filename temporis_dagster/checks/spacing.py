@@ -1,7 +1,8 @@
-"""How far apart neighbouring observations may be: a length of time, or a step of a calendar in its zone.
+"""How far apart neighbouring observations may be: a length of time, or a calendar step in a time zone.
 
-Comes in: ``expected_interval`` and a zone, as they are written; moments. Goes out: which of them are too far apart.
-Never: takes a day of 25 hours for a gap, or an hour that is missing for a change of the clock.
+Comes in: ``expected_interval`` and a time zone, as the user wrote them; Unix seconds. Goes out: which pairs of
+observations are too far apart.
+Never: mistakes a day of 25 hours for a gap, or a missing hour for a clock change.
 """
 
 from dataclasses import dataclass
@@ -15,12 +16,13 @@ import pandas as pd
 
 from temporis_dagster.data_source.observations.model import Int64s
 from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.wording import counted
 
 Interval: TypeAlias = timedelta | pd.offsets.BaseOffset | str
 
 DAY_S = 86_400
 SHORTEST_STEP_S = 3_600  # a business hour
-LONGEST_CHANGE_S = 3_600  # of a clock that goes back twice a year; a zone that moves to another offset is another thing
+LONGEST_CHANGE_S = 3_600  # the longest change to winter time; a zone that moves to another offset is not considered
 CALENDAR_SAMPLE = pd.date_range("2024-01-01", periods=400, freq="24h")
 
 
@@ -29,9 +31,9 @@ class Spacing:
     """The expected interval of a series.
 
     Attributes:
-        length: The interval, where it is a length of time.
-        step: The interval, where it is a step of the calendar, such as a business day.
-        zone: The zone whose clock counts; None where it is not known: the clocks of all zones do.
+        length: The interval, if it is a length of time.
+        step: The interval, if it is a calendar step, such as a business day.
+        zone: The time zone of the interval. None means that it is not known: the clocks of all zones are considered.
     """
 
     length: timedelta | None = None
@@ -40,7 +42,7 @@ class Spacing:
 
     @property
     def longest(self) -> timedelta:
-        """The longest that it can be."""
+        """The longest that the interval can be."""
         if self.step is None:
             return self.length or timedelta.max
         return max((day + self.step) - day for day in CALENDAR_SAMPLE).to_pytimedelta()
@@ -51,14 +53,17 @@ class Spacing:
         return in_words(self.length or timedelta.max)
 
     def too_far(self, since: Int64s, until: Int64s) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
-        """Which pairs of moments are further apart than the interval.
+        """Return which pairs of times are further apart than the interval.
 
-        A wall clock that goes back makes a day of 25 hours: an interval that is longer than the change may be longer by
-        it. Of a shorter one, a pair further apart lacks an observation, whatever the clock did.
+        A clock that is set back makes a day of 25 hours, so an interval longer than that change may be exceeded by the
+        change. A shorter interval may not: then an observation is missing, whatever the clock did.
 
         Args:
-            since: Unix seconds.
-            until: Unix seconds, not earlier.
+            since: The earlier times, in Unix seconds.
+            until: The later times, in Unix seconds; each at or after its ``since``.
+
+        Returns:
+            One boolean per pair.
         """
         if self.step is not None:
             wrong = until - since > SHORTEST_STEP_S
@@ -79,12 +84,12 @@ class Spacing:
         return np.asarray(self._walls(until).as_unit("s").asi8 > latest[places])
 
     def _walls(self, moments: Int64s) -> pd.DatetimeIndex:
-        """What the clock on the wall shows, as datetimes without a zone."""
+        """Return the local times at these Unix seconds, as datetimes without a time zone."""
         utc = pd.DatetimeIndex(moments.astype("datetime64[s]")).tz_localize("UTC")
         return utc.tz_convert(self.zone or "UTC").tz_localize(None)
 
     def _gone_back(self, since: Int64s, until: Int64s) -> Int64s:
-        """By how many seconds the clock has gone back between moments; where the zone is not known, any clock."""
+        """Return by how many seconds the clock was set back in between; that of any zone, if the zone is not known."""
         if self.zone is not None:
             walls = [self._walls(moments).as_unit("s").asi8 for moments in (since, until)]
             return np.maximum((until - since) - (walls[1] - walls[0]), 0)
@@ -97,7 +102,11 @@ _CHANGES: dict[int, int] = {}
 
 
 def _change(day: int) -> int:
-    """By how many seconds a clock anywhere goes back on a day of UTC."""
+    """Return by how many seconds at most a clock in any time zone is set back on a UTC day.
+
+    Args:
+        day: Days since 1970-01-01.
+    """
     if day not in _CHANGES:
         midnights = [datetime.fromtimestamp(second * DAY_S, timezone.utc) for second in (day, day + 1)]
         offsets = [[_offset_s(moment, zone) for moment in midnights] for zone in _ZONES.every]
@@ -111,7 +120,7 @@ def _offset_s(moment: datetime, zone: ZoneInfo) -> int:
 
 
 class _Zones:
-    """Every zone there is, one of each clock: loaded when a gap is looked at for the first time."""
+    """All time zones, loaded when the first possible gap is examined."""
 
     @cached_property
     def every(self) -> list[ZoneInfo]:
@@ -122,7 +131,7 @@ _ZONES = _Zones()
 
 
 def in_words(length: timedelta) -> str:
-    """A length of time as people write it, to the second.
+    """Write a length of time in words, to the second.
 
     Examples:
         >>> in_words(timedelta(days=7)), in_words(timedelta(hours=25, seconds=2))
@@ -132,19 +141,19 @@ def in_words(length: timedelta) -> str:
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
     counts = {"day": days, "hour": hours, "minute": minutes, "second": seconds}
-    said = [f"{count:,} {unit}{'' if count == 1 else 's'}" for unit, count in counts.items() if count]
-    return " ".join(said) or "0 seconds"
+    words = [counted(count, unit) for unit, count in counts.items() if count]
+    return " ".join(words) or "0 seconds"
 
 
-def spacing(said: object, zone: str | None) -> Spacing | None:
-    """What ``expected_interval`` says.
+def spacing(given: object, zone: str | None) -> Spacing | None:
+    """Parse ``expected_interval``.
 
     Args:
-        said: A timedelta, an offset of pandas, or the text of either, such as ``"1h"`` or ``"W-MON"``; None for none.
-        zone: The zone whose calendar counts.
+        given: A timedelta, a pandas offset, or the text of either, such as ``"1h"`` or ``"W-MON"``; None for none.
+        zone: The time zone of the interval.
 
     Raises:
-        ConfigurationError: It is none of these, it does not lead forward, or there is no such zone.
+        ConfigurationError: The interval is none of these, it does not lead forward, or the time zone does not exist.
 
     Examples:
         >>> spacing("15min", None).length, spacing("B", "UTC").step
@@ -152,9 +161,9 @@ def spacing(said: object, zone: str | None) -> Spacing | None:
     """
     if zone is not None:
         _ensure_zone(zone)
-    if said is None:
+    if given is None:
         return None
-    interval = _from_text(said) if isinstance(said, str) else said
+    interval = _from_text(given) if isinstance(given, str) else given
     if isinstance(interval, pd.offsets.Tick) and not isinstance(interval, pd.offsets.Day):
         interval = pd.Timedelta(interval)
     if isinstance(interval, timedelta) and interval >= timedelta(seconds=1):
@@ -162,9 +171,9 @@ def spacing(said: object, zone: str | None) -> Spacing | None:
     if isinstance(interval, pd.offsets.BaseOffset) and CALENDAR_SAMPLE[0] + interval > CALENDAR_SAMPLE[0]:
         return Spacing(step=interval, zone=zone)
     raise ConfigurationError(
-        f"expected_interval must be a timedelta of at least a second or a step of the calendar, got {said!r}. Pass "
-        "timedelta(hours=1), an offset of pandas or its text: '1h', 'D' (days), 'B' (business days), "
-        "'W-MON' (Mondays), 'MS' (months)."
+        f"expected_interval must be a timedelta of at least one second or a calendar step, got {given!r}. Pass "
+        "timedelta(hours=1), a pandas offset or its text: '1h', 'D' (days), 'B' (business days), 'W-MON' (Mondays), "
+        "'MS' (months)."
     )
 
 
@@ -183,4 +192,4 @@ def _ensure_zone(zone: object) -> None:
     try:
         ZoneInfo(str(zone))
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ConfigurationError(f"There is no time zone {zone!r}. Pass a name such as 'Europe/Berlin'.") from None
+        raise ConfigurationError(f"Unknown time zone {zone!r}. Pass a name such as 'Europe/Berlin'.") from None

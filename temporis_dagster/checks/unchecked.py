@@ -1,7 +1,7 @@
-"""Series checks that a failed archive check keeps from being evaluated: they say so, instead of looking failed.
+"""Series checks that did not run because an archive check failed: they are reported as not checked, not as failed.
 
 Comes in: a run whose archive check failed. Goes out: an evaluation for each series check that the run had planned.
-Never: touches a check of another data source's writers, or one that still runs.
+Never: touches the checks of assets that write to other data sources, or a check that is still running.
 """
 
 from typing import Any
@@ -15,24 +15,24 @@ from temporis_dagster.checks.finding import Finding
 
 SERIES_CHECKS = (FRESHNESS, GAPS, PRESENCE, BOUNDS, PENDING)
 NOT_CHECKED = (
-    "Not checked: the archive check of data source {!r} failed, so the asset was not written in this run. What was "
-    "found before still stands."
+    "Not checked: the archive check of data source {!r} failed, so the asset was not written in this run. Earlier "
+    "results still stand."
 )
 
 
 def report_unchecked(context: dg.AssetCheckExecutionContext, data_source: str) -> None:
-    """Evaluate the planned series checks of the data source's writers: nothing was found, with a warning.
+    """Report the planned series checks of the data source's writers as passed, with a warning that nothing was checked.
 
-    Dagster shows a check that was planned, and whose step a failure skipped, as failed itself.
+    Otherwise Dagster shows a planned check as failed when its step was skipped because of a failure upstream.
 
     Args:
-        context: Of the archive check, which failed.
-        data_source: What it checked.
+        context: The context of the archive check that failed.
+        data_source: The data source that it checked.
     """
     for key in _planned(context):
         if key.name in SERIES_CHECKS and _writes_to(context, key.asset_key, data_source):
             finding = Finding(
-                passed=True, expected="", found="Nothing was looked at", warning=NOT_CHECKED.format(data_source)
+                passed=True, expected="", found="Nothing was checked", warning=NOT_CHECKED.format(data_source)
             )
             evaluation = dg.AssetCheckEvaluation(
                 key.asset_key,

@@ -12,7 +12,7 @@ import dagster as dg
 from pydantic import ConfigDict, Field, model_validator
 
 from temporis_dagster.assets import data_source_spec
-from temporis_dagster.checks.archive import build_archive_state_checks
+from temporis_dagster.checks.archive_state import build_archive_state_checks
 from temporis_dagster.checks.gate import gated_selection
 from temporis_dagster.checks.series_checks import build_series_checks
 from temporis_dagster.checks.spacing import Interval

@@ -1,9 +1,8 @@
-"""What is being written at the moment: runs that are queued or running, and backfills that are not through.
+"""What is being written at the moment: by runs that are queued or running, and by backfills that are not finished.
 
-Comes in: a tick's instance and repository, the assets in question, the partitions that matter. Goes out: who is at work
-on which of them.
-Never: waits, cancels, or launches; looks at more than a few runs one by one; when it is not said which partitions, it
-is all of them.
+Comes in: a tick's instance and repository, the assets in question, the partitions that matter. Goes out: the runs and
+backfills that may write them. One that does not state its partitions counts for all of them.
+Never: waits, cancels or launches, or looks up more than a few runs individually.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -27,17 +26,17 @@ _FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.Dagste
 UNFINISHED = [status for status in dg.DagsterRunStatus if status not in _FINISHED]
 
 MOST_LOOKED_UP = 20
-"""How many runs a tick looks up one by one, to see what they planned: on SQLite storage each costs some 50 ms. Those
-beyond count as at work on what their job writes."""
+"""How many runs to look up individually in one tick, to see what they planned to write: on SQLite storage each takes
+about 50 ms. Any further run counts as writing all assets of its job."""
 
 
 @dataclass(frozen=True)
 class Activity:
-    """One run or backfill at work.
+    """A run or backfill that is not finished.
 
     Attributes:
-        who: Such as ``run 1f0c2a9b (STARTED)``.
-        positions: Of the partitions it may write, among those that were asked about.
+        who: Its description, such as ``run 1f0c2a9b (STARTED)``.
+        positions: The positions of the partitions that it may write, among those that matter.
     """
 
     who: str
@@ -46,18 +45,18 @@ class Activity:
 
 @dataclass
 class Wanted:
-    """The partitions that matter, by their positions in a row. Who is at work on them is found once for each.
+    """The partitions that matter, by their positions in a row.
 
     Attributes:
         row: All partitions that were looked at.
-        open: For each position, 1 where it matters.
+        open: One byte per position: 1 if the partition matters, else 0.
     """
 
     row: PartitionRow
     open: bytearray
 
     def among(self, positions: Collection[int] | None) -> Collection[int]:
-        """Those of the positions that matter; None means all of the row."""
+        """Return the positions that matter; None stands for all positions of the row."""
         if isinstance(positions, range | None):
             span = range(len(self.row)) if positions is None else positions
             found = self.open[span.start : span.stop]
@@ -65,18 +64,18 @@ class Wanted:
         return [position for position in positions if self.open[position]]
 
     def close(self, positions: Collection[int]) -> None:
-        """From now on they no longer matter."""
+        """Mark positions as no longer of interest."""
         for position in positions:
             self.open[position] = 0
 
 
 def range_tags(first: str, last: str) -> dict[str, str]:
-    """The tags that make Dagster fill a range of partitions in one run."""
+    """Return the tags that make Dagster fill a range of partitions in one run."""
     return {RANGE_START: first, RANGE_END: last}
 
 
 def positions_of_run(run: dg.DagsterRun, row: PartitionRow) -> range | None:
-    """The positions of the partitions that a run may write, by its tags; None where they do not say."""
+    """Return the positions of the partitions that a run may write, by its tags; None if the tags do not state them."""
     one = run.tags.get(PARTITION)
     first, last = run.tags.get(RANGE_START, one), run.tags.get(RANGE_END, one)
     return None if first is None or last is None else row.span(first, last)
@@ -88,14 +87,14 @@ def activities(
     wanted: Wanted,
     own: Callable[[dg.DagsterRun], bool] = lambda _: False,
 ) -> Iterator[Activity]:
-    """Who is at work on these assets and partitions, found one after another.
+    """Yield the runs and backfills that may write these assets and partitions.
 
     Args:
-        context: Of the tick.
+        context: The context of the tick.
         assets: The assets in question.
-        wanted: The partitions that matter; close those that no longer do, to save the work of finding out.
-        own: Tells the runs of this very tick: when the daemon was killed between making a run and launching it, the
-            tick is evaluated again, and its own run must not stand in its way.
+        wanted: The partitions that matter. The caller may close some while it iterates, to save work.
+        own: Returns True for a run of this very tick. If the daemon is killed after it created a run and before it
+            launched it, Dagster evaluates the tick again, and that run must not block it.
     """
     repository = cast("dg.RepositoryDefinition", context.repository_def)
     writers = Writers(context, repository, assets)
@@ -108,16 +107,16 @@ def activities(
 
 @dataclass
 class Writers:
-    """Which runs write the assets in question: asked cheaply first, and of a few runs what they planned.
+    """Decides which runs write the assets in question: by cheap criteria first, then by what a run planned to write.
 
-    Jobs of other code locations may have the same names: the code location that a run is of tells them apart, or what
-    it planned where that is not known.
+    A job of another code location may have the same name. The code location of a run tells them apart or, if it is not
+    known, what the run planned to write.
 
     Attributes:
-        context: Of the tick.
-        repository: Of the tick.
+        context: The context of the tick.
+        repository: The repository of the tick.
         assets: The assets in question.
-        looked_up: How many runs were looked up.
+        looked_up: How many runs were looked up so far.
     """
 
     context: TickContext
@@ -128,10 +127,10 @@ class Writers:
     _planned: dict[str, dg.AssetKey | None] = field(default_factory=dict)
 
     def include(self, run: dg.DagsterRun) -> bool:
-        """Whether a run writes any of the assets: of those it was asked for, or else of those of its job."""
+        """Whether a run writes any of the assets: by its own asset selection, or else by the assets of its job."""
         if run.asset_selection:
             return not self.assets.keys.isdisjoint(run.asset_selection)
-        if run.asset_check_selection:  # only checks, which write nothing
+        if run.asset_check_selection:  # a run of checks only, which write no observations
             return False
         of_job = self._assets_of(run.job_name)
         if self.assets.keys.isdisjoint(of_job):
@@ -150,7 +149,7 @@ class Writers:
         return self._of_job[job_name]
 
     def _planned_by(self, run: dg.DagsterRun) -> dg.AssetKey | None:
-        """The first asset that a run planned to write; None where it is not known. One job snapshot has one answer."""
+        """Return the first asset that a run planned to write; None if unknown. Runs of one job snapshot share it."""
         like = run.job_snapshot_id or run.run_id
         if like not in self._planned and self.looked_up < MOST_LOOKED_UP:
             self.looked_up += 1
@@ -160,20 +159,20 @@ class Writers:
 
 
 def location_name(context: TickContext) -> str | None:
-    """The code location of a tick, where Dagster says it: for sensors."""
+    """Return the code location of a tick; None if Dagster does not state it, as in schedules."""
     origin = getattr(context, "code_location_origin", None)
     return origin.location_name if origin is not None else None
 
 
 def run_location_name(run: dg.DagsterRun) -> str | None:
-    """The code location that a run was launched from."""
+    """Return the code location that a run was launched from; None if it is not known."""
     return run.remote_job_origin.location_name if run.remote_job_origin is not None else None
 
 
 def _backfills(
     instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, assets: PartitionedAssets, wanted: Wanted
 ) -> Iterator[Activity]:
-    """Backfills that may launch more runs; one that is being canceled has at most runs, which show by themselves."""
+    """Yield backfills that may launch more runs. One that is being canceled has only the runs it already launched."""
     latest = next(iter(instance.get_backfills(limit=1)), None)
     if latest is None:
         return
@@ -200,9 +199,10 @@ def _activity(who: str, keys: Collection[str] | None, wanted: Wanted) -> Iterato
 def _partitions_of_backfill(
     backfill: Any, repository: dg.RepositoryDefinition, key: dg.AssetKey
 ) -> Collection[str] | None:
-    """What a backfill was asked for; None, everything, where its assets have changed since or lie elsewhere as well."""
+    """Return the partitions of a backfill; None, meaning all, if an asset has changed or is in another location."""
     try:
-        subset = backfill.get_target_partitions_subset(repository, key)  # of a workspace it reads the asset graph
+        # It takes a workspace, of which it reads only the asset graph; a repository has one as well.
+        subset = backfill.get_target_partitions_subset(repository, key)
     except KeyError:
         return None
     return None if subset is None else list(subset.get_partition_keys())

@@ -1,7 +1,7 @@
-"""Whether a data source is archived, asked at a tick: soon answered, or not known.
+"""Which data sources are archived, asked at a tick with a short deadline.
 
-Comes in: the tick's resources and the names of data sources. Goes out: those that are archived, for certain.
-Never: stops automation because a data source could not be asked, or holds a tick until Dagster gives up on it.
+Comes in: the tick's resource and the names of data sources. Goes out: those that answered that they are archived.
+Never: stops automation because a data source could not be asked, or holds up a tick until Dagster gives up on it.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from temporis_dagster.resource import TemporisResource
 from temporis_dagster.schedules.tick_resource import TickContext
 
 ANSWER_WITHIN_S = 20.0
-"""Dagster gives a tick 60 s, and a delivery may retry for minutes."""
+"""Dagster gives a tick 60 seconds, while a request with its retries may take minutes."""
 
 
 def archived_data_sources(
@@ -23,16 +23,18 @@ def archived_data_sources(
     *,
     answer_within_s: float = ANSWER_WITHIN_S,
 ) -> list[str]:
-    """The data sources that said they are archived. Those that could not say are logged, and not among them.
+    """Return the data sources that are archived. Those whose state could not be determined are logged and left out.
 
     Args:
-        context: Of the tick.
-        temporis: The connection; None where the code location cannot make it, which was logged.
+        context: The context of the tick.
+        temporis: The resource; None if the code location cannot make it, which was logged before.
         names: The data sources.
-        answer_within_s: How long to wait for all of them together.
+        answer_within_s: How many seconds to wait for all answers together.
     """
     if not names:
-        context.log.warning("No asset names its data source in metadata 'temporis/data_source', so none is asked.")
+        context.log.warning(
+            "No asset names its data source in the metadata 'temporis/data_source', so no archive state is checked."
+        )
         return []
     if temporis is None:
         return []
@@ -43,16 +45,16 @@ def archived_data_sources(
         if state is ArchiveState.ARCHIVED:
             archived.append(name)
         elif state is not ArchiveState.ACTIVE:
-            context.log.warning("The archive state of %r is not known: %s", name, _words(state))
+            context.log.warning("The archive state of data source %r is unknown: %s", name, _words(state))
     return archived
 
 
 def _state(answer: "Future[ArchiveState] | None") -> ArchiveState | BaseException | None:
-    """The state, the error that came instead, or None where no answer came in time."""
+    """Return the state, the error that was raised instead, or None if no answer came in time."""
     return None if answer is None else answer.exception() or answer.result()
 
 
 def _words(state: ArchiveState | BaseException | None) -> str:
     if state is None:
-        return "it did not answer in time."
-    return str(state) if isinstance(state, BaseException) else "the service does not say."
+        return "It did not answer in time."
+    return str(state) if isinstance(state, BaseException) else "The service does not reveal it."

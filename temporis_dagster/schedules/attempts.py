@@ -1,7 +1,7 @@
 """The attempts of a gap sensor: the runs that it launched, each with its automatic retries and re-executions.
 
-Comes in: a tick's context, the sensor's name, the assets, the partitions. Goes out: attempts over those partitions.
-Never: counts a run over other assets or partitions of another format, or reads more runs in one tick than it may.
+Comes in: a tick's context, the sensor's name, the assets, the partitions. Goes out: attempts at those partitions.
+Never: counts a run that filled other assets or partitions of another format, or reads more than ``MOST_RUNS`` runs.
 """
 
 from collections import OrderedDict
@@ -31,20 +31,21 @@ WILL_RETRY = "dagster/will_retry"
 RETRIED_BY = "dagster/auto_retry_run_id"
 
 MOST_RUNS = 5_000
-"""How many runs a tick reads, the newest: at some 0.3 ms each."""
+"""How many runs to read in one tick, the newest first: each takes about 0.3 ms."""
 
 RETRY_WITHIN_S = 600.0
-"""How long Dagster may take to launch the automatic retry of a run. Then it is not coming."""
+"""How long to wait for Dagster to launch the automatic retry of a run. After that, the retry is not expected."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One run that the sensor launched, and the retries and re-executions of it, which are no attempts of their own.
+    """One run that the sensor launched, with its retries and re-executions, which do not count as further attempts.
 
     Attributes:
-        positions: Of the partitions that it was to fill, among those that are gaps.
-        ended_at: When the last of these runs ended, in Unix seconds; None while one is at work or about to be retried.
-        began_at: When the last of these runs began. What was materialized later, it may have materialized itself.
+        positions: The positions of the partitions that it was to fill, among those that are gaps.
+        ended_at: When the last of these runs ended, in Unix seconds; None while one is unfinished or will be retried.
+        began_at: When the last of these runs began, in Unix seconds. The attempt itself may have materialized what was
+            recorded later.
         outage: Whether it failed because a data source could not be reached.
     """
 
@@ -56,11 +57,11 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Attempts:
-    """What a tick knows of the runs of its sensor.
+    """What a tick knows about the runs of its sensor.
 
     Attributes:
-        found: Those over the gaps.
-        run_keys: All run keys that there are: a run key serves once for ever.
+        found: The attempts at the gaps.
+        run_keys: All run keys of these runs: Dagster never launches a run key twice.
     """
 
     found: Sequence[Attempt]
@@ -70,15 +71,15 @@ class Attempts:
 def attempts_of(
     context: TickContext, sensor_name: str, assets: PartitionedAssets, wanted: Wanted, now: float, outages: Outages
 ) -> Attempts:
-    """The attempts at these partitions; none of a namesake's in another code location.
+    """Return the attempts at these partitions. Those of a sensor of the same name elsewhere are not among them.
 
     Args:
-        context: Of the tick.
-        sensor_name: Whose runs.
-        assets: What they fill.
+        context: The context of the tick.
+        sensor_name: The name of the sensor.
+        assets: The assets that it fills.
         wanted: The gaps.
-        now: Unix seconds.
-        outages: Tells which runs failed because a data source could not be reached.
+        now: The time, in Unix seconds.
+        outages: Decides which runs failed because a data source could not be reached.
     """
     families: OrderedDict[str, list[dg.RunRecord]] = OrderedDict()
     run_keys = set()
@@ -92,7 +93,7 @@ def attempts_of(
 
 
 def _records(context: TickContext, sensor_name: str, row: PartitionRow) -> Iterator[dg.RunRecord]:
-    """The runs of the sensor, newest first."""
+    """Yield the runs of the sensor, the newest first."""
     launched = dg.RunsFilter(tags={SENSOR_NAME: sensor_name}, created_after=_not_before(row))
     here = location_name(context)
     for record in context.instance.get_run_records(filters=launched, limit=MOST_RUNS):
@@ -102,7 +103,7 @@ def _records(context: TickContext, sensor_name: str, row: PartitionRow) -> Itera
 
 
 def _not_before(row: PartitionRow) -> datetime:
-    """No run over these partitions is older: twice their span back, as partitions may be run ahead of their time."""
+    """Return a time before every run over these partitions: their start, less their span for partitions run early."""
     start, end = row.window(row.keys[0]).start.timestamp(), row.window(row.keys[-1]).end.timestamp()
     return datetime.fromtimestamp(start - (end - start), tz=timezone.utc)
 
@@ -110,7 +111,7 @@ def _not_before(row: PartitionRow) -> datetime:
 def _attempt(
     instance: dg.DagsterInstance, family: Sequence[dg.RunRecord], wanted: Wanted, now: float, outages: Outages
 ) -> Attempt | None:
-    """One attempt, from its runs, newest first; None where it is not over any of the gaps."""
+    """Return the attempt that these runs are, given the newest first; None if it does not concern any of the gaps."""
     latest = family[0].dagster_run
     span = positions_of_run(latest, wanted.row)
     positions = wanted.among(span) if span is not None else ()
@@ -123,7 +124,7 @@ def _attempt(
 
 
 def _began_at(record: dg.RunRecord) -> float:
-    """A run that was canceled in the queue never began, and materialized nothing."""
+    """Return when a run began. One that was canceled in the queue never began, and materialized nothing."""
     return record.start_time or _ended_at(record)
 
 

@@ -1,8 +1,8 @@
-"""build_gap_fill_sensor: finds partitions that are missing or failed, and fills them a bounded number of times.
+"""``build_gap_fill_sensor``: fills partitions that are missing or failed, with a bounded number of attempts each.
 
 Comes in: what to fill and how far back; at a tick, what the instance knows. Goes out: runs over ranges of neighbouring
 gaps, or the reason why there are none.
-Never: keeps a cursor, or launches into partitions that a run or backfill is at work on.
+Never: keeps a cursor, or launches a run over partitions that another run or backfill is writing.
 """
 
 import time
@@ -32,6 +32,7 @@ from temporis_dagster.schedules.selection import (
     selection_of,
 )
 from temporis_dagster.schedules.tick_resource import temporis_at_tick
+from temporis_dagster.wording import agreeing, counted
 
 SHOWN_KEYS = 5
 
@@ -56,48 +57,48 @@ def build_gap_fill_sensor(  # noqa: PLR0913  the arguments of Dagster's own fact
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
     clock: Callable[[], float] = time.time,
 ) -> dg.SensorDefinition:
-    """A sensor that fills the partitions of the recent past that are missing, or whose last run failed.
+    """Build a sensor that fills recent partitions that are missing, or whose last run failed.
 
-    Neighbouring gaps are joined into ranges, each filled by one run, the oldest first. Left alone are partitions that a
-    queued or running run, or a backfill that is not through, may write; and everything while a data source is archived
-    (if its state is not known, runs are launched). What only dry runs materialized is a gap, except in a dry run.
+    Neighbouring gaps are joined into ranges, and each range is filled by one run, the oldest first. The sensor leaves
+    alone all partitions that an unfinished run or backfill may write. While a data source is archived, it launches
+    nothing (if its state is unknown, runs are launched). A partition that only dry runs materialized is a gap, unless
+    the resource itself has ``dry_run=True``.
 
-    A partition has ``max_attempts`` attempts, each after twice the delay of the one before and in a shorter range; the
-    last attempt has the partition for itself, so one that always fails takes no neighbour with it. Then the sensor says
-    that it gave up. An attempt is a run that the sensor launched since the partition was last there, with its retries
-    and re-executions, whatever became of it; a run that failed only because a data source could not be reached is
-    none. Materialize the partition by hand, and it starts anew.
+    A partition gets up to ``max_attempts`` attempts, each after twice the delay of the one before and in a shorter
+    range. The last attempt is a run of the partition alone, so that a partition that always fails does not make its
+    neighbours fail. Then the sensor reports that it gave up. An attempt is a run that the sensor launched since the
+    partition was last filled, together with its retries and re-executions, however it ended. A run that failed only
+    because a data source could not be reached does not count. Materializing the partition by hand resets the count.
 
-    The work of a tick is bounded: what it does not get to read is read by the next ticks.
+    The work of a tick is bounded: records that one tick does not get to are read by the next ticks.
 
     Args:
-        target: The assets: a job, an ``AssetSelection``, an asset or several. Their partitions are the same time
-            windows, their backfill policy is ``BackfillPolicy.single_run()``, or ``multi_run(1)``: then a run has one
-            partition. A partition that one of them lacks is
-            filled in all of them.
-        horizon: How many partitions to look at, counted back from the newest that is complete; more than
-            ``exclude_latest``. A number, as it means the same on the days when the clock changes.
-        name: By default ``<job or asset>_gap_fill_sensor``.
-        exclude_latest: How many of the newest are no gaps yet, because a schedule is about to fill them.
-        max_partitions_per_run: The longest range of a first attempt.
-        max_runs_per_tick: How many runs a tick launches.
-        max_attempts: How many attempts a partition has.
-        retry_delay_s: How long to wait after the first attempt before the second, in seconds; twice as long before
-            each further one. By default the attempts are at 0, 5, 15, 35, 75 and 155 minutes.
-        data_sources: The data sources that may be archived. By default those that the assets name in their metadata,
-            as ``@temporis_asset`` does.
+        target: The assets: a job, an ``AssetSelection``, one asset or several. They must have the same time window
+            partitions, and the backfill policy ``BackfillPolicy.single_run()``, or ``multi_run(1)`` for one partition
+            per run. A partition that one of the assets lacks is filled in all of them.
+        horizon: How many partitions to look at, counted back from the newest complete one; more than
+            ``exclude_latest``. It is a count because that means the same on days when the clocks change.
+        name: The name of the sensor. Defaults to ``<job or asset>_gap_fill_sensor``.
+        exclude_latest: How many of the newest partitions do not count as gaps yet, because a schedule will fill them.
+        max_partitions_per_run: The maximum number of partitions of a run that is a first attempt.
+        max_runs_per_tick: The maximum number of runs per tick.
+        max_attempts: The maximum number of attempts per partition.
+        retry_delay_s: How many seconds to wait between the first and the second attempt; twice as long before each
+            further one. With the defaults, the attempts are at 0, 5, 15, 35, 75 and 155 minutes.
+        data_sources: The data sources whose archive state is checked. Defaults to those that the assets name in their
+            metadata, as ``@temporis_asset`` does.
         resource_key: The key of the ``TemporisResource``.
-        minimum_interval_seconds: The time between two ticks.
-        description: For the UI.
-        run_tags: Of every run, beside ``temporis/attempt``.
-        tags: Of the sensor.
-        metadata: Of the sensor.
-        default_status: Whether it runs as soon as it is deployed.
-        clock: What time it is, in Unix seconds. For tests.
+        minimum_interval_seconds: The minimum number of seconds between ticks.
+        description: The description that the UI shows.
+        run_tags: Tags for every run, in addition to ``temporis/attempt``.
+        tags: Tags for the sensor.
+        metadata: Metadata for the sensor.
+        default_status: Whether the sensor runs before a user starts it in the UI.
+        clock: Returns the current time in Unix seconds; for tests.
 
     Raises:
-        ConfigurationError: The assets cannot be filled in ranges, or an argument cannot be used. What shows only when
-            all assets are loaded, fails the tick.
+        ConfigurationError: The assets cannot be filled in ranges, or an argument is invalid. What is known only once
+            all assets are loaded fails the tick instead.
 
     Examples:
         .. code-block:: python
@@ -118,7 +119,7 @@ def build_gap_fill_sensor(  # noqa: PLR0913  the arguments of Dagster's own fact
             a_week_without_gaps = build_gap_fill_sensor(target=orders, horizon=7 * 24)
     """
     what = selection_of(target)
-    what.partitions_def()  # refuses, where the assets are known already
+    what.partitions_def()  # raises if the assets are known already and cannot be filled in ranges
     sensor = _GapFill(
         selection=what,
         name=name or what.default_name("gap_fill_sensor"),
@@ -135,7 +136,8 @@ def build_gap_fill_sensor(  # noqa: PLR0913  the arguments of Dagster's own fact
         name=sensor.name,
         target=cast("Any", what.launched),
         minimum_interval_seconds=minimum_interval_seconds,
-        description=description or f"Fills what is missing or failed among the trailing {horizon:,} partitions.",
+        description=description
+        or f"Fills missing and failed partitions among the trailing {counted(horizon, 'partition')}.",
         tags=tags,
         metadata=metadata,
         default_status=default_status,
@@ -150,8 +152,8 @@ def build_gap_fill_sensor(  # noqa: PLR0913  the arguments of Dagster's own fact
 def _excluded(exclude_latest: int, horizon: int) -> int:
     if partition_count("exclude_latest", exclude_latest, at_least=0) >= horizon:
         raise ConfigurationError(
-            f"horizon={horizon!r} must be more than exclude_latest={exclude_latest!r}, or no partition is ever looked "
-            f"at. Pass horizon={exclude_latest + 1} or more, or exclude_latest=0."
+            f"horizon must be greater than exclude_latest={exclude_latest!r}, got {horizon!r}: no partition would be "
+            f"looked at. Pass horizon={exclude_latest + 1} or more, or exclude_latest=0."
         )
     return exclude_latest
 
@@ -185,7 +187,8 @@ class _GapFill:
         if archived:
             return dg.SkipReason(
                 f"Archived: {', '.join(archived)}. {counted(len(gaps), 'gap')} among {_span(row.keys)} "
-                f"{'waits' if len(gaps) == 1 else 'wait'} until it is unarchived."
+                f"{agreeing(len(gaps), 'waits', 'wait')} until {agreeing(len(archived), 'it is', 'they are')} "
+                "unarchived."
             )
         return self._fill(context, assets, row, gaps, now)
 
@@ -206,19 +209,22 @@ class _GapFill:
         attempts = attempts_of(context, self.name, assets, _wanted(row, gaps), now, self.outages)
         states = partition_states(row, gaps, _busy(context, assets, _wanted(row, gaps)), attempts.found)
         plan = plan_gaps(states, self._limits(assets), now)
-        said = _left_alone(plan, self.limits)
+        remarks = _left_alone(plan, self.limits)
         if not plan.runs:
-            return dg.SkipReason(f"{counted(len(gaps), 'gap')} among {_span(row.keys)}. {said}")
-        if said:
-            context.log.warning(said)
+            return dg.SkipReason(f"{counted(len(gaps), 'gap')} among {_span(row.keys)}. {remarks}")
+        if remarks:
+            context.log.warning(remarks)
         return dg.SensorResult(run_requests=[self._request(run, row, assets, attempts) for run in plan.runs])
 
     def _limits(self, assets: PartitionedAssets) -> GapLimits:
-        """One run of one partition at a time, where a partition may need the one before."""
+        """Return the limits, reduced to one run of one partition at a time if a partition may need the one before."""
         return replace(self.limits, max_partitions_per_run=1, max_runs_per_tick=1) if assets.one_by_one else self.limits
 
     def _request(self, run: GapRun, row: PartitionRow, assets: PartitionedAssets, attempts: Attempts) -> dg.RunRequest:
-        """A run key serves once for ever, so it is one that no run has: that of a run which was deleted may be."""
+        """Request one run, under a run key that no run has, because Dagster never launches a run key twice.
+
+        The attempts found do not decide it alone, because a run may have been deleted since.
+        """
         first, last = run.keys[0], run.keys[-1]
         begin = row.position[first]
         positions = range(begin, begin + len(run.keys))
@@ -237,34 +243,30 @@ def _wanted(row: PartitionRow, gaps: Gaps) -> Wanted:
 
 
 def _busy(context: dg.SensorEvaluationContext, assets: PartitionedAssets, wanted: Wanted) -> Iterator[Collection[int]]:
-    """The gaps that somebody is at work on; each is found once, so the work ends when all are."""
+    """Yield the gaps that runs and backfills are writing, each once; the search ends when all gaps are found."""
     for activity in activities(context, assets, wanted):
         wanted.close(activity.positions)
         yield activity.positions
 
 
 def _left_alone(plan: GapPlan, limits: GapLimits) -> str:
-    """What is not launched now, and why."""
+    """Describe what is not launched now, and why."""
     said = []
     if plan.busy:
         said.append(f"Another run or backfill is at work on {_named(plan.busy)}.")
     if plan.waiting and plan.due_at is not None:
         due = datetime.fromtimestamp(plan.due_at, tz=timezone.utc).isoformat(timespec="seconds")
-        said.append(f"Waiting for the next attempt, the first at {due}: {_named(plan.waiting)}.")
+        said.append(f"Waiting for the next attempt (the first is due at {due}): {_named(plan.waiting)}.")
     if plan.given_up:
         said.append(
             f"Given up after {counted(limits.max_attempts, 'attempt')}: {_named(plan.given_up)}. "
-            "Look at their runs, fix the cause, then materialize them by hand, or let the sensor try again by raising "
-            "max_attempts."
+            "Look at the failed runs and fix the cause, then materialize the partitions by hand, or raise max_attempts "
+            "to let the sensor try again."
         )
     if plan.later:
-        said.append(f"{len(plan.later):,} more are for the next ticks.")
+        more = len(plan.later)
+        said.append(f"{counted(more, 'more partition')} {agreeing(more, 'is', 'are')} left to the next ticks.")
     return " ".join(said)
-
-
-def counted(count: int, what: str) -> str:
-    """A number of things, in the singular or plural."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _named(keys: Sequence[str]) -> str:

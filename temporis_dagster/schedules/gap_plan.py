@@ -1,8 +1,8 @@
 """Which gaps to fill now: pure planning, no Dagster.
 
-Comes in: the partitions of the horizon in order, with what is known of each. Goes out: ranges to run, and what is
-left alone, with the reason.
-Never: knows where its facts are from, reads a clock, or lets a partition have more attempts than it may.
+Comes in: the partitions of the horizon in order, with the state of each. Goes out: ranges to run, and what is not
+filled now, by reason.
+Never: knows where its facts come from, reads a clock, or gives a partition more attempts than it may have.
 """
 
 import enum
@@ -17,7 +17,7 @@ LONGEST_OUTAGE_DELAY_S = 1_800.0
 
 
 class PartitionStatus(enum.Enum):
-    """What is known of a partition."""
+    """The status of a partition."""
 
     FILLED = "filled"
     BUSY = "busy"
@@ -29,12 +29,12 @@ class PartitionState:
     """One partition of the horizon.
 
     Attributes:
-        key: Its key.
-        status: Whether it is there.
-        attempts: How often the sensor tried to fill it since it was last there.
-        last_attempt_at: When the last of those, or of the outages since, ended, in Unix seconds.
-        outages: How many runs in a row, to the last one, failed only because a data source could not be reached. They
-            are no attempts.
+        key: The key of the partition.
+        status: Whether it is filled, being written, or a gap.
+        attempts: How many times the sensor tried to fill it since it was last filled.
+        last_attempt_at: When the last of those attempts, or of the outages since, ended, in Unix seconds.
+        outages: How many of the latest runs, in a row, failed only because a data source could not be reached. They do
+            not count as attempts.
     """
 
     key: str
@@ -46,13 +46,13 @@ class PartitionState:
 
 @dataclass(frozen=True)
 class GapLimits:
-    """How much at once, and how often.
+    """How much to fill at once, and how often to try.
 
     Attributes:
-        max_partitions_per_run: The longest range of a first attempt.
-        max_runs_per_tick: How many runs a tick launches.
-        max_attempts: How many attempts a partition has.
-        retry_delay_s: How long to wait after the first attempt; twice as long after each further one.
+        max_partitions_per_run: The maximum number of partitions of a run that is a first attempt.
+        max_runs_per_tick: The maximum number of runs per tick.
+        max_attempts: The maximum number of attempts per partition.
+        retry_delay_s: How many seconds to wait after the first attempt; twice as long after each further one.
     """
 
     max_partitions_per_run: int
@@ -64,14 +64,14 @@ class GapLimits:
         for name in ("max_partitions_per_run", "max_runs_per_tick", "max_attempts"):
             count = getattr(self, name)
             if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-                raise ConfigurationError(f"{name}={count!r} is not a number of them. Pass 1 or more.")
+                raise ConfigurationError(f"{name} must be an integer of at least 1, got {count!r}.")
         if not self.retry_delay_s >= 0:
-            raise ConfigurationError(f"retry_delay_s={self.retry_delay_s!r} is no time to wait. Pass 0 or more.")
+            raise ConfigurationError(f"retry_delay_s must not be negative, got {self.retry_delay_s!r}.")
 
     def run_size(self, attempt: int) -> int:
-        """The longest range of an attempt: shorter each time, and the last attempt is alone with its partition.
+        """Return the longest range of an attempt: shorter each time, and a single partition for the last attempt.
 
-        So a partition that always fails takes no neighbour with it.
+        So a partition that always fails does not make its neighbours fail.
 
         Examples:
             >>> limits = GapLimits(max_partitions_per_run=100, max_runs_per_tick=4, max_attempts=3, retry_delay_s=300)
@@ -84,7 +84,7 @@ class GapLimits:
         return max(round(math.pow(self.max_partitions_per_run, share)), 1)
 
     def ready_at(self, state: PartitionState) -> float:
-        """When a partition may be tried again. In an outage the delay ends to grow soon, as it may end at any time."""
+        """Return when a partition may be tried again. In an outage the delay is capped: it may end at any time."""
         if state.outages:
             longest = max(LONGEST_OUTAGE_DELAY_S, self.retry_delay_s)
             return state.last_attempt_at + min(self.retry_delay_s * 2.0 ** (state.outages - 1), longest)
@@ -98,8 +98,8 @@ class GapRun:
     """A range to fill in one run.
 
     Attributes:
-        keys: Its partitions, neighbours, oldest first.
-        attempt: Which attempt of theirs this is, from 1.
+        keys: The keys of its partitions, which are neighbours, the oldest first.
+        attempt: The number of the attempt at these partitions, from 1.
     """
 
     keys: tuple[str, ...]
@@ -111,12 +111,12 @@ class GapPlan:
     """What to do about the gaps.
 
     Attributes:
-        runs: What to launch now.
-        later: What a later tick launches, because this one has launched enough.
-        waiting: What waits until its next attempt is due.
-        given_up: What had all its attempts.
-        busy: What somebody is at work on.
-        due_at: When the first of those that wait is due, in Unix seconds.
+        runs: The runs to launch now.
+        later: The partitions that a later tick fills, because this one launches enough runs.
+        waiting: The partitions whose next attempt is not due yet.
+        given_up: The partitions that had all their attempts.
+        busy: The partitions that another run or backfill is writing.
+        due_at: When the next attempt at the first of the waiting partitions is due, in Unix seconds.
     """
 
     runs: tuple[GapRun, ...] = ()
@@ -131,9 +131,9 @@ def plan_gaps(states: Sequence[PartitionState], limits: GapLimits, now: float) -
     """Join the gaps that may be filled now into ranges of neighbours, the oldest first.
 
     Args:
-        states: The partitions of the horizon, without a hole, oldest first.
-        limits: How much at once, and how often.
-        now: Unix seconds.
+        states: All partitions of the horizon, the oldest first.
+        limits: How much to fill at once, and how often to try.
+        now: The time, in Unix seconds.
     """
     gaps = [state for state in states if state.status is PartitionStatus.GAP]
     open_gaps = [gap for gap in gaps if gap.attempts < limits.max_attempts]

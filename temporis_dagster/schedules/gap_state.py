@@ -1,7 +1,7 @@
-"""What the instance knows of partitions: there, missing or failed, and how often the sensor tried to fill them.
+"""The state of partitions: filled, missing or failed, being written, and how often the sensor tried to fill them.
 
-Comes in: an instance, assets, partitions; who is at work and what was tried. Goes out: one state for each partition.
-Never: keeps anything of its own that a restart could lose: all is derived from the records, in passes over them.
+Comes in: an instance, assets, partitions; what is being written and what was tried. Goes out: one state per partition.
+Never: keeps anything that a restart could lose: everything is derived from the records of the instance.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ from temporis_dagster.schedules.selection import PartitionedAssets
 PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 
 Gaps = Mapping[int, float]
-"""The positions of the partitions that some asset lacks, and when those assets had them last (0: never)."""
+"""The positions of the partitions that an asset lacks, and when it last had them, in Unix seconds (0: never)."""
 
 
 def gaps_among(
@@ -28,7 +28,7 @@ def gaps_among(
     *,
     dry_runs_count: bool,
 ) -> Gaps:
-    """The partitions that some asset lacks: nothing stored them, or the last run over them failed first."""
+    """Return the partitions that an asset lacks: no run stored them, or the last run over them failed."""
     gaps: dict[int, float] = {}
     for asset in sorted(assets.keys):
         moments = materialized.moments(instance, asset, row, dry_runs_count=dry_runs_count)
@@ -42,12 +42,12 @@ def gaps_among(
 
 
 def _failed(
-    instance: dg.DagsterInstance, asset: dg.AssetKey, assets: PartitionedAssets, there: Collection[str]
+    instance: dg.DagsterInstance, asset: dg.AssetKey, assets: PartitionedAssets, present: Collection[str]
 ) -> Collection[str]:
-    """Those of the partitions whose last run failed: only where a run planned one after it was there, it may have."""
+    """Return the partitions whose last run failed. Only those planned again after they were stored can have."""
     written = instance.get_latest_storage_id_by_partition(asset, MATERIALIZED)
     planned = instance.get_latest_storage_id_by_partition(asset, PLANNED)
-    doubtful = [key for key in there if planned.get(key, 0) > written.get(key, 0)]
+    doubtful = [key for key in present if planned.get(key, 0) > written.get(key, 0)]
     if not doubtful:
         return ()
     status = instance.get_status_by_partition(asset, doubtful, assets.partitions_def) or {}
@@ -57,13 +57,13 @@ def _failed(
 def partition_states(
     row: PartitionRow, gaps: Gaps, busy: Iterable[Collection[int]], attempts: Sequence[Attempt]
 ) -> list[PartitionState]:
-    """The state of each partition, in their order.
+    """Return the state of each partition, in order.
 
     Args:
         row: The partitions.
-        gaps: Those that are not there.
-        busy: Positions that some run or backfill is at work on.
-        attempts: What the sensor tried.
+        gaps: Those that are missing or failed.
+        busy: The positions that unfinished runs and backfills may write.
+        attempts: The attempts of the sensor.
     """
     states = [PartitionState(key, PartitionStatus.FILLED) for key in row.keys]
     tried = _tried(gaps, attempts)
@@ -81,7 +81,7 @@ Tried = list[tuple[float, bool]]
 
 
 def _tried(gaps: Gaps, attempts: Sequence[Attempt]) -> dict[int, Tried]:
-    """The attempts at each gap since its assets last had it; the run that they had it by is none of them."""
+    """Return the attempts at each gap since its assets last had it, without the run that last stored it."""
     tried: dict[int, Tried] = {}
     for attempt in attempts:
         if attempt.ended_at is None:

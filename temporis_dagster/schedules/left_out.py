@@ -1,7 +1,8 @@
-"""What the ticks of a schedule left out: partitions that the last tick which was to fill them did not get filled.
+"""The partitions that a schedule left out: the last tick that should have filled them did not.
 
-Comes in: an instance, assets, the partitions since the schedule began, its rhythm. Goes out: their positions.
-Never: asks which runs there were: what counts is what is materialized, and as of when.
+Comes in: an instance, assets, the partitions since the schedule began, its rhythm. Goes out: the positions of those
+left out.
+Never: asks which runs there were. What counts is what is materialized, and as of when.
 """
 
 from collections.abc import Sequence
@@ -26,9 +27,9 @@ class Rhythm:
     """When a schedule ticks, and how far back each tick fills.
 
     Attributes:
-        cron_schedules: Its ticks.
-        timezone: Their time zone.
-        lookback: How many partitions a tick fills.
+        cron_schedules: The cron schedules of the ticks.
+        timezone: The time zone of the cron schedules.
+        lookback: The number of partitions to fill per tick.
     """
 
     cron_schedules: tuple[str, ...]
@@ -37,18 +38,18 @@ class Rhythm:
 
 
 def began(instance: dg.DagsterInstance, assets: PartitionedAssets, at: datetime) -> dict[dg.AssetKey, float]:
-    """The first tick that each asset was to be filled by, in Unix seconds. A new asset's is this one, and is recorded.
+    """Return the first tick that was to fill each asset, in Unix seconds. For a new asset, record the current tick.
 
-    Dagster keeps ticks that were skipped for a few days, and runs as long as its retention says. An observation of the
-    asset stays, so that not even the first ticks are forgotten where they were skipped or failed.
+    It is recorded as an observation of the asset, which stays. Dagster keeps skipped ticks for a few days only and
+    deletes runs after their retention, so the first ticks would be forgotten if they were skipped or failed.
     """
     return {asset: _began(instance, asset, at) for asset in sorted(assets.keys)}
 
 
 def _began(instance: dg.DagsterInstance, asset: dg.AssetKey, at: datetime) -> float:
     records = records_of(instance.fetch_observations, asset, page=PAGE, ascending=True)
-    said = (moment_in(metadata_of(record), FILLED_SINCE) for record in islice(records, MOST_PAGES * PAGE))
-    since = next((moment for moment in said if moment is not None), None)
+    moments = (moment_in(metadata_of(record), FILLED_SINCE) for record in islice(records, MOST_PAGES * PAGE))
+    since = next((moment for moment in moments if moment is not None), None)
     if since is not None:
         return min(since, at.timestamp())
     event = dg.AssetObservation(
@@ -70,19 +71,19 @@ def left_out(
     *,
     dry_runs_count: bool,
 ) -> list[int]:
-    """The positions of the partitions before the lookback that were left out, oldest first.
+    """Return the positions of the partitions before the lookback that were left out, the oldest first.
 
-    A partition was to be filled last by the last tick that had it in its lookback. It was left out of an asset whose
-    materialization is older than that tick, or is not there.
+    The last tick that has a partition in its lookback should fill it for the last time. The partition was left out if
+    one of the assets has no materialization of it, or only one that is older than that tick.
 
     Args:
-        instance: Whose event log.
+        instance: The Dagster instance.
         assets: The assets.
-        row: The partitions, to the newest that is complete.
-        rhythm: Of the schedule.
-        since: The first tick of each asset.
-        materialized: What was read before.
-        dry_runs_count: Whether a dry run materializes, too.
+        row: The partitions, up to the newest complete one.
+        rhythm: The rhythm of the schedule.
+        since: The first tick of each asset, in Unix seconds.
+        materialized: What earlier ticks read.
+        dry_runs_count: Whether the materialization of a dry run counts.
     """
     due = _due(row, rhythm)
     missing: set[int] = set()
@@ -93,8 +94,8 @@ def left_out(
         late = [
             position for position, tick in enumerate(due) if _is_late(tick, since[asset], moments.get(keys[position]))
         ]
-        there = [keys[position] for position in late if moments.get(keys[position]) is not None]
-        as_of = newest_as_of(instance, asset, there) if there else {}
+        present = [keys[position] for position in late if moments.get(keys[position]) is not None]
+        as_of = newest_as_of(instance, asset, present) if present else {}
         missing.update(position for position in late if as_of.get(keys[position], float("-inf")) < due[position])
     return sorted(missing)
 
@@ -106,7 +107,7 @@ def _is_late(tick: float, since: float, moment: Moment | None) -> bool:
 
 
 def _due(row: PartitionRow, rhythm: Rhythm) -> Sequence[float]:
-    """The last tick that was to fill each partition before the lookback; minus infinity where none ever was."""
+    """Return the last tick that should have filled each partition before the lookback; minus infinity if none."""
     ends = _Ends(row)
     offset = row.partitions_def.end_offset
     due = []
@@ -118,7 +119,7 @@ def _due(row: PartitionRow, rhythm: Rhythm) -> Sequence[float]:
 
 
 class _Ends(dict[int, float]):
-    """The last moments of windows by position, also of those before and after the row."""
+    """The ends of windows by position, in Unix seconds, also of windows before and after the row."""
 
     def __init__(self, row: PartitionRow) -> None:
         self._row = row

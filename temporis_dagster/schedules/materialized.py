@@ -1,8 +1,8 @@
-"""What is materialized: for each asset and partition the latest materialization that stored something, and as of when.
+"""What is materialized: the latest materialization of each partition that stored something, and as of when.
 
 Comes in: an instance, an asset, partition keys. Goes out: moments, from the event log.
-Never: takes a dry run for a materialization, depends on runs that a retention deletes, or reads more records in one
-tick than it may: what was read is remembered, and the rest is for the next ticks.
+Never: counts a dry run as a materialization (unless everything is a dry run), depends on runs that a retention deletes,
+or reads more than ``MOST_READ`` records in one tick: it remembers what it read, and the next ticks read the rest.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from temporis_dagster.schedules.partition_row import PartitionRow
 
 MATERIALIZED = dg.DagsterEventType.ASSET_MATERIALIZATION
 MOST_READ = 5_000
-"""How many records of an asset a tick reads: at some 0.3 ms each."""
+"""How many records of an asset to read in one tick: each takes about 0.3 ms."""
 
 CHUNK = 500
 MOST_OLDER = 2_000
@@ -30,8 +30,8 @@ class Moment:
 
     Attributes:
         recorded_at: When it was recorded, in Unix seconds.
-        as_of: What it stored is what the upstream had at this moment at the earliest, in Unix seconds: the scheduled
-            time of the tick that launched its run, else the start of that run, else when it was recorded.
+        as_of: The time, in Unix seconds, that the stored data is at least as recent as: the scheduled time of the tick
+            that launched the run, else the start of the run, else the time of recording.
     """
 
     recorded_at: float
@@ -39,23 +39,23 @@ class Moment:
 
 
 NOT_READ = Moment(float("inf"), float("inf"))
-"""Of a partition that is materialized, by a record that no tick has read yet."""
+"""The moment of a partition that is materialized, but whose record no tick has read yet."""
 
 
 @dataclass
 class _Known:
-    """What was read of an asset: by partition, the number of its latest record and what that says."""
+    """What was read about an asset: by partition, the number of its latest record and the moment in that record."""
 
     moments: dict[str, tuple[int, Moment | None]] = field(default_factory=dict)
     dry_runs_count: bool = False
-    proof: tuple[int, str, float] | None = None  # one of the records as it was: another instance has others
+    proof: tuple[int, str, float] | None = None  # one of the records, to recognise another instance
 
 
 @dataclass
 class Materialized:
-    """The materializations of assets, remembered between ticks of one schedule or sensor in one process.
+    """The materializations of assets, remembered between the ticks of one schedule or sensor in one process.
 
-    A memory only: a restart costs reading, never correctness.
+    This is only a cache: after a restart, the records are read again.
     """
 
     _assets: dict[dg.AssetKey, _Known] = field(default_factory=dict)
@@ -63,25 +63,29 @@ class Materialized:
     def moments(
         self, instance: dg.DagsterInstance, asset: dg.AssetKey, row: PartitionRow, *, dry_runs_count: bool
     ) -> Mapping[str, Moment | None]:
-        """The latest materialization of each partition; None where only dry runs had it. Others are not there.
+        """Return the latest materialization of each partition.
 
         Args:
-            instance: Whose event log.
+            instance: The Dagster instance.
             asset: The asset.
             row: Its partitions; the newest are read first.
-            dry_runs_count: Whether a dry run materializes, too: where everything is one.
+            dry_runs_count: Whether a dry run counts: it does where everything is a dry run.
+
+        Returns:
+            By partition key, the moment of the latest materialization, or None if there were only dry runs. Partitions
+            that were never materialized are left out.
         """
         newest = instance.get_latest_materialization_event(asset)
         if newest is None:
             return {}
         latest = instance.get_latest_storage_id_by_partition(asset, MATERIALIZED)
         known = self._known(instance, asset, dry_runs_count=dry_runs_count)
-        there = [key for key in row.keys if key in latest]
-        unread = (key for key in reversed(there) if known.moments.get(key, (None,))[0] != latest[key])
+        present = [key for key in row.keys if key in latest]
+        unread = (key for key in reversed(present) if known.moments.get(key, (None,))[0] != latest[key])
         self._read(instance, asset, {latest[key]: key for key in islice(unread, MOST_READ)}, known)
         read: dict[str, Moment | None] = {
             key: known.moments[key][1] if known.moments.get(key, (None,))[0] == latest[key] else NOT_READ
-            for key in there
+            for key in present
         }
         return {**read, **_without_records(instance, asset, row, read, newest)}
 
@@ -116,25 +120,25 @@ def _without_records(
     read: Mapping[str, Moment | None],
     newest: dg.EventLogEntry,
 ) -> dict[str, Moment]:
-    """The partitions that are materialized although their records are gone, with the runs that a retention deleted.
+    """Return the partitions that are materialized although their records are gone: a retention deleted their runs.
 
-    Dagster remembers those that it was asked about while the records were there, so it is asked in any case. None of
-    them is newer than the newest materialization of the asset, which it keeps apart.
+    Dagster remembers the status of partitions that it was asked for while the records existed, so ask in any case. None
+    of them is newer than the newest materialization of the asset, which Dagster keeps separately.
     """
     gone = [key for key in row.keys if key not in read]
     status = instance.get_status_by_partition(asset, gone or row.keys[-1:], row.partitions_def)
-    there = [key for key in gone if (status or {}).get(key) is dg.AssetPartitionStatus.MATERIALIZED]
-    if not there:
+    present = [key for key in gone if (status or {}).get(key) is dg.AssetPartitionStatus.MATERIALIZED]
+    if not present:
         return {}
     of_newest = newest.asset_materialization
     tick = moment_in(of_newest.metadata, TICK) if of_newest else None
     known = [moment.as_of for moment in read.values() if moment is not None and moment is not NOT_READ]
     as_of = max([*known, newest.timestamp if tick is None else tick])
-    return dict.fromkeys(there, Moment(newest.timestamp, as_of))
+    return dict.fromkeys(present, Moment(newest.timestamp, as_of))
 
 
 def last_before_dry_runs(instance: dg.DagsterInstance, asset: dg.AssetKey, keys: Sequence[str]) -> dict[str, Moment]:
-    """The latest materialization of each of these partitions that was no dry run."""
+    """Return the latest materialization of each of these partitions that was not a dry run."""
     found: dict[str, Moment] = {}
     for key, records in older_records(instance, asset, keys).items():
         real = [record for record in records if not is_dry_run(metadata_of(record))]
@@ -144,7 +148,7 @@ def last_before_dry_runs(instance: dg.DagsterInstance, asset: dg.AssetKey, keys:
 
 
 def newest_as_of(instance: dg.DagsterInstance, asset: dg.AssetKey, keys: Sequence[str]) -> dict[str, float]:
-    """As of when each of these partitions was stored at the latest, by all records of it: an old run may be retried."""
+    """Return the latest ``as_of`` of each of these partitions, over all its records: an old run may be retried late."""
     by_key = older_records(instance, asset, keys)
     as_of = _as_of(instance, [record for records in by_key.values() for record in records])
     return {
@@ -159,7 +163,7 @@ def newest_as_of(instance: dg.DagsterInstance, asset: dg.AssetKey, keys: Sequenc
 def older_records(
     instance: dg.DagsterInstance, asset: dg.AssetKey, keys: Sequence[str]
 ) -> dict[str, list[dg.EventLogRecord]]:
-    """All records of these partitions, newest first; of many partitions those of the newest, a bounded number."""
+    """Return the records of these partitions, the newest first; a bounded number of partitions and of records."""
     by_key: dict[str, list[dg.EventLogRecord]] = {}
     for start in range(0, min(len(keys), MOST_OLDER), CHUNK):
         wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=list(keys[start : start + CHUNK]))
@@ -169,19 +173,19 @@ def older_records(
 
 
 def _as_of(instance: dg.DagsterInstance, records: Sequence[dg.EventLogRecord]) -> dict[int, float]:
-    """As of when each record is, by its number."""
-    said = {record.storage_id: moment_in(metadata_of(record), TICK) for record in records}
-    open_ones = [record for record in records if said[record.storage_id] is None]
+    """Return as of when each record is, by its number: see ``Moment.as_of``."""
+    ticks = {record.storage_id: moment_in(metadata_of(record), TICK) for record in records}
+    open_ones = [record for record in records if ticks[record.storage_id] is None]
     of_run = _starts(instance, sorted({record.run_id for record in open_ones if record.run_id}))
     as_of = {}
     for record in records:
-        tick = said[record.storage_id]
+        tick = ticks[record.storage_id]
         as_of[record.storage_id] = of_run.get(record.run_id, record.timestamp) if tick is None else tick
     return as_of
 
 
 def _starts(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> dict[str, float]:
-    """As of when runs extracted: the ticks that launched them, or when they started."""
+    """Return as of when runs read their upstream: the tick that launched each, or else when it started."""
     starts: dict[str, float] = {}
     for start in range(0, len(run_ids), CHUNK):
         for record in instance.get_run_records(dg.RunsFilter(run_ids=list(run_ids[start : start + CHUNK]))):
@@ -192,9 +196,9 @@ def _starts(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> dict[str, f
     return starts
 
 
-def _tick_of(said: str | None) -> float | None:
+def _tick_of(tag: str | None) -> float | None:
     try:
-        tick = datetime.fromisoformat(said or "")
+        tick = datetime.fromisoformat(tag or "")
     except ValueError:
         return None
     return tick.timestamp() if tick.tzinfo else None

@@ -1,7 +1,7 @@
-"""build_mirror_flush_schedule: what waits in a mirror is delivered, without running again what wrote it.
+"""``build_mirror_flush_schedule``: delivers what waits in a mirror, without re-running the assets that wrote it.
 
-Comes in: the names of data sources; at a tick, what their mirror says, and the runs at work. Goes out: one run for each
-data source that has rows waiting, or the reason why there is none; in a run, what was delivered, as metadata.
+Comes in: the names of data sources; at a tick, what is pending in their mirror and which flushes are running. Goes out:
+one run per data source that has rows waiting, or the reason why not; in a run, what was delivered, as metadata.
 Never: puts two data sources in one run (one that cannot be reached must not hold up another), or reads observations.
 """
 
@@ -22,13 +22,14 @@ from temporis_dagster.progress_log import ProgressLog
 from temporis_dagster.resource import TemporisResource, temporis_of
 from temporis_dagster.schedules.activity import RUN_KEY, UNFINISHED
 from temporis_dagster.schedules.archive_gate import archived_data_sources
+from temporis_dagster.wording import agreeing, counted
 
 OP = "flush_mirror"
 NOTHING = "Nothing is pending in the mirror."
 
 
 class FlushConfig(dg.Config):
-    """What one run flushes."""
+    """The configuration of a run: the data source to flush."""
 
     data_source: str
 
@@ -46,33 +47,33 @@ def build_mirror_flush_schedule(
     metadata: Mapping[str, Any] | None = None,
     default_status: dg.DefaultScheduleStatus = dg.DefaultScheduleStatus.STOPPED,
 ) -> dg.ScheduleDefinition:
-    """A schedule that delivers what is pending in the mirror of a ``TemporisResource``: a run for each data source.
+    """Build a schedule that delivers what is pending in the mirror of a ``TemporisResource``: one run per data source.
 
-    A run sends what may be sent now, oldest first; the output of its step says what was stored, rejected and is still
-    pending. It fails if the service cannot be reached or refuses everything, and the next tick tries again. A data
-    source gets no run at a tick, and the tick says why, while
+    A run sends what may be sent now, the oldest rows first. The output metadata of its step shows how many observations
+    were stored and rejected, and how many are still pending. The run fails if the service cannot be reached or refuses
+    everything; the next tick tries again. A tick launches no run for a data source, and gives the reason, while
 
-    - nothing of it is pending: only the mirror is asked, where the code location runs, so its file must be there; if it
-      cannot be read, the run is launched,
-    - it is archived (if its state is not known, the run is launched); what is pending goes out after an unarchive,
-    - the run of an earlier tick is not through.
+    - nothing is pending for it. Only the mirror is asked, from the process of the code location, which needs access to
+      the mirror's file. If the mirror cannot be read, the run is launched.
+    - it is archived. What is pending is delivered after it is unarchived. If its state is unknown, the run is launched.
+    - the run of an earlier tick is unfinished.
 
-    Runs beside other writers are safe: nobody sends what another is sending.
+    It is safe to flush while assets write: a row that one process is sending is not sent by another.
 
     Args:
-        data_sources: Their names.
-        cron_schedule: When to look.
-        execution_timezone: The time zone of ``cron_schedule``; by default UTC.
-        job_name: The name of the job that it launches. Give each such schedule of a deployment its own.
-        name: Of the schedule; by default ``<job_name>_schedule``.
+        data_sources: The names of the data sources.
+        cron_schedule: When to look for pending rows.
+        execution_timezone: The time zone of ``cron_schedule``. Defaults to UTC.
+        job_name: The name of the job to launch. If a deployment has several such schedules, each needs its own.
+        name: The name of the schedule. Defaults to ``<job_name>_schedule``.
         resource_key: The key of the ``TemporisResource``.
-        description: For the UI.
-        tags: Of every run.
-        metadata: Of the schedule.
-        default_status: Whether it runs as soon as it is deployed.
+        description: The description that the UI shows.
+        tags: Tags for every run.
+        metadata: Metadata for the schedule.
+        default_status: Whether the schedule runs before a user starts it in the UI.
 
     Raises:
-        ConfigurationError: There is no data source, or none can have such a name.
+        ConfigurationError: There is no data source, or a name breaks the rule for names of data sources.
 
     Examples:
         .. code-block:: python
@@ -112,7 +113,9 @@ def build_mirror_flush_schedule(
 
 def _checked(data_sources: object) -> tuple[str, ...]:
     if isinstance(data_sources, str) or not isinstance(data_sources, Sequence) or not data_sources:
-        raise ConfigurationError(f"data_sources={data_sources!r} is no list of names. Pass such as ['store_metrics'].")
+        raise ConfigurationError(
+            f"data_sources must be a list of names, such as ['store_metrics'], got {data_sources!r}."
+        )
     for name in data_sources:
         data_source_key(name)
     return tuple(dict.fromkeys(data_sources))
@@ -121,7 +124,7 @@ def _checked(data_sources: object) -> tuple[str, ...]:
 def _flush_job(job_name: str, resource_key: str) -> dg.JobDefinition:
     @dg.op(name=OP, required_resource_keys={resource_key}, out=dg.Out(dg.Nothing))
     def flush_mirror(context: dg.OpExecutionContext, config: FlushConfig) -> None:
-        """Deliver what is pending of one data source."""
+        """Deliver what is pending for one data source."""
         temporis = temporis_of(context, resource_key)
         with failures_for_dagster():
             source = temporis.data_source(config.data_source)
@@ -162,16 +165,16 @@ class _MirrorFlush:
     def tick(self, context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         temporis = temporis_of(context, self.resource_key)
         if temporis.dry_run:
-            return dg.SkipReason("A dry run delivers nothing.")
+            return dg.SkipReason("Nothing is delivered, because the resource has dry_run=True.")
         run_key = context.scheduled_execution_time.isoformat()
         pending = {name: _pending(context, temporis, name) for name in self.data_sources}
         reasons = self._reasons(context, temporis, pending, run_key)
         requests = [self._request(name, run_key) for name in self.data_sources if name not in reasons]
-        said = [f"{name}: {reason}" for name, reason in reasons.items()]
+        lines = [f"{name}: {reason}" for name, reason in reasons.items()]
         if not requests:
-            return dg.SkipReason(" ".join(said) if set(reasons.values()) != {NOTHING} else NOTHING)
-        for line in said:
-            context.log.info("No flush of %s", line)
+            return dg.SkipReason(" ".join(lines) if set(reasons.values()) != {NOTHING} else NOTHING)
+        for line in lines:
+            context.log.info("No flush for %s", line)
         return requests
 
     def _request(self, name: str, run_key: str) -> dg.RunRequest:
@@ -188,7 +191,7 @@ class _MirrorFlush:
         pending: Mapping[str, int | None],
         run_key: str,
     ) -> dict[str, str]:
-        """Why which data sources get no run, cheap questions first."""
+        """Return the reason for each data source that gets no run. The cheap questions are asked first."""
         reasons = {name: NOTHING for name, rows in pending.items() if rows == 0}
         waiting = [name for name in pending if name not in reasons]
         at_work = {name: reason for name in waiting if (reason := self._at_work(context, name, run_key))}
@@ -198,9 +201,9 @@ class _MirrorFlush:
 
     def _at_work(self, context: dg.ScheduleEvaluationContext, name: str, run_key: str) -> str:
         for run in _unfinished(context.instance, self.job_name, name):
-            # A daemon that was killed between making a run and launching it evaluates the tick again.
+            # If the daemon is killed after it created a run and before it launched it, the tick is evaluated again.
             if run.tags.get(RUN_KEY) != f"{run_key} {name}":
-                return f"Run {run.run_id[:8]} ({run.status.value}) flushes it. If that is stuck, terminate it."
+                return f"Run {run.run_id[:8]} ({run.status.value}) is flushing it. If that run is stuck, terminate it."
         return ""
 
 
@@ -210,17 +213,17 @@ def _unfinished(instance: dg.DagsterInstance, job_name: str, data_source: str) -
 
 
 def _pending(context: dg.ScheduleEvaluationContext, temporis: TemporisResource, name: str) -> int | None:
-    """How many rows wait; None if the mirror cannot be read."""
+    """Return the number of rows that wait; None if the mirror cannot be read."""
     try:
         return temporis.data_source(name).pending().rows
     except (StoreError, MirrorError) as error:
-        context.log.warning("What is pending of %r is not known, so it is flushed: %s", name, error)
+        context.log.warning("How much is pending for data source %r is unknown, so it is flushed: %s", name, error)
         return None
 
 
 def _because_archived(name: str, rows: int | None) -> str:
-    waiting = "what is pending waits" if rows is None else f"{rows:,} rows wait"
+    waiting = "what is pending waits" if rows is None else f"{counted(rows, 'row')} {agreeing(rows, 'waits', 'wait')}"
     return (
-        f"It is archived, and {waiting} for an unarchive. If that is not wanted any more: "
-        f"temporis mirror discard-pending --data-source {name}."
+        f"It is archived, and {waiting} until it is unarchived. Only rows that must never be delivered should be "
+        f"deleted, with temporis mirror discard-pending --data-source {name}."
     )

@@ -1,7 +1,8 @@
-"""Which runs failed because a data source could not be reached: that says nothing against what they were to write.
+"""Which runs failed because a data source could not be reached, and not because of what they were to write.
 
-Comes in: a run that failed. Goes out: whether an outage ended it, from its events.
-Never: reads the events of more runs in one tick than it may (on SQLite storage each costs some 50 ms), or asks twice.
+Comes in: a run that failed. Goes out: whether an outage ended it, according to its events.
+Never: reads the events of more than ``MOST_READ`` runs in one tick (on SQLite storage each takes about 50 ms), or reads
+those of one run twice.
 """
 
 from collections.abc import Iterable
@@ -21,19 +22,19 @@ TELLING = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_CHECK_EVA
 
 @dataclass
 class Outages:
-    """Which of the runs that failed an outage ended, remembered between ticks in one process: it never changes."""
+    """Which failed runs were ended by an outage. Remembered between ticks in one process, as it never changes."""
 
     _of_run: dict[str, bool] = field(default_factory=dict)
     _left: int = MOST_READ
 
     def next_tick(self) -> None:
-        """From now on as many runs may be read again as in any tick."""
+        """Start a tick: ``MOST_READ`` more runs may be read."""
         self._left = MOST_READ
         if len(self._of_run) > MOST_REMEMBERED:
             self._of_run.clear()
 
     def ended(self, instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-        """Whether every step that failed did so for an outage; False as well where no tick has read the run yet."""
+        """Whether every failed step of a run failed because of an outage; False if no tick has read the run yet."""
         if run.status is not dg.DagsterRunStatus.FAILURE:
             return False
         if run.run_id not in self._of_run and self._left > 0:
@@ -50,7 +51,7 @@ def _is_outage(instance: dg.DagsterInstance, run_id: str) -> bool:
     ]
     failed_checks = [event.asset_check_evaluation_data for event in events if _is_red(event)]
     failures = [event.step_failure_data for event in events if event.is_step_failure]
-    by_checks = bool(failed_checks) and all(_says(check.metadata) for check in failed_checks)
+    by_checks = bool(failed_checks) and all(_names_outage(check.metadata) for check in failed_checks)
     return bool(failures) and all(_is_by_outage(failure, by_checks=by_checks) for failure in failures)
 
 
@@ -63,19 +64,19 @@ def _is_red(event: dg.DagsterEvent) -> bool:
 
 def _is_by_outage(failure: Any, *, by_checks: bool) -> bool:
     user = failure.user_failure_data
-    if user is not None and _says(user.metadata):
+    if user is not None and _names_outage(user.metadata):
         return True
     names = list(_error_names(failure.error))
     return OUTAGE in names or (by_checks and "DagsterAssetCheckFailedError" in names)
 
 
-def _says(metadata: Any) -> bool:
-    said = metadata.get(ERROR)
-    return said is not None and said.value == OUTAGE
+def _names_outage(metadata: Any) -> bool:
+    error = metadata.get(ERROR)
+    return error is not None and error.value == OUTAGE
 
 
 def _error_names(error: Any) -> Iterable[str]:
-    """The classes of an error and of its causes."""
+    """Yield the class names of an error and of its causes."""
     while error is not None:
         yield error.cls_name
         error = error.cause

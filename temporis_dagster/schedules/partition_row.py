@@ -1,7 +1,7 @@
-"""Which partitions there are at a given time, counted back from the newest.
+"""The partitions that exist at a given time, in order, and the position of each.
 
-Comes in: time window partitions and a time. Goes out: partition keys, oldest first, and their positions.
-Never: reads the clock, or compares wall clocks (an hour that comes twice has one wall clock and two partitions).
+Comes in: time window partitions and a time. Goes out: partition keys, the oldest first, and their positions.
+Never: reads the clock, or compares local times (an hour that occurs twice has one local time and two partitions).
 """
 
 from bisect import bisect_left
@@ -17,18 +17,20 @@ from temporis_dagster.errors import ConfigurationError
 
 
 def partition_count(option: str, count: Any, *, at_least: int = 1) -> int:
-    """The number of partitions that an option says.
+    """Return a number of partitions unchanged after validating it.
 
     Raises:
-        ConfigurationError: It is none.
+        ConfigurationError: It is not an integer, or less than ``at_least``.
     """
     if isinstance(count, bool) or not isinstance(count, int) or count < at_least:
-        raise ConfigurationError(f"{option}={count!r} is not a number of partitions. Pass {at_least} or more.")
+        raise ConfigurationError(
+            f"{option} must be a number of partitions (an integer of at least {at_least}), got {count!r}."
+        )
     return count
 
 
 def trailing_start(partitions_def: dg.TimeWindowPartitionsDefinition, at: datetime, count: int) -> datetime | None:
-    """The start of the window ``count`` partitions back from the newest at that time, or of the first there is."""
+    """Return the start of the oldest of the newest ``count`` partitions at that time; None if there is no partition."""
     with dg.partition_loading_context(effective_dt=at):
         newest = partitions_def.get_last_partition_window()
         if newest is None:
@@ -43,18 +45,18 @@ def trailing_start(partitions_def: dg.TimeWindowPartitionsDefinition, at: dateti
 
 
 def keys_since(partitions_def: dg.TimeWindowPartitionsDefinition, at: datetime, start: datetime) -> list[str]:
-    """The partitions from the one that starts then to the newest at that time."""
+    """Return the partitions from the one that begins at ``start`` to the newest at the time ``at``."""
     with dg.partition_loading_context(effective_dt=at):
         newest = partitions_def.get_last_partition_window()
         if newest is None:
             return []
-        # In UTC: Dagster caches by window, and two windows of the fold are equal by their wall clocks.
+        # In UTC, because Dagster caches by window, and the two windows of a repeated hour have equal local times.
         window = dg.TimeWindow(start.astimezone(timezone.utc), newest.end.astimezone(timezone.utc))
         return list(partitions_def.get_partition_keys_in_time_window(window))
 
 
 def trailing_keys(partitions_def: dg.TimeWindowPartitionsDefinition, at: datetime, count: int) -> list[str]:
-    """The newest ``count`` partitions at that time, or all where there are fewer.
+    """Return the newest ``count`` partitions at that time, or all if there are fewer.
 
     Examples:
         >>> import dagster as dg
@@ -69,11 +71,11 @@ def trailing_keys(partitions_def: dg.TimeWindowPartitionsDefinition, at: datetim
 
 @dataclass(frozen=True)
 class PartitionRow:
-    """Partitions in their order, without a hole, and where each of them stands.
+    """Consecutive partitions in order, and the position of each.
 
     Attributes:
-        partitions_def: What they are partitions of.
-        keys: Their keys, oldest first.
+        partitions_def: The definition of the partitions.
+        keys: The keys of the partitions, the oldest first.
     """
 
     partitions_def: dg.TimeWindowPartitionsDefinition
@@ -93,22 +95,22 @@ class PartitionRow:
         return [self.window(key).start.timestamp() for key in self.keys]
 
     def window(self, key: str) -> dg.TimeWindow:
-        """The window of a partition."""
+        """Return the window of a partition."""
         return self.partitions_def.time_window_for_partition_key(key)
 
     def span(self, first: str, last: str) -> range | None:
-        """The positions of a range of partitions, which may reach beyond the row; None if no such keys exist."""
+        """Return the positions of a range of partitions, which may reach beyond the row; None if a key is invalid."""
         begin, end = self.position.get(first), self.position.get(last)
         try:
             begin = bisect_left(self.starts, self.window(first).start.timestamp()) if begin is None else begin
             end = bisect_left(self.starts, self.window(last).end.timestamp()) if end is None else end + 1
-        except (ValueError, dg.DagsterError):  # keys of other partitions than these
+        except (ValueError, dg.DagsterError):  # keys of a different partitions definition
             return None
         return range(begin, end)
 
 
 def tick_before(cron_schedules: Sequence[str], timezone_name: str, moment: float) -> float:
-    """The last tick of some cron schedules before a moment; both are Unix seconds."""
+    """Return the last tick of any of the cron schedules before a time; both in Unix seconds."""
     at = datetime.fromtimestamp(moment, tz=timezone.utc)
     return max(_tick_before(cron, timezone_name, at) for cron in cron_schedules)
 

@@ -1,8 +1,8 @@
 """What a schedule or sensor fills: the assets of a job or selection, their partitions and data sources.
 
-Comes in: a job, an asset selection, or assets; at a tick, the repository they are in. Goes out: what Dagster launches,
-and the partitioned assets in it, checked.
-Never: asks the instance, or a data source, anything.
+Comes in: a job, an asset selection, or assets; at a tick, the repository that they are in. Goes out: what Dagster
+launches, and the partitioned assets in it, validated.
+Never: asks the instance or a data source.
 """
 
 import warnings
@@ -35,7 +35,7 @@ Asset: TypeAlias = dg.AssetsDefinition | dg.AssetKey | str
 FillTarget: TypeAlias = dg.JobDefinition | AssetJob | dg.AssetSelection | Asset | Sequence[Asset]
 
 
-with warnings.catch_warnings():  # a policy is a beta feature of Dagster, of which the asset's author was warned
+with warnings.catch_warnings():  # Dagster warns that policies are beta; the author of an asset sees that anyway
     warnings.simplefilter("ignore")
     ONE_BY_ONE = dg.BackfillPolicy.multi_run(1)
 
@@ -45,10 +45,10 @@ class PartitionedAssets:
     """The partitioned assets that one run fills.
 
     Attributes:
-        keys: Of the partitioned assets; others may go along.
-        partitions_def: The partitions of all of them.
-        data_sources: The data sources that their metadata name, sorted.
-        one_by_one: Whether a run is to have one partition only, as for an asset that depends on itself.
+        keys: The keys of the partitioned assets. The run may include assets without partitions.
+        partitions_def: The partitions, which all of them share.
+        data_sources: The data sources that their metadata names, sorted.
+        one_by_one: Whether each run must have a single partition, as for an asset that depends on itself.
     """
 
     keys: frozenset[dg.AssetKey]
@@ -58,9 +58,9 @@ class PartitionedAssets:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A short text that tells these assets and the format of their partitions from all others.
+        """A short text that identifies these assets and the format of their partitions.
 
-        A run carries it, so that attempts at other assets, or at partitions of another format, are not counted.
+        Runs carry it as a tag, so that attempts at other assets, or at partitions of another format, are not counted.
         """
         partitions = self.partitions_def
         names = sorted(key.to_user_string() for key in self.keys)
@@ -70,12 +70,12 @@ class PartitionedAssets:
 
 @dataclass(frozen=True)
 class FillSelection:
-    """What is launched: a job or an asset selection.
+    """What a schedule or sensor launches: a job or an asset selection.
 
     Attributes:
         launched: What Dagster takes as ``target``.
         job_name: The name of the job, if it is one.
-        definitions: The assets, where they were given as definitions.
+        definitions: The assets, if they were given as definitions.
     """
 
     launched: dg.JobDefinition | AssetJob | dg.AssetSelection
@@ -83,19 +83,19 @@ class FillSelection:
     definitions: tuple[dg.AssetsDefinition, ...] = ()
 
     def default_name(self, suffix: str) -> str:
-        """A name for what launches it.
+        """Return a default name for the schedule or sensor.
 
         Raises:
-            ConfigurationError: It is neither a job nor a single asset.
+            ConfigurationError: The selection is neither a job nor a single asset.
         """
         if self.job_name is not None:
             return f"{self.job_name}_{suffix}"
         if len(self.definitions) == 1 and len(self.definitions[0].keys) == 1:
             return f"{self.definitions[0].key.to_python_identifier()}_{suffix}"
-        raise ConfigurationError("There is no obvious name for several assets or a selection. Pass name='...'.")
+        raise ConfigurationError("Several assets or a selection have no default name. Pass name='...'.")
 
     def partitions_def(self) -> dg.TimeWindowPartitionsDefinition | None:
-        """The partitions, if they are known before the code location is loaded as a whole.
+        """Return the partitions, if they are known before the whole code location is loaded.
 
         Raises:
             ConfigurationError: The assets cannot be filled in ranges.
@@ -106,10 +106,10 @@ class FillSelection:
         return known if isinstance(known, dg.TimeWindowPartitionsDefinition) else None
 
     def resolved(self, repository: dg.RepositoryDefinition) -> PartitionedAssets:
-        """The partitioned assets, as the repository has them.
+        """Return the partitioned assets, as defined in the repository.
 
         Raises:
-            ConfigurationError: They cannot be filled in ranges.
+            ConfigurationError: The assets cannot be filled in ranges.
         """
         nodes = map(repository.asset_graph.get, self._keys(repository))
         return _checked(
@@ -126,10 +126,10 @@ class FillSelection:
 
 
 def selection_of(given: FillTarget) -> FillSelection:
-    """Read what the caller calls a target.
+    """Return the selection for a ``target`` argument.
 
     Raises:
-        ConfigurationError: It is none.
+        ConfigurationError: The argument is not a job, a selection or assets.
     """
     if isinstance(given, dg.AssetSelection):
         return FillSelection(given)
@@ -139,7 +139,7 @@ def selection_of(given: FillTarget) -> FillSelection:
     assets = [given] if isinstance(given, dg.AssetsDefinition | dg.AssetKey | str) else given
     if not isinstance(assets, Sequence) or not assets or not all(isinstance(one, Asset) for one in assets):
         raise ConfigurationError(
-            f"target={given!r} is nothing to fill. Pass a job, an AssetSelection, an asset, or a list of assets."
+            f"target must be a job, an AssetSelection, an asset or a list of assets, got {given!r}."
         )
     definitions = tuple(one for one in assets if isinstance(one, dg.AssetsDefinition))
     return FillSelection(
@@ -148,22 +148,22 @@ def selection_of(given: FillTarget) -> FillSelection:
 
 
 def named_data_sources(given: Sequence[str] | None) -> tuple[str, ...] | None:
-    """The data sources that may be archived; None where the assets say which.
+    """Validate a ``data_sources`` argument; None means the data sources that the assets name.
 
     Raises:
-        ConfigurationError: They are no list, or no data source can have such a name: nothing would be asked.
+        ConfigurationError: It is not a list, or a name breaks the rule for names of data sources.
     """
     if given is None:
         return None
     if isinstance(given, str):
-        raise ConfigurationError(f"data_sources={given!r} is one text. Pass a list, such as [{given!r}].")
+        raise ConfigurationError(f"data_sources must be a list, such as [{given!r}], got the text {given!r}.")
     for name in given:
         data_source_key(name)
     return tuple(given)
 
 
 def assets_of_job(repository: dg.RepositoryDefinition, job_name: str) -> frozenset[dg.AssetKey]:
-    """The assets that a job materializes; none if the repository does not have it."""
+    """Return the assets that a job materializes; none if the repository does not have the job."""
     if not repository.has_job(job_name):
         return frozenset()
     return frozenset(repository.get_job(job_name).asset_layer.executable_asset_keys)
@@ -183,7 +183,7 @@ def _facts_of_definition(assets: dg.AssetsDefinition) -> Iterable[_Facts]:
 
 
 def _checked(facts: Iterable[_Facts]) -> PartitionedAssets:
-    """The partitioned ones among the assets, if one run can fill a range of them."""
+    """Return the partitioned ones among the assets, after checking that one run can fill a range of them."""
     partitioned = [fact for fact in facts if fact.partitions_def is not None]
     if not partitioned:
         raise ConfigurationError("None of the assets is partitioned. Give them partitions_def=, or use dg.schedule.")
@@ -203,16 +203,16 @@ def _ensure_fillable(fact: _Facts, first: _Facts) -> None:
     name = fact.key.to_user_string()
     if not isinstance(fact.partitions_def, dg.TimeWindowPartitionsDefinition):
         raise ConfigurationError(
-            f"The partitions of {name!r} are not time windows, so they have no trailing range. "
-            "Use daily, hourly or other time window partitions."
+            f"The partitions of asset {name!r} are not time windows, so there are no trailing ones. Use daily, hourly "
+            "or other time window partitions."
         )
     if fact.partitions_def != first.partitions_def:
         raise ConfigurationError(
-            f"{name!r} and {first.key.to_user_string()!r} are partitioned differently, so one run cannot fill a range "
-            "of both. Give each kind of partitions a schedule or sensor of its own."
+            f"Assets {name!r} and {first.key.to_user_string()!r} have different partitions, so one run cannot fill a "
+            "range of both. Build a separate schedule or sensor for each kind of partitions."
         )
     if fact.backfill_policy not in (dg.BackfillPolicy.single_run(), ONE_BY_ONE):
         raise ConfigurationError(
-            f"{name!r} cannot fill a range in one run. Give it backfill_policy=dg.BackfillPolicy.single_run(), as "
-            "@temporis_asset does, or multi_run(1) for a run per partition."
+            f"Asset {name!r} cannot fill a range in one run. Give it backfill_policy=dg.BackfillPolicy.single_run(), "
+            "as @temporis_asset does, or multi_run(1) for one run per partition."
         )

@@ -1,4 +1,4 @@
-"""The TemporisResource at a tick, where the code location can make it.
+"""The ``TemporisResource`` at a tick, if the code location can make it.
 
 Comes in: a tick's context and the key of the resource. Goes out: the resource, or None with a warning.
 Never: fails a tick because the code location lacks an environment variable that the runs have.
@@ -19,13 +19,13 @@ TickContext: TypeAlias = dg.ScheduleEvaluationContext | dg.SensorEvaluationConte
 
 @contextmanager
 def temporis_at_tick(context: TickContext, resource_key: str) -> Iterator[TemporisResource | None]:
-    """The resource for as long as the tick lasts; None where it cannot be made here, which is logged.
+    """Provide the resource for the duration of a tick; None, with a warning, if it cannot be made here.
 
-    Dagster makes the resources that a sensor *requires* before it calls it, and fails the tick where one cannot be
-    made. So ours are looked up in the code location instead.
+    Dagster makes the resources that a sensor *requires* before it calls the sensor, and fails the tick if one cannot be
+    made. So the resource is not required, but looked up in the code location.
 
     Args:
-        context: Of the tick.
+        context: The context of the tick.
         resource_key: The key of the ``TemporisResource``.
 
     Raises:
@@ -40,8 +40,8 @@ def temporis_at_tick(context: TickContext, resource_key: str) -> Iterator[Tempor
                 resource = cast("TemporisResource", getattr(made, resource_key))
         except dg.DagsterError as error:
             context.log.warning(
-                "Resource %r cannot be made in this code location, so no data source is asked for its state, and runs "
-                "are launched: %s",
+                "Resource %r cannot be made in this code location, so no archive state is checked and runs are "
+                "launched: %s",
                 resource_key,
                 printable(str(error)),
             )
@@ -50,16 +50,16 @@ def temporis_at_tick(context: TickContext, resource_key: str) -> Iterator[Tempor
 
 
 def _given(context: TickContext, resource_key: str) -> TemporisResource | None:
-    """The resource that the context brings along, as those of tests do."""
+    """Return the resource that the context itself has, as contexts in tests do."""
     return cast("TemporisResource | None", getattr(context.resources, resource_key, None))
 
 
 def _definitions(context: TickContext, resource_key: str) -> Mapping[str, dg.ResourceDefinition]:
-    """The resource and those that it requires."""
+    """Return the definitions of the resource and of those that it requires."""
     known = cast("dg.RepositoryDefinition", context.repository_def).get_top_level_resources()
     if resource_key not in known:
         raise ConfigurationError(
-            f"The code location has no resource {resource_key!r}. Add TemporisResource(...) to its Definitions under "
-            "that key, or name the key with resource_key=."
+            f"The code location has no resource {resource_key!r}. Add a TemporisResource under that key to its "
+            "Definitions, or pass the right key as resource_key=."
         )
     return {key: known[key] for key in (resource_key, *known[resource_key].required_resource_keys) if key in known}

@@ -1,8 +1,8 @@
-"""build_trailing_window_schedule: each tick fills the trailing partitions again, in one run.
+"""``build_trailing_window_schedule``: each tick fills the trailing partitions again, in one run.
 
-Comes in: what to fill and how far back; at a tick, its scheduled time and what the instance knows is materialized.
-Goes out: a run over a range of partitions, and one for what was left out before; or the reason why not.
-Never: asks which earlier runs there were, or launches into partitions being written.
+Comes in: what to fill and how far back; at a tick, its scheduled time and what is materialized in the instance.
+Goes out: a run over a range of partitions, and one for what earlier ticks left out; or the reason why not.
+Never: asks which earlier runs there were, or launches a run over partitions that are being written.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,11 +28,12 @@ from temporis_dagster.schedules.selection import (
     selection_of,
 )
 from temporis_dagster.schedules.tick_resource import temporis_at_tick
+from temporis_dagster.wording import counted
 
 SCHEDULE_NAME = "dagster/schedule_name"
 
 MOST_LOOKED_BACK = 10_000
-"""How many partitions a tick looks back for what was left out: a year of hours. It bounds the work of a tick."""
+"""How far back to look for partitions that were left out: more than a year of hours. It bounds the work of a tick."""
 
 
 def build_trailing_window_schedule(  # noqa: PLR0913  the arguments of Dagster's own factory, and those of a window
@@ -55,47 +56,48 @@ def build_trailing_window_schedule(  # noqa: PLR0913  the arguments of Dagster's
     metadata: Mapping[str, Any] | None = None,
     default_status: dg.DefaultScheduleStatus = dg.DefaultScheduleStatus.STOPPED,
 ) -> dg.ScheduleDefinition:
-    """A schedule that fills the trailing partitions at every tick, in one run: late data and corrections are picked up.
+    """Build a schedule that fills the trailing partitions again at every tick, in one run.
 
-    An upsert makes it safe to fill a partition again. A tick is skipped, and says why, while
+    So late data and corrections are picked up, and upserts make it safe to fill a partition again. A tick launches
+    nothing, and gives the reason, while
 
-    - there is no complete partition yet,
-    - a data source is archived (if its state is not known, the run is launched),
-    - a run or a backfill is at work on one of the partitions, so that an older extraction never overwrites a newer one.
+    - no partition is complete yet,
+    - a data source is archived (if its state is unknown, the run is launched),
+    - another run or backfill may write one of the partitions, so that an older extraction never overwrites a newer one.
 
-    A later tick makes up for it. Left out is a partition that the last tick which was to fill it did not get filled,
-    in any of the assets, since the first tick of the schedule: whether that tick was skipped, its run failed, or never
-    was. What is left out just before the trailing partitions joins their run; what lies further back gets a run of its
-    own, one per tick, the newest first.
+    A later tick makes up for that. A partition counts as left out if the last tick that should have filled it did not,
+    in any of the assets: because that tick was skipped, its run failed, or there was no tick. Only ticks since the
+    first one of the schedule count. Partitions left out just before the trailing ones join their run. Those further
+    back get runs of their own, one per tick, the newest first.
 
     Args:
-        target: The assets: a job, an ``AssetSelection``, an asset or several. Their partitions are the same time
-            windows, their backfill policy is ``BackfillPolicy.single_run()``, or ``multi_run(1)``: then a run has one
-            partition.
-        lookback: How many partitions a tick fills, counted back from the newest that is complete.
-        name: By default ``<job or asset>_schedule``.
-        max_reach_back: The most partitions of a run that makes up for earlier ticks; later ticks fill the rest. By
-            default as many as it takes.
-        partitions_def: The partitions of the assets. Needed only for the default of ``cron_schedule``, and only where
+        target: The assets: a job, an ``AssetSelection``, one asset or several. They must have the same time window
+            partitions, and the backfill policy ``BackfillPolicy.single_run()``, or ``multi_run(1)`` for one partition
+            per run.
+        lookback: The number of partitions to fill per tick, counted back from the newest complete one.
+        name: The name of the schedule. Defaults to ``<job or asset>_schedule``.
+        max_reach_back: The maximum number of partitions of a run that makes up for earlier ticks; later ticks fill the
+            rest. Defaults to no maximum.
+        partitions_def: The partitions of the assets. Needed only for the default of ``cron_schedule``, and only if
             ``target`` does not show them: for a selection, asset keys, or what ``define_asset_job`` returns.
-        minute_of_hour: When to tick, where that is not at once when a partition is complete: as in
+        minute_of_hour: When to tick, if not as soon as a partition is complete; as in
             ``dagster.build_schedule_from_partitioned_job``.
-        hour_of_day: For daily, weekly and monthly partitions.
-        day_of_week: For weekly partitions; 0 is Sunday.
-        day_of_month: For monthly partitions.
-        cron_schedule: Any other rhythm, or several of them. By default that of the partitions.
-        execution_timezone: The time zone of the rhythm. By default that of the partitions.
-        data_sources: The data sources that may be archived. By default those that the assets name in their metadata,
-            as ``@temporis_asset`` does.
+        hour_of_day: The same, for daily, weekly and monthly partitions.
+        day_of_week: The same, for weekly partitions; 0 is Sunday.
+        day_of_month: The same, for monthly partitions.
+        cron_schedule: Another cron schedule, or several. Defaults to that of the partitions.
+        execution_timezone: The time zone of the cron schedule. Defaults to that of the partitions.
+        data_sources: The data sources whose archive state is checked. Defaults to those that the assets name in their
+            metadata, as ``@temporis_asset`` does.
         resource_key: The key of the ``TemporisResource``.
-        description: For the UI.
-        tags: Of every run.
-        metadata: Of the schedule.
-        default_status: Whether it runs as soon as it is deployed.
+        description: The description that the UI shows.
+        tags: Tags for every run.
+        metadata: Metadata for the schedule.
+        default_status: Whether the schedule runs before a user starts it in the UI.
 
     Raises:
-        ConfigurationError: The assets cannot be filled in ranges, or an argument cannot be used. What shows only when
-            all assets are loaded, fails the tick.
+        ConfigurationError: The assets cannot be filled in ranges, or an argument is invalid. What is known only once
+            all assets are loaded fails the tick instead.
 
     Examples:
         .. code-block:: python
@@ -138,7 +140,7 @@ def build_trailing_window_schedule(  # noqa: PLR0913  the arguments of Dagster's
     )
     crons = rhythm.cron_schedules
 
-    # Not the decorator: it makes the resources before it calls the function, and fails the tick where it cannot.
+    # Not the decorator: it makes the resources before it calls the function, and fails the tick if it cannot.
     return dg.ScheduleDefinition(
         name=window.name,
         target=cast("Any", what.launched),
@@ -146,7 +148,7 @@ def build_trailing_window_schedule(  # noqa: PLR0913  the arguments of Dagster's
         execution_timezone=rhythm.timezone,
         execution_fn=window.evaluate,
         required_resource_keys={resource_key},
-        description=description or f"Fills the trailing {lookback:,} partitions at every tick, in one run.",
+        description=description or f"Fills the trailing {counted(lookback, 'partition')} at every tick, in one run.",
         metadata=metadata,
         default_status=default_status,
     )
@@ -179,20 +181,24 @@ class _TrailingWindow:
         since = began(context.instance, assets, at)
         row = self._row(assets, at, min(since.values()))
         if not row.keys:
-            return [dg.SkipReason("No partition is complete yet. The first tick after the end of its window fills it.")]
+            return [
+                dg.SkipReason("No partition is complete yet. The first tick after the first one is complete fills it.")
+            ]
         sources = assets.data_sources if self.data_sources is None else self.data_sources
         archived = archived_data_sources(context, temporis, sources)
         if archived:
-            reason = (
-                f"Archived: {', '.join(archived)}. Nothing was launched. Once unarchived, the next tick also fills "
-            )
-            return [dg.SkipReason(reason + "what was left out.")]
+            return [
+                dg.SkipReason(
+                    f"Archived: {', '.join(archived)}. Nothing was launched. The first tick after unarchiving also "
+                    "fills what was left out."
+                )
+            ]
         dry_run = temporis is not None and temporis.dry_run
         missed = left_out(context.instance, assets, row, self.rhythm, since, self.materialized, dry_runs_count=dry_run)
         return self._launched(context, assets, row, missed, at)
 
     def _row(self, assets: PartitionedAssets, at: datetime, since: float) -> PartitionRow:
-        """The partitions that the ticks since the first one were about."""
+        """Return the partitions that the ticks since the first one should have filled."""
         first = datetime.fromtimestamp(since, tz=timezone.utc)
         starts = (trailing_start(assets.partitions_def, tick, self.rhythm.lookback) for tick in (first, at))
         begun = [start for start in starts if start is not None]
@@ -254,25 +260,25 @@ class _TrailingWindow:
 
 def _because_at_work(at_work: Activity, row: PartitionRow, trailing: range) -> dg.SkipReason:
     return dg.SkipReason(
-        f"{at_work.who} is at work on {row.keys[next(iter(at_work.positions))]}, and its older extraction must not "
-        f"overwrite a newer one. Nothing was launched for {row.keys[trailing[0]]} to {row.keys[trailing[-1]]}; a later "
-        "tick makes up for it. If that work is stuck, terminate it."
+        f"{at_work.who[:1].upper()}{at_work.who[1:]} is at work on {row.keys[next(iter(at_work.positions))]}, and its "
+        f"older extraction must not overwrite a newer one. Nothing was launched for {row.keys[trailing[0]]} to "
+        f"{row.keys[trailing[-1]]}; a later tick makes up for it. If the run or backfill is stuck, terminate it."
     )
 
 
 def _earlier(at: datetime) -> str:
-    """The run key of what a tick fills beside the trailing partitions."""
+    """Return the run key of a run that makes up for earlier ticks."""
     return f"{at.isoformat()} left out before"
 
 
 def _ranges(count: int, lookback: int, missed: Sequence[int], most: int | None) -> tuple[range, range]:
-    """The trailing partitions with what was left out just before them, and the newest of what lies further back.
+    """Return the trailing partitions with those left out just before them, and the newest range further back.
 
     Args:
-        count: How many partitions there are.
-        lookback: How many of them each tick fills.
-        missed: The positions of those that were left out, ascending.
-        most: The longest range of one run; None for any length.
+        count: The number of partitions.
+        lookback: The number of partitions to fill per tick.
+        missed: The positions of the partitions that were left out, ascending.
+        most: The maximum number of partitions of a run that makes up for earlier ticks; None for no maximum.
 
     Examples:
         >>> _ranges(10, 2, [3, 4, 6, 7], None)
@@ -289,7 +295,7 @@ def _ranges(count: int, lookback: int, missed: Sequence[int], most: int | None) 
 
 
 def _backwards(start: int, stop: int, left: list[int], most: int | None) -> range:
-    """A range, and the positions just before it that are left; they are taken away."""
+    """Extend a range by the positions just before it, which are removed from ``left``."""
     while left and left[-1] == start - 1 and (most is None or stop - start < most):
         start = left.pop()
     return range(start, stop)
@@ -303,25 +309,23 @@ def _crons(
     given = {option: value for option, value in offsets.items() if value is not None}
     if cron_schedule is not None:
         if given:
-            raise ConfigurationError(f"cron_schedule= already says when; leave {', '.join(given)} out.")
+            raise ConfigurationError(f"cron_schedule= already decides when to tick. Remove {', '.join(given)}.")
         crons = (cron_schedule,) if isinstance(cron_schedule, str) else tuple(cron_schedule)
         if not crons:
-            raise ConfigurationError("cron_schedule=[] has no tick. Pass a cron schedule, such as '0 * * * *'.")
+            raise ConfigurationError("cron_schedule must have at least one cron schedule, such as '0 * * * *', got [].")
         return crons
     if partitions_def is None:
         raise ConfigurationError(
-            "The target does not show its partitions until everything is loaded, so there is no rhythm to take from "
-            "them. Pass partitions_def= of the assets, or cron_schedule=."
+            "The partitions of the target are not known until everything is loaded, so the cron schedule cannot be "
+            "taken from them. Pass the partitions_def= of the assets, or cron_schedule=."
         )
     try:
         return (partitions_def.get_cron_schedule(**given),)
-    except Exception as error:  # Dagster's check errors derive from nothing but Exception
-        raise ConfigurationError(f"{', '.join(given)} cannot move these partitions: {error}") from error
+    except Exception as error:  # Dagster's check errors derive from Exception only
+        raise ConfigurationError(f"{', '.join(given)} cannot be used with these partitions: {error}") from error
 
 
 def _reach(max_reach_back: int | None, lookback: int) -> int | None:
     if max_reach_back is not None and partition_count("max_reach_back", max_reach_back) < lookback:
-        raise ConfigurationError(
-            f"max_reach_back={max_reach_back} is less than lookback={lookback}. Pass at least as many partitions."
-        )
+        raise ConfigurationError(f"max_reach_back must be at least lookback={lookback}, got {max_reach_back}.")
     return max_reach_back

@@ -195,8 +195,8 @@ def homeless():
     ("assets", "words"),
     [
         ([ungated], r"does not depend on it.*deps=\[data_source_spec\('store_metrics'\)\]"),
-        ([homeless], "names no data source"),
-        ([lambda: "orders"], "is no asset"),
+        ([homeless], "does not name its data source"),
+        ([lambda: "orders"], "takes asset definitions"),
         ([], "nothing to gate"),
     ],
 )
@@ -213,7 +213,10 @@ def test_a_gate_without_its_check_does_not_load(url):
         jobs=[dg.define_asset_job("ingest", selection=gated_selection(writer([])))],
         resources={"temporis_io_manager": TemporisIOManager(temporis=TemporisResource(url=url))},
     )
-    words = r"'store_metrics' gates.*build_archive_state_checks\(data_sources=\['store_metrics'\]"
+    words = (
+        r"gated by the archive check of data source 'store_metrics'.*"
+        r"build_archive_state_checks\(data_sources=\['store_metrics'\]"
+    )
     with pytest.raises(dg.DagsterInvalidDefinitionError, match="ingest") as refusal:
         defs.resolve_job_def("ingest")
     assert re.search(words, str(refusal.value.__cause__))
@@ -268,7 +271,7 @@ def test_where_a_mirror_queues_a_service_out_of_reach_holds_up_nothing(tmp_path,
         states = {"store_metrics": ACTIVE}
         finding = archive_state.find_state(temporis, "store_metrics", ACTIVE)
         assert (finding.passed, finding.found) == (True, "unknown")
-        assert "The service is out of reach" in finding.warning
+        assert "The service cannot be reached" in finding.warning
         assert not archive_state.find_state(temporis, "store_metrics", ARCHIVED).passed
         impatient = TemporisResource(url=service.url, token=service.token, give_up_after_s=1e-9, **mirror)
         defs = dg.Definitions(
@@ -332,7 +335,7 @@ def test_says_what_was_expected_and_found_and_what_to_do(url, store):
     said = plain(wrong["legacy"])
     assert said.pop("what_to_do").startswith("Unarchive it")
     assert said == {"expected": "active", "found": "archived", **where}
-    assert "something may write" in plain(wrong["store_metrics"])["what_to_do"].lower()
+    assert "something may be writing" in plain(wrong["store_metrics"])["what_to_do"].lower()
     assert not any(one.passed for one in wrong.values())
 
 
@@ -410,14 +413,14 @@ def test_checking_writes_nothing(url, store):
 @pytest.mark.parametrize(
     ("states", "words"),
     [
-        ({}, "names none"),
-        ("store_metrics", "names none"),
-        ([], "names none"),
+        ({}, "must name at least one data source"),
+        ("store_metrics", "must name at least one data source"),
+        ([], "must name at least one data source"),
         (["Store"], "cannot name a data source"),
         ({"Store": ACTIVE}, "cannot name a data source"),
-        ({"store_metrics": ArchiveState.UNKNOWN}, "cannot be expected"),
-        ({"store_metrics": []}, "cannot be expected"),
-        ({"store_metrics": "active"}, "Expect ArchiveState.ACTIVE or .ARCHIVED"),
+        ({"store_metrics": ArchiveState.UNKNOWN}, "must be ArchiveState.ACTIVE or ArchiveState.ARCHIVED"),
+        ({"store_metrics": []}, "must be ArchiveState.ACTIVE or ArchiveState.ARCHIVED"),
+        ({"store_metrics": "active"}, "got 'active'"),
     ],
 )
 def test_states_that_cannot_be_expected_are_refused(build, states, words):

@@ -24,7 +24,7 @@ from temporis_dagster import (
 )
 from temporis_dagster.asset_options import OwnSeries
 from temporis_dagster.checks import freshness
-from temporis_dagster.checks.series_data import observed
+from temporis_dagster.checks.series_data import by_series
 from temporis_dagster.checks.spacing import Spacing
 from temporis_dagster.testing import FakeService
 
@@ -181,7 +181,7 @@ def test_gaps_are_those_of_the_definition(series, interval_s, own):
         for start, end in zip(all_of, [*all_of[1:], newest], strict=True)
         if name in own and end - start > interval_s
     }
-    gaps = observed(long_frame(series)).of(OwnSeries(names=tuple(own))).gaps(Spacing(timedelta(seconds=interval_s)))
+    gaps = by_series(long_frame(series)).of(OwnSeries(names=tuple(own))).gaps(Spacing(timedelta(seconds=interval_s)))
     seconds = [gaps[column].astype("int64") for column in ("from", "to")]
     assert set(zip(gaps["series"], *seconds, strict=True)) == expected
     assert gaps["length_s"].tolist() == sorted((end - start for _, start, end in expected), reverse=True)
@@ -213,7 +213,7 @@ def test_bounds_of_a_series_that_nobody_saw_are_a_warning(url, source):
     source.upsert(hourly(0))
     said = checked(url, bounds={"order": (0, 100)})[BOUNDS]
     assert said.passed
-    assert plain(said)["warning"].startswith("Nothing was seen of 'order'")
+    assert plain(said)["warning"].startswith("There are no observations of 'order'")
 
 
 @given(st.dictionaries(st.sampled_from(["a", "b", "c"]), stamps), st.integers(-1, 6), st.integers(0, 6))
@@ -225,7 +225,7 @@ def test_out_of_bounds_is_what_lies_outside(series, low, above):
         for value, stamp in enumerate(all_of)
         if (name == "a" and not low <= value <= low + above) or (name == "b" and value > low)
     }
-    outside = observed(long_frame(series)).outside({"a": (low, low + above), "b": (None, low)})
+    outside = by_series(long_frame(series)).outside({"a": (low, low + above), "b": (None, low)})
     found = zip(outside["series"], outside["timestamp"].astype("int64"), outside["value"], strict=True)
     assert set(found) == expected
 
@@ -286,7 +286,7 @@ def test_what_was_never_stored_is_not_fresh(url, source, instance):
     """Neither an asset that never ran, nor an empty frame, nor a dry run."""
     now = time.time()
     never = checked(url, instance=instance, max_age=HOUR)[FRESHNESS]
-    assert (never.passed, plain(never)["found"]) == (False, "No materialization says which observations it stored")
+    assert (never.passed, plain(never)["found"]) == (False, "No materialization states which observations it stored")
     written(url, instance, [])
     assert not checked(url, instance=instance, now=now, max_age=HOUR)[FRESHNESS].passed
     dry = TemporisIOManager(temporis=TemporisResource(url=url, dry_run=True))
@@ -304,9 +304,10 @@ def test_the_newest_observation_is_the_greatest(events, fresh_from):
         records.append((clock, last))
 
     class Log:
-        """An event log, newest first, three events a page."""
+        """An event log, newest first, three events per page."""
 
-        def fetch_materializations(self, key, limit, cursor):
+        def fetch_materializations(self, key, limit, cursor, ascending):
+            assert not ascending
             newest_first = records[::-1]
             start = int(cursor or 0)
             page = [event(*one) for one in newest_first[start : start + 3]]
@@ -362,7 +363,7 @@ def test_a_data_source_that_cannot_be_read_fails_its_own_checks_only(url, source
     assert said["write", GAPS].passed
     assert not said["haunted", GAPS].passed
     assert "There is no data source 'ghost'" in plain(said["haunted", GAPS])["found"]
-    assert plain(said["haunted", FRESHNESS])["found"] == "No materialization says which observations it stored"
+    assert plain(said["haunted", FRESHNESS])["found"] == "No materialization states which observations it stored"
 
 
 def test_a_writer_that_fails_leaves_those_of_other_data_sources_checked(url, source):
@@ -483,20 +484,20 @@ def homeless():
     ("arguments", "words"),
     [
         ({}, "Nothing is expected"),
-        ({"max_age": 3600}, "max_age=3600 is no length of time"),
+        ({"max_age": 3600}, "max_age must be a timedelta of at least one second, got 3600"),
         ({"max_age": timedelta(0)}, "max_age"),
         ({"expected_interval": -HOUR}, "expected_interval"),
-        ({"max_age": HOUR, "horizon": None}, "horizon=None"),
+        ({"max_age": HOUR, "horizon": None}, "horizon must be a timedelta"),
         ({"expected_interval": timedelta(days=7)}, "Pass a longer horizon"),
-        ({"bounds": {"orders": (1, 0)}}, "bounds nothing"),
-        ({"bounds": {"orders": (None, None)}}, "bounds nothing"),
-        ({"bounds": {"orders": 5}}, "bounds nothing"),
-        ({"bounds": {"orders": (0, np.inf)}}, "bounds nothing"),
-        ({"bounds": {"": (0, 1)}}, "cannot be a series"),
+        ({"bounds": {"orders": (1, 0)}}, "must be the lowest and the highest allowed value"),
+        ({"bounds": {"orders": (None, None)}}, "must be the lowest and the highest allowed value"),
+        ({"bounds": {"orders": 5}}, "must be the lowest and the highest allowed value"),
+        ({"bounds": {"orders": (0, np.inf)}}, "must be the lowest and the highest allowed value"),
+        ({"bounds": {"": (0, 1)}}, "cannot name a series"),
         ({"expected_series": "orders"}, "a list"),
         ({"expected_series": ["returns"]}, "never writes 'returns'"),
-        ({"max_age": HOUR, "assets": [homeless()]}, "names no data source"),
-        ({"max_age": HOUR, "assets": ["orders"]}, "is no asset"),
+        ({"max_age": HOUR, "assets": [homeless()]}, "does not name its data source"),
+        ({"max_age": HOUR, "assets": ["orders"]}, "must be asset definitions"),
         ({"max_age": HOUR, "assets": []}, "no asset"),
     ],
 )

@@ -20,7 +20,7 @@ from temporis_dagster import (
     TemporisResource,
     connect,
     data_source_spec,
-    materialization,
+    event_metadata,
     progress_log,
     temporis_asset,
 )
@@ -312,7 +312,7 @@ def test_a_table_is_once_in_a_range(run, source):
 
 def test_too_many_counts_stand_together(run, source, monkeypatch):
     """Where more partitions differ than Dagster can be told one by one, the last one has the counts of all."""
-    monkeypatch.setattr(materialization, "MOST_COUNTED_APART", 2)
+    monkeypatch.setattr(event_metadata, "MOST_COUNTED_APART", 2)
     uneven = hourly().drop(HOURS[30:72])
     events = materializations(run(storing(uneven, partitions_def=DAYS), tags=FIVE_DAYS), "orders")
     assert events["2024-06-02"]["dagster/partition_row_count"] == 6  # two differ from the usual 24
@@ -945,4 +945,4 @@ def test_two_time_dimensions_are_refused_once(run, source):
     )
     assert not failed.success
     assert not failed.retry_attempts_for_node("orders")
-    assert "both of time" in failed.failure_data_for_node("orders").user_failure_data.description
+    assert "more than one time dimension" in failed.failure_data_for_node("orders").user_failure_data.description

@@ -172,7 +172,7 @@ def test_archived_is_skipped_and_goes_out_after_an_unarchive(deployment, service
     assert asked(requests) == ["grid"]
     assert deployment.run(requests[0]).success
     reason = deployment.tick()
-    assert "store_metrics: It is archived, and 48 rows wait for an unarchive." in reason
+    assert "store_metrics: It is archived, and 48 rows wait until it is unarchived." in reason
     assert "temporis mirror discard-pending --data-source store_metrics" in reason
     service.archive("store_metrics", archived=False)
     (request,) = deployment.tick()
@@ -219,7 +219,10 @@ def test_another_targets_mirror_shows_in_the_run(instance, service, mirror):
 def test_a_dry_run_delivers_nothing(instance, service, mirror):
     """Nor does it launch runs that do nothing."""
     backlog(service, mirror, "grid")
-    assert Deployment(instance, service, mirror, dry_run=True).tick() == "A dry run delivers nothing."
+    assert (
+        Deployment(instance, service, mirror, dry_run=True).tick()
+        == "Nothing is delivered, because the resource has dry_run=True."
+    )
 
 
 def test_a_resource_without_a_mirror_fails_the_tick(instance, service):

@@ -119,7 +119,7 @@ def test_what_always_fails_is_tried_a_bounded_number_of_times(june):
             keys.append(request.run_key)
             world.run(request, sensor)
     assert sum("2024-06-05" in extracted for extracted in upstream.extractions) == 3
-    assert "Given up after 3 attempts: 2024-06-05. Look at their runs" in world.sense(sensor)
+    assert "Given up after 3 attempts: 2024-06-05. Look at the failed runs" in world.sense(sensor)
     assert len(keys) == len(set(keys))
     assert len(world.stored()) == 8 * 24
 
@@ -161,7 +161,7 @@ def test_attempts_wait_twice_as_long_each_time(june):
         assert not world.run(request, sensor)
         (record,) = world.instance.get_run_records(limit=1)
         clock.now = record.end_time + delay - 1
-        assert "Waiting for the next attempt, the first at" in world.sense(sensor)
+        assert "Waiting for the next attempt (the first is due at" in world.sense(sensor)
         clock.now = record.end_time + delay
     (request,) = world.sense(sensor)
     assert request.tags["temporis/attempt"] == "4"
@@ -241,7 +241,7 @@ def test_it_is_a_sensor_like_any_other():
     plain = build_gap_fill_sensor(target=load, horizon=30)
     assert (plain.name, plain.default_status) == ("load_gap_fill_sensor", dg.DefaultSensorStatus.STOPPED)
     assert (plain.minimum_interval_seconds, plain.required_resource_keys) == (60, set())
-    assert plain.description == "Fills what is missing or failed among the trailing 30 partitions."
+    assert plain.description == "Fills missing and failed partitions among the trailing 30 partitions."
     job = dg.define_asset_job("fill", selection=[load])
     assert build_gap_fill_sensor(target=job, horizon=30).name == "fill_gap_fill_sensor"
 
@@ -257,18 +257,18 @@ def test_run_tags_are_of_the_run(june):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"horizon": 0}, "horizon=0"),
-        ({"horizon": 2.5}, "horizon=2.5"),
-        ({"horizon": 1}, "horizon=1 must be more than exclude_latest=1"),
+        ({"horizon": 0}, "horizon must be a number of partitions .*got 0"),
+        ({"horizon": 2.5}, "horizon must be a number of partitions .*got 2.5"),
+        ({"horizon": 1}, "horizon must be greater than exclude_latest=1, got 1"),
         ({"horizon": 5, "exclude_latest": 5}, "Pass horizon=6 or more"),
-        ({"exclude_latest": -1}, "exclude_latest=-1"),
-        ({"max_partitions_per_run": 0}, "max_partitions_per_run=0"),
-        ({"max_runs_per_tick": 0}, "max_runs_per_tick=0"),
-        ({"max_attempts": 0}, "max_attempts=0"),
-        ({"retry_delay_s": -1}, "retry_delay_s=-1"),
-        ({"retry_delay_s": float("nan")}, "retry_delay_s=nan"),
+        ({"exclude_latest": -1}, "exclude_latest must be a number of partitions .*got -1"),
+        ({"max_partitions_per_run": 0}, "max_partitions_per_run must be an integer of at least 1, got 0"),
+        ({"max_runs_per_tick": 0}, "max_runs_per_tick must be an integer of at least 1, got 0"),
+        ({"max_attempts": 0}, "max_attempts must be an integer of at least 1, got 0"),
+        ({"retry_delay_s": -1}, "retry_delay_s must not be negative, got -1"),
+        ({"retry_delay_s": float("nan")}, "retry_delay_s must not be negative, got nan"),
         ({"target": dg.AssetSelection.all()}, "Pass name="),
-        ({"data_sources": "grid"}, "is one text. Pass a list"),
+        ({"data_sources": "grid"}, "must be a list"),
         ({"data_sources": ["Grid"]}, "'Grid' cannot name a data source"),
     ],
 )

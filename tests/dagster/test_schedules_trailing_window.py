@@ -140,7 +140,7 @@ def test_a_tick_keeps_out_of_the_way_of_a_backfill(days):
             name = backfill(partitions)
             result = world.tick(schedule, tick_of_day(10))
             if overlaps:
-                assert f"backfill {name} (REQUESTED) is at work on 2024-06-07" in result
+                assert f"Backfill {name} (REQUESTED) is at work on 2024-06-07" in result
             else:
                 assert asked(result) == ("2024-06-07", "2024-06-09")
             end_backfill(world.instance, name)
@@ -463,22 +463,22 @@ def ours(**partitions):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"target": []}, "nothing to fill"),
-        ({"target": 5}, "nothing to fill"),
-        ({"target": [5]}, "nothing to fill"),
+        ({"target": []}, "target must be a job, an AssetSelection, an asset or a list of assets"),
+        ({"target": 5}, "target must be a job, an AssetSelection, an asset or a list of assets"),
+        ({"target": [5]}, "target must be a job, an AssetSelection, an asset or a list of assets"),
         ({"target": many_runs}, r"Give it backfill_policy=dg.BackfillPolicy.single_run\(\)"),
         ({"target": unpartitioned}, "None of the assets is partitioned"),
         ({"target": ours(static=dg.StaticPartitionsDefinition(["a"]))}, "not time windows"),
-        ({"target": ours(a=DAYS, b=WEEKS)}, "partitioned differently"),
+        ({"target": ours(a=DAYS, b=WEEKS)}, "have different partitions"),
         ({"target": ours(a=DAYS, b=DAYS)}, "Pass name="),
-        ({"target": dg.AssetSelection.all(), "name": "s"}, "Pass partitions_def= of the assets, or cron_schedule="),
-        ({"lookback": 0}, "lookback=0"),
-        ({"lookback": True}, "lookback=True"),
-        ({"max_reach_back": 2}, "less than lookback=3"),
-        ({"max_reach_back": 0}, "max_reach_back=0"),
-        ({"minute_of_hour": 5, "cron_schedule": "0 0 * * *"}, "leave minute_of_hour out"),
-        ({"day_of_week": 5}, "day_of_week cannot move these partitions"),
-        ({"data_sources": "grid"}, "is one text. Pass a list"),
+        ({"target": dg.AssetSelection.all(), "name": "s"}, "Pass the partitions_def= of the assets, or cron_schedule="),
+        ({"lookback": 0}, "lookback must be a number of partitions .*got 0"),
+        ({"lookback": True}, "lookback must be a number of partitions .*got True"),
+        ({"max_reach_back": 2}, "max_reach_back must be at least lookback=3, got 2"),
+        ({"max_reach_back": 0}, "max_reach_back must be a number of partitions .*got 0"),
+        ({"minute_of_hour": 5, "cron_schedule": "0 0 * * *"}, "Remove minute_of_hour"),
+        ({"day_of_week": 5}, "day_of_week cannot be used with these partitions"),
+        ({"data_sources": "grid"}, "must be a list"),
     ],
 )
 def test_mistakes_show_when_the_code_is_loaded(arguments, message):
