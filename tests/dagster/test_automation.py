@@ -55,12 +55,6 @@ def evaluated(instance, asset, *others, step, between=lambda _: None):
     return requested
 
 
-@pytest.fixture
-def instance():
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
-
-
 def steps_of(condition):
     return timedelta(hours=1) if condition == "on_cron" else timedelta(days=1)
 

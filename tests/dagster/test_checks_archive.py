@@ -40,23 +40,12 @@ BOTH = {"store_metrics": ACTIVE, "legacy": ARCHIVED}
 
 
 @pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path}/temporis.db"
-
-
-@pytest.fixture
 def store(url):
-    """The store, seen from another connection than the runs': store_metrics is in use, legacy is archived."""
+    """The store, seen through another connection than that of the runs: store_metrics is in use, legacy is archived."""
     with connect(url) as temporis:
         temporis.create_data_source("store_metrics")
         temporis.create_data_source("legacy").archive()
         yield temporis
-
-
-@pytest.fixture
-def instance():
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 def writer(ran, data_source="store_metrics", **arguments):
@@ -147,7 +136,7 @@ def test_one_archived_data_source_stops_only_its_own_writers(url, store):
 
 
 def test_a_red_freshness_check_of_the_data_source_does_not_block_the_writer_that_cures_it(url, store):
-    """Of the data source's checks the gate takes only the archive check, even beside another blocking one."""
+    """Of the data source's checks, the gate selects only the archive check, even if another one is blocking as well."""
     ran = []
 
     @dg.asset_check(asset=SOURCE, blocking=True)
@@ -161,7 +150,7 @@ def test_a_red_freshness_check_of_the_data_source_does_not_block_the_writer_that
 
 
 def test_gates_assets_of_a_multi_asset(url, store):
-    """Every asset of a multi-asset is held to its data source."""
+    """Every asset of a multi-asset is gated by its data source."""
 
     def several(*deps):
         metadata = {"temporis/data_source": "store_metrics"}
@@ -207,7 +196,7 @@ def test_what_would_run_ungated_is_refused(assets, words):
 
 
 def test_a_gate_without_its_check_does_not_load(url):
-    """Where nothing defines the check of a data source, the job does not load; the error names it and the cure."""
+    """If the check of a data source is not defined, the job does not load; the error names the check and the fix."""
     defs = dg.Definitions(
         assets=[writer([]), data_source_spec("store_metrics")],
         jobs=[dg.define_asset_job("ingest", selection=gated_selection(writer([])))],
@@ -225,7 +214,7 @@ def test_a_gate_without_its_check_does_not_load(url):
 
 @pytest.mark.parametrize("add", [lambda gate, other: gate | other, lambda gate, other: other | gate])
 def test_a_gated_selection_is_an_asset_selection_like_any_other(url, store, add):
-    """It can be joined with others, and is the target of a schedule or a sensor, whose code location still loads."""
+    """It can be combined with other selections, and can be the target of a schedule or a sensor."""
     ran = []
     write = writer(ran, timezone="UTC")
 
@@ -261,7 +250,7 @@ def test_a_list_of_data_sources_means_those_in_use(url, store, given):
 
 @pytest.mark.parametrize("fault", [lambda: answer(503, "busy"), lambda: answer(429, "later", retry_after="9"), cut])
 def test_where_a_mirror_queues_a_service_out_of_reach_holds_up_nothing(tmp_path, monkeypatch, fault):
-    """The check passes with a warning, soon, whatever the patience of the connection is; an upsert keeps the rows."""
+    """The check soon passes with a warning, however long the connection would retry; an upsert keeps the rows."""
     monkeypatch.setattr(archive_state, "QUEUED_WITHIN_S", 0.2)
     ran = []
     with FakeService(script=lambda _: fault()) as service:
@@ -289,7 +278,7 @@ def test_where_a_mirror_queues_a_service_out_of_reach_holds_up_nothing(tmp_path,
 
 @pytest.mark.parametrize("status", [401, 404, 409])
 def test_what_is_no_outage_is_red_with_a_mirror_too(tmp_path, status):
-    """A wrong token, a missing data source and an archived one are told as without a mirror."""
+    """A wrong token, a missing data source and an archived one are reported as without a mirror."""
     with FakeService(script=lambda _: answer(status, "no")) as service:
         mirror = {"mirror": f"sqlite:///{tmp_path}/mirror.db", "on_unavailable": "queue"}
         temporis = TemporisResource(url=service.url, token=service.token, **mirror)
@@ -308,7 +297,7 @@ def test_each_data_source_has_a_step_of_its_own():
 
 
 def test_the_first_run_makes_the_data_source_that_it_is_gated_by(url):
-    """With create_missing, a data source that is not there yet passes with a warning, unless it should be archived."""
+    """With create_missing, a data source that does not exist yet passes with a warning, unless it must be archived."""
     ran = []
     asset = writer(ran, timezone="UTC")
     expected = {"store_metrics": ACTIVE, "ghost": ARCHIVED}
@@ -326,7 +315,7 @@ def test_the_first_run_makes_the_data_source_that_it_is_gated_by(url):
 
 
 def test_says_what_was_expected_and_found_and_what_to_do(url, store):
-    """A check's metadata: expected, found, what mends it, and where the data source is."""
+    """A check's metadata: expected, found, what to do, and where the data source is."""
     right, wrong = checked(url, BOTH), checked(url, {"store_metrics": ARCHIVED, "legacy": ACTIVE})
     where = {"dagster/uri": store.url, "dagster/table_name": "legacy"}
     assert plain(right["legacy"]) == {"expected": "archived", "found": "archived", **where}
@@ -340,7 +329,7 @@ def test_says_what_was_expected_and_found_and_what_to_do(url, store):
 
 
 def test_a_data_source_that_cannot_be_asked_fails_alone(url, store):
-    """One that is not there, or a service that breaks for one, fails its own check; the message says what to do."""
+    """A missing data source, or a service error for one, fails that check only; the message says what to do."""
     said = checked(url, {"ghost": ACTIVE, "store_metrics": ACTIVE})
     assert {name: one.passed for name, one in said.items()} == {"ghost": False, "store_metrics": True}
     assert "with create_data_source('ghost')" in said["ghost"].description
@@ -359,7 +348,7 @@ def test_a_data_source_that_cannot_be_asked_fails_alone(url, store):
 
 
 def test_nothing_to_connect_to_is_a_red_check(monkeypatch):
-    """Without a URL the check says so, rather than breaking."""
+    """Without a URL, the check reports that instead of raising an error."""
     monkeypatch.delenv("TEMPORIS_URL", raising=False)
     monkeypatch.delenv("TEMPORIS_TOKEN", raising=False)
     (one,) = checked(None, {"store_metrics": ACTIVE}).values()
@@ -393,7 +382,7 @@ def test_automation_goes_on_unless_the_data_source_is_archived(instance, archive
 
 
 def test_checking_writes_nothing(url, store):
-    """Neither an observation nor anything else: no transaction changes the file, no record is sent."""
+    """Checking writes nothing: no transaction changes the file, and no record is sent."""
     source = store.data_source("store_metrics")
     source.upsert(pd.DataFrame({"timestamp": [0], "name": "orders", "value": 1.0}))
     path = url.removeprefix("sqlite:///")
@@ -451,7 +440,7 @@ def ticked(url, states, token=None, **options):
 
 
 def test_the_sensor_records_what_the_checks_would(url, store):
-    """A tick evaluates the same checks with the same words, failures included, and launches nothing."""
+    """A tick evaluates the same checks with the same texts, failures included, and launches nothing."""
     states = {**BOTH, "ghost": ACTIVE}
     by_run, by_tick = checked(url, states), ticked(url, states)
     assert list(by_tick) == list(states)
@@ -462,7 +451,7 @@ def test_the_sensor_records_what_the_checks_would(url, store):
 
 
 def test_the_sensor_keeps_automation_current(url, store, instance):
-    """What a tick recorded, automation goes by: archived holds it back, unarchived lets it go on."""
+    """Automation follows what a tick recorded: archived holds it back, unarchived lets it continue."""
     condition = dg.AutomationCondition.missing() & dg.AutomationCondition.all_deps_blocking_checks_passed()
     states = {"store_metrics": ACTIVE}
     defs = definitions(url, writer([], automation_condition=condition), states=states)
@@ -475,7 +464,7 @@ def test_the_sensor_keeps_automation_current(url, store, instance):
 
 
 def test_a_data_source_that_never_answers_does_not_hold_up_a_tick(monkeypatch):
-    """After a while the tick records that there was no answer, and what the others answered."""
+    """After the deadline, the tick records that there was no answer, and what the others answered."""
     release, waited = threading.Event(), []
 
     def until_one_answers(answers, timeout):
@@ -496,14 +485,14 @@ def test_a_data_source_that_never_answers_does_not_hold_up_a_tick(monkeypatch):
 
 
 def test_a_mistake_of_ours_is_not_a_finding(url, monkeypatch):
-    """What is no error of the tree fails the tick, instead of passing for an answer."""
+    """An error outside the tree fails the tick, instead of counting as an answer."""
     monkeypatch.setattr(TemporisResource, "data_source", lambda self, name: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         ticked(url, {"store_metrics": ACTIVE})
 
 
 def test_the_sensor_takes_the_options_of_a_sensor():
-    """Name, interval, status; and the time to wait is checked."""
+    """Name, interval and status; and the deadline is validated."""
     made = build_archive_state_sensor(
         data_sources=BOTH,
         name="frozen",

@@ -34,23 +34,6 @@ FRESHNESS, GAPS = "observation_freshness_check", "observation_gaps_check"
 PRESENCE, BOUNDS = "expected_series_check", "observation_bounds_check"
 
 
-@pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path}/temporis.db"
-
-
-@pytest.fixture
-def source(url):
-    with connect(url) as temporis:
-        yield temporis.create_data_source("store_metrics")
-
-
-@pytest.fixture
-def instance():
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
-
-
 def writer(data=None, data_source="store_metrics", name="write", **arguments):
     @temporis_asset(data_source=data_source, name=name, **arguments)
     def write():
@@ -124,7 +107,7 @@ def test_gaps_are_found_and_shown(url, source):
 
 
 def test_a_series_that_ended_before_the_others_has_a_gap(url, source):
-    """A dead series shows, measured against the newest observation of the asset; being late all together is no gap."""
+    """A series that ended is found by the newest observation of the asset; if all series are late, there is no gap."""
     source.upsert(pd.concat([hourly(4, 5, 6), hourly(6, name="dead"), hourly(4, 5, 6, name="fine")]))
     said = checked(url, expected_interval=HOUR)[GAPS]
     assert [(row["series"], row["length_s"]) for row in rows(said, "gap")] == [("dead", 7200)]
@@ -140,7 +123,7 @@ def test_only_the_horizon_is_looked_at(url, source):
 
 
 def test_no_observations_are_no_gap_but_a_warning(url, source):
-    """Nothing within the horizon: nothing to find, and the metadata say so."""
+    """If there is nothing within the horizon, nothing is found, and the metadata say so."""
     source.upsert(hourly(24 * 30))
     said = checked(url, expected_interval=HOUR)[GAPS]
     assert said.passed
@@ -149,7 +132,7 @@ def test_no_observations_are_no_gap_but_a_warning(url, source):
 
 @pytest.mark.parametrize(("series", "gaps"), [(["orders"], 0), ("a_", 2), (None, 3)])
 def test_only_the_own_series_of_an_asset_are_looked_at(url, source, series, gaps):
-    """Exact names, a prefix, or everything: other assets' gaps in a shared data source are theirs."""
+    """Exact names, a prefix, or everything: gaps of other assets in a shared data source are not counted."""
     source.upsert(
         pd.concat([hourly(0, 1, 2), hourly(0, 2, name="a_1"), hourly(0, 3, name="a_2"), hourly(0, 4, name="b_1")])
     )
@@ -172,7 +155,7 @@ def long_frame(series):
     st.dictionaries(st.sampled_from(["a", "b", "ü", "a'b"]), stamps), st.integers(1, 30), st.sets(st.sampled_from("ab"))
 )
 def test_gaps_are_those_of_the_definition(series, interval_s, own):
-    """For any observations: neighbours of a series, and its last one and the newest of all, further apart than that."""
+    """For any observations: gaps are between neighbours of a series, and between its last one and the newest of all."""
     series = {name: sorted(all_of) for name, all_of in series.items() if all_of}
     newest = max((all_of[-1] for name, all_of in series.items() if name in own), default=0)
     expected = {
@@ -191,7 +174,7 @@ def test_gaps_are_those_of_the_definition(series, interval_s, own):
 
 
 def test_values_out_of_bounds_are_shown_newest_first(url, source):
-    """Both bounds belong to what is allowed; a series without bounds may be anything."""
+    """Both bounds are inclusive; a series without bounds may have any value."""
     source.upsert(pd.concat([hourly(0, 1, 2, 3, value=[100.0, 0.0, 100.5, -0.5]), hourly(0, name="free", value=1e9)]))
     said = checked(url, bounds={"orders": (0, 100)})[BOUNDS]
     assert not said.passed
@@ -265,7 +248,7 @@ def test_freshness_is_the_age_of_the_newest_observation(url, source, instance):
 
 
 def test_a_backfill_of_old_data_does_not_turn_it_red(url, source, instance, monkeypatch):
-    """However many old days are written after the newest one, page after page of events."""
+    """No matter how many old days are written after the newest one, over several pages of events."""
     monkeypatch.setattr(freshness, "PAGE", 3)
     newest = int(time.time()) - 60
     written(url, instance, [newest], *([newest - 86_400 * day] for day in range(1, 8)))
@@ -275,7 +258,7 @@ def test_a_backfill_of_old_data_does_not_turn_it_red(url, source, instance, monk
 
 
 def test_a_time_to_come_does_not_look_fresh_for_ever(url, source, instance):
-    """An observation ahead of its own materialization counts as of then."""
+    """An observation later than its own materialization counts as of the materialization."""
     now = time.time()
     written(url, instance, [now + 86_400 * 300])  # less than the year that may be ahead
     assert checked(url, instance=instance, now=now + 1800, max_age=HOUR)[FRESHNESS].passed
@@ -297,7 +280,7 @@ def test_what_was_never_stored_is_not_fresh(url, source, instance):
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 10)), max_size=12), st.integers(0, 100))
 def test_the_newest_observation_is_the_greatest(events, fresh_from):
-    """Whatever the order of events: the greatest time that is not ahead of its event, or one that is fresh enough."""
+    """In any order of events: the latest time that is not after its event, or one that is recent enough."""
     clock, records = 0, []
     for last, wait in events:
         clock += wait
@@ -367,7 +350,7 @@ def test_a_data_source_that_cannot_be_read_fails_its_own_checks_only(url, source
 
 
 def test_a_writer_that_fails_leaves_those_of_other_data_sources_checked(url, source):
-    """In one run of everything, what one writer breaks is not what the others' checks wait for."""
+    """In one run of everything, the checks of other assets do not wait for a writer that fails."""
     with connect(url) as temporis:
         temporis.create_data_source("other")
     assets = [writer(hourly(0)), writer(lambda: 1 / 0, data_source="other", name="broken")]
@@ -413,7 +396,7 @@ def test_the_run_that_brings_the_data_turns_it_green(url, source, instance):
 
 
 def test_reads_each_data_source_once_and_only_what_is_asked(url, source, monkeypatch):
-    """Two assets, three checks each: one read of the series that matter; freshness by itself reads nothing."""
+    """Two assets with three checks each: one read of the series that matter; freshness alone reads nothing."""
     source.upsert(pd.concat([hourly(0, 1), hourly(0, 1, name="revenue"), hourly(0, name="noise")]))
     reads, read = [], DataSource.read
     monkeypatch.setattr(DataSource, "read", lambda self, *bounds: reads.append(bounds) or read(self, *bounds))
@@ -429,7 +412,7 @@ def test_reads_each_data_source_once_and_only_what_is_asked(url, source, monkeyp
 
 
 def test_one_check_can_be_run_by_itself(url, source):
-    """The UI's button on one check evaluates that one."""
+    """The UI's button on one check evaluates only that check."""
     source.upsert(hourly(0, 2))
     checks = build_series_checks(
         assets=[writer()], expected_interval=HOUR, expected_series=["orders"], clock=lambda: NOON

@@ -1,4 +1,4 @@
-"""Gaps by the calendar and by clocks that change, what is due, and what a check says where it could not look."""
+"""Gaps by the calendar and over clock changes, what is due, and what a check reports if it could not look."""
 
 import time
 from datetime import datetime, timedelta, timezone
@@ -32,11 +32,6 @@ DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
 
 @pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path}/temporis.db"
-
-
-@pytest.fixture
 def connected():
     """Resources, closed at the end."""
     opened = []
@@ -50,14 +45,8 @@ def connected():
         one.close()
 
 
-@pytest.fixture
-def instance():
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
-
-
 def far(expected, zone, *moments):
-    """How many neighbours are too far apart."""
+    """The number of neighbours that are too far apart."""
     stamps = np.array([int(pd.Timestamp(moment).timestamp()) for moment in moments])
     return int(spacing(expected, zone).too_far(stamps[:-1], stamps[1:]).sum())
 
@@ -91,7 +80,7 @@ REGULAR = {  # the interval, the zone that is named, what regular data look like
 
 @pytest.mark.parametrize("case", REGULAR)
 def test_regular_data_have_no_gap_whatever_the_clock_does(case):
-    """Days of 25 hours, weekends, holidays, months: none is a gap; and where one observation is missing, one is."""
+    """Days of 25 hours, weekends, holidays and months are not gaps; but a missing observation is one."""
     expected, zone, moments = REGULAR[case]
     assert far(expected, zone, *moments) == 0
     if len(moments) > 2:
@@ -112,7 +101,7 @@ def test_regular_data_have_no_gap_whatever_the_clock_does(case):
     ],
 )
 def test_a_gap_is_found_all_the_same(expected, zone, moments):
-    """What is longer than the change of the clock explains."""
+    """More than the clock change explains is a gap."""
     assert far(expected, zone, *moments) == 1
 
 
@@ -123,7 +112,7 @@ def test_a_gap_is_found_all_the_same(expected, zone, moments):
     named=st.booleans(),
 )
 def test_a_grid_of_any_wall_clock_has_no_gaps(zone, start, hours, named):
-    """Observations at the same hours of the wall clock every day, at any time of the year, in any zone."""
+    """Observations at the same local hours every day have no gap, at any time of the year, in any zone."""
     days = [
         datetime(2024, 1, 1) + timedelta(days=start + day, hours=hour)
         for day in range(4)
@@ -137,13 +126,13 @@ def test_a_grid_of_any_wall_clock_has_no_gaps(zone, start, hours, named):
 
 @pytest.mark.parametrize("said", ["soon", "15", 5, True, timedelta(0), "-1D", "0h", pd.offsets.BDay(0), "", "nan", []])
 def test_what_is_no_interval_is_refused(said):
-    """When the code is loaded, with what may be passed."""
+    """Refused when the code is loaded; the error says what may be passed."""
     with pytest.raises(ConfigurationError, match="expected_interval"):
         build_series_checks(assets=[data_source_spec("a")], expected_interval=said)
 
 
 def test_the_zone_and_the_horizon_have_to_fit(url):
-    """No such zone; a horizon in which a step of the calendar never shows."""
+    """An unknown zone, and a horizon that is shorter than a calendar step."""
     with pytest.raises(ConfigurationError, match="Unknown time zone 'Mars/Olympus'"):
         build_series_checks(assets=[data_source_spec("a")], expected_interval="B", timezone="Mars/Olympus")
     with pytest.raises(ConfigurationError, match="Pass a longer horizon"):
@@ -181,7 +170,7 @@ def metadata(evaluation):
 
 
 def test_the_zone_of_a_calendar_is_that_of_the_partitions(url, instance):
-    """Nothing has to be said twice; the check's words name the zone."""
+    """Nothing has to be configured twice; the description of the check names the zone."""
     with connect(url) as temporis:
         days = pd.DatetimeIndex(dates("2024-10-24", "2024-10-30", "D", BERLIN))
         temporis.create_data_source("src").upsert(pd.DataFrame({"x": 1.0}, index=days))
@@ -199,7 +188,7 @@ def hours_until(end, count=48):
 
 
 def test_a_pipeline_that_is_dead_has_a_gap_where_partitions_are_due(url, instance):
-    """The days before the newest complete one were due; without partitions nothing says so, and a warning tells."""
+    """The days before the newest complete one were due; without partitions that is unknown, and there is a warning."""
     with connect(url) as temporis:
         temporis.create_data_source("src").upsert(hours_until("2024-06-15"))
     days = asset(partitions_def=dg.DailyPartitionsDefinition("2024-06-01"))
@@ -221,7 +210,7 @@ def test_a_pipeline_that_is_dead_has_a_gap_where_partitions_are_due(url, instanc
 
 
 def test_checks_of_a_data_source_itself(url, instance):
-    """The external asset can be checked, whoever writes there: its freshness is that of what it holds."""
+    """The external asset can be checked, no matter what writes there: its freshness is that of what it stores."""
     spec = data_source_spec("src")
     now = pd.Timestamp.now("UTC").floor("s")
     with connect(url) as temporis:
@@ -248,7 +237,7 @@ def test_freshness_of_a_data_source_over_http_is_what_its_writers_report(instanc
 
 
 def test_what_waits_in_a_mirror_is_not_fresh_until_it_is_delivered(instance, connected, tmp_path):
-    """Queued while the data source is archived: red, and says that it waits. Flushed: green, without another run."""
+    """Queued while the data source is archived: failed, with the number that waits. Flushed: passed, without a run."""
     with FakeService(["src"]) as service:
         mirror = {"mirror": f"sqlite:///{tmp_path}/mirror.db", "on_unavailable": "queue"}
         resource = connected(url=service.url, token=service.token, **mirror)
@@ -274,7 +263,7 @@ def test_rows_that_the_service_refused_are_not_fresh(instance, connected):
 
 
 def test_an_archived_data_source_turns_no_other_check_red(url, instance):
-    """The checks that its writer was to have say that they were not evaluated; those of other writers are."""
+    """The checks of its writer report that they were not evaluated; those of other writers are evaluated."""
     two = pd.DataFrame({"x": 1.0}, index=[pd.Timestamp.now("UTC").floor("h")])
     expected = {"max_age": 2 * HOUR, "expected_interval": HOUR, "expected_series": ["x"], "bounds": {"x": (0, 1)}}
     writers = [asset(two), asset(two, name="fine", data_source="other")]

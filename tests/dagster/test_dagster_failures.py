@@ -1,4 +1,4 @@
-"""What Dagster does with our errors: never again, later, or as the asset's retry policy says; through real runs."""
+"""What Dagster does with our errors: no retry, a later retry, or the asset's retry policy; through real runs."""
 
 import dagster as dg
 import pandas as pd
@@ -70,7 +70,7 @@ def test_every_error_of_the_tree_is_in_one_of_the_tables():
 
 @pytest.mark.parametrize("error", NEVER_AGAIN, ids=words)
 def test_what_a_retry_would_meet_again_is_a_failure_without_retries(error):
-    """With the error's words, its kind, and where it was an upsert the counts by outcome."""
+    """With the error's message, its class and, for an upsert, the counts by outcome."""
     with pytest.raises(dg.Failure) as caught, failures_for_dagster(300.0):
         raise error
     failure = caught.value
@@ -82,7 +82,7 @@ def test_what_a_retry_would_meet_again_is_a_failure_without_retries(error):
 
 @pytest.mark.parametrize("error", AS_IT_IS, ids=words)
 def test_what_may_pass_is_raised_as_it_is(error):
-    """Then the retry policy of the asset decides; so also where the client could have waited as long as asked."""
+    """Then the retry policy of the asset decides, also if the client itself could have waited as long as asked."""
     with pytest.raises(type(error)) as caught, failures_for_dagster(300.0):
         raise error
     assert caught.value is error
@@ -96,7 +96,7 @@ def test_a_longer_wait_than_the_clients_patience_is_a_retry_after_that_wait():
 
 
 def test_other_errors_pass():
-    """What is not ours is not touched."""
+    """Errors outside the tree are left alone."""
     with pytest.raises(ZeroDivisionError), failures_for_dagster(300.0):
         raise ZeroDivisionError
 
@@ -142,7 +142,7 @@ def facts(result):
     ],
 )
 def test_a_final_answer_fails_the_step_once(status, kind):
-    """Although the asset would be retried three times; the failure has the outcome of every observation."""
+    """Not retried, although the asset has a retry policy; the failure has the outcome of every observation."""
     with FakeService(script=lambda _request: answer(status, "words")) as service:
         result = run_against(service)
         assert (attempts(result), len(service.requests)) == (1, 1)
@@ -152,7 +152,7 @@ def test_a_final_answer_fails_the_step_once(status, kind):
 
 
 def test_rejected_rows_are_shown_and_the_others_stored():
-    """The service's own words, row by row, in a table; not retried."""
+    """The reasons of the service, row by row, in a table; not retried."""
     with FakeService(fault_of=lambda record: "too large" if record["value"] == 3 else None) as service:
         result = run_against(service)
         assert attempts(result) == 1
@@ -164,7 +164,7 @@ def test_rejected_rows_are_shown_and_the_others_stored():
 
 
 def test_on_invalid_drop_takes_rejections_too_and_counts_no_rejected_row():
-    """What the service refused is a table of the materialization, and no row of the partition."""
+    """What the service rejected is a table of the materialization, and not counted as a row of the partition."""
     days = dg.DailyPartitionsDefinition("2024-06-20", end_date="2024-06-21")
     with FakeService(fault_of=lambda record: "too large" if record["value"] == 3 else None) as service:
         asset = {"on_invalid": "drop", "partitions_def": days}
@@ -176,7 +176,7 @@ def test_on_invalid_drop_takes_rejections_too_and_counts_no_rejected_row():
 
 
 def test_an_outage_is_left_to_the_retry_policy():
-    """The client gives up, the policy starts the step again, and the second attempt stores everything."""
+    """The client gives up, the retry policy re-runs the step, and the second attempt stores everything."""
     bodies = []
     with FakeService(script=in_sequence(answer(503, "busy"))) as service:
         result = run_against(service, bodies=bodies, give_up_after_s=1e-9)
@@ -186,7 +186,7 @@ def test_an_outage_is_left_to_the_retry_policy():
 
 
 def test_a_long_wait_is_left_to_dagster():
-    """Retry-After beyond give_up_after_s: the step starts again when it is over, with no retry policy at all."""
+    """Retry-After beyond give_up_after_s: the step is re-run after that time, without any retry policy."""
     bodies = []
     with FakeService(script=in_sequence(answer(429, "slow down", retry_after=1))) as service:
         result = run_against(service, retries=0, bodies=bodies, give_up_after_s=0.5)

@@ -32,12 +32,6 @@ def service():
 
 
 @pytest.fixture
-def instance():
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
-
-
-@pytest.fixture
 def mirror(tmp_path):
     return f"sqlite:///{tmp_path}/mirror.db"
 
@@ -76,7 +70,7 @@ def down_from_noon(request):
 
 
 def days(count):
-    """One observation an hour of so many days."""
+    """Hourly observations of a number of days."""
     hours = pd.date_range("2024-06-20", periods=24 * count, freq="h", tz="UTC")
     return pd.DataFrame({"orders": [hour + 0.5 for hour in range(len(hours))]}, index=hours)
 
@@ -85,7 +79,7 @@ def days(count):
 
 
 def test_a_downstream_asset_loads_what_is_in_the_mirror(service, mirror):
-    """Over HTTP there is no read-back; a mirror gives it: stored and pending rows, and none that were refused."""
+    """Over HTTP there is no read-back; a mirror provides it: stored and pending rows, without rejected ones."""
     loaded = []
 
     @dg.asset
@@ -136,7 +130,7 @@ def test_nothing_pending_is_not_said(service, mirror):
 
 
 def test_a_failure_says_how_many_rows_the_mirror_keeps(service, mirror, instance):
-    """With on_unavailable='raise' the step fails; its metadata count the pending rows, and nothing is run again."""
+    """With on_unavailable='raise' the step fails; its metadata count the pending rows, and it is not re-run."""
     service.state.script = lambda _request: answer(429, "slow down", retry_after=3_600)
     bodies = []
     result = run(resource(service, mirror), writer(days(1), bodies), instance=instance)
@@ -147,7 +141,7 @@ def test_a_failure_says_how_many_rows_the_mirror_keeps(service, mirror, instance
 
 
 def test_the_retry_policy_may_turn_an_outage_green(service, mirror):
-    """What the asset's author asked for is done: only a step that runs again can succeed."""
+    """A retry policy of the asset still applies: only a step that is re-run can succeed."""
     service.state.script = in_sequence(answer(503, "busy"))
     asset = writer(days(1), bodies := [], retry_policy=dg.RetryPolicy(max_retries=1))
     assert run(resource(service, mirror, **AT_ONCE), asset).success
@@ -156,7 +150,7 @@ def test_the_retry_policy_may_turn_an_outage_green(service, mirror):
 
 
 def test_partitions_with_pending_rows_are_not_recorded_by_a_run_that_fails(service, mirror, instance):
-    """Of a range that failed on the way, only partitions whose every row is on the service count as materialised."""
+    """If a range fails halfway, only partitions whose every row is on the service count as materialized."""
     service.state.script = in_sequence(None, *[answer(503, "busy")] * 9)
     temporis = resource(service, mirror, batch_rows=24, max_in_flight=1, **AT_ONCE)
     tags = key_range("2024-06-20", "2024-06-21")
@@ -166,7 +160,7 @@ def test_partitions_with_pending_rows_are_not_recorded_by_a_run_that_fails(servi
 
 
 def test_archived_in_the_middle_keeps_the_rest(service, mirror, instance):
-    """The step fails for good and says what is pending; after an unarchive it goes out."""
+    """The step fails for good and reports what is pending; after an unarchive it is delivered."""
 
     def archive_after_the_first(request):
         service.archive("store_metrics", archived=len(service.requests) > 1)
@@ -206,7 +200,7 @@ def checked(temporis, *, later=timedelta(0), max_pending_age=timedelta(minutes=1
 
 
 def test_the_check_is_red_once_rows_wait_for_too_long(service, mirror):
-    """A moment's wait is no fault; a longer one is, with the number, since when, the reason, and what to do."""
+    """A short wait passes; a longer one fails, with the number, since when, the reason, and what to do."""
     service.state.script = down
     temporis = resource(service, mirror, on_unavailable="queue", **AT_ONCE)
     assert run(temporis, writer(days(1))).success
@@ -221,7 +215,7 @@ def test_the_check_is_red_once_rows_wait_for_too_long(service, mirror):
 
 
 def test_the_check_passes_when_nothing_waits_and_tells_of_rejected_rows(service, mirror):
-    """Rejected rows are no pending ones, but somebody should look."""
+    """Rejected rows do not count as pending, but there is a warning."""
     temporis = resource(service, mirror)
     run(temporis, writer(sample_frame(), on_invalid="drop"))
     said, shown = checked(temporis, later=timedelta(days=1))
@@ -230,14 +224,14 @@ def test_the_check_passes_when_nothing_waits_and_tells_of_rejected_rows(service,
 
 
 def test_without_a_mirror_the_check_passes_with_a_warning(service):
-    """What cannot be known does not stop anything for good."""
+    """What cannot be known passes, because a check that always fails would stop automation."""
     said, shown = checked(TemporisResource(url=service.url, token=service.token))
     assert said.passed
     assert "no mirror" in shown["warning"]
 
 
 def test_a_mirror_that_cannot_be_read_fails_the_check(service, tmp_path):
-    """What could have been known and ended in an error is red."""
+    """An error while asking fails the check."""
     (tmp_path / "mirror.db").write_bytes(b"not a database" * 100)
     said, shown = checked(resource(service, f"sqlite:///{tmp_path}/mirror.db"))
     assert not said.passed
@@ -245,6 +239,6 @@ def test_a_mirror_that_cannot_be_read_fails_the_check(service, tmp_path):
 
 
 def test_a_wait_that_is_no_length_of_time_is_refused():
-    """When the code is loaded."""
+    """Refused when the code is loaded."""
     with pytest.raises(ConfigurationError, match="max_pending_age"):
         build_series_checks(assets=[writer(days(1))], max_pending_age=15)

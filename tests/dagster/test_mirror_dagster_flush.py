@@ -1,4 +1,4 @@
-"""build_mirror_flush_schedule and discarding: what waits in a mirror goes out by itself, or when somebody says so."""
+"""build_mirror_flush_schedule and discarding: what waits in a mirror is delivered on schedule or deleted on request."""
 
 import signal
 import subprocess
@@ -53,7 +53,7 @@ def down(_request):
 
 
 def backlog(service, mirror, *names):
-    """48 rows of each data source wait in the mirror, and the service is well again."""
+    """48 rows of each data source wait in the mirror, and the service is available again."""
     service.state.script = down
     with connect(service.url, service.token, mirror=mirror, on_unavailable="queue", give_up_after_s=1e-9) as temporis:
         for name in names:
@@ -112,7 +112,7 @@ def said(result):
 
 
 def test_nothing_pending_launches_nothing_and_asks_the_service_nothing(deployment, service):
-    """Every five minutes it costs a look into a file."""
+    """A tick with nothing pending only looks into a file."""
     assert deployment.tick() == "Nothing is pending in the mirror."
     assert service.requests == []
 
@@ -132,7 +132,7 @@ def test_what_waits_is_delivered_by_a_run(deployment, service, mirror):
 
 
 def test_one_data_source_that_fails_does_not_stop_another(deployment, service, mirror):
-    """Each has a run of its own; the one that fails says why, and how much is pending still."""
+    """Each has a run of its own; the one that fails reports why, and how much is still pending."""
     backlog(service, mirror, *BOTH)
     requests = deployment.tick()
     assert asked(requests) == list(BOTH)
@@ -146,7 +146,7 @@ def test_one_data_source_that_fails_does_not_stop_another(deployment, service, m
 
 
 def test_an_outage_fails_the_run_and_the_next_tick_tries_again(instance, service, mirror):
-    """Rows stay pending, in numbers; run keys differ, so Dagster launches again."""
+    """Rows stay pending, and the next tick has other run keys, so Dagster launches again."""
     backlog(service, mirror, "grid")
     deployment = Deployment(instance, service, mirror, give_up_after_s=1e-9)
     (request,) = deployment.tick()
@@ -165,7 +165,7 @@ def test_an_outage_fails_the_run_and_the_next_tick_tries_again(instance, service
 
 
 def test_archived_is_skipped_and_goes_out_after_an_unarchive(deployment, service, mirror):
-    """The tick says how much waits and what can be done; others are flushed all the same."""
+    """The tick reports how much waits and what can be done; other data sources are flushed all the same."""
     backlog(service, mirror, *BOTH)
     service.archive("store_metrics")
     requests = deployment.tick()
@@ -181,7 +181,7 @@ def test_archived_is_skipped_and_goes_out_after_an_unarchive(deployment, service
 
 
 def test_runs_do_not_pile_up(deployment, service, mirror, instance):
-    """While a run of an earlier tick is not through, there is no second one for its data source; its own tick asks."""
+    """While the run of an earlier tick is unfinished, its data source gets no second one; the same tick may repeat."""
     backlog(service, mirror, *BOTH)
     first, _second = deployment.tick()
     run = dg.DagsterRun(
@@ -199,7 +199,7 @@ def test_runs_do_not_pile_up(deployment, service, mirror, instance):
 
 
 def test_a_mirror_that_cannot_be_read_is_flushed(deployment, service, mirror, tmp_path):
-    """A tick that does not know launches: the run shows what is wrong."""
+    """A tick that cannot read the mirror launches the run, which then shows what is wrong."""
     (tmp_path / "mirror.db").write_bytes(b"not a database" * 100)
     requests = deployment.tick()
     assert asked(requests) == list(BOTH)
@@ -217,7 +217,7 @@ def test_another_targets_mirror_shows_in_the_run(instance, service, mirror):
 
 
 def test_a_dry_run_delivers_nothing(instance, service, mirror):
-    """Nor does it launch runs that do nothing."""
+    """A dry run launches no runs that would do nothing."""
     backlog(service, mirror, "grid")
     assert (
         Deployment(instance, service, mirror, dry_run=True).tick()
@@ -226,7 +226,7 @@ def test_a_dry_run_delivers_nothing(instance, service, mirror):
 
 
 def test_a_resource_without_a_mirror_fails_the_tick(instance, service):
-    """Somebody forgot it, and should hear of it."""
+    """A forgotten mirror= is reported."""
     with pytest.raises(Exception, match="mirror_flush_schedule") as caught:
         Deployment(instance, service, None).tick()
     assert isinstance(caught.value.__cause__, NotSupportedError)
@@ -234,14 +234,14 @@ def test_a_resource_without_a_mirror_fails_the_tick(instance, service):
 
 @pytest.mark.parametrize("names", [[], "store_metrics", ["Store Metrics"], None])
 def test_names_that_are_none_are_refused(names):
-    """When the code is loaded."""
+    """Refused when the code is loaded."""
     with pytest.raises(ConfigurationError):
         build_mirror_flush_schedule(data_sources=names)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the daemon's own
 def test_the_daemon_launches_what_the_schedule_asks_for(service, mirror, monkeypatch):
-    """Two runs at the first tick, one a data source, also where the daemon was killed on the way; none at the next."""
+    """Two runs at the first tick, one per data source, also if the daemon was killed halfway; none at the next."""
     backlog(service, mirror, *BOTH)
     for name, value in (("URL", service.url), ("TOKEN", service.token), ("MIRROR", mirror)):
         monkeypatch.setenv(f"TEMPORIS_TEST_{name}", value)
@@ -306,7 +306,7 @@ def test_rows_of_a_run_that_was_killed_are_flushed(deployment, service, mirror):
 
 
 def test_discarded_rows_are_neither_sent_nor_read(service, mirror):
-    """By name: what waits is gone; what was delivered, and other data sources, stay."""
+    """Discarding deletes what waits for one data source; what was delivered, and other data sources, stay."""
     with connect(service.url, service.token, mirror=mirror) as temporis:
         temporis.data_source("store_metrics").upsert(sample_frame(hours=1))
     backlog(service, mirror, *BOTH)
@@ -323,7 +323,7 @@ def test_discarded_rows_are_neither_sent_nor_read(service, mirror):
 
 
 def test_a_dry_run_discards_nothing(service, mirror):
-    """As it changes nothing else."""
+    """A dry run discards nothing, as it changes nothing else."""
     backlog(service, mirror, "grid")
     with connect(service.url, service.token, mirror=mirror, dry_run=True) as temporis:
         assert temporis.data_source("grid").discard_pending() == 0
@@ -331,13 +331,13 @@ def test_a_dry_run_discards_nothing(service, mirror):
 
 
 def test_without_a_mirror_there_is_nothing_to_discard(service):
-    """The error says how to have one."""
+    """The error explains how to configure a mirror."""
     with connect(service.url, service.token) as temporis, pytest.raises(NotSupportedError, match="mirror="):
         temporis.data_source("grid").discard_pending()
 
 
 def test_what_is_being_sent_is_left_alone(tmp_path):
-    """Rows under a lease are their sender's; an older batch loses only what is its own still."""
+    """Rows under a lease belong to its holder; an older batch loses only the rows that are still its own."""
     world = World()
     a, b = (Process(world, tmp_path / "mirror.db", batch_rows=100) for _ in "ab")
     discarded = []
@@ -355,7 +355,7 @@ def test_what_is_being_sent_is_left_alone(tmp_path):
 
 
 def test_a_doubt_outlives_what_was_discarded(tmp_path):
-    """A value that was sent without an answer, then discarded, lands late: a later write of its key still wins."""
+    """If a value that was sent without an answer and then discarded lands late, a later write of its key still wins."""
     world = World()
     process = Process(world, tmp_path / "mirror.db")
     world.next = [("late", 30.0), *["refused"] * 50]
@@ -377,7 +377,7 @@ def run_cli(service, mirror, *arguments, **options):
 
 
 def test_the_command_asks_first(service, mirror):
-    """Nothing goes without a yes, on the command line or at the prompt; and it names one data source."""
+    """Nothing is deleted without --yes or a confirmation, and only for one named data source."""
     backlog(service, mirror, *BOTH)
     for answered in ("", "n\n", "\n"):
         assert run_cli(service, mirror, "--data-source", "grid", input=answered).exit_code == 1

@@ -25,16 +25,10 @@ JUNE = dg.DailyPartitionsDefinition("2024-06-01", end_date="2024-06-11")
 STATUS = dg.DagsterRunStatus
 
 
-@pytest.fixture(scope="module")
-def instance():
-    with dg.instance_for_test() as made:
-        yield made
-
-
 @pytest.fixture
-def june(instance, tmp_path):
+def june(stored_instance, tmp_path):
     """Ten days of June; the sensor looks at the first nine."""
-    return world_of(instance, tmp_path, JUNE)
+    return world_of(stored_instance, tmp_path, JUNE)
 
 
 def sensor_of(world, **arguments):
@@ -42,7 +36,7 @@ def sensor_of(world, **arguments):
 
 
 def failed_run(world, sensor, request, status=STATUS.FAILURE, **tags):
-    """A run that the sensor asked for, at its end."""
+    """A run that the sensor requested, after it ended."""
     given = {**request.tags, "dagster/sensor_name": sensor.name, "dagster/run_key": request.run_key, **tags}
     return world.at_work(given, status)
 
@@ -52,9 +46,9 @@ def asked_of(requests):
     return [asked(request) for request in requests]
 
 
-def test_a_run_that_succeeds_without_storing_anything_is_an_attempt_like_any_other(instance, tmp_path):
-    """An asset that yields nothing is tried max_attempts times, in shorter ranges, then given up; never for ever."""
-    world, _ = world_of(instance, tmp_path, JUNE)
+def test_a_run_that_succeeds_without_storing_anything_is_an_attempt_like_any_other(stored_instance, tmp_path):
+    """An asset that yields nothing is tried max_attempts times, in shorter ranges, and then given up."""
+    world, _ = world_of(stored_instance, tmp_path, JUNE)
 
     @dg.asset(
         name="load",
@@ -81,7 +75,7 @@ def test_a_run_that_succeeds_without_storing_anything_is_an_attempt_like_any_oth
 
 
 def test_a_run_that_filled_a_partition_is_no_attempt_at_filling_it_again(june):
-    """Filled by the sensor, broken by hand: it has all its attempts again, the first one at once."""
+    """Filled by the sensor, then failed by hand, a partition has all its attempts again, the first at once."""
     world, upstream = june
     sensor = sensor_of(world, horizon=4, max_attempts=2, retry_delay_s=3_600)
     (request,) = world.sense(sensor)
@@ -127,7 +121,7 @@ def test_a_run_that_is_about_to_be_retried_is_still_at_work(june):
 
 
 def test_a_run_key_is_one_that_no_run_has(june):
-    """Whichever of its runs are deleted, the sensor asks for runs that Dagster does not take for old ones."""
+    """No matter which of its runs are deleted, the sensor requests runs under new run keys."""
     world, _ = june
     sensor = sensor_of(world, max_attempts=5, horizon=2, exclude_latest=1)
     runs = []
@@ -173,9 +167,9 @@ def test_partitions_whose_runs_a_retention_deleted_are_no_gaps(june):
     assert world.sense(sensor_of(world)).startswith("No gaps")
 
 
-def test_attempts_at_partitions_of_another_format_are_not_counted(instance, tmp_path):
-    """The asset was daily and its sensor gave up; hourly, it has all its attempts, and keys of its own."""
-    world, upstream = world_of(instance, tmp_path, JUNE)
+def test_attempts_at_partitions_of_another_format_are_not_counted(stored_instance, tmp_path):
+    """The asset was daily and its sensor gave up; hourly, it has all its attempts again, and its own run keys."""
+    world, upstream = world_of(stored_instance, tmp_path, JUNE)
     sensor = sensor_of(world, max_attempts=1, horizon=2)
     (request,) = world.sense(sensor)
     failed_run(world, sensor, request)
@@ -189,7 +183,7 @@ def test_attempts_at_partitions_of_another_format_are_not_counted(instance, tmp_
 
 
 def test_attempts_at_another_asset_are_not_counted(june):
-    """A sensor with name= that gets another asset starts anew, under run keys that are not used up."""
+    """A sensor whose target changes starts anew, under unused run keys."""
     world, upstream = june
     sensor = sensor_of(world, max_attempts=1, name="mine")
     (request,) = world.sense(sensor)
@@ -220,7 +214,7 @@ def check_only(world, status, **selection):
 @pytest.mark.parametrize("status", [STATUS.QUEUED, STATUS.STARTED])
 @pytest.mark.parametrize("selection", [{}, {"asset_selection": frozenset()}])
 def test_a_run_of_checks_only_is_in_nobodys_way(june, status, selection):
-    """It writes nothing: schedule and sensor go on."""
+    """It writes nothing, so schedule and sensor go on."""
     world, _ = june
     check_only(world, status, **selection)
     assert isinstance(world.sense(sensor_of(world)), list)
@@ -229,7 +223,7 @@ def test_a_run_of_checks_only_is_in_nobodys_way(june, status, selection):
 
 
 def test_a_run_of_a_check_and_the_asset_is_at_work(june):
-    """A selection with assets writes them, whatever checks go along."""
+    """A selection with assets writes them, no matter which checks it includes."""
     world, _ = june
     check_only(world, STATUS.STARTED, asset_selection=frozenset({world.key}))
     assert "at work" in world.sense(sensor_of(world))
@@ -246,7 +240,7 @@ def from_the_code_location(world, launcher, at=None):
 
 
 def test_an_environment_variable_that_only_the_runs_have_stops_nothing(june, monkeypatch):
-    """The state of the data source is not known to the code location, so runs are launched; with it, it is asked."""
+    """Without the variable, the state is unknown in the code location and runs are launched; with it, it is asked."""
     world, _ = june
     sensor, schedule = sensor_of(world), build_trailing_window_schedule(target=world.asset, lookback=3)
     world.temporis = TemporisResource(url=dg.EnvVar("ONLY_RUNS_HAVE_THIS"))
@@ -260,7 +254,7 @@ def test_an_environment_variable_that_only_the_runs_have_stops_nothing(june, mon
 
 
 def test_a_resource_that_is_not_there_is_named(june):
-    """A wrong resource_key= shows at the first tick at the latest, and is no reason to launch runs unasked."""
+    """A wrong resource_key= fails the first tick, instead of launching runs without asking for the state."""
     world, _ = june
     with pytest.raises(Exception, match="no resource 'tempris'"):
         from_the_code_location(world, sensor_of(world, resource_key="tempris"))
@@ -280,7 +274,7 @@ def gated(world, service, **resource):
 
 @pytest.mark.parametrize("is_gated", [True, False], ids=["archive check", "write"])
 def test_an_outage_is_no_attempt(june, is_gated):
-    """Where no mirror queues, runs fail for as long as it lasts; afterwards all is filled, in ranges as before."""
+    """Without a mirror that queues, runs fail during an outage; afterwards all is filled, in ranges as before."""
     world, upstream = june
     down = [True]
     with FakeService(("grid",), script=lambda _: answer(503, "busy") if down else None) as service:
@@ -302,7 +296,7 @@ def test_an_outage_is_no_attempt(june, is_gated):
 
 
 def test_what_is_no_outage_is_an_attempt_also_during_one(june):
-    """A bad partition and a wrong token use attempts up, whatever the service does."""
+    """A bad partition and a wrong token use up attempts, whatever the service does."""
     world, upstream = june
     upstream.broken = {"2024-06-05"}
     with FakeService(("grid",), script=lambda _: answer(401, "no")) as service:
@@ -330,7 +324,7 @@ class Counted:
 
 
 def test_unfinished_runs_are_not_looked_at_one_by_one(june, monkeypatch):
-    """However many runs wait, a tick looks up a bounded number; those that are not looked up count as at work."""
+    """A tick looks up a bounded number of the runs that wait; any further one counts as at work."""
     world, _ = june
     monkeypatch.setattr(activity, "MOST_LOOKED_UP", 3)
     for day in (*range(1, 10), *range(1, 10)):
@@ -344,7 +338,7 @@ def test_unfinished_runs_are_not_looked_at_one_by_one(june, monkeypatch):
 
 
 def test_failed_runs_are_read_a_few_per_tick_and_once(june, monkeypatch):
-    """Whether an outage ended them is asked of a bounded number of runs in each tick, and never again."""
+    """Each tick reads the events of a bounded number of failed runs, and those of each run only once."""
     world, _ = june
     sensor = sensor_of(world, max_attempts=100)
     (request,) = world.sense(sensor)

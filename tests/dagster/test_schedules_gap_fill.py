@@ -1,4 +1,4 @@
-"""build_gap_fill_sensor: gaps heal, what always fails is tried a bounded number of times, nobody is disturbed."""
+"""build_gap_fill_sensor: gaps are filled, what always fails is given up, and other runs are left alone."""
 
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ DAYS = dg.DailyPartitionsDefinition("2024-06-01")
 
 
 class Clock:
-    """Any time one likes; runs end in the real present, so it starts there."""
+    """A clock that a test sets; runs end in the real present, so it starts there."""
 
     def __init__(self, now):
         self.now = now
@@ -25,17 +25,11 @@ class Clock:
         return self.now
 
 
-@pytest.fixture(scope="module")
-def instance():
-    with dg.instance_for_test() as made:
-        yield made
-
-
 @pytest.fixture
-def june(instance, tmp_path):
+def june(stored_instance, tmp_path):
     """Ten days of June, the sensor's clock on the eleventh: partitions 06-01 to 06-09, without the latest."""
     days = dg.DailyPartitionsDefinition("2024-06-01", end_date="2024-06-11")
-    world, upstream = world_of(instance, tmp_path, days)
+    world, upstream = world_of(stored_instance, tmp_path, days)
     return world, upstream
 
 
@@ -54,7 +48,7 @@ def asked_of(requests):
 
 
 def test_gaps_are_joined_and_filled(june):
-    """Missing partitions become one run for each stretch of neighbours; when they are there, it says so."""
+    """Missing partitions become one run per range of neighbours; once they are filled, the sensor reports no gaps."""
     world, upstream = june
     sensor = sensor_of(world)
     fill(world, "2024-06-03", "2024-06-04")
@@ -85,7 +79,7 @@ def test_only_the_horizon_is_looked_at_and_the_latest_is_left_to_the_schedule(ju
 
 
 def test_a_broken_partition_is_healed_and_its_neighbours_with_it(june):
-    """A partition that fails for a while costs its neighbours nothing, and ends filled when the upstream is mended."""
+    """A partition that fails for a while does not affect its neighbours, and is filled once the upstream is fixed."""
     world, upstream = june
     sensor = sensor_of(world)
     upstream.broken = {"2024-06-05"}
@@ -103,7 +97,7 @@ def test_a_broken_partition_is_healed_and_its_neighbours_with_it(june):
 
 
 def test_what_always_fails_is_tried_a_bounded_number_of_times(june):
-    """Exactly max_attempts runs have the broken partition, then the sensor says that it gave up; all others are there.
+    """Exactly max_attempts runs have the broken partition, then the sensor gives it up; all others are filled.
 
     No two of its runs have the same key.
     """
@@ -129,7 +123,7 @@ def test_what_always_fails_is_tried_a_bounded_number_of_times(june):
 
 
 def test_attempts_start_anew_once_a_partition_was_there(june):
-    """A partition that was mended by hand and is broken again has all its attempts, under keys never used before."""
+    """A partition that was filled by hand and fails again has all its attempts, under new run keys."""
     world, upstream = june
     fill(world, "2024-06-01", "2024-06-09")
     sensor = sensor_of(world, max_attempts=2)
@@ -150,7 +144,7 @@ def test_attempts_start_anew_once_a_partition_was_there(june):
 
 
 def test_attempts_wait_twice_as_long_each_time(june):
-    """After the first failure retry_delay_s, after the second twice that; meanwhile the sensor says until when."""
+    """After the first failure retry_delay_s, after the second twice that; meanwhile the sensor says when it is due."""
     world, upstream = june
     upstream.broken = {"2024-06-09"}
     fill(world, "2024-06-01", "2024-06-08")
@@ -168,7 +162,7 @@ def test_attempts_wait_twice_as_long_each_time(june):
 
 
 def test_whoever_is_at_work_is_left_alone(june):
-    """Partitions that a queued run or a backfill is about are no gaps; the others are filled around them."""
+    """Partitions that a queued run or a backfill will write do not count as gaps; the others are filled around them."""
     world, _ = june
     repository = world.definitions().get_repository_def()
     world.at_work(key_range("2024-06-02", "2024-06-03"), dg.DagsterRunStatus.QUEUED)
@@ -185,14 +179,14 @@ def test_whoever_is_at_work_is_left_alone(june):
 
 
 def test_a_tick_launches_no_more_than_it_may(june):
-    """max_partitions_per_run cuts ranges, max_runs_per_tick counts them; the rest is for the next ticks."""
+    """max_partitions_per_run limits ranges, max_runs_per_tick limits runs; the rest is left to the next ticks."""
     world, _ = june
     sensor = sensor_of(world, max_partitions_per_run=2, max_runs_per_tick=2)
     assert asked_of(world.sense(sensor)) == [("2024-06-01", "2024-06-02"), ("2024-06-03", "2024-06-04")]
 
 
 def test_archived_waits_and_unarchived_fills(june):
-    """While the data source is archived nothing is launched, and the sensor says what waits."""
+    """While the data source is archived nothing is launched, and the sensor reports what waits."""
     world, _ = june
     sensor = sensor_of(world)
     with connect(world.url) as temporis:
@@ -215,12 +209,12 @@ def test_a_partition_that_one_of_two_assets_lacks_is_filled_in_both(june):
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Europe/Berlin"])
-def test_gaps_on_the_day_of_25_hours(instance, tmp_path, zone):
-    """Both hours of the fold are partitions of their own, and one may be there while the other is a gap."""
+def test_gaps_on_the_day_of_25_hours(stored_instance, tmp_path, zone):
+    """Both hours of the repeated hour are partitions of their own, and one may be filled while the other is a gap."""
     fold = pd.Timestamp("2026-11-01 05:00" if zone == "America/New_York" else "2026-10-25 00:00", tz="UTC")
     start = (fold - timedelta(hours=2)).tz_convert(zone)
     hours = dg.HourlyPartitionsDefinition(f"{start:%Y-%m-%d-%H:%M}", timezone=zone)
-    world, _ = world_of(instance, tmp_path, hours)
+    world, _ = world_of(stored_instance, tmp_path, hours)
     clock = Clock((fold + timedelta(hours=4)).timestamp())
     sensor = sensor_of(world, horizon=6, exclude_latest=0, clock=clock)
     with dg.partition_loading_context(effective_dt=fold + timedelta(hours=4)):
@@ -236,7 +230,7 @@ def test_gaps_on_the_day_of_25_hours(instance, tmp_path, zone):
 
 
 def test_it_is_a_sensor_like_any_other():
-    """Name, description, tags, metadata, interval, status: what Dagster's own take, and their defaults."""
+    """Name, description, tags, metadata, interval, status: as in Dagster's own factories, and their defaults."""
     load = load_asset(Upstream(), DAYS)
     plain = build_gap_fill_sensor(target=load, horizon=30)
     assert (plain.name, plain.default_status) == ("load_gap_fill_sensor", dg.DefaultSensorStatus.STOPPED)
@@ -247,7 +241,7 @@ def test_it_is_a_sensor_like_any_other():
 
 
 def test_run_tags_are_of_the_run(june):
-    """run_tags= goes to every run, beside the range and the attempt."""
+    """run_tags= goes to every run, in addition to the range and the attempt."""
     world, _ = june
     (request,) = world.sense(sensor_of(world, run_tags={"team": "grid"}))
     wanted = {"team": "grid", "temporis/attempt": "1", **key_range("2024-06-01", "2024-06-09")}
@@ -273,7 +267,7 @@ def test_run_tags_are_of_the_run(june):
     ],
 )
 def test_mistakes_show_when_the_code_is_loaded(arguments, message):
-    """What can be known from the arguments never waits for a tick."""
+    """What the arguments show is refused at once, not at a tick."""
     load = load_asset(Upstream(), DAYS)
     with pytest.raises(ConfigurationError, match=message):
         build_gap_fill_sensor(**{"target": load, "horizon": 30, **arguments})

@@ -1,4 +1,4 @@
-"""Nothing is left out by the trailing-window schedule: whatever became of its ticks and runs, a later tick fills it."""
+"""The trailing-window schedule leaves nothing out: whatever happened to its ticks and runs, a later tick fills it."""
 
 import itertools
 
@@ -24,16 +24,10 @@ DAYS = dg.DailyPartitionsDefinition("2024-06-01")
 STATUS = dg.DagsterRunStatus
 
 
-@pytest.fixture(scope="module")
-def instance():
-    with dg.instance_for_test() as made:
-        yield made
-
-
 @pytest.fixture
-def days(instance, tmp_path):
+def days(stored_instance, tmp_path):
     """A world of daily partitions, its upstream, and a schedule of the last one."""
-    world, upstream = world_of(instance, tmp_path, DAYS)
+    world, upstream = world_of(stored_instance, tmp_path, DAYS)
     return world, upstream, build_trailing_window_schedule(target=world.asset, lookback=1)
 
 
@@ -42,7 +36,7 @@ def tick_of_day(day):
 
 
 def run_tick(world, schedule, day):
-    """Run all that a tick asks for; whether all of it succeeded."""
+    """Run all that a tick requests; True if all of it succeeded."""
     done = [world.run(request, schedule) for request in world.ticks(schedule, tick_of_day(day))]
     return all(done)
 
@@ -52,7 +46,7 @@ def days_stored(world):
 
 
 def test_what_the_first_ticks_failed_to_fill_is_filled_once_a_run_succeeds(days):
-    """Three runs fail before the first that succeeds: the days of all four are there."""
+    """Three runs fail before the first that succeeds: the days of all four are filled."""
     world, upstream, schedule = days
     upstream.broken = {"2024-06-01", "2024-06-02", "2024-06-03"}
     assert [run_tick(world, schedule, day) for day in (2, 3, 4)] == [False] * 3
@@ -63,7 +57,7 @@ def test_what_the_first_ticks_failed_to_fill_is_filled_once_a_run_succeeds(days)
 
 
 def test_what_was_archived_before_the_first_run_is_filled_afterwards(days):
-    """The skip message promises that the next tick also fills what was left out: also where no run ever was."""
+    """The next tick also fills what was left out, as the skip message promises, even if there was never a run."""
     world, _, schedule = days
     with connect(world.url) as temporis:
         temporis.data_source("grid").archive()
@@ -74,7 +68,7 @@ def test_what_was_archived_before_the_first_run_is_filled_afterwards(days):
 
 
 def test_what_lies_beyond_max_reach_back_is_filled_by_the_next_ticks(days):
-    """Ten missed days and runs of three: the newest first, and in the end all of them; no run is longer."""
+    """Ten missed days and runs of at most three: the newest first, and in the end all of them."""
     world, upstream, _ = days
     schedule = build_trailing_window_schedule(target=world.asset, lookback=1, max_reach_back=3)
     assert run_tick(world, schedule, 2)
@@ -86,16 +80,16 @@ def test_what_lies_beyond_max_reach_back_is_filled_by_the_next_ticks(days):
     assert [asked(one) for one in world.ticks(schedule, tick_of_day(16))] == [("2024-06-15", "2024-06-15")]
 
 
-def test_runs_that_a_retention_deleted_are_not_missed(instance, tmp_path):
-    """All runs are deleted while the schedule stands still: what it fills next is the same as if they were there."""
+def test_runs_that_a_retention_deleted_are_not_missed(stored_instance, tmp_path):
+    """All runs are deleted while the schedule is stopped: what it fills next is the same as if they still existed."""
     reached = []
     for deleted in (False, True):
-        world, _ = world_of(instance, tmp_path, DAYS)
+        world, _ = world_of(stored_instance, tmp_path, DAYS)
         schedule = build_trailing_window_schedule(target=world.asset, lookback=2)
         for day in (4, 5, 6):
             assert run_tick(world, schedule, day)
-        for run in instance.get_runs() if deleted else ():
-            instance.delete_run(run.run_id)
+        for run in stored_instance.get_runs() if deleted else ():
+            stored_instance.delete_run(run.run_id)
         again = build_trailing_window_schedule(target=world.asset, lookback=2)  # a process that remembers nothing
         reached.append(asked(world.tick(again, tick_of_day(12))))
     assert reached == [("2024-06-05", "2024-06-11")] * 2
@@ -126,7 +120,7 @@ def test_half_a_re_execution_makes_up_for_half(two):
 
 
 def test_an_asset_that_joins_the_job_is_filled_from_then_on(days):
-    """Its past is a backfill, as that of any new asset; it does not make the others run again."""
+    """The past of a new asset is left to a backfill; it does not make the other assets run again."""
     world, upstream, _ = days
     other = load_asset(upstream, DAYS, name="other")
     alone = build_trailing_window_schedule(target=world.asset, lookback=1, name="s")
@@ -139,7 +133,7 @@ def test_an_asset_that_joins_the_job_is_filled_from_then_on(days):
 
 
 def test_a_renamed_schedule_goes_on_where_the_old_one_stopped(days):
-    """What is missing shows in the assets, whatever the schedule or its job is called."""
+    """What is missing is seen in the assets, whatever the schedule or its job is called."""
     world, _, schedule = days
     assert run_tick(world, schedule, 5)
     renamed = build_trailing_window_schedule(target=world.job, lookback=1, name="another", partitions_def=DAYS)
@@ -147,7 +141,7 @@ def test_a_renamed_schedule_goes_on_where_the_old_one_stopped(days):
 
 
 def test_dry_runs_fill_nothing_unless_everything_is_one(days):
-    """Where dry_run is switched off, what only dry runs materialized is left out; in a dry run it counts as filled."""
+    """Once dry_run is off, what only dry runs materialized counts as left out; in a dry run it counts as filled."""
     world, _, schedule = days
     dry = TemporisResource(url=world.url, dry_run=True)
     live, world.temporis = world.temporis, dry
@@ -185,7 +179,7 @@ def test_several_rhythms_at_once(days):
 
 
 def test_the_look_back_of_a_tick_is_bounded(days, monkeypatch):
-    """However long nothing succeeded, a tick looks at so many partitions, and no less than its lookback."""
+    """However long nothing succeeded, a tick looks at a bounded number of partitions, at least at its lookback."""
     world, _, schedule = days
     monkeypatch.setattr(trailing_window, "MOST_LOOKED_BACK", 4)
     world.tick(schedule, tick_of_day(2))
@@ -209,7 +203,7 @@ def at_hour(hour):
     st.sampled_from([1, 2, 3]),
 )
 def test_every_partition_ends_as_of_the_last_tick_that_was_to_fill_it(outcomes, lookback, more, every_hours):
-    """Against the rule itself: whatever became of its ticks, each asset has each partition as of the last due tick.
+    """Whatever happened to its ticks, each asset ends with each partition as of the last due tick.
 
     Runs fail or fill one asset only, ticks are skipped or never come, processes forget; then come enough good ticks.
     """

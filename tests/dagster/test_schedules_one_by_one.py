@@ -33,28 +33,12 @@ def world(tmp_path):
         yield World(instance, url, total_of())
 
 
-def requests_at(world, schedule, at):
-    repository = world.definitions(schedules=[schedule]).get_repository_def()
-    with dg.build_schedule_context(
-        instance=world.instance,
-        scheduled_execution_time=at,
-        repository_def=repository,
-        resources={"temporis": world.temporis},
-    ) as context:
-        return schedule.evaluate_tick(context).run_requests
-
-
-def values(world):
-    with connected(world.url) as temporis:
-        return temporis.data_source("grid").read()["value"].tolist()
-
-
 def test_the_trailing_window_is_a_run_per_partition(world):
-    """Run in the order of the requests, they give what day by day gives, filled for the first time or again."""
+    """Run in the order of the requests, they give the same as day by day, filled for the first time or again."""
     schedule = build_trailing_window_schedule(target=world.asset, lookback=3)
     for day in ("2024-06-01", "2024-06-02"):
         assert world.launch(key_range(day, day))
-    requests = requests_at(world, schedule, utc("2024-06-05"))
+    requests = world.ticks(schedule, utc("2024-06-05"))
     assert [asked(request) for request in requests] == [
         ("2024-06-02", "2024-06-02"),
         ("2024-06-03", "2024-06-03"),
@@ -62,7 +46,7 @@ def test_the_trailing_window_is_a_run_per_partition(world):
     ]
     assert len({request.run_key for request in requests}) == 3
     assert all(world.run(request, schedule) for request in requests)
-    assert values(world) == [1.0, 2.0, 3.0, 4.0]
+    assert world.stored()["value"].tolist() == [1.0, 2.0, 3.0, 4.0]
 
 
 def test_the_gap_sensor_asks_for_one_run_at_a_time(world):
@@ -75,10 +59,10 @@ def test_the_gap_sensor_asks_for_one_run_at_a_time(world):
         assert [asked(request) for request in requests] == [(day, day)]
         assert world.run(requests[0], sensor)
     assert "No gaps" in world.sense(sensor)
-    assert values(world) == [1.0, 2.0, 3.0, 4.0]
+    assert world.stored()["value"].tolist() == [1.0, 2.0, 3.0, 4.0]
 
 
 def test_other_policies_are_refused(world):
-    """Runs of seven partitions are neither ranges as they come nor single partitions; the message says what serves."""
+    """multi_run(7) is neither a single run nor one partition per run; the error says what to use."""
     with pytest.raises(ConfigurationError, match=r"single_run\(\), as @temporis_asset does, or multi_run\(1\)"):
         build_trailing_window_schedule(target=total_of(backfill_policy=dg.BackfillPolicy.multi_run(7)), lookback=3)

@@ -1,4 +1,4 @@
-"""An outage of ten minutes, with a mirror and the default wiring of a component: nothing lost, no hand needed."""
+"""An outage of ten minutes, with a mirror and the defaults of a component: nothing is lost, nothing is done by hand."""
 
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -20,7 +20,7 @@ MINUTES_DOWN = 10
 
 
 def test_an_outage_of_ten_minutes_loses_nothing_and_needs_no_hand(tmp_path, monkeypatch, request):
-    """Schedule and sensor tick through it: every run succeeds, rows wait in the mirror, and go out by themselves.
+    """Schedule and sensor tick through it: every run succeeds, rows wait in the mirror, and are then delivered.
 
     The component's runs are gated by the archive check, which passes with a warning; the gap sensor gives nothing up.
     """

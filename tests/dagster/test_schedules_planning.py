@@ -23,7 +23,7 @@ CHANGES = [datetime(2026, month, day, tzinfo=timezone.utc) for month, day in ((3
 
 @st.composite
 def partitions_and_a_time(draw):
-    """Partitions that began a little before a change of the clock somewhere, and a time about then."""
+    """Partitions that began shortly before a clock change somewhere, and a time close to it."""
     cron = draw(st.sampled_from(sorted(CRONS)))
     near = draw(st.sampled_from(CHANGES)) + timedelta(minutes=draw(st.integers(-3_000, 3_000)))
     start = near - timedelta(seconds=CRONS[cron] * draw(st.integers(0, 40)))
@@ -81,7 +81,7 @@ def test_a_range_of_partitions_is_found_in_a_row_of_them(given_partitions, count
 
 @given(st.integers(0, 30), st.integers(1, 10), st.data(), st.none() | st.integers(1, 12))
 def test_what_was_left_out_is_made_up_for_newest_first(count, lookback, data, most):
-    """Tick by tick, everything that was left out gets a run, never twice, never in a run longer than it may be."""
+    """Tick by tick, everything that was left out gets a run, never twice, and never in a run that is too long."""
     most = most if most is None else max(most, lookback)
     missed = sorted(data.draw(st.sets(st.integers(0, max(count - lookback, 0) - 1)))) if count > lookback else []
     left = set(missed)
@@ -118,7 +118,7 @@ def states_of(given_statuses):
 
 @given(statuses, limits, st.floats(0, 1e5))
 def test_every_partition_is_in_one_place_of_the_plan(given_statuses, bounds, now):
-    """What is filled appears nowhere, everything else once, and no bound is exceeded."""
+    """What is filled appears nowhere, everything else exactly once, and no limit is exceeded."""
     states = states_of(given_statuses)
     by_key = {state.key: state for state in states}
     plan = plan_gaps(states, bounds, now)
@@ -140,9 +140,9 @@ def test_every_partition_is_in_one_place_of_the_plan(given_statuses, bounds, now
 
 @given(st.sets(st.integers(0, 39)), limits)
 def test_what_always_fails_takes_no_neighbour_with_it(broken, bounds):
-    """Tick by tick, with a clock that never hurries: the healthy partitions end filled, the broken ones given up.
+    """Tick by tick, the healthy partitions end filled, and the broken ones given up.
 
-    Each broken one has exactly max_attempts runs. With one attempt there is no smaller range to save neighbours.
+    Each broken one has exactly max_attempts runs. With one attempt there is no smaller range to protect neighbours.
     """
     tried = dict.fromkeys(range(40), 0)
     filled: set[int] = set()
@@ -173,7 +173,7 @@ def test_what_always_fails_takes_no_neighbour_with_it(broken, bounds):
 
 @given(limits)
 def test_ranges_shrink_to_one(bounds):
-    """The first attempt has the longest ranges, each further one no longer ones, the last one single partitions."""
+    """The first attempt has the longest ranges, no further one has longer ones, and the last has single partitions."""
     sizes = [bounds.run_size(attempt) for attempt in range(1, bounds.max_attempts + 1)]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] == bounds.max_partitions_per_run

@@ -29,16 +29,10 @@ DAYS = dg.DailyPartitionsDefinition("2024-06-01")
 STARTED, QUEUED = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.QUEUED
 
 
-@pytest.fixture(scope="module")
-def instance():
-    with dg.instance_for_test() as made:
-        yield made
-
-
 @pytest.fixture
-def days(instance, tmp_path):
+def days(stored_instance, tmp_path):
     """A world of daily partitions, its upstream, and a schedule of the last three."""
-    world, upstream = world_of(instance, tmp_path, DAYS)
+    world, upstream = world_of(stored_instance, tmp_path, DAYS)
     return world, upstream, build_trailing_window_schedule(target=world.asset, lookback=3)
 
 
@@ -66,7 +60,7 @@ def test_every_tick_fills_the_trailing_partitions_in_one_run(days):
 
 
 def test_the_first_ticks_fill_what_there_is(days):
-    """Before a partition is complete, a tick says so; when there are fewer than the lookback, it fills them all."""
+    """Before a partition is complete, a tick reports that; if there are fewer than the lookback, it fills them all."""
     world, _, schedule = days
     assert world.tick(schedule, tick_of_day(1)).startswith("No partition is complete yet")
     assert asked(world.tick(schedule, tick_of_day(2))) == ("2024-06-01", "2024-06-01")
@@ -74,7 +68,7 @@ def test_the_first_ticks_fill_what_there_is(days):
 
 
 def test_the_run_key_is_the_tick(days):
-    """Evaluated again after a restart, a tick asks for the same run; another tick for another."""
+    """Evaluated again after a restart, a tick requests the same run; another tick requests another run."""
     world, _, schedule = days
     first, again = (world.tick(schedule, tick_of_day(10)) for _ in range(2))
     assert (first.run_key, first.tags) == (again.run_key, again.tags)
@@ -84,7 +78,7 @@ def test_the_run_key_is_the_tick(days):
 def test_a_killed_daemon_finds_its_own_run_again(days):
     """Killed between making the run and launching it, the daemon evaluates the tick again and launches that very run.
 
-    The run of another tick or schedule would be in the way.
+    The run of another tick or schedule would block it.
     """
     world, _, schedule = days
     request = world.tick(schedule, tick_of_day(10))
@@ -115,7 +109,7 @@ FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.Dagster
 def test_a_tick_keeps_out_of_the_way_of_whoever_is_at_work(days, tags, overlaps):
     """While a run over one of the partitions is queued or running, the tick is skipped and names it.
 
-    A run whose partitions are not said counts as over all. What is finished, or elsewhere, is in nobody's way.
+    A run that does not state its partitions counts for all. A finished run, or one elsewhere, does not block.
     """
     world, _, schedule = days
     for status in dg.DagsterRunStatus:
@@ -129,7 +123,7 @@ def test_a_tick_keeps_out_of_the_way_of_whoever_is_at_work(days, tags, overlaps)
 
 
 def test_a_tick_keeps_out_of_the_way_of_a_backfill(days):
-    """A backfill that may still launch runs over one of the partitions is named; over others, or through, it is not."""
+    """A backfill that may still launch runs over one of the partitions blocks, and is named; others do not."""
     world, _, schedule = days
     repository = world.definitions().get_repository_def()
     for partitions, overlaps in ((["2024-06-05", "2024-06-06"], False), (["2024-06-02", "2024-06-07"], True)):
@@ -149,7 +143,7 @@ def test_a_tick_keeps_out_of_the_way_of_a_backfill(days):
 
 
 def test_a_run_over_other_assets_is_in_nobodys_way(days):
-    """Only runs that write the same assets count; a run of a subset of a larger job by what it was asked for."""
+    """Only runs that write the same assets count; a run of part of a larger job counts by its own selection."""
     world, upstream, schedule = days
     other = load_asset(upstream, DAYS, name="other")
     world.others = [other]
@@ -161,7 +155,7 @@ def test_a_run_over_other_assets_is_in_nobodys_way(days):
 
 
 def test_a_namesake_in_another_code_location_is_somebody_else(days):
-    """Its job and schedule have our names: its runs are in nobody's way, and its success makes up for nothing."""
+    """Its job and schedule have the same names, but its runs do not block, and its success does not count."""
     world, _, schedule = days
     assert world.run(world.tick(schedule, tick_of_day(10)), schedule)
     theirs = dg.RunRequest(run_key=tick_of_day(12).isoformat())
@@ -194,9 +188,9 @@ def test_what_was_left_out_is_made_up_for(days):
 
 
 def test_archived_skips_and_unarchived_refills_corrections_too(days):
-    """While the data source is archived a tick says so and nothing is extracted; after that, what was missed is there.
+    """While the data source is archived nothing is extracted, and a tick says why; then what was missed is filled.
 
-    So are corrections that were made meanwhile to partitions that were there already.
+    Corrections that were made meanwhile to partitions that were filled already are picked up, too.
     """
     world, upstream, schedule = days
     assert world.run(world.tick(schedule, tick_of_day(10)), schedule)
@@ -217,7 +211,7 @@ def test_archived_skips_and_unarchived_refills_corrections_too(days):
 
 
 def test_reaching_back_is_bounded(days):
-    """max_reach_back is the most partitions that one run gets, however long nothing succeeded."""
+    """max_reach_back is the maximum number of partitions of a run, however long nothing succeeded."""
     world, _, _ = days
     schedule = build_trailing_window_schedule(target=world.asset, lookback=2, max_reach_back=5)
     assert world.run(world.tick(schedule, tick_of_day(5)), schedule)
@@ -233,7 +227,7 @@ def test_a_retried_old_run_does_not_hide_a_newer_one(days):
 
 
 def test_runs_with_other_keys_are_passed_over(days):
-    """A run of the name from before the schedule was ours tells nothing about ticks, and breaks nothing."""
+    """A run by an older schedule of the same name states no tick, and breaks nothing."""
     world, _, schedule = days
     whole = key_range("2024-06-01", "2024-06-02")
     for key in ("2024-06-02", "2024-06-02T00:00:00", "anything"):
@@ -242,7 +236,7 @@ def test_runs_with_other_keys_are_passed_over(days):
 
 
 @pytest.mark.parametrize("rhythm", ["daily partitions, hourly ticks", "hourly partitions, ticks every six hours"])
-def test_any_rhythm_makes_up_for_exactly_the_ticks_that_were_missed(instance, tmp_path, rhythm):
+def test_any_rhythm_makes_up_for_exactly_the_ticks_that_were_missed(stored_instance, tmp_path, rhythm):
     """Nothing missed is the lookback and no more, and one missed tick adds what it would have filled."""
     if rhythm.startswith("daily"):
         partitions, cron, lookback, step = DAYS, "0 * * * *", 1, timedelta(hours=1)
@@ -254,7 +248,7 @@ def test_any_rhythm_makes_up_for_exactly_the_ticks_that_were_missed(instance, tm
         after_a_miss = ("2024-06-11-12:00", "2024-06-11-23:00")
     at = utc("2024-06-10T03:00") if rhythm.startswith("daily") else utc("2024-06-12")
     for missed, expected in ((1, plain), (2, after_a_miss)):
-        world, _ = world_of(instance, tmp_path, partitions)
+        world, _ = world_of(stored_instance, tmp_path, partitions)
         schedule = build_trailing_window_schedule(target=world.asset, lookback=lookback, cron_schedule=cron)
         assert world.run(world.tick(schedule, at - missed * step), schedule)
         assert asked(world.tick(schedule, at)) == expected
@@ -264,12 +258,12 @@ class BrokenResource(TemporisResource):
     """Its data sources cannot be asked."""
 
     def data_source(self, name: str) -> DataSource:
-        raise ConnectionError(f"nobody answers for {name}")
+        raise ConnectionError(f"no answer for {name}")
 
 
 @pytest.mark.parametrize("fault", ["unreachable", "unknown", "no such data source", "silent"])
 def test_what_cannot_be_asked_never_stops_automation(days, monkeypatch, fault):
-    """Only a data source that says it is archived stops a run. Else the run is launched, and says what is wrong."""
+    """Only a data source that is known to be archived stops a run. Otherwise the run shows what is wrong."""
     world, _, schedule = days
     if fault == "unreachable":
         world.temporis = BrokenResource(url=world.url)
@@ -284,7 +278,7 @@ def test_what_cannot_be_asked_never_stops_automation(days, monkeypatch, fault):
 
 
 def test_one_archived_data_source_among_several_is_named(days):
-    """data_sources= adds to nothing: it says which are asked, and the archived ones are named."""
+    """data_sources= replaces the data sources of the assets, and the archived ones are named."""
     world, _, _ = days
     with connect(world.url) as temporis:
         temporis.create_data_source("frozen").archive()
@@ -292,10 +286,10 @@ def test_one_archived_data_source_among_several_is_named(days):
     assert world.tick(schedule, tick_of_day(10)).startswith("Archived: frozen.")
 
 
-def test_an_archived_data_source_is_found_however_the_asset_names_it(instance, tmp_path):
+def test_an_archived_data_source_is_found_however_the_asset_names_it(stored_instance, tmp_path):
     """Also as one of Dagster's metadata values."""
     named = {"temporis/data_source": dg.MetadataValue.text("grid")}
-    world, _ = world_of(instance, tmp_path, DAYS)
+    world, _ = world_of(stored_instance, tmp_path, DAYS)
     policy = dg.BackfillPolicy.single_run()
     world.asset = dg.asset(name="load", partitions_def=DAYS, metadata=named, backfill_policy=policy)(lambda: None)
     with connect(world.url) as temporis:
@@ -313,11 +307,11 @@ ZONES = {
 @pytest.mark.parametrize(("zone", "day"), [(zone, day) for zone, days in ZONES.items() for day in days])
 @pytest.mark.parametrize("unit", ["hourly", "daily"])
 def test_each_observation_of_the_days_of_23_and_25_hours_is_in_exactly_one_partition(
-    instance, tmp_path, zone, day, unit
+    stored_instance, tmp_path, zone, day, unit
 ):
-    """Tick by tick through a change of the clock: every key that is asked for exists, every hour is stored once.
+    """Tick by tick through a clock change: every requested key exists, and every hour is stored once.
 
-    Each partition is filled as often as the lookback says.
+    Each partition is filled as often as the lookback demands.
     """
     tz, lookback = ZoneInfo(zone), 2
     spans = {"hourly": (("hours", -1), ("hours", 4)), "daily": (("days", -1), ("days", 2))}
@@ -331,7 +325,7 @@ def test_each_observation_of_the_days_of_23_and_25_hours_is_in_exactly_one_parti
     with dg.partition_loading_context(effective_dt=last + timedelta(days=2)):
         keys = partitions.get_partition_keys()
         ends = [partitions.time_window_for_partition_key(key).end for key in keys]
-    world, upstream = world_of(instance, tmp_path, partitions)
+    world, upstream = world_of(stored_instance, tmp_path, partitions)
     schedule = build_trailing_window_schedule(target=world.asset, lookback=lookback)
     assert schedule.execution_timezone == zone
     for end in ends:
@@ -344,10 +338,10 @@ def test_each_observation_of_the_days_of_23_and_25_hours_is_in_exactly_one_parti
     assert list(stored) == list(pd.date_range(start, end, freq="h", inclusive="left"))
 
 
-def test_the_hour_that_comes_twice_is_two_partitions(instance, tmp_path):
+def test_the_hour_that_comes_twice_is_two_partitions(stored_instance, tmp_path):
     """The second 02:00 has its own key, and a range may end with it."""
     hours = dg.HourlyPartitionsDefinition("2026-10-01-00:00", timezone="Europe/Berlin")
-    world, _ = world_of(instance, tmp_path, hours)
+    world, _ = world_of(stored_instance, tmp_path, hours)
     schedule = build_trailing_window_schedule(target=world.asset, lookback=2)
     assert asked(world.tick(schedule, utc("2026-10-25T02:00"))) == ("2026-10-25-02:00", "2026-10-25-02:00+0100")
     assert asked(world.tick(schedule, utc("2026-10-25T01:00"))) == ("2026-10-25-01:00", "2026-10-25-02:00")
@@ -380,8 +374,8 @@ def test_the_rhythm_is_that_of_the_partitions_moved_or_another(partitions, argum
 
 @pytest.mark.parametrize("end_offset", [-1, 0, 1])
 @pytest.mark.parametrize("partitions", [WEEKS, QUARTERS, DAYS], ids=["weekly", "cron", "daily"])
-def test_end_offset_counts(instance, tmp_path, partitions, end_offset):
-    """The newest partition is the newest that the partitions say there is."""
+def test_end_offset_counts(stored_instance, tmp_path, partitions, end_offset):
+    """The newest partition is the newest one of the partitions definition."""
     shifted = dg.TimeWindowPartitionsDefinition(
         start=partitions.start,
         fmt=partitions.fmt,
@@ -392,7 +386,7 @@ def test_end_offset_counts(instance, tmp_path, partitions, end_offset):
     at = utc("2024-07-17T12:05")
     with dg.partition_loading_context(effective_dt=at):
         expected = shifted.get_partition_keys()[-2:]
-    world, _ = world_of(instance, tmp_path, shifted)
+    world, _ = world_of(stored_instance, tmp_path, shifted)
     schedule = build_trailing_window_schedule(target=world.asset, lookback=2)
     assert list(asked(world.tick(schedule, at))) == expected
 
@@ -422,7 +416,7 @@ def test_it_is_a_schedule_like_any_other():
 
 
 def test_tags_are_of_the_run(days):
-    """tags= goes to every run, beside the range."""
+    """tags= goes to every run, in addition to the range."""
     world, _, _ = days
     schedule = build_trailing_window_schedule(target=world.asset, lookback=1, tags={"team": "grid"})
     request = world.tick(schedule, tick_of_day(10))
@@ -482,7 +476,7 @@ def ours(**partitions):
     ],
 )
 def test_mistakes_show_when_the_code_is_loaded(arguments, message):
-    """What can be known from the arguments never waits for a tick."""
+    """What the arguments show is refused at once, not at a tick."""
     target = arguments.get("target", ours(a=DAYS))
     target = target() if isfunction(target) else target
     with pytest.raises(ConfigurationError, match=message):
@@ -490,7 +484,7 @@ def test_mistakes_show_when_the_code_is_loaded(arguments, message):
 
 
 def test_what_only_the_repository_knows_fails_the_tick(days):
-    """A selection is checked when it is resolved, with the same words."""
+    """A selection is checked when it is resolved, with the same messages."""
     world, _, _ = days
     world.others = [many_runs]
     schedule = build_trailing_window_schedule(target=["many_runs"], lookback=3, partitions_def=DAYS, name="s")
@@ -501,7 +495,7 @@ def test_what_only_the_repository_knows_fails_the_tick(days):
 
 
 def test_what_else_the_job_runs_goes_along(days):
-    """Unpartitioned assets of the job, and the external data source, neither refuse nor decide anything."""
+    """Unpartitioned assets of the job, and the external data source, do not affect the result."""
     world, _, _ = days
     world.others = [unpartitioned]
     everything = dg.AssetSelection.assets("load", "unpartitioned") | dg.AssetSelection.assets("temporis/grid")

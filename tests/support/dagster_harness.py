@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import dagster as dg
@@ -76,7 +77,7 @@ def shown_in_the_ui(resource: dg.ConfigurableResource) -> dict[str, str]:
 
 
 def queued_from(job: str) -> RemoteJobOrigin:
-    """Where a queued run says that its job is: Dagster makes none without."""
+    """The origin of the job of a queued run, which Dagster requires."""
     location = InProcessCodeLocationOrigin(LoadableTargetOrigin(executable_path=sys.executable, python_file=__file__))
     return RemoteRepositoryOrigin(location, "__repository__").get_job_origin(job)
 
@@ -89,15 +90,14 @@ def plan(instance: dg.DagsterInstance, run: dg.DagsterRun, asset: dg.AssetKey) -
     instance.report_dagster_event(event, run.run_id)
 
 
-def requested_backfill(
-    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, asset: dg.AssetKey, partitions: Sequence[str]
-) -> str:
-    """Ask for an asset backfill, as the UI does, and leave it to a daemon that is not there; its id."""
+def _asset_backfill(
+    backfill_id: str, asset_graph: Any, asset: dg.AssetKey, partitions: Sequence[str], instance: dg.DagsterInstance
+) -> PartitionBackfill:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        backfill = PartitionBackfill.from_asset_partitions(
-            backfill_id="requested",
-            asset_graph=repository.asset_graph,
+        return PartitionBackfill.from_asset_partitions(
+            backfill_id=backfill_id,
+            asset_graph=asset_graph,
             partition_names=list(partitions),
             asset_selection=[asset],
             backfill_timestamp=get_current_timestamp(),
@@ -108,12 +108,19 @@ def requested_backfill(
             description=None,
             run_config=None,
         )
+
+
+def requested_backfill(
+    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, asset: dg.AssetKey, partitions: Sequence[str]
+) -> str:
+    """Request an asset backfill, as the UI does, which no daemon executes; returns its id."""
+    backfill = _asset_backfill("requested", repository.asset_graph, asset, partitions, instance)
     instance.add_backfill(backfill)
     return backfill.backfill_id
 
 
 def requested_job_backfill(instance: dg.DagsterInstance, job: str, partitions: Sequence[str]) -> str:
-    """The same for a backfill of a job; its id."""
+    """Request a backfill of a job in the same way; returns its id."""
     repository = queued_from(job).repository_origin
     backfill = PartitionBackfill(
         backfill_id="of_a_job",
@@ -129,7 +136,7 @@ def requested_job_backfill(instance: dg.DagsterInstance, job: str, partitions: S
 
 
 def end_backfill(instance: dg.DagsterInstance, backfill_id: str) -> None:
-    """Mark a backfill as through."""
+    """Mark a backfill as finished."""
     instance.update_backfill(instance.get_backfill(backfill_id).with_status(BulkActionStatus.COMPLETED_SUCCESS))
 
 
@@ -148,20 +155,9 @@ def backfill_environment(*python_files: Path) -> Iterator[tuple[dg.DagsterInstan
 def run_backfill(
     instance: dg.DagsterInstance, workspace: WorkspaceProcessContext, asset: str, partitions: Sequence[str]
 ) -> str:
-    """Run a real asset backfill to its end; its status, such as ``"COMPLETED_FAILED"``."""
-    backfill = PartitionBackfill.from_asset_partitions(
-        backfill_id="backfill",
-        asset_graph=workspace.create_request_context().asset_graph,
-        partition_names=list(partitions),
-        asset_selection=[dg.AssetKey(asset)],
-        backfill_timestamp=get_current_timestamp(),
-        tags={},
-        dynamic_partitions_store=instance,
-        all_partitions=False,
-        title=None,
-        description=None,
-        run_config=None,
-    )
+    """Run a real asset backfill until it is finished; returns its status, such as ``"COMPLETED_FAILED"``."""
+    graph = workspace.create_request_context().asset_graph
+    backfill = _asset_backfill("backfill", graph, dg.AssetKey(asset), partitions, instance)
     instance.add_backfill(backfill)
     for _ in range(50):
         with warnings.catch_warnings():
@@ -174,7 +170,7 @@ def run_backfill(
 
 
 def run_schedules(workspace: WorkspaceProcessContext, until: datetime, crash_at: str | None = None) -> None:
-    """One turn of the scheduler daemon: every tick of every schedule up to that time. It may crash on the way."""
+    """One iteration of the scheduler daemon: every tick of every schedule up to that time. It may crash halfway."""
     repository = next(iter(workspace.create_request_context().code_locations)).get_repositories()["__repository__"]
     crashes = {crash_at: RuntimeError("killed here")} if crash_at else {}
     flags = {schedule.name: crashes for schedule in repository.get_schedules()}
@@ -183,6 +179,6 @@ def run_schedules(workspace: WorkspaceProcessContext, until: datetime, crash_at:
 
 
 def run_sensors(workspace: WorkspaceProcessContext) -> None:
-    """One turn of the sensor daemon, with every sensor: none has to wait until it is due."""
+    """One iteration of the sensor daemon, with every sensor, whether or not it is due."""
     with patch.object(sensor, "is_under_min_interval", return_value=False):
         list(execute_sensor_iteration(workspace, logging.getLogger("sensors"), None, None))

@@ -23,7 +23,7 @@ temporis = TemporisResource(
     token=dg.EnvVar("TEMPORIS_TEST_TOKEN"),
     mirror=dg.EnvVar("TEMPORIS_TEST_MIRROR"),
     on_unavailable="queue",
-    late_write_window_s=0.01,  # a minute in earnest, as the five below are
+    late_write_window_s=0.01,  # in production a minute, as are the five below
     give_up_after_s=0.1,
 )
 component = TemporisIngestComponent.from_attributes_dict(

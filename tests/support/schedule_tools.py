@@ -20,7 +20,7 @@ JOB = "fill"
 
 
 class Upstream:
-    """Where the asset extracts from: every hour has the current ``version`` as its value; some partitions are bad."""
+    """What the asset extracts from: every hour has the current ``version`` as its value; some partitions fail."""
 
     def __init__(self) -> None:
         self.version = 1.0
@@ -38,7 +38,7 @@ class Upstream:
 
 
 def load_asset(upstream: Upstream, partitions_def: dg.PartitionsDefinition, **asset: Any) -> dg.AssetsDefinition:
-    """A writer of the data source ``grid``, one observation an hour."""
+    """An asset that writes hourly observations to the data source ``grid``."""
 
     @temporis_asset(**{"data_source": "grid", "name": "load", "partitions_def": partitions_def, **asset})
     def load(context: dg.AssetExecutionContext) -> pd.DataFrame:
@@ -72,12 +72,12 @@ class World:
         )
 
     def tick(self, schedule: dg.ScheduleDefinition, at: datetime) -> dg.RunRequest | str:
-        """What a schedule wants first at a time: a run, or the reason why not."""
+        """The first run that a schedule requests at a time, or the reason why there is none."""
         data = self.evaluated(schedule, at)
         return data.run_requests[0] if data.run_requests else data.skip_message
 
     def ticks(self, schedule: dg.ScheduleDefinition, at: datetime) -> list[dg.RunRequest]:
-        """All runs that a schedule wants at a time."""
+        """All runs that a schedule requests at a time."""
         return list(self.evaluated(schedule, at).run_requests)
 
     def evaluated(self, schedule: dg.ScheduleDefinition, at: datetime) -> Any:
@@ -91,7 +91,7 @@ class World:
             return schedule.evaluate_tick(context)
 
     def sense(self, sensor: dg.SensorDefinition) -> list[dg.RunRequest] | str:
-        """What a sensor wants now: runs, or the reason why there are none."""
+        """The runs that a sensor requests now, or the reason why there are none."""
         repository = self.definitions(sensors=[sensor]).get_repository_def()
         with dg.build_sensor_context(
             instance=self.instance,
@@ -103,7 +103,7 @@ class World:
         return list(data.run_requests) or data.skip_message
 
     def run(self, request: dg.RunRequest, launcher: dg.ScheduleDefinition | dg.SensorDefinition) -> bool:
-        """Run what was requested, with the tags that the daemon adds; whether it succeeded."""
+        """Run what was requested, with the tags that the daemon adds; True if it succeeded."""
         return self.launch({**request.tags, **daemon_tags(request, launcher)})
 
     def launch(self, tags: Mapping[str, str], partition_key: str | None = None) -> bool:
@@ -116,7 +116,7 @@ class World:
     def at_work(
         self, tags: Mapping[str, str], status: dg.DagsterRunStatus, assets: frozenset[dg.AssetKey] | None = None
     ) -> dg.DagsterRun:
-        """A run of the job, or of some of its assets, as somebody else's process has it: of that status."""
+        """Add a run of the job, or of some of its assets, with a status, as another process would."""
         run = dg.DagsterRun(
             job_name=JOB,
             run_id=str(uuid4()),
@@ -155,7 +155,7 @@ def utc(text: str) -> datetime:
 def world_of(
     instance: dg.DagsterInstance, tmp_path: Any, partitions_def: dg.PartitionsDefinition, **asset: Any
 ) -> tuple[World, Upstream]:
-    """A world with nothing in it yet, and its upstream."""
+    """An empty world, and its upstream."""
     instance.wipe()
     url, upstream = f"sqlite:///{tmp_path}/temporis.db", Upstream()
     with connect(url) as temporis:

@@ -1,0 +1,33 @@
+"""What most tests of the Dagster surface need: a store, a data source in it, and an instance to record runs."""
+
+import dagster as dg
+import pytest
+
+from temporis_dagster import connect
+
+
+@pytest.fixture
+def url(tmp_path):
+    """The URL of a store of the test's own, which does not exist yet."""
+    return f"sqlite:///{tmp_path}/temporis.db"
+
+
+@pytest.fixture
+def source(url):
+    """The data source store_metrics, seen through another connection than that of the runs."""
+    with connect(url) as temporis:
+        yield temporis.create_data_source("store_metrics")
+
+
+@pytest.fixture
+def instance():
+    """An instance in memory, for one test."""
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def stored_instance():
+    """An instance on disk, which all tests of a module share: to make one takes seconds."""
+    with dg.instance_for_test() as made:
+        yield made
