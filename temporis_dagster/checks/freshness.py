@@ -32,7 +32,7 @@ WAITING = "{} in the mirror. Flush it with build_mirror_flush_schedule or DataSo
 REJECTED = "The mirror keeps {} that the service rejected; DataSource.rejected_rows() lists them with the reasons."
 NOTHING_KNOWN = (
     "Not checked: the data source has no read-back, and no asset of this Dagster instance reports what it writes "
-    "there. The check passes, because one that always fails tells nothing."
+    "there. The check passes, because one that always fails is of no use."
 )
 
 

@@ -21,7 +21,7 @@ from temporis_dagster.wording import counted
 
 NO_READ_BACK = (
     "Not checked: the data source has no read-back, so what it stores cannot be examined. The check passes, because "
-    "one that always fails tells nothing. The age of the newest observation can still be checked: use max_age."
+    "one that always fails is of no use. The age of the newest observation can still be checked: use max_age."
 )
 
 

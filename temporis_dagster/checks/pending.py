@@ -22,11 +22,11 @@ from temporis_dagster.wording import agreeing, counted
 NO_MIRROR = "Not checked: the resource has no mirror, so what was not delivered is unknown."
 REJECTED = (
     "The mirror keeps {} that the service rejected; DataSource.rejected_rows() lists them with the reasons. Correct "
-    "and write them again, or delete those that are not needed with DataSource.discard_rejected()."
+    "them and write them again. Use DataSource.discard_rejected() only for rows that are not needed."
 )
 REMEDY = (
     "Fix the cause that temporis/last_error names, then flush with build_mirror_flush_schedule or DataSource.flush(). "
-    "Only rows that must never be delivered should be deleted, with DataSource.discard_pending()."
+    "Use DataSource.discard_pending() only for rows that must never be delivered."
 )
 
 

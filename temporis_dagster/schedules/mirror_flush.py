@@ -224,6 +224,6 @@ def _pending(context: dg.ScheduleEvaluationContext, temporis: TemporisResource, 
 def _because_archived(name: str, rows: int | None) -> str:
     waiting = "what is pending waits" if rows is None else f"{counted(rows, 'row')} {agreeing(rows, 'waits', 'wait')}"
     return (
-        f"It is archived, and {waiting} until it is unarchived. Only rows that must never be delivered should be "
-        f"deleted, with temporis mirror discard-pending --data-source {name}."
+        f"It is archived, and {waiting} until it is unarchived. Run temporis mirror discard-pending --data-source "
+        f"{name} only if these rows must never be delivered."
     )
