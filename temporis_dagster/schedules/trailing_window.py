@@ -28,7 +28,7 @@ from temporis_dagster.schedules.selection import (
     selection_of,
 )
 from temporis_dagster.schedules.tick_resource import temporis_at_tick
-from temporis_dagster.wording import counted
+from temporis_dagster.wording import agreeing, counted
 
 SCHEDULE_NAME = "dagster/schedule_name"
 
@@ -187,10 +187,11 @@ class _TrailingWindow:
         sources = assets.data_sources if self.data_sources is None else self.data_sources
         archived = archived_data_sources(context, temporis, sources)
         if archived:
+            they_are = agreeing(len(archived), "it is", "they are")
             return [
                 dg.SkipReason(
-                    f"Archived: {', '.join(archived)}. Nothing was launched. The first tick after unarchiving also "
-                    "fills what was left out."
+                    f"Archived: {', '.join(archived)}. Nothing was launched. Once {they_are} unarchived, the next tick "
+                    "also fills what was left out."
                 )
             ]
         dry_run = temporis is not None and temporis.dry_run

@@ -116,7 +116,7 @@ def test_a_tick_keeps_out_of_the_way_of_whoever_is_at_work(days, tags, overlaps)
         run = world.at_work(tags, status)
         result = world.tick(schedule, tick_of_day(10))
         if overlaps and status not in FINISHED:
-            assert f"run {run.run_id[:8]} ({status.value})" in result
+            assert f"Run {run.run_id[:8]} ({status.value})" in result
         else:
             assert asked(result) == ("2024-06-07", "2024-06-09")
         world.instance.delete_run(run.run_id)
