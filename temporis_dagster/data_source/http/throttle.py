@@ -1,12 +1,40 @@
 """Throttle: when the next request of a connection may start, and whether another attempt still makes sense.
 
-Comes in: acknowledgements and failures, from any thread. Goes out: turns, waits, or Stopped.
-Never: sends. The clock is handed in, so that tests need not wait.
+Comes in: acknowledgements and failures, from any thread. Goes out: turns, waits, reasons to give up, Stopped, HeldBack.
+Never: sends, or looks at a clock of its own: the clock is passed in, so that tests need not wait.
 
-While nothing gets through, one request at a time tries; so a dead service gets at most ``max_in_flight`` requests and
-the retry budget, however many batches wait. (Failures of requests that were under way together take one from the
-budget; there are fewer than ``max_in_flight`` of those before one at a time tries, and each of these takes one.) An
-acknowledgement restores the whole budget: a service that takes requests now and then is slow, not dead.
+The states of a connection, and which method changes them
+---------------------------------------------------------
+::
+
+                                      failed(): max_in_flight failures in a row
+      OPEN                            ─────────────────────────────────────────>  ONE AT A TIME
+      up to max_in_flight requests    <─────────────────────────────────────────  a single request tries
+       │                              alive(): an acknowledgement                      │
+       │                              engaged(): after an idle time                    │
+       └─────────────────────────────────────┬─────────────────────────────────────────┘
+                                             │ failed(): the retry budget is used up; or give_up_after_s is over, or
+                                             │           the service asks for a wait beyond it; or the same body got
+                                             v           too many answers that may be permanent
+                                          GIVE UP
+                                          the upsert ends; a later one starts in the state from which this one came,
+                                          with a few retries of its own (engaged())
+                                             │
+                                             │ failed(): only if the service asked for a wait beyond give_up_after_s
+                                             v
+                                          CLOSED
+                                          turn() raises HeldBack until that wait is over, for an hour at most
+
+In every state, no request starts before ``_not_before``: ``requests_per_second``, the rate, the waits between attempts
+and each Retry-After move it forward, and nothing moves it back.
+
+What follows from this
+----------------------
+While nothing gets through, one request at a time tries. So a dead service receives at most ``max_in_flight`` requests
+plus the retry budget, however many bodies wait. Failures of requests that were under way at the same time take one from
+the budget: fewer than ``max_in_flight`` of those can happen before one at a time tries, and from then on each failure
+takes one. An acknowledgement restores the whole budget: a service that accepts a request now and then is slow, not
+dead. (In this module, to *acknowledge* is any sign of life: see ``is_sign_of_life``.)
 """
 
 from __future__ import annotations
@@ -29,48 +57,48 @@ LOGGER = logging.getLogger(__name__)
 
 TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE = 429, 503
 FIRST_INTERVAL_S = 0.5
-"""How far apart requests start at first once a service has said that there are too many."""
+"""How far apart requests start, at first, once a service has answered that there are too many (429)."""
 
 BUSY_INTERVAL_S = 1.0
-"""How far apart they start at most where it is unavailable: some say so of too many requests, others at random."""
+"""How far apart they start at most after a 503: some services mean too many requests by it, others fail at random."""
 
 LONGEST_HOLD_S = 3600.0
-"""How long a connection stays closed because of one Retry-After: then it asks again. Some services send nonsense."""
+"""How long one Retry-After can close a connection before it asks again. Some services send nonsense."""
 
 WARN_EVERY_S = 30.0
-"""An upsert that waits says so: at once, and then not more often than this."""
+"""An upsert that waits logs a warning at once, and another no more often than this."""
 
 
 class Clock(Protocol):
-    """Time, as far as delivery needs it."""
+    """Time, to the extent that delivery needs it."""
 
     def now(self) -> float:
-        """Seconds on a clock that never goes back."""
+        """Return seconds on a clock that never goes backward."""
         ...
 
     def wait(self, condition: threading.Condition, seconds: float) -> None:
-        """Wait on a condition that the caller holds, for at most so long."""
+        """Wait on a condition that the caller holds, for at most this many seconds."""
         ...
 
 
 class SystemClock:
-    """The real one."""
+    """The clock of this machine."""
 
     def now(self) -> float:
-        """Seconds on a clock that never goes back."""
+        """Return seconds on a clock that never goes backward."""
         return time.monotonic()
 
     def wait(self, condition: threading.Condition, seconds: float) -> None:
-        """Wait on a condition that the caller holds, for at most so long."""
+        """Wait on a condition that the caller holds, for at most this many seconds."""
         condition.wait(min(seconds, threading.TIMEOUT_MAX))
 
 
-class Stopped(Exception):  # noqa: N818  # a signal inside this room, never an error of a user
+class Stopped(Exception):  # noqa: N818  # a signal inside this folder that no user sees
     """No further request may start."""
 
 
-class HeldBack(Exception):  # noqa: N818  # a signal inside this room, never an error of a user
-    """The service asked for a longer wait than anybody here has the patience for."""
+class HeldBack(Exception):  # noqa: N818  # a signal inside this folder that no user sees
+    """The service asked for a wait beyond ``give_up_after_s``, and that wait is not over."""
 
     def __init__(self, answer: Answer, reason: str) -> None:
         super().__init__(reason)
@@ -78,13 +106,13 @@ class HeldBack(Exception):  # noqa: N818  # a signal inside this room, never an 
 
 
 class Throttle:
-    """The pace of one connection.
+    """The states of one connection, shared by its upserts and their threads.
 
     Args:
         policy: How patient to be.
-        max_in_flight: How many requests may be under way at once.
-        requests_per_second: The fastest pace, or None.
-        service: What warnings call it.
+        max_in_flight: The maximum number of requests at a time.
+        requests_per_second: The maximum number of requests started per second; None for no limit.
+        service: What log messages call the service.
         clock: What time it is.
         chance: Random numbers in [0, 1).
     """
@@ -99,23 +127,29 @@ class Throttle:
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        # What never changes.
         self._policy, self._max_in_flight = policy, max_in_flight
         self._interval_s = 1 / requests_per_second if requests_per_second else 0.0
-        self._service, self._warn_at = service, 0.0
-        self._clock, self._chance = clock or SystemClock(), chance
-        # Taken as it is, not through the condition: an interruption inside ``Condition.__enter__``, which is written in
-        # Python, would leave it locked for good.
+        self._service, self._clock, self._chance = service, clock or SystemClock(), chance
+        # Acquired directly, not through the condition: an interruption inside ``Condition.__enter__``, which is written
+        # in Python, would leave it locked for good.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._not_before = self._last_sign = self._clock.now()
-        self._budget, self._failures, self._in_flight = policy.budget, 0, 0
-        self._rate, self._counted = Rate(), 0
-        self._engaged, self._idle_since = 0, self._clock.now()
-        self._closed_until, self._closed_by = self._clock.now(), Answer(None, "")
+        now = self._clock.now()
+        # When the next request may start, and how many are under way.
+        self._rate, self._not_before, self._in_flight = Rate(), now, 0
+        # OPEN or ONE AT A TIME: failures since the last acknowledgement, and when that was.
+        self._failures, self._last_sign = 0, now
+        # How many more retries there are, and the last request that had started when one was last taken.
+        self._budget, self._charged = policy.budget, 0
+        # CLOSED: until when, and by which answer.
+        self._closed_until, self._closed_by = now, Answer(None, "")
+        # How many upserts are running, since when none is, and when they may log the next warning.
+        self._engaged, self._idle_since, self._warn_at = 0, now, 0.0
 
     @contextmanager
     def engaged(self) -> Iterator[None]:
-        """An upsert: silence counts from its begin, and it has retries of its own, more if the connection was idle."""
+        """Run an upsert: silence counts from its start, and it gets retries of its own, more after an idle time."""
         is_engaged = False
         try:
             with self._lock:
@@ -141,23 +175,23 @@ class Throttle:
         self._failures = 0 if refill else min(self._failures, self._max_in_flight)
 
     def wake(self) -> None:
-        """Let everyone who waits look whether it was stopped."""
+        """Make every thread that waits for a turn check whether its upsert was stopped."""
         with self._lock:
             self._changed.notify_all()
 
     def turn(self, stopped: Callable[[], bool], *, not_before: float = 0.0) -> int:
-        """Return when a request may start. Whoever got a turn says how it ended: ``alive``, ``failed`` or ``leave``.
+        """Return once a request may start; the caller then reports how it ended: ``alive``, ``failed`` or ``leave``.
 
         Args:
-            stopped: Whether the upsert of this request was stopped meanwhile.
-            not_before: When this request itself may start, on the clock.
+            stopped: Whether the upsert of this request was stopped in the meantime.
+            not_before: When this request may start at the earliest, on the clock.
 
         Returns:
-            The number of the request, for ``failed``.
+            The number of the request, for ``alive`` and ``failed``.
 
         Raises:
-            Stopped: It was.
-            HeldBack: The service asked for a wait beyond all patience, and it is not over.
+            Stopped: The upsert was stopped.
+            HeldBack: The service asked for a wait beyond ``give_up_after_s``, and that wait is not over.
         """
         with self._lock:
             while not stopped():
@@ -178,13 +212,17 @@ class Throttle:
         return number
 
     def leave(self) -> None:
-        """A request ended, and nothing is to be learned from it."""
+        """End a request that shows nothing about the service."""
         with self._lock:
             self._in_flight -= 1
             self._changed.notify_all()
 
     def alive(self, number: int) -> None:
-        """A request ended, which one: the service answered something that is not a transient failure."""
+        """End a request that was acknowledged: its answer is a sign of life.
+
+        Args:
+            number: What ``turn`` returned.
+        """
         with self._lock:
             self._last_sign = self._clock.now()
             self._failures, self._budget = 0, self._policy.budget
@@ -192,16 +230,16 @@ class Throttle:
             self.leave()
 
     def failed(self, number: int, answer: Answer, attempts: int, unclear: int) -> float | GiveUp:
-        """A request ended: it failed in a way that may pass.
+        """End a request that failed in a way that may be temporary.
 
         Args:
-            number: Which one: what ``turn`` returned.
+            number: What ``turn`` returned.
             answer: What came back.
-            attempts: How many attempts its batch has had.
-            unclear: How many of those had an answer that may not pass.
+            attempts: How many attempts its body has had.
+            unclear: How many of those had an answer that may be permanent.
 
         Returns:
-            When its batch may be tried again, on the clock; or why not.
+            When its body may be attempted again, on the clock; or why not.
         """
         with self._lock:
             self._failures += 1
@@ -218,11 +256,11 @@ class Throttle:
             if isinstance(step, GiveUp):
                 self._remember(answer)
                 return step
-            # Failures that were under way together cost one; but of those without any acknowledgement no more than may
-            # be in flight, which bounds the requests to a dead service by ``max_in_flight`` and the budget.
-            if number > self._counted or self._failures > self._max_in_flight:
+            # Failures of requests that were under way together take one from the budget. After ``max_in_flight``
+            # failures in a row each takes one, which bounds the requests to a dead service.
+            if number > self._charged or self._failures > self._max_in_flight:
                 self._budget -= 1
-                self._counted = self._rate.count
+                self._charged = self._rate.count
             self._warn(answer, self._policy.give_up_after_s - situation.silence_s)
             return self._resume_at(answer, self._clock.now() + step.seconds)
 
@@ -234,11 +272,11 @@ class Throttle:
         self._not_before = max(self._not_before, self._next_start())
 
     def _next_start(self) -> float:
-        """When the throttle lets the next request start, at the latest at the end of the patience: the last attempt."""
+        """When the rate allows the next request, but no later than the moment at which to give up: the last attempt."""
         return min(self._rate.next_start(), self._last_sign + self._policy.give_up_after_s)
 
     def _warn(self, answer: Answer, left_s: float) -> None:
-        """Silence for minutes would look like work."""
+        """Log a warning, because minutes of silence would look like work."""
         if self._clock.now() < self._warn_at:
             return
         self._warn_at = self._clock.now() + WARN_EVERY_S
@@ -247,7 +285,7 @@ class Throttle:
         LOGGER.warning("%s failed (%s).%s Trying again for up to %.0f s.", self._service, said, asked, left_s)
 
     def _resume_at(self, answer: Answer, moment: float) -> float:
-        """Hold everyone back for as long as the service asks, or while nothing gets through; else only this batch."""
+        """Delay all requests while the service asks for it or nothing gets through; otherwise only this body's."""
         if self._nothing_gets_through():
             self._not_before = max(self._not_before, moment)
         elif answer.retry_after_s is not None:
@@ -255,7 +293,7 @@ class Throttle:
         return moment
 
     def _remember(self, answer: Answer) -> None:
-        """What the service asked for holds for later upserts too; those that cannot wait so long are not to try."""
+        """Keep to the requested wait in later upserts too; close the connection if they cannot wait that long."""
         asked_s = answer.retry_after_s or 0.0
         moment = self._clock.now() + asked_s
         if asked_s <= self._policy.give_up_after_s:
@@ -274,5 +312,5 @@ class Throttle:
 
 
 def is_sign_of_life(answer: Answer) -> bool:
-    """Whether an answer shows a service at work: it stored the records, or it had a reason of its own not to."""
+    """Tell whether an answer shows a working service: it stored the records, or had a reason of its own not to."""
     return answer.meaning not in (Meaning.TRANSIENT, Meaning.UNCLEAR, Meaning.UNEXPECTED)
