@@ -180,7 +180,7 @@ def test_ingest_loses_nothing_while_the_service_is_away(ingest, service, tmp_pat
     service.state.script = in_sequence(*[answer(503, "busy", retry_after=3600)] * 9)
     done = ingest(*mirror, "--json")
     assert (done.exit_code, json.loads(done.stdout)["pending"]) == (codes[0], 2)
-    assert done.exit_code == 0 or "2 are kept in the mirror and go out with a later upsert or flush" in done.stderr
+    assert done.exit_code == 0 or "2 are kept in the mirror for a later upsert or flush" in done.stderr
     service.state.script = lambda _: None
     service.archive("store_metrics")
     done = ingest(*mirror, stdin="timestamp,name,value\n60,orders,1\n")

@@ -39,7 +39,7 @@ from temporis_dagster import (
 from temporis_dagster.data_source.connection import connect_with
 from temporis_dagster.data_source.http.client import Answer, Client
 from temporis_dagster.data_source.http.environment import BUNDLES
-from temporis_dagster.data_source.http.error_body import QUOTED_CHARACTERS, shortened, words_of
+from temporis_dagster.data_source.http.error_body import QUOTED_CHARACTERS, error_text_of, shortened
 from temporis_dagster.data_source.http.target import HttpTarget
 from temporis_dagster.data_source.http.throttle import SystemClock
 from temporis_dagster.data_source.options import HttpOptions
@@ -311,10 +311,10 @@ def test_a_proxy_page_is_quoted_in_one_line_and_shortened():
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=400))
-def test_any_words_of_a_service_become_one_short_line(words):
+def test_any_error_text_of_a_service_become_one_short_line(words):
     """As the API's detail or as plain text."""
     for body in (words.encode(), orjson.dumps({"detail": words})):
-        quoted = shortened(words_of(body, {}).text)
+        quoted = shortened(error_text_of(body, {}).text)
         assert len(quoted) <= QUOTED_CHARACTERS + 1
         assert quoted.isprintable(), "a terminal or a log may take the rest for a command"
 

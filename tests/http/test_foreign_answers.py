@@ -20,7 +20,7 @@ from temporis_dagster import (
     UnavailableError,
     connect,
 )
-from temporis_dagster.data_source.http.error_body import ERROR_BODY_BYTES, words_of
+from temporis_dagster.data_source.http.error_body import ERROR_BODY_BYTES, error_text_of
 from temporis_dagster.testing import FakeService, Fault
 from tests.support.delivery_tools import CANARY, DirectTransport, connected, fake_state, rows, stored
 
@@ -74,7 +74,7 @@ def test_a_page_condemns_no_row_and_no_data_source(fault, status, on_invalid):
     assert type(error) is UnavailableError
     assert (report.stored, report.unknown, report.unsent, report.rejected, report.dropped) == (2, 2, 6, 0, 0)
     assert str(status) in str(error)
-    assert "not an answer of the Temporis API" in str(error)
+    assert "does not look like an answer of the Temporis API" in str(error)
     assert ("nginx" in str(error)) == ("nginx" in fault.body)
 
 
@@ -196,18 +196,18 @@ def test_packed_words_are_read(encoding):
     """Some proxies pack answers although nobody asked for it; a bomb stays as small as any other body."""
     pack = zlib.compress if encoding == "deflate" else gzip.compress
     headers = {"Content-Encoding": encoding}
-    assert words_of(pack(b'{"detail": "bad value"}'), headers).text == "bad value"
-    assert words_of(pack(b'{"detail": "bad value"}'), headers).from_api
-    assert words_of(pack(b'{"detail": [' + b"1," * 10**7 + b"1]}"), headers).from_api
-    assert len(words_of(pack(b"x" * 10**8), headers).text) <= ERROR_BODY_BYTES
-    assert not words_of(b"not packed", headers).from_api
-    assert not words_of(b"...", {"Content-Encoding": "br"}).from_api
+    assert error_text_of(pack(b'{"detail": "bad value"}'), headers).text == "bad value"
+    assert error_text_of(pack(b'{"detail": "bad value"}'), headers).from_api
+    assert error_text_of(pack(b'{"detail": [' + b"1," * 10**7 + b"1]}"), headers).from_api
+    assert len(error_text_of(pack(b"x" * 10**8), headers).text) <= ERROR_BODY_BYTES
+    assert not error_text_of(b"not packed", headers).from_api
+    assert not error_text_of(b"...", {"Content-Encoding": "br"}).from_api
 
 
 @given(st.binary(max_size=200), st.booleans())
 def test_any_body_is_read(body, is_complete):
     """And is the API's own only if it is an object with a detail, or begins like one and was cut off."""
-    said = words_of(body, {}, is_complete=is_complete)
+    said = error_text_of(body, {}, is_complete=is_complete)
     assert not said.from_api or body.lstrip().startswith(b"{")
 
 
@@ -215,7 +215,7 @@ def test_any_body_is_read(body, is_complete):
 def test_a_body_of_the_api_that_is_cut_off_is_still_its_own(detail, cut):
     """Once its detail began; before that it may be anybody's."""
     body = orjson.dumps({"detail": detail, "errors": [1, 2, 3]})
-    said = words_of(body[:cut], {}, is_complete=False)
+    said = error_text_of(body[:cut], {}, is_complete=False)
     assert said.from_api == (cut > len(b'{"detail":'))
     if cut >= len(orjson.dumps({"detail": detail})):
         assert said.text == detail

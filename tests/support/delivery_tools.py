@@ -10,7 +10,7 @@ import pandas as pd
 
 from temporis_dagster.data_source.connection import Temporis
 from temporis_dagster.data_source.http.client import Answer, answer_of
-from temporis_dagster.data_source.http.error_body import words_of
+from temporis_dagster.data_source.http.error_body import error_text_of
 from temporis_dagster.data_source.http.retry import RetryPolicy
 from temporis_dagster.data_source.http.target import HttpTarget
 from temporis_dagster.data_source.http.throttle import Throttle
@@ -52,7 +52,7 @@ class DirectTransport:
         response = self.state.respond(headers, body)
         if response.ends != "answer":
             return Answer(None, f"ReadError: {response.ends}", maybe_applied=True)
-        return answer_of(response.status, words_of(response.body, response.headers), response.headers, now=0.0)
+        return answer_of(response.status, error_text_of(response.body, response.headers), response.headers, now=0.0)
 
 
 class WatchedPace(Throttle):

@@ -1,6 +1,6 @@
-"""Attempts: one request, attempted until there is an answer that trying again cannot change.
+"""Attempts: the retry loop of one request, until there is an answer that another attempt cannot change.
 
-Comes in: what makes an attempt, and the throttle of the connection. Goes out: the last answer, and why it is last.
+Comes in: what makes an attempt, and the throttle of the connection. Goes out: the last answer, and why it is the last.
 Never: knows request bodies or observations, or what the answer means for them.
 """
 
@@ -20,13 +20,13 @@ LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Reply:
-    """What a request has come to so far: its last answer.
+    """The last answer to a request so far.
 
     Attributes:
         answer: The answer.
-        attempts: How many attempts there were.
+        attempts: The number of attempts.
         maybe_applied: Whether any of them may have been applied.
-        gave_up: Why a transient failure was not tried again; empty where the answer is final.
+        gave_up: Why a transient failure was not retried again, as a clause; empty if the answer is final.
     """
 
     answer: Answer
@@ -45,13 +45,16 @@ def reply_to(
     """Attempt a request until another attempt makes no sense.
 
     Args:
-        attempt: Makes one attempt, given what the earlier ones came to.
+        attempt: Makes one attempt, given the reply so far.
         throttle: Decides when the next attempt may start.
         maybe_applied: Whether the records may have been applied before, by a larger request.
-        stopped: Whether to start no further attempt.
+        stopped: Whether not to start another attempt.
+
+    Returns:
+        The last answer, and why it is the last.
 
     Raises:
-        Stopped: It was stopped before an attempt.
+        Stopped: The delivery was stopped before an attempt.
     """
     unclear, reply, not_before = 0, Reply(Answer(None, "not sent"), 0, maybe_applied), 0.0
     while True:
@@ -71,7 +74,7 @@ def reply_to(
             else:
                 throttle.leave()
             return reply
-        LOGGER.info("attempt %d failed: %s %s", reply.attempts, answer.status or "no answer", answer.words)
+        LOGGER.info("Attempt %d failed: %s %s", reply.attempts, answer.status or "no answer", answer.words)
         unclear += answer.meaning is Meaning.UNCLEAR
         resume = throttle.failed(number, answer, reply.attempts, unclear)
         if isinstance(resume, GiveUp):

@@ -1,6 +1,6 @@
 """Client: one attempt of one request.
 
-Comes in: a body. Goes out: an answer, also where there was none: nothing that httpx raises leaves this room.
+Comes in: a body. Goes out: an answer, even if there was none: nothing that httpx raises leaves this room.
 Never: retries, follows a redirect, or shows the token.
 """
 
@@ -24,30 +24,30 @@ import httpx
 from temporis_dagster.contract import INGEST_PATH, Meaning, may_be_applied, meaning_of
 from temporis_dagster.data_source.http.deadline import Deadline, longest_attempt_s
 from temporis_dagster.data_source.http.environment import BUNDLES, DIRECTORY, proxy_for, trusted
-from temporis_dagster.data_source.http.error_body import ERROR_BODY_BYTES, Words, shortened, words_of
+from temporis_dagster.data_source.http.error_body import ERROR_BODY_BYTES, ErrorText, error_text_of, shortened
 from temporis_dagster.data_source.http.forked import renew_after_fork
 from temporis_dagster.errors import ConfigurationError
 
 CONNECT_TIMEOUT_S = 10.0
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
-"""What ends an attempt before its request begins."""
+"""Errors that end an attempt before its request begins."""
 
 LONGEST_WAIT_S = 86_400.0
-"""What a Retry-After beyond it is taken for: some send nonsense, and a step of Dagster would wait for it."""
+"""The longest Retry-After that is believed: some services send nonsense, and a Dagster step would wait for it."""
 
 FIRST_MOMENT, FIRST_MOMENT_IN_MS = 1e9, 1e12
-"""From here on, the number of a Retry-After is a moment of 2001 or later, in Unix seconds or milliseconds."""
+"""From these numbers on, a Retry-After is a moment in 2001 or later, in Unix seconds or milliseconds."""
 
 NO_COOKIES = DefaultCookiePolicy(allowed_domains=[])
-"""Proxies set cookies, some of them new ones with each answer; they would be sent back for ever."""
+"""Proxies set cookies, some of them new ones with each answer, and all of them would be sent back forever."""
 
 UNKNOWN_HOST = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
-"""What a resolver says of a name that does not exist; it says EAI_AGAIN where it is away itself, which is an outage."""
+"""How a resolver reports a name that does not exist. EAI_AGAIN means that the resolver is down, which is an outage."""
 
 NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
 
 NOT_TLS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"}
-"""What OpenSSL, in its versions, calls an answer that is not TLS: https was said to a port that speaks http."""
+"""What the versions of OpenSSL call an answer that is not TLS: the URL says https, and its port speaks http."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ class Answer:
     """What came back from one attempt.
 
     Attributes:
-        status: The HTTP status, or None where there was no answer.
-        words: What the service said, or what happened instead, shortened.
-        retry_after_s: How long the service asks to wait.
-        maybe_applied: Whether the request may have been applied all the same.
-        permanent: Whether trying again cannot help, for a fault without an answer.
-        unknown_host: Whether no name server knows the host, for a fault without an answer: rarely a thing that passes.
+        status: The HTTP status, or None if there was no answer.
+        words: What the service said, or what happened instead, shortened to one line.
+        retry_after_s: How many seconds the service asks to wait; None if it does not ask.
+        maybe_applied: Whether the request may have been applied nevertheless.
+        permanent: Whether another attempt cannot help, for a failure without an answer.
+        unknown_host: Whether no name server knows the host, for a failure without an answer. That is rarely temporary.
         too_slow: Whether the time was over before the whole request was sent.
-        from_api: Whether the words are the API's own. What a proxy says is no verdict on records.
+        from_api: Whether the API itself wrote the words. A proxy's words do not decide anything about records.
     """
 
     status: int | None
@@ -76,7 +76,7 @@ class Answer:
 
     @property
     def meaning(self) -> Meaning:
-        """What it means for the records; no answer is a transient failure unless it is permanent."""
+        """What the answer means for the records. Without an answer, that is a transient failure unless permanent."""
         if self.status is None and self.unknown_host:
             return Meaning.UNCLEAR
         if self.status is None:
@@ -89,12 +89,12 @@ class Client:
 
     Args:
         url: The base URL; a path prefix is kept.
-        token: The access token, or None for a service that asks for none.
-        timeout_s: How long an attempt may take, on top of the time its body needs on a slow line.
-        max_in_flight: How many connections to keep.
-        verify: Whether to verify certificates, or the file of a CA bundle.
-        agent: Who is calling.
-        wall_clock: Unix seconds now, to read a Retry-After date.
+        token: The access token, or None for a service that does not require one.
+        timeout_s: How many seconds an attempt may take, on top of the time that its body needs on a slow line.
+        max_in_flight: The maximum number of idle connections to keep.
+        verify: Whether to verify certificates, or the path of a CA bundle.
+        agent: The User-Agent header.
+        wall_clock: Returns the Unix seconds of now, to read a date in a Retry-After header.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Client:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._endpoint = url.rstrip("/") + INGEST_PATH
-        # Of a compressed answer nobody could read the words.
+        # No compression, so that the text of an error can be read.
         self._headers = {"Content-Type": "application/json", "User-Agent": agent, "Accept-Encoding": "identity"}
         self._authorization = _Token(token)
         self._timeout_s, self._max_in_flight, self._verify = timeout_s, max_in_flight, verify
@@ -123,7 +123,7 @@ class Client:
         """Attempt one ingest.
 
         Raises:
-            ConfigurationError: What the environment says about proxies or certificates cannot be used.
+            ConfigurationError: The proxies or certificates that the environment names cannot be used.
         """
         with self._opened() as http:
             try:
@@ -131,7 +131,7 @@ class Client:
             except httpx.TransportError as error:
                 return self._no_answer(error, body)
             except BaseException as interruption:  # noqa: BLE001  # raised again
-                # Below this room, local variables hold the token, and some programs log those of a traceback.
+                # Below this frame, local variables hold the token, and some programs log the variables of a traceback.
                 raise interruption.with_traceback(None) from None
 
     def _attempt(self, http: httpx.Client, body: bytes) -> Answer:
@@ -163,10 +163,10 @@ class Client:
         )
 
     def prepare(self) -> None:
-        """Make what an attempt needs, without connecting: for callers who must know before they write anything.
+        """Make what an attempt needs without connecting, for callers that must know before they write anything.
 
         Raises:
-            ConfigurationError: What the environment says about proxies or certificates cannot be used.
+            ConfigurationError: The proxies or certificates that the environment names cannot be used.
         """
         with self._opened():
             pass
@@ -174,7 +174,7 @@ class Client:
     def close(self) -> None:
         """Close the pool, or leave that to the last attempt that uses it; the next attempt opens a new one.
 
-        Closing a socket does not wake who waits for its answer, which would be waited for until the attempt is over.
+        Attempts that are under way keep their sockets, because closing one does not wake the thread that reads it.
         """
         with self._lock:
             pool, self._pool = self._pool, None
@@ -183,7 +183,7 @@ class Client:
             pool.http.close()
 
     def begin_anew(self) -> None:
-        """In a forked child: open connections of its own, with a lock that no thread of the parent holds."""
+        """Start anew in a forked child: with its own connections, and a lock that no thread of the parent holds."""
         self._lock, self._pool, self._deadline = threading.Lock(), None, Deadline()
 
     @contextmanager
@@ -206,17 +206,17 @@ class Client:
         made = self._made_or_why_not()
         if isinstance(made, str):
             raise ConfigurationError(
-                f"No HTTP client can be made ({made}). Check the proxies and certificates of the environment"
-                f" (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, {', '.join(BUNDLES)}, {DIRECTORY}). A SOCKS proxy needs: pip"
+                f"No HTTP client can be made ({made}). Check the proxies and certificates that the environment names"
+                f" (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, {', '.join(BUNDLES)}, {DIRECTORY}). A SOCKS proxy requires: pip"
                 " install 'httpx[socks]'."
             )
         return made
 
     def _made_or_why_not(self) -> httpx.Client | str:
-        """Of an error, only a name leaves this method: local variables hold the URL of a proxy, with its password."""
+        """Make the client, or return the name of an error only: local variables hold a proxy URL with its password."""
         try:
             verify, proxy = trusted(self._verify), proxy_for(self._endpoint)
-            by_tls = proxy is not None and httpx.URL(proxy).scheme == "https"  # any other is refused with a context
+            by_tls = proxy is not None and httpx.URL(proxy).scheme == "https"  # httpx refuses a context for any other
             context = verify if by_tls and isinstance(verify, ssl.SSLContext) else None
             return httpx.Client(
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=self._max_in_flight),
@@ -230,27 +230,27 @@ class Client:
             return type(error).__name__
 
     def _answer(self, response: httpx.Response) -> Answer:
-        # Read to the end, also where there is nothing to read: else the pool throws the connection away.
+        # Read completely, even if there is nothing to read: otherwise the pool drops the connection.
         body, is_complete = _body(response)
-        said = words_of(body, response.headers, is_complete=is_complete)
+        said = error_text_of(body, response.headers, is_complete=is_complete)
         return answer_of(response.status_code, said, response.headers, self._wall_clock(), self._authorization.without)
 
 
 def answer_of(
     status: int,
-    said: Words,
+    said: ErrorText,
     headers: Mapping[str, str],
     now: float,
     without_secrets: Callable[[str], str] = lambda words: words,
 ) -> Answer:
-    """What an HTTP answer comes to.
+    """Make an answer of an HTTP response.
 
     Args:
-        status: Its status.
-        said: What its body says.
-        headers: Its headers.
-        now: Unix seconds, to read a Retry-After date.
-        without_secrets: Takes out of words what must not be shown.
+        status: The HTTP status.
+        said: The text of its body.
+        headers: The headers of the response.
+        now: The Unix seconds of now, to read a date in a Retry-After header.
+        without_secrets: Removes from a text what must not be shown.
     """
     return Answer(
         status,
@@ -263,14 +263,14 @@ def answer_of(
 
 @dataclass
 class _Pool:
-    """Connections, and how many attempts use them now."""
+    """Connections, and the number of attempts that are using them."""
 
     http: httpx.Client
     attempts: int = 0
 
 
 class _Token(httpx.Auth):
-    """Adds the token to a request, and keeps it out of everything else."""
+    """Add the token to requests, and keep it out of everything else."""
 
     def __init__(self, token: str | None) -> None:
         self._token = token
@@ -281,7 +281,7 @@ class _Token(httpx.Auth):
         yield request
 
     def without(self, words: str) -> str:
-        """The words without the token, which some proxies quote back."""
+        """Remove the token from a text, because some proxies quote it."""
         return words.replace(self._token, "<token>") if self._token else words
 
     def __repr__(self) -> str:
@@ -289,7 +289,7 @@ class _Token(httpx.Auth):
 
 
 def _body(response: httpx.Response) -> tuple[bytes, bool]:
-    """The first bytes of a body, and whether they are all of it."""
+    """Read the first bytes of a body. Also returns whether they are the whole body."""
     body = b""
     try:
         for part in response.iter_raw():
@@ -302,7 +302,7 @@ def _body(response: httpx.Response) -> tuple[bytes, bool]:
 
 
 def _seconds(retry_after: str | None, now: float) -> float | None:
-    """How long a Retry-After header, seconds or a date, asks to wait; None for one that cannot be read."""
+    """Return how many seconds a Retry-After header, a number or a date, asks to wait; None if it cannot be read."""
     if retry_after is None:
         return None
     if NUMBER.fullmatch(text := retry_after.strip()):
@@ -315,14 +315,14 @@ def _seconds(retry_after: str | None, now: float) -> float | None:
 
 
 def _wait(number: float, now: float) -> float:
-    """Seconds, unless they would be a lifetime: then it is the moment itself."""
+    """Read a number as seconds to wait, unless that would be a lifetime: then it is the moment itself."""
     if number < FIRST_MOMENT:
         return number
     return max(number / (1000 if number >= FIRST_MOMENT_IN_MS else 1) - now, 0.0)
 
 
 def _is_about_tls(error: BaseException) -> bool:
-    """Whether no certificate can be verified, or there is no TLS at all: neither passes."""
+    """Tell whether the certificate cannot be verified, or there is no TLS at all: neither is temporary."""
     return any(
         isinstance(link, ssl.SSLCertVerificationError) or getattr(link, "reason", None) in NOT_TLS
         for link in _chain(error)
@@ -330,7 +330,7 @@ def _is_about_tls(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it came from."""
+    """Iterate over an error and its causes."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

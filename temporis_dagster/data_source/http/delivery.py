@@ -1,6 +1,6 @@
-"""Delivery: the one loop that sends many bodies: concurrency, retries, halving, and an outcome for every row.
+"""Delivery: the one loop that sends many bodies. Concurrency, retries, halving, and an outcome for every row.
 
-Comes in: a tally of observations and a client. Goes out: the tally, settled; or one error that carries its report.
+Comes in: a tally of observations and what performs attempts. Goes out: the tally, settled, and why it stopped early.
 Never: lets one key be in two requests at once, starts a request after a final refusal, or forgets a row.
 """
 
@@ -20,18 +20,17 @@ from temporis_dagster.data_source.http.throttle import Stopped, Throttle
 from temporis_dagster.data_source.report import Outcome, Tally
 
 SEARCH_REQUESTS = 200
-"""How many requests an upsert may spend on finding bad rows. One in a body of 2,000 takes 23."""
+"""How many requests an upsert may spend to find rejected rows. To find one in a body of 2,000 takes 23."""
 
 INTERRUPT_GRACE_S = 2.0
-"""How long an interrupted upsert waits for the answers that are under way."""
-
+"""How many seconds an interrupted upsert waits for the answers that are under way."""
 
 LOOK_S = 0.5
-"""How often whoever waits for a thread looks whether another waiter took note of its end, and was interrupted."""
+"""How often a waiting thread checks whether a job has ended: another waiter, interrupted, may have kept its lock."""
 
 
 class _Job:
-    """The work of one thread. Its lock is held until it has ended."""
+    """The work of one thread. Its lock is held until the work has ended."""
 
     def __init__(self) -> None:
         self.begun = self.cancelled = self.is_over = False
@@ -39,26 +38,27 @@ class _Job:
         self.ended.acquire()
 
     def is_done(self) -> bool:
-        """Whether it is over, or never begins."""
+        """Tell whether the work is over, or never begins."""
         return self.is_over or (self.cancelled and not self.begun)
 
 
 class Workers:
     """The threads of one delivery.
 
-    The caller's thread may be interrupted at any moment in here, and must leave no lock taken behind, and wait for
-    nobody who does not run. So there is no ``threading.Condition`` (an interruption inside its methods, which are
-    written in Python, leaves it locked) and no count that must be put back: a job is over once its thread noted that,
-    which an interruption cannot hit, or if it was cancelled before it began. The thread notes that it begins before it
-    looks whether it is cancelled, and whoever cancels looks in the opposite order, so that they never both go on. (Not
-    thread.join(): in some versions of Python a join that was interrupted makes the next one return at once.)
+    The caller's thread may be interrupted at any moment in here. Even then it must not leave a lock taken, or wait for
+    a thread that does not run. So there is no ``threading.Condition`` (its methods are written in Python, and an
+    interruption inside them leaves it locked) and no counter that must be restored: a job is over once its thread has
+    noted that, which an interruption cannot hit, or if it was cancelled before it began. The thread notes that it
+    begins before it checks whether it is cancelled; the thread that cancels checks in the opposite order, so that they
+    never both go on. (Not thread.join(): in some versions of Python, an interrupted join makes the next one return at
+    once.)
     """
 
     def __init__(self) -> None:
         self._jobs: list[_Job] = []
 
     def start(self, work: Callable[[], None]) -> None:
-        """Work in one more thread; in this one where there is none to be had."""
+        """Work in one more thread, or in the current one if no thread can be started."""
         job = _Job()
         thread = threading.Thread(target=self._run, args=[job, work], name=f"temporis-{len(self._jobs)}", daemon=True)
         try:
@@ -75,11 +75,18 @@ class Workers:
             raise
 
     def are_done(self) -> bool:
-        """Whether all have ended."""
+        """Tell whether all threads have ended."""
         return all(job.is_done() for job in self._jobs)
 
     def wait(self, at_most_s: float | None = None) -> bool:
-        """Wait until all have ended, or for so long; whether they have."""
+        """Wait until all threads have ended.
+
+        Args:
+            at_most_s: How many seconds to wait; None for no limit.
+
+        Returns:
+            Whether all threads have ended.
+        """
         until = None if at_most_s is None else time.monotonic() + at_most_s
         for job in tuple(self._jobs):
             while not job.is_done():
@@ -101,11 +108,11 @@ class Workers:
 
 
 def in_a_worker(ask: Callable[[Callable[[], bool]], Reply], throttle: Throttle) -> Reply:
-    """The reply to a single request, made in a thread: an interruption, which hits the caller's, cuts no turn in half.
+    """Make a single request in a worker thread: Ctrl-C is raised in the caller's, so it never cuts a turn in half.
 
     Args:
-        ask: Makes the request; it is handed a function that says whether to start no further attempt.
-        throttle: Whose turns it takes.
+        ask: Makes the request. Its argument tells whether not to start another attempt.
+        throttle: The throttle whose turns the request takes.
     """
     workers, stopped = Workers(), threading.Event()
     replies: list[Reply] = []
@@ -133,32 +140,33 @@ class Transport(Protocol):
     """What performs one attempt of a request."""
 
     def post(self, body: bytes) -> Answer:
-        """Attempt one ingest; never raises for what happens on the wire."""
+        """Attempt one ingest. Never raises because of what happens on the wire."""
         ...
 
 
 class Watcher(Protocol):
-    """Hears of every attempt, in the thread that makes it."""
+    """Is called before and after every attempt, in the thread that makes it."""
 
     def before_attempt(self, body: Body) -> None:
-        """An attempt is about to start; whatever this raises stops the delivery."""
+        """Prepare for an attempt that is about to start. An exception stops the delivery."""
         ...
 
     def after_attempt(self, body: Body, answer: Answer) -> None:
-        """An attempt ended."""
+        """Take note of an attempt that has ended."""
         ...
 
 
 class Delivery:
-    """One upsert over HTTP.
+    """The delivery of one tally over HTTP.
 
     Args:
-        transport: Sends.
-        throttle: Says when.
+        transport: Performs the attempts.
+        throttle: Decides when they start.
         encoder: Makes the bodies.
-        tally: Takes the outcomes; its observations are the encoder's.
-        workers: Who sends. After an interruption some may still be at it: whoever delivers next waits for them.
-        watcher: Hears of every attempt.
+        tally: Takes the outcomes; its observations are those of the encoder.
+        workers: The threads that send. After an interruption some may still be sending; the next delivery waits for
+            them.
+        watcher: Is called before and after every attempt.
     """
 
     def __init__(  # its parts
@@ -183,14 +191,15 @@ class Delivery:
         """Send everything.
 
         Args:
-            in_flight: How many requests may be under way at once.
+            in_flight: The maximum number of requests at a time.
 
         Returns:
-            Why it stopped early, or None where every body got an answer of its own.
+            The reply that ended the delivery early, or None if every body was answered.
         """
         with self._throttle.engaged():
             try:
-                # Also a single one in a thread: an interruption, which hits the caller's, finds no request half done.
+                # A worker even for a single request: Ctrl-C is raised in the caller's thread, so it cuts no request in
+                # half.
                 for _ in range(in_flight):
                     self._workers.start(self._work)
                 self._workers.wait()
@@ -203,7 +212,7 @@ class Delivery:
         return self._refusal
 
     def _abandon(self) -> None:
-        """Wait a little for the answers that are under way; from then on the tally stands still."""
+        """Wait briefly for the answers that are under way; from then on, the tally does not change."""
         try:
             self._workers.wait(INTERRUPT_GRACE_S)
         finally:
@@ -225,7 +234,7 @@ class Delivery:
             return next(self._bodies, None)
 
     def _deliver(self, body: Body) -> None:
-        """Send a body, and its parts where it is refused whole."""
+        """Send a body, and then its parts if it is refused as a whole."""
         parts = [(body, False)]
         while parts and not self._stopped:
             part, maybe_applied = parts.pop()
@@ -247,7 +256,7 @@ class Delivery:
         )
 
     def _attempt(self, body: Body, so_far: Reply) -> Answer:
-        """Make one attempt: counted before it starts, its answer settled as soon as it is known."""
+        """Make one attempt: count it before it starts, and settle its answer as soon as it is known."""
         if self._watcher is not None:
             self._watcher.before_attempt(body)
         self._count(body, retry=so_far.attempts > 0)
@@ -257,19 +266,19 @@ class Delivery:
         if answer.meaning is Meaning.STORED:
             self._settle(body, Outcome.ACKNOWLEDGED)
         elif not (so_far.maybe_applied or answer.maybe_applied):
-            self._settle(body, Outcome.UNSENT, reason="their request was refused, or never arrived: see the error")
+            self._settle(body, Outcome.UNSENT, reason="the request was refused, or never arrived: see the error")
         return answer
 
     def _parts(self, body: Body, reply: Reply) -> list[Body]:
-        """What to send instead of a body that was refused whole, the first part last."""
+        """Return what to send instead of a body that was refused as a whole, the first part last."""
         answer = reply.answer
         if len(body) == 1 and not answer.from_api:
-            self._stop(reply)  # a proxy that takes not even a single record says nothing about this one
+            self._stop(reply)  # a proxy that refuses even a single record does not judge this record
             return []
         if len(body) == 1:
             said = f"the service answered {answer.status}: {answer.words}".rstrip(": ")
             self._settle(body, Outcome.REJECTED, reason=said)
-            # Halving is free, for later bodies are smaller; but a service that takes no body at all must end it.
+            # Halving costs nothing, as later bodies are smaller; but a service that refuses every body must end it.
             if answer.meaning is Meaning.TOO_LARGE:
                 self._may_search(1, reply)
             return []
@@ -280,11 +289,11 @@ class Delivery:
         return self._encoder.halves(body)[::-1]
 
     def _may_search(self, requests: int, reply: Reply) -> bool:
-        """Whether so many more requests may be spent on finding bad rows; if not, that was it."""
+        """Spend this number of requests on finding rejected rows. Without any left, stop the delivery, return False."""
         if self._search_left > 0:
             self._search_left -= requests
             return True
-        self._stop(replace(reply, gave_up=f"{SEARCH_REQUESTS} requests did not find all of the bad rows"))
+        self._stop(replace(reply, gave_up=f"{SEARCH_REQUESTS} requests did not find all of them"))
         return False
 
     def _count(self, body: Body, *, retry: bool) -> None:
@@ -294,7 +303,7 @@ class Delivery:
             self._tally.requests += 1
             self._tally.retries += retry
             self._tally.bytes_sent += len(body.content)
-            # Until there is an answer, an interruption leaves these rows in doubt.
+            # Until there is an answer, an interruption leaves these rows unknown.
             self._tally.settle(
                 body.rows, Outcome.UNKNOWN, reason="the request may have been applied: send the rows again"
             )

@@ -1,10 +1,10 @@
 """Encoding: observations become request bodies, bounded by rows and bytes, made one by one as they are sent.
 
-Comes in: observations and the bounds. Goes out: bodies: which rows, and their JSON.
+Comes in: observations and the bounds. Goes out: bodies, each of which knows its rows and its JSON.
 Never: loses a bit of a number, holds more than the body being made, or sends.
 
-The numbers of a body are written by orjson as two arrays, split at their commas and joined with the constant text
-between them: 1.3 times as fast as one struct a record (docs/benchmarks.md).
+orjson writes the numbers of a body as two arrays, which are split at their commas and joined with the constant text
+between them. That is 1.3 times as fast as one struct per record (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.data_source.observations.model import Floats, Seconds
 
 NEXT = b'},{"timestamp":'
-"""What stands between two records."""
+"""The text between two records."""
 
 BLOCK_ROWS = 1_000
-"""Rows whose pieces are in memory at once: some 300 kB, which is faster too than the pieces of a whole body."""
+"""How many rows are in memory as pieces at a time: some 300 kB, which is also faster than a whole body at once."""
 
 FILL = 0.95
-"""How full to make a body, of the bytes that it may have: rows differ in length."""
+"""The share of the allowed bytes to fill when estimating rows per body, because rows differ in length."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +32,8 @@ class Body:
     """The body of one request.
 
     Attributes:
-        rows: Which of the observations, a slice with both ends.
-        content: JSON, UTF-8.
+        rows: The observations in it, as a slice with both ends.
+        content: JSON in UTF-8.
     """
 
     rows: slice
@@ -44,13 +44,13 @@ class Body:
 
 
 class Encoder:
-    """Makes the bodies of one upsert.
+    """The bodies of one upsert.
 
     Args:
         data_source: The name of the data source.
-        observations: In the order in which they are to be sent.
-        batch_rows: At most so many rows a body.
-        max_body_bytes: At most so many bytes a body; a single row is never cut.
+        observations: What to send, in this order.
+        batch_rows: The maximum number of rows per body.
+        max_body_bytes: The maximum number of bytes per body; a single row is never cut.
     """
 
     def __init__(self, data_source: str, observations: Observations, *, batch_rows: int, max_body_bytes: int) -> None:
@@ -58,10 +58,10 @@ class Encoder:
         self._names = [b',"name":%b,"value":' % orjson.dumps(name) for name in observations.names]
         self._observations = observations
         self._batch_rows, self._max_body_bytes = batch_rows, max_body_bytes
-        self._bytes_a_row = 0.0
+        self._bytes_per_row = 0.0
 
     def bodies(self) -> Iterator[Body]:
-        """All observations, in order."""
+        """Make the bodies of all observations, in order."""
         start, count = 0, len(self._observations)
         while start < count:
             stop = min(start + self._fitting_rows(), count)
@@ -76,11 +76,11 @@ class Encoder:
         self._max_body_bytes = max(min(self._max_body_bytes, max_body_bytes), 1)
 
     def is_too_large(self, body: Body) -> bool:
-        """Whether a body that was made earlier is beyond what bodies may be now, and can be cut."""
+        """Tell whether a body that was made earlier exceeds the present bound and can be cut."""
         return len(body.content) > self._max_body_bytes and len(body) > 1
 
     def halves(self, body: Body) -> list[Body]:
-        """The body in two, for a service that refused it whole."""
+        """Cut a body in two, for a service that refused it as a whole."""
         middle = body.rows.start + len(body) // 2
         return [self._body(slice(body.rows.start, middle)), self._body(slice(middle, body.rows.stop))]
 
@@ -95,10 +95,10 @@ class Encoder:
         yield from self._bounded(slice(middle, rows.stop))
 
     def _fitting_rows(self) -> int:
-        """How many rows to try, by the size of the last ones: a body that turns out too large is made in vain."""
-        if not self._bytes_a_row:
+        """Estimate how many rows fit, by the size of the last body: one that turns out too large is made in vain."""
+        if not self._bytes_per_row:
             return self._batch_rows
-        return max(min(self._batch_rows, int(FILL * self._max_body_bytes / self._bytes_a_row)), 1)
+        return max(min(self._batch_rows, int(FILL * self._max_body_bytes / self._bytes_per_row)), 1)
 
     def _body(self, rows: slice) -> Body:
         starts = range(rows.start, rows.stop, BLOCK_ROWS)
@@ -106,11 +106,11 @@ class Encoder:
         blocks[0] = self._head + blocks[0]
         blocks[-1] += b"}]}"
         content = NEXT.join(blocks)
-        self._bytes_a_row = len(content) / (rows.stop - rows.start)
+        self._bytes_per_row = len(content) / (rows.stop - rows.start)
         return Body(rows, content)
 
     def _records(self, rows: slice) -> bytes:
-        """The records of some rows, without what stands before the first timestamp and after the last value."""
+        """Make the records of some rows, without the text before the first timestamp and after the last value."""
         observations = self._observations
         pieces = [NEXT] * (4 * (rows.stop - rows.start) - 1)
         pieces[0::4] = _texts(observations.timestamps[rows])
@@ -120,11 +120,11 @@ class Encoder:
 
 
 def empty_body(data_source: str) -> bytes:
-    """An ingest of nothing, which asks whether the data source takes observations."""
+    """Make an empty ingest, which asks whether the data source takes observations."""
     return orjson.dumps({"data_source": data_source, "records": []})
 
 
 def _texts(numbers: Seconds | Floats) -> list[bytes]:
-    """The numbers as JSON, each the shortest text that reads back as the same bits."""
+    """Write numbers as JSON, each as the shortest text that reads back as the same bits."""
     contiguous = numbers if numbers.flags.c_contiguous else numbers.copy()
     return orjson.dumps(contiguous, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")

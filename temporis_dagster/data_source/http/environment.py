@@ -1,10 +1,10 @@
-"""Surroundings: which proxy stands before a URL, and which certificates are trusted, as the environment says.
+"""Environment: which proxy a URL is reached through, and which certificates are trusted.
 
-Comes in: a URL, and what the caller said of certificates. Goes out: the URL of a proxy, or None; a TLS context.
-Never: connects, looks a name up, or fails because of an entry of NO_PROXY that it cannot read.
+Comes in: a URL, the ``verify`` of the caller, and environment variables. Goes out: the URL of a proxy; a TLS context.
+Never: connects, looks up a name, or fails because of an entry of NO_PROXY that it cannot read.
 
-httpx has rules of its own for both, which refuse some of what curl and requests take: an IPv6 address or a range in
-NO_PROXY stopped every connection.
+httpx has its own rules for both, and they refuse some values that curl and requests accept: an IPv6 address or a range
+in NO_PROXY stopped every connection.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import httpx
 from temporis_dagster.settings import from_environment
 
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-"""Environment variables that name a file of certificates; the first that is set counts."""
+"""Environment variables that name a file of certificates; the first one that is set counts."""
 
 DIRECTORY = "SSL_CERT_DIR"
 SEPARATORS = re.compile(r"[\s,]+")
 IN_BRACKETS = re.compile(r"\[([^\]]*)(\]?(?:/\d{1,3})?\]?)(?::(\d{1,5}))?")
-"""An IPv6 address or range, the length of its prefix inside or outside of the brackets, and a port."""
+"""An IPv6 address or range in brackets, with the length of its prefix inside or outside of them, and a port."""
 
 PORT = re.compile(r"[0-9]{1,5}")
 
@@ -34,7 +34,7 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def proxy_for(url: str) -> str | None:
-    """The proxy for a URL: HTTP_PROXY or HTTPS_PROXY, else ALL_PROXY, in either case of letters; never for loopback."""
+    """Return the proxy for a URL: HTTP_PROXY or HTTPS_PROXY, else ALL_PROXY, in either case; none for loopback."""
     parsed, proxies = httpx.URL(url), getproxies()
     proxy = proxies.get(parsed.scheme) or proxies.get("all")
     port = parsed.port or (443 if parsed.scheme == "https" else 80)
@@ -46,12 +46,12 @@ def proxy_for(url: str) -> str | None:
 
 
 def bypasses(entry: str, host: str, port: int) -> bool:
-    """Whether an entry of NO_PROXY is about this host.
+    """Tell whether an entry of NO_PROXY covers this host.
 
     Args:
-        entry: A name, which stands for its subdomains too; an address; a range; each with a port or without; or ``*``.
+        entry: A name, which includes its subdomains; an address; a range; each with or without a port; or ``*``.
         host: A name or an address, without brackets.
-        port: Its port.
+        port: The port of the host.
 
     Examples:
         >>> bypasses(".temporis.co", "api.temporis.co", 443), bypasses("10.0.0.0/8", "10.1.2.3", 443)
@@ -71,7 +71,7 @@ def bypasses(entry: str, host: str, port: int) -> bool:
 
 
 def _read(entry: str) -> tuple[str, int | None]:
-    """The name, address or range of an entry, and its port."""
+    """Split an entry into its name, address or range, and its port."""
     entry = entry.rpartition("://")[2].rstrip("/")
     if in_brackets := IN_BRACKETS.fullmatch(entry):
         address, bits, port = in_brackets.groups()
@@ -83,13 +83,13 @@ def _read(entry: str) -> tuple[str, int | None]:
 
 
 def trusted(verify: bool | str) -> ssl.SSLContext | bool:
-    """What httpx is to verify certificates with.
+    """Return what httpx verifies certificates with.
 
     Args:
-        verify: False for nothing, the path of a CA bundle, or True for what the environment says, else certifi's.
+        verify: False for nothing; the path of a CA bundle; or True for what the environment names, or else certifi's.
 
     Raises:
-        OSError: A file that is not there, or holds no certificate.
+        OSError: A file does not exist or contains no certificate.
     """
     if isinstance(verify, str):
         return _context(verify)

@@ -1,11 +1,11 @@
-"""Words: what the body of an error says, and whether it was the API itself that said it.
+"""Error body: what the body of an error says, and whether it was the API itself that wrote it.
 
-Comes in: the first bytes of a body, and its headers. Goes out: one short line, and whose it is.
+Comes in: the first bytes of a body, and the headers. Goes out: its text, and whether that is the API's own.
 Never: decides what follows, or holds more than a part of the body.
 
-The API's own errors are a JSON object with a text under ``detail``, or the list of FastAPI's validation. Everything
-else was said by something in between, such as a proxy's page, and is no verdict on records. What
-``contract.meaning_of`` makes of that is the table of docs/delivery.md.
+The API's own errors are a JSON object with a text under ``detail``, or with FastAPI's list of invalid fields there.
+Anything else was written by something in between, such as a proxy, and does not decide anything about records. The
+table in docs/delivery.md shows what ``contract.meaning_of`` makes of it.
 """
 
 from __future__ import annotations
@@ -19,46 +19,46 @@ from dataclasses import dataclass
 import orjson
 
 ERROR_BODY_BYTES = 16_384
-"""How much of an error's body is read."""
+"""The maximum number of bytes that are read of an error's body."""
 
 QUOTED_CHARACTERS = 300
-"""How much of it is quoted."""
+"""The maximum number of characters that are quoted of it."""
 
 OPENING = re.compile(rb'\s*\{\s*"detail"\s*:\s*(?=["\[])')
-"""How a body of the API begins, for one that is not there to its end: a list of 10,000 faults is long."""
+"""How a body of the API begins, to recognise one that was cut off: a list of 10,000 invalid fields is long."""
 
 ANY_ZLIB = zlib.MAX_WBITS | 32
-"""gzip, or what HTTP calls deflate."""
+"""Unpacks gzip, and what HTTP calls deflate."""
 
 FOREIGN_JSON = "application/problem+json"
-"""Errors of gateways, which have a ``detail`` as well."""
+"""The content type of errors of gateways, which have a ``detail`` as well."""
 
 
 @dataclass(frozen=True)
-class Words:
-    """What a body says.
+class ErrorText:
+    """The text of an error's body.
 
     Attributes:
-        text: The words, in full.
-        from_api: Whether they are the API's own.
+        text: The whole text.
+        from_api: Whether the API itself wrote it.
     """
 
     text: str
     from_api: bool = False
 
 
-def words_of(body: bytes, headers: Mapping[str, str], *, is_complete: bool = True) -> Words:
+def error_text_of(body: bytes, headers: Mapping[str, str], *, is_complete: bool = True) -> ErrorText:
     """Read the body of an error.
 
     Args:
-        body: Its first bytes.
-        headers: The headers of the answer, with names in any case that the mapping knows.
-        is_complete: Whether that is all of it.
+        body: The first bytes of the body.
+        headers: The headers of the response.
+        is_complete: Whether ``body`` is the whole body.
 
     Examples:
-        >>> words_of(b'{"detail": "Data source is archived."}', {})
-        Words(text='Data source is archived.', from_api=True)
-        >>> words_of(b"<html>400 Bad Request</html>", {}).from_api
+        >>> error_text_of(b'{"detail": "Data source is archived."}', {})
+        ErrorText(text='Data source is archived.', from_api=True)
+        >>> error_text_of(b"<html>400 Bad Request</html>", {}).from_api
         False
     """
     encoding = headers.get("Content-Encoding", "").strip().lower()
@@ -67,17 +67,17 @@ def words_of(body: bytes, headers: Mapping[str, str], *, is_complete: bool = Tru
             unpacker = zlib.decompressobj(ANY_ZLIB)
             body = unpacker.decompress(body, ERROR_BODY_BYTES)
         except zlib.error:
-            return Words(f"a body in {encoding!r}, which was not asked for")
+            return ErrorText(f"a body with encoding {encoding!r}, which was not requested")
         is_complete = unpacker.eof
     said = _detail(body) if is_complete else _beginning(body)
     is_foreign = headers.get("Content-Type", "").split(";")[0].strip().lower() == FOREIGN_JSON
     if said is None or is_foreign:
-        return Words(said or body.decode(errors="replace"))
-    return Words(said, from_api=True)
+        return ErrorText(said or body.decode(errors="replace"))
+    return ErrorText(said, from_api=True)
 
 
 def shortened(text: str) -> str:
-    """One line that no terminal takes for a command."""
+    """Shorten a text to one line without control characters, which a terminal might obey."""
     text = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return f"{text[:QUOTED_CHARACTERS]}…" if len(text) > QUOTED_CHARACTERS else text
 
@@ -89,12 +89,12 @@ def _detail(body: bytes) -> str | None:
         return (
             detail if isinstance(detail, str) else orjson.dumps(detail).decode() if isinstance(detail, list) else None
         )
-    except (ValueError, TypeError):  # both are also orjson's: nested too deeply
+    except (ValueError, TypeError):  # orjson raises either of them for JSON that is nested too deeply
         return None
 
 
 def _beginning(body: bytes) -> str | None:
-    """The detail of a body that was cut off; of a list, as much as there is."""
+    """Return the detail of a body that was cut off; of a list, as much as is there."""
     opening = OPENING.match(body)
     if opening is None:
         return None

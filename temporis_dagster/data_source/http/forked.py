@@ -1,10 +1,10 @@
-"""Forked: what a forked child begins anew.
+"""Forked: what a forked child must not share with its parent.
 
-Comes in: things with connections, locks or threads. Goes out: nothing; in a child they are told before all else runs.
+Comes in: objects with connections, locks or threads. Goes out: nothing; a forked child starts each of them anew first.
 Never: keeps anything alive.
 
-A fork copies the thread that forks and no other. A lock that another thread held stays locked in the child for ever, a
-request of another thread counts as under way for ever, and on a shared connection it would read its parent's answers.
+A fork copies only the thread that forks. In the child, a lock that another thread held stays locked forever, a request
+of another thread counts as under way forever, and a shared connection would deliver the answers of the parent.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from weakref import WeakSet
 
 
 class Renewable(Protocol):
-    """Something that can begin anew."""
+    """An object that can start anew."""
 
     def begin_anew(self) -> None:
-        """Forget connections, locks and threads: there is one thread, and none of those is its own."""
+        """Forget connections, locks and threads, because they belong to the parent."""
         ...
 
 
@@ -26,7 +26,7 @@ _ALL: WeakSet[Renewable] = WeakSet()
 
 
 def renew_after_fork(thing: Renewable) -> None:
-    """Have it begin anew in every child that is forked while it exists."""
+    """Make an object start anew in every child that is forked while the object exists."""
     _ALL.add(thing)
 
 
