@@ -107,7 +107,7 @@ def test_a_host_that_cannot_be_is_refused_at_once(url):
 @pytest.mark.parametrize("token", [123, b"ts_secret"])
 def test_a_token_is_text(token):
     """Anything else is refused as any other wrong token is."""
-    with pytest.raises(ConfigurationError, match="starts with 'ts_'"):
+    with pytest.raises(ConfigurationError, match="must start with 'ts_'"):
         connect("https://api.temporis.co", token)
 
 
@@ -163,7 +163,7 @@ def test_a_url_is_host_port_and_path(url):
 @pytest.mark.parametrize("path", ["/v1", "/v1/", "/temporis/v1", "/v1/data_sources/ingest", "/v1/data_sources"])
 def test_a_url_with_the_path_of_the_api_is_refused(path):
     """Requests would go to /v1/v1/..., and be answered with a 404 that looks like a missing data source."""
-    with pytest.raises(ConfigurationError, match=r"Leave it out: end the URL before '/v1'\.$"):
+    with pytest.raises(ConfigurationError, match=r"End the URL before '/v1'\.$"):
         connect(f"http://127.0.0.1:8008{path}", CANARY)
     connect(f"http://127.0.0.1:8008/temporis/v11{path}x", CANARY).close()
 
@@ -208,7 +208,7 @@ class Always:
 def test_a_404_of_something_else_is_told_from_a_missing_data_source():
     """A proxy or another server knows no such path: the words are not those of the API, and the URL is in doubt."""
     with FakeService(token=CANARY, script=lambda _request: html_page(404)) as service:
-        assert "check the URL and its path, then the name" in str(failure_of(service))
+        assert "check the URL and its path first, then the name" in str(failure_of(service))
     with FakeService(token=CANARY, data_sources={"other": False}) as service:
         assert "temporis sources create store_metrics" in str(failure_of(service))
 
@@ -216,7 +216,7 @@ def test_a_404_of_something_else_is_told_from_a_missing_data_source():
 @pytest.mark.parametrize("token", ["", "ts_", "secret", "ts_a b", "ts_a\nb", "'ts_a'", "ts_é", "Bearer ts_a"])
 def test_what_is_no_token_is_refused_and_not_shown(token):
     """Before any I/O, with what a token looks like."""
-    with pytest.raises(ConfigurationError, match="starts with 'ts_'") as caught:
+    with pytest.raises(ConfigurationError, match="must start with 'ts_'") as caught:
         connect("https://api.temporis.co", token)
     assert len(token.strip()) < 4 or token.strip() not in str(caught.value)
 
