@@ -40,7 +40,7 @@ def source(temporis):
 
 
 def test_what_goes_in_comes_out_and_goes_in_again_for_free(source):
-    """upsert, read and upsert again: the same frame, nothing written the second time, the same digest."""
+    """After upsert, read and upsert again: the same frame, nothing written the second time, the same digest."""
     report = source.upsert(FRAME)
     assert (report.observations_in, report.stored, report.series) == (7, 7, 2)
     assert report.first_timestamp == HOURS[0]
@@ -86,7 +86,7 @@ def test_bounds_may_be_any_moment_python_knows(source):
 
 
 @pytest.mark.parametrize("bound", [datetime(2024, 6, 20), "2024-06-20", 1.5, pd.NaT, True], ids=str)
-def test_a_bound_that_is_no_instant_is_refused(source, bound):
+def test_a_bound_that_is_not_an_instant_is_refused(source, bound):
     """A naive or textual bound would silently shift the window."""
     with pytest.raises(ConfigurationError, match=r"^start(=.* has no time zone| must be an aware datetime)"):
         source.read(bound)
@@ -117,7 +117,7 @@ def test_archived_refuses_writes_keeps_data_and_can_be_undone(source):
 
 
 def test_a_missing_data_source_is_one_clear_error_everywhere(temporis):
-    """Every use of a data source that was never created says so, and creates nothing."""
+    """Every use of a data source that was never created raises this error, and creates nothing."""
     missing = temporis.data_source("nowhere")
     for use in (
         lambda: missing.upsert(FRAME),
@@ -171,7 +171,7 @@ def test_a_dry_run_checks_everything_and_writes_nothing(url):
 
 
 def test_check_makes_the_checks_of_upsert_and_sends_nothing(source):
-    """check() is upsert() without the sending, with the same errors."""
+    """check() is upsert() without sending, with the same errors."""
     report = source.check(FRAME)
     assert (report.observations_in, report.unsent) == (7, 7)
     assert source.read().empty
@@ -183,7 +183,7 @@ def test_check_makes_the_checks_of_upsert_and_sends_nothing(source):
 
 
 def test_bad_rows_leave_the_store_exactly_as_it_was(source):
-    """One bad row in the frame and nothing is sent; dropped, the rest is stored and the report has both."""
+    """With one invalid row, nothing is sent; if it is dropped, the rest is stored and the report counts both."""
     source.upsert(FRAME)
     digest, bad = source.content_digest(), FRAME.assign(orders=[9.0, 9, 9, float("inf")])
     with pytest.raises(InvalidObservationsError):
@@ -195,18 +195,18 @@ def test_bad_rows_leave_the_store_exactly_as_it_was(source):
 
 
 def test_observations_checked_before_are_taken_as_they_are(source):
-    """A caller that looked at the observations first need not have them checked twice."""
+    """A surface that looked at the observations first need not have them checked twice."""
     assert source.upsert(observe(FRAME)).stored == 7
 
 
-def test_an_empty_frame_is_no_request(temporis):
-    """Nothing to send is not an error, even for a source that does not exist yet."""
+def test_an_empty_frame_sends_nothing(temporis):
+    """Nothing to send is not an error, even for a data source that does not exist yet."""
     report = temporis.data_source("nowhere").upsert(FRAME.iloc[:0])
     assert (report.observations_in, report.requests, report.first_timestamp) == (0, 0, None)
 
 
 def test_progress_adds_up_to_what_was_settled(source, capsys):
-    """A function is told each step; True draws a bar on stderr; by default nothing is printed."""
+    """A function is called at each step; True draws a bar on stderr; by default nothing is printed."""
     steps = []
     source.upsert(FRAME, progress=steps.append)
     assert sum(steps) == 7
@@ -232,7 +232,7 @@ def test_a_closed_connection_opens_again_when_it_is_used(source, temporis):
 
 
 def test_an_interrupted_upsert_hands_on_its_report(source):
-    """Ctrl-C in the middle: the exception goes on as it is, with the exact report on it."""
+    """After Ctrl-C in the middle, the exception goes on unchanged, with the exact report on it."""
     frame = pd.DataFrame({"timestamp": range(300_000), "name": "a", "value": 1.0})
 
     def interrupt(_settled):
@@ -268,7 +268,7 @@ def test_no_url_is_an_error_that_shows_how(monkeypatch):
     "url", ["mysql://root:hunter2@db/x", "no url", "sqlite://", "sqlite:///:memory:", "sqlite:x.db"]
 )
 def test_a_url_that_cannot_be_used_is_refused_without_showing_a_password(url):
-    """The error names what is wrong and how to do it; whatever else the URL holds stays out of it."""
+    """The error names what is wrong and how to do it right; whatever else the URL holds stays out of it."""
     with pytest.raises(TemporisError) as raised:
         connect(url).create_data_source("store_metrics")
     assert isinstance(raised.value, ConfigurationError)

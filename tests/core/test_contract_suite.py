@@ -29,7 +29,7 @@ HARD_NAMES = ["it's", 'say "hi"', "back\\slash", "emoji 🐘", "näive ☃", "a,
 
 @dataclass
 class Host:
-    """One kind of target, with what the dashboard can do beside the API."""
+    """One kind of target, with what the dashboard can do besides the API."""
 
     temporis: Temporis
     archive: Callable[..., object]
@@ -113,7 +113,7 @@ def test_what_is_reported_stored_is_stored(host):
 
 
 def test_the_last_of_equal_keys_wins(host):
-    """Inside one frame the last valid row of a key is stored, and the others are counted."""
+    """In one frame, the last valid row of a key is stored, and the others are counted."""
     report = host.source.upsert(frame((0, "a", 1), (0, "b", 2), (0, "a", 3), (0, "a", 4)))
     assert (report.stored, report.superseded, report.observations_in) == (2, 2, 4)
     assert host.content() == {(0, "a"): 4.0, (0, "b"): 2.0}
@@ -156,7 +156,7 @@ def test_an_archived_data_source_takes_nothing_until_it_is_unarchived(host):
 
 
 def test_asking_for_the_archive_state_writes_nothing(host):
-    """ACTIVE and ARCHIVED as they are, and ensure_writable lets only the first pass."""
+    """The answer is ACTIVE or ARCHIVED, and ensure_writable lets only the first pass."""
     host.source.upsert(frame((0, "a", 1)))
     assert host.source.archive_state() is ArchiveState.ACTIVE
     host.source.ensure_writable()
@@ -174,8 +174,8 @@ def test_every_bit_of_a_number_and_every_character_of_a_name_arrives(host):
     assert {key: bits(value) for key, value in host.content().items()} == {(i, n): bits(v) for i, n, v in records}
 
 
-def test_an_empty_frame_is_no_request(host):
-    """It is reported as nothing, even where the data source is not there."""
+def test_an_empty_frame_sends_nothing(host):
+    """Its report is empty, even if the data source does not exist."""
     report = host.temporis.data_source("no_such_source").upsert(sample_frame(hours=0))
     assert (report.observations_in, report.requests) == (0, 0)
 

@@ -18,7 +18,7 @@ LONG = "timestamp,name,value\n1718870400,orders,42\n"
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
-    """No setting of the machine that runs the tests."""
+    """Remove the settings of the machine that runs the tests."""
     for name in ("TEMPORIS_URL", "TEMPORIS_TOKEN", "TEMPORIS_STORE", "TEMPORIS_MIRROR"):
         monkeypatch.delenv(name, raising=False)
 
@@ -68,7 +68,7 @@ def test_a_file_is_the_same_with_white_space_around_its_url(tmp_path, monkeypatc
 
 @pytest.mark.parametrize(("before", "after"), AROUND)
 def test_a_service_is_the_same_with_white_space_around_url_token_and_mirror(tmp_path, monkeypatch, before, after):
-    """A secret's file ends in a line break: the token is the same, also to the mirror that knows its fingerprint."""
+    """Secret files end in a line break: the token is the same, also to the mirror that knows its fingerprint."""
     with FakeService() as service:
         mirror = f"sqlite:///{tmp_path}/mirror.db"
         with connect(service.url, service.token, mirror=mirror) as temporis:
@@ -88,7 +88,7 @@ def test_a_service_is_the_same_with_white_space_around_url_token_and_mirror(tmp_
 
 @pytest.mark.parametrize("blank", [" ", "\n", "\t \r\n"])
 def test_a_setting_of_white_space_is_none(monkeypatch, blank):
-    """A variable that is empty is not set; an argument that is empty is refused, and never the cloud."""
+    """An empty variable counts as not set; an empty argument is refused, and never means the cloud."""
     for name in ("TEMPORIS_URL", "TEMPORIS_TOKEN"):
         monkeypatch.setenv(name, blank)
     with pytest.raises(ConfigurationError, match="nothing to connect to"):
@@ -105,7 +105,7 @@ def test_a_setting_of_white_space_is_none(monkeypatch, blank):
 
 @pytest.mark.parametrize("token", ["ts_a b", "ts_a\nb", "'ts_ab'", "\ufeffts_ab", "Bearer ts_ab"])
 def test_white_space_inside_a_token_is_refused_without_showing_it(token):
-    """Only what stands around it is taken away."""
+    """Only the white space around it is removed."""
     with pytest.raises(ConfigurationError) as error:
         connect("http://127.0.0.1:1", token)
     assert "ts_a" not in str(error.value)

@@ -1,4 +1,4 @@
-"""The client and what surrounds it: URLs, tokens, certificates, headers, and the words of errors."""
+"""The client and its environment: URLs, tokens, certificates, headers, and the text of errors."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def service() -> Iterator[FakeService]:
 
 
 def failure_of(to, **options) -> DeliveryError:
-    """The error of an upsert; nothing here has the token in a local variable."""
+    """Return the error of an upsert; no frame in here has the token in a local variable."""
     with connected(to, **options) as temporis, pytest.raises(DeliveryError) as caught:
         temporis.data_source("store_metrics").upsert(rows(4))
     return caught.value
@@ -86,7 +86,7 @@ def test_a_token_does_not_travel_unencrypted(url):
     "url", ["http://127.0.0.1:8008", "http://localhost:8008", "http://[::1]:8008", "https://x.y/z"]
 )
 def test_loopback_and_https_are_fine(url):
-    """Nothing is opened yet, so nobody needs to listen."""
+    """Nothing is opened yet, so no server needs to listen."""
     with connect(url, "ts_secret") as temporis:
         assert temporis.url == url
 
@@ -99,14 +99,14 @@ def test_the_scheme_has_no_case():
 
 @pytest.mark.parametrize("url", ["https://a..b", f"https://{'a' * 64}.co", "https://x.y:0", "https://x.y:70000"])
 def test_a_host_that_cannot_be_is_refused_at_once(url):
-    """Not in the middle of an upsert, with an exception of Python's own."""
+    """And not in the middle of an upsert with one of Python's own exceptions."""
     with pytest.raises(ConfigurationError):
         connect(url, "ts_secret")
 
 
 @pytest.mark.parametrize("token", [123, b"ts_secret"])
 def test_a_token_is_text(token):
-    """Anything else is refused as any other wrong token is."""
+    """Anything else is refused like any other invalid token."""
     with pytest.raises(ConfigurationError, match="must start with 'ts_'"):
         connect("https://api.temporis.co", token)
 
@@ -121,7 +121,7 @@ def test_a_token_is_text(token):
     ids=str,
 )
 def test_an_environment_that_cannot_be_used_is_a_configuration_error(setting, monkeypatch):
-    """Proxies and certificates that httpx cannot take: said without quoting what may be a password."""
+    """The error about a proxy or certificate that httpx cannot use does not quote what may be a password."""
     for name in BUNDLES:
         monkeypatch.delenv(name, raising=False)
     for name, value in setting.items():
@@ -133,7 +133,7 @@ def test_an_environment_that_cannot_be_used_is_a_configuration_error(setting, mo
 
 
 def test_no_proxy_stands_before_this_machine(service, monkeypatch):
-    """A proxy of the environment is not given the token of a local service."""
+    """A proxy from the environment does not receive the token of a local service."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     with connect(service.url, service.token, give_up_after_s=0.01) as temporis:
@@ -206,7 +206,7 @@ class Always:
 
 
 def test_a_404_of_something_else_is_told_from_a_missing_data_source():
-    """A proxy or another server knows no such path: the words are not those of the API, and the URL is in doubt."""
+    """A proxy or another server does not know the path: the text is not the API's, so the URL is in doubt."""
     with FakeService(token=CANARY, script=lambda _request: html_page(404)) as service:
         assert "check the URL and its path first, then the name" in str(failure_of(service))
     with FakeService(token=CANARY, data_sources={"other": False}) as service:
@@ -214,8 +214,8 @@ def test_a_404_of_something_else_is_told_from_a_missing_data_source():
 
 
 @pytest.mark.parametrize("token", ["", "ts_", "secret", "ts_a b", "ts_a\nb", "'ts_a'", "ts_é", "Bearer ts_a"])
-def test_what_is_no_token_is_refused_and_not_shown(token):
-    """Before any I/O, with what a token looks like."""
+def test_an_invalid_token_is_refused_and_not_shown(token):
+    """Before any I/O, with a description of a token."""
     with pytest.raises(ConfigurationError, match="must start with 'ts_'") as caught:
         connect("https://api.temporis.co", token)
     assert len(token.strip()) < 4 or token.strip() not in str(caught.value)
@@ -230,7 +230,7 @@ def test_a_service_without_tokens_gets_no_header(service):
 
 
 def test_a_wrong_token_is_an_error_of_its_own(service):
-    """401: with advice, at once, nothing stored, every row unsent."""
+    """401 ends the upsert at once, with advice; nothing is stored, and every row is unsent."""
     service.state.rules = service.state.rules.__class__("ts_another")
     error = failure_of(service)
     assert type(error) is AuthenticationError
@@ -243,7 +243,7 @@ def test_a_wrong_token_is_an_error_of_its_own(service):
 
 
 def test_a_request_says_who_sends_it(service):
-    """User-Agent with library and version, JSON, a length, and nothing compressed."""
+    """A request has a User-Agent with library and version, JSON, a length, and no compression."""
     with connect(service.url, service.token) as temporis:
         temporis.data_source("store_metrics").upsert(rows(2))
     (request,) = service.requests
@@ -251,12 +251,12 @@ def test_a_request_says_who_sends_it(service):
     assert request.headers["content-type"] == "application/json"
     assert int(request.headers["content-length"]) == request.size
     assert "content-encoding" not in request.headers
-    assert request.headers["accept-encoding"] == "identity", "nobody reads the words of a compressed refusal"
+    assert request.headers["accept-encoding"] == "identity", "the text of a compressed refusal is not read"
     assert service.complaints == []
 
 
 def test_a_surface_over_the_core_says_who_calls(service):
-    """What the Dagster resource passes stands in the User-Agent; what no header takes is refused."""
+    """What the Dagster resource passes appears in the User-Agent; what a header cannot hold is refused."""
     options = HttpOptions(caller="dagster-run/0d5a")
     with connect_with(options, service.url, service.token) as temporis:
         temporis.data_source("store_metrics").archive_state()
@@ -266,7 +266,7 @@ def test_a_surface_over_the_core_says_who_calls(service):
 
 
 def test_one_connection_serves_many_requests(service):
-    """The pool is kept for the life of the connection, and opened again after a close."""
+    """The pool lasts as long as the connection, and opens again after a close."""
     ports = set()
     service.state.script = lambda _request: ports.update(
         connection.getpeername()[1] for connection in service._server._connections
@@ -279,7 +279,7 @@ def test_one_connection_serves_many_requests(service):
 
 
 def test_a_redirect_is_not_followed():
-    """The token goes to no other place; the rows are unsent."""
+    """The token goes nowhere else; the rows are unsent."""
     with FakeService(token=CANARY) as elsewhere:
         moved = Fault(307, "", {"Location": elsewhere.url + "/v1/data_sources/ingest"})
         with FakeService(token=CANARY, script=lambda _request: moved) as service:
@@ -291,7 +291,7 @@ def test_a_redirect_is_not_followed():
 
 
 def test_a_proxy_page_is_quoted_in_one_line_and_shortened():
-    """HTML, broken bytes and long bodies are shown as one short line, and nothing about them raises."""
+    """HTML, broken bytes and long bodies are shown as one short line, and none of them raises."""
     with FakeService(token=CANARY, script=lambda _request: html_page(403)) as service:
         error = failure_of(service)
     assert "403: <html> <head><title>403 Bad Gateway</title></head> <body>" in str(error)
@@ -334,7 +334,7 @@ def test_the_foreign_exceptions_of_httpx_stay_inside(service):
 
 
 def test_a_large_body_is_given_more_time():
-    """The timeout grows with the body, so that a slow line is not taken for a dead service."""
+    """The timeout grows with the body, so that a slow line is not mistaken for a dead service."""
     seen = []
 
     class Spy:
@@ -351,7 +351,7 @@ def test_a_large_body_is_given_more_time():
 
 @contextlib.contextmanager
 def dripping_service(head: bytes, authority=None) -> Iterator[str]:
-    """Answers each request with a head, at once, and then a byte at a time for as long as somebody reads."""
+    """A service that answers at once with the head, and then with a byte at a time for as long as the client reads."""
     hung_up = threading.Event()
 
     def serve(listener):
@@ -379,7 +379,7 @@ def dripping_service(head: bytes, authority=None) -> Iterator[str]:
 
 @pytest.mark.parametrize("tls", [False, True])
 def test_an_answer_that_drips_ends_with_the_attempt(authority, tls):
-    """Each byte comes in time, the whole never does: no answer. Without the bound, this test would not end."""
+    """Each byte arrives in time and the whole never does: no answer. Without the bound, this test would not end."""
     with dripping_service(b"HTTP/1.1 204 ", authority if tls else None) as url:
         client = Client(url, CANARY, timeout_s=0.3, max_in_flight=1, verify=False, agent="test")
         answered = client.post(b"{}")
@@ -388,7 +388,7 @@ def test_an_answer_that_drips_ends_with_the_attempt(authority, tls):
 
 
 def test_words_that_drip_do_not_hide_the_status():
-    """The head came in time: what it says counts, whatever becomes of the words."""
+    """The head arrived in time, so its status counts, whatever becomes of the text."""
     with dripping_service(b"HTTP/1.1 409 Conflict\r\nContent-Length: 99999\r\n\r\n") as url:
         client = Client(url, CANARY, timeout_s=0.3, max_in_flight=1, verify=True, agent="test")
         answered = client.post(b"{}")
@@ -398,7 +398,7 @@ def test_words_that_drip_do_not_hide_the_status():
 
 
 def test_a_close_by_another_thread_costs_no_attempt(service, monkeypatch):
-    """What is under way is answered, on a connection that is closed then; the next attempt opens another one."""
+    """What is under way is answered, on a connection that is closed afterwards; the next attempt opens another one."""
     client, opened = Client(service.url, CANARY, timeout_s=30, max_in_flight=2, verify=True, agent="test"), []
     connect_to = socket.create_connection
 
@@ -416,7 +416,7 @@ def test_a_close_by_another_thread_costs_no_attempt(service, monkeypatch):
 
 
 def test_a_connection_that_opens_while_another_thread_closes_is_closed(service, monkeypatch):
-    """Neither the attempt nor its socket is lost: the pool that was closed did not know of it yet."""
+    """Neither the attempt nor its socket is lost, although the closed pool did not know of it yet."""
     client, opened = Client(service.url, CANARY, timeout_s=5, max_in_flight=1, verify=True, agent="test"), []
     connect_to = socket.create_connection
 
@@ -432,7 +432,7 @@ def test_a_connection_that_opens_while_another_thread_closes_is_closed(service, 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_forked_child_has_connections_of_its_own(service):
-    """On its parent's it would read the parent's answers."""
+    """On a connection of its parent it would read the parent's answers."""
     code = (
         "import os, sys; from temporis_dagster import connect\n"
         "source = connect(sys.argv[1], sys.argv[2]).data_source('store_metrics')\n"
@@ -450,8 +450,8 @@ def test_a_forked_child_has_connections_of_its_own(service):
     assert len(again) >= 1
 
 
-def test_waiting_for_ever_is_possible():
-    """A wait longer than the platform's longest is cut, not an OverflowError."""
+def test_waiting_forever_is_possible():
+    """A wait beyond the platform's longest is cut instead of raising an OverflowError."""
     condition = threading.Condition()
     threading.Timer(0.01, lambda: condition.acquire() and (condition.notify_all(), condition.release())).start()
     with condition:
@@ -500,7 +500,7 @@ def authority():
 
 
 def test_an_unknown_certificate_is_final(authority):
-    """No retry, nothing in doubt, and the advice is one that every surface can follow."""
+    """No retry, nothing unknown, and advice that every surface can follow."""
     with tls_service(authority) as url:
         remote = HttpTarget(url, CANARY, HttpOptions(), clock=FakeClock())
         with connect("https://127.0.0.1", CANARY) as temporis:
@@ -516,7 +516,7 @@ def test_an_unknown_certificate_is_final(authority):
 
 
 def test_https_to_a_port_that_speaks_http_is_final(service):
-    """A mistake in the URL, which no retry mends."""
+    """A mistake in the URL, which no retry fixes."""
     url = service.url.replace("http:", "https:")
     with connect(url, CANARY) as temporis, pytest.raises(DeliveryError, match="http or https") as caught:
         temporis.data_source("store_metrics").upsert(rows(3))
@@ -524,7 +524,7 @@ def test_https_to_a_port_that_speaks_http_is_final(service):
 
 
 def test_a_ca_bundle_makes_it_known(authority, tmp_path):
-    """verify= the authority's file; False trusts anybody."""
+    """verify= takes the authority's file; False accepts any certificate."""
     bundle = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(bundle)
     with tls_service(authority) as url:
@@ -534,7 +534,7 @@ def test_a_ca_bundle_makes_it_known(authority, tmp_path):
 
 
 def test_a_bundle_that_cannot_be_read_is_refused_at_once(tmp_path):
-    """Missing, or not PEM: a ConfigurationError of connect, not of the first upsert."""
+    """A bundle that is missing or not PEM is a ConfigurationError of connect, not of the first upsert."""
     (tmp_path / "text.pem").write_text("no certificate")
     for name in ("missing.pem", "text.pem"):
         with pytest.raises(ConfigurationError, match="CA bundle"):
@@ -545,7 +545,7 @@ def test_a_bundle_that_cannot_be_read_is_refused_at_once(tmp_path):
 
 
 def shown_by(error: BaseException) -> str:
-    """Everything that a program could print, store or send of an error, with the local variables of its traceback."""
+    """Everything of an error that a program could print, store or send, with the local variables of its traceback."""
     trace = traceback.TracebackException.from_exception(error, capture_locals=True)
     chain = [repr(link) for link in (error.__cause__, error.__context__) if link is not None]
     return "\n".join([str(error), repr(error), str(vars(error)), "".join(trace.format()), *chain])
@@ -567,7 +567,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("in_flight", [1, 4])
 def test_no_error_shows_the_token(service, fault, in_flight):
-    """Not its text, attributes, pickle or report, nor its traceback with local variables; not even a quoted part."""
+    """No text, attribute, pickle, report or traceback with local variables shows it, or even a quoted part of it."""
     service.state.script = lambda _request: fault
     error = failure_of(service, batch_rows=1, max_in_flight=in_flight, timeout_s=0.03)
     for text in (shown_by(error), repr(pickle.loads(pickle.dumps(error)).__dict__), str(error.report.to_dict())):
@@ -577,7 +577,7 @@ def test_no_error_shows_the_token(service, fault, in_flight):
 
 
 def test_an_interruption_while_the_headers_are_sent_does_not_show_the_token():
-    """Where the layers below have the token in a local variable, as httpcore has while it writes."""
+    """Even where the layers below have the token in a local variable, as httpcore has while it writes."""
 
     def below(request):
         headers = request.headers.raw
@@ -593,7 +593,7 @@ def test_an_interruption_while_the_headers_are_sent_does_not_show_the_token():
 
 @pytest.mark.parametrize("in_flight", [1, 2])
 def test_an_interruption_does_not_show_the_token(service, in_flight, monkeypatch):
-    """A KeyboardInterrupt out of the depths of the HTTP client, its traceback printed with local variables."""
+    """Even if a KeyboardInterrupt from the depths of the HTTP client is printed with local variables."""
     monkeypatch.setattr("temporis_dagster.data_source.http.delivery.INTERRUPT_GRACE_S", 0.01)
 
     def interrupt(_request):
@@ -609,7 +609,7 @@ def test_an_interruption_does_not_show_the_token(service, in_flight, monkeypatch
 
 
 def test_no_object_and_no_log_shows_the_token(service, caplog):
-    """Reprs of everything that a notebook shows, and DEBUG logs of ours, httpx and httpcore."""
+    """Neither the repr of anything that a notebook shows nor our DEBUG logs or those of httpx and httpcore."""
     caplog.set_level(logging.DEBUG)
     service.state.script = in_sequence(answer(503, CANARY), cut())
     with connected(service) as temporis:
@@ -622,7 +622,7 @@ def test_no_object_and_no_log_shows_the_token(service, caplog):
 
 
 def test_the_canary_would_be_found(debug_log):
-    """The log that the run is checked against at its end does get what is logged."""
+    """The log that is searched at the end of the run does receive what is logged."""
     logging.getLogger("httpcore.canary_test").debug("a line from a test")
     for handler in logging.getLogger().handlers:
         handler.flush()
@@ -640,7 +640,7 @@ def test_tracebacks_printed_by_a_program_do_not_show_the_token(service):
 
 
 def test_every_error_of_delivery_survives_pickling(service):
-    """With its report and figures: Dagster moves errors between processes."""
+    """Errors arrive with report and figures: Dagster moves them between processes."""
     service.state.archived["store_metrics"] = True
     error = failure_of(service)
     back = pickle.loads(pickle.dumps(error))

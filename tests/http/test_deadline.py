@@ -1,4 +1,4 @@
-"""The deadline of an attempt: from its end on, nothing of the request is sent, however slow the line."""
+"""The deadline of an attempt: once it is over, nothing of the request is sent, however slow the line is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def authority():
 
 @pytest.fixture(autouse=True)
 def small_buffers(monkeypatch):
-    """The send buffer of a slow line: that of loopback would take the whole body at once."""
+    """Use the send buffer of a slow line: that of loopback would take the whole body at once."""
     connect_to = socket.create_connection
 
     def small(*arguments, **options):
@@ -37,7 +37,7 @@ def small_buffers(monkeypatch):
 
 
 class SlowService:
-    """Reads so many bytes a second, and answers 204 once it has the whole body."""
+    """A service that reads slowly, and answers 204 once it has the whole body."""
 
     def __init__(self, bytes_per_s: float, authority=None) -> None:
         self.bytes_per_s, self.taken, self.was_reset = bytes_per_s, 0, False
@@ -84,7 +84,7 @@ def posted(service: SlowService, *, timeout_s: float):
 
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
 def test_a_slow_line_does_not_outlive_the_deadline(authority, tls, monkeypatch):
-    """Each send is bounded by what is left, not by the whole timeout again, and what was not read yet never arrives."""
+    """Each send is bounded by the remaining time, not by the whole timeout again; what was not read never arrives."""
     monkeypatch.setattr("temporis_dagster.data_source.http.deadline.SLOWEST_BYTES_PER_S", 10 * len(BODY))
     with SlowService(30_000, authority if tls else None).running() as service:
         answered = posted(service, timeout_s=0.2)
@@ -97,7 +97,7 @@ def test_a_slow_line_does_not_outlive_the_deadline(authority, tls, monkeypatch):
 
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
 def test_a_line_that_is_fast_enough_is_not_cut(authority, tls):
-    """However many sends it takes, and although the whole takes longer than timeout_s alone."""
+    """However many sends it takes, and although all of them take longer than timeout_s."""
     with SlowService(300_000, authority if tls else None).running() as service:
         assert posted(service, timeout_s=5).status == 204
 
@@ -123,7 +123,7 @@ def test_what_the_operating_system_holds_is_thrown_away(monkeypatch):
 
 
 def test_an_attempt_that_was_late_before_it_began_sends_nothing(monkeypatch):
-    """A name lookup that takes longer than the whole attempt: no byte is sent, so that the rows surely are unsent."""
+    """A name lookup takes longer than the whole attempt: no byte is sent, so the rows are certain to be unsent."""
     taken = []
 
     def serve(listener):
@@ -150,7 +150,7 @@ def test_an_attempt_that_was_late_before_it_began_sends_nothing(monkeypatch):
 
 
 def test_an_early_refusal_is_read_although_the_body_cannot_be_sent():
-    """A service that answers and closes at the first bytes: its words, not a broken pipe."""
+    """A service answers and closes at the first bytes: its text is the answer, not a broken pipe."""
 
     def serve(listener):
         with listener.accept()[0] as connection:
@@ -170,6 +170,6 @@ def test_an_early_refusal_is_read_although_the_body_cannot_be_sent():
 
 
 def test_an_attempt_may_last_longer_the_larger_its_body():
-    """The timeout, and the body at 50 kB/s: what a lease has to outlast."""
+    """It may last for the timeout plus the body at 50 kB/s, which a lease has to outlast."""
     assert longest_attempt_s(0, 30.0) == 30.0
     assert longest_attempt_s(4_000_000, 30.0) == 110.0

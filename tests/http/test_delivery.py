@@ -1,4 +1,4 @@
-"""Delivery: what is retried, for how long, and what the report says, against a fake service and a fake clock."""
+"""Delivery: what is retried, for how long, and what the report counts, against a fake service and a fake clock."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from tests.support.delivery_tools import (
     connected,
     fake_state,
     numbers,
-    pace_of,
     rows,
     stored,
+    throttle_of,
 )
 
 BUDGET = RetryPolicy().budget
 
 
 def upsert(to, frame, **options):
-    """The report of an upsert of the series of ``rows``, and its error if there was one."""
+    """Upsert the series of ``rows``, and return the report and the error, if there was one."""
     with connected(to, **options) as temporis:
         return outcome(temporis.data_source("store_metrics"), frame)
 
@@ -64,7 +64,7 @@ RETRIED = {500: 2, **dict.fromkeys((*REFUSED_FOR_NOW, *OUTAGES), BUDGET)}
 
 
 def expected(status):
-    """Error, retries at most, and the outcome of the rows that got this answer for ever, by design section 4."""
+    """The error, the most retries, and the outcome of the rows that got this answer forever, as in docs/delivery.md."""
     if status in RETRIED:
         return UnavailableError, RETRIED[status], "unsent" if status in REFUSED_FOR_NOW else "unknown"
     if status in (400, 413, 422):
@@ -94,7 +94,7 @@ def fresh(service):
 
 @pytest.mark.parametrize("status", [200, 201, 202, 206, *range(300, 600)])
 def test_every_status(fresh, client, status):
-    """Two rows are stored, the next two get this answer for ever, the last two come after: over a real socket."""
+    """Over a real socket, two rows are stored, the next two get this answer forever, and the last two would follow."""
     fresh.state.script = lambda request: answer(status, "words") if len(request.keys) and request.number else None
     report, error = upsert(client, rows(6), batch_rows=2, max_in_flight=1)
     kind, retries, outcome = expected(status)
@@ -118,7 +118,7 @@ def test_every_status(fresh, client, status):
     [(cut(), False), (cut(applies="all"), True), (silence(), False), (silence(applies="all"), True)],
 )
 def test_no_answer_after_the_request_was_sent(fault, applied):
-    """A reset or silence, before or after applying, is retried until the budget is gone; its rows are unknown."""
+    """A reset or silence, before or after applying, is retried until the budget is used up; its rows are unknown."""
     with FakeService(token=CANARY, script=lambda request: fault if request.number else None) as service:
         report, error = upsert(PatientAtFirst(service), rows(6), batch_rows=2, max_in_flight=1)
     assert type(error) is UnavailableError
@@ -128,7 +128,7 @@ def test_no_answer_after_the_request_was_sent(fault, applied):
 
 
 class PatientAtFirst:
-    """Waits long for the first answer and hardly at all for later ones, so that load on the machine decides nothing."""
+    """A client that waits long for the first answer and hardly for later ones: load on the machine does not matter."""
 
     def __init__(self, service) -> None:
         options = {"max_in_flight": 1, "verify": True, "agent": "test"}
@@ -145,7 +145,7 @@ class PatientAtFirst:
 
 
 def test_a_refused_connection_leaves_the_rows_unsent():
-    """Nobody listens: retried, and nothing is in doubt, because nothing was sent."""
+    """Without a listener, attempts are retried and nothing is unknown, because nothing was sent."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     client = Client(f"http://127.0.0.1:{port}", CANARY, timeout_s=1, max_in_flight=1, verify=True, agent="test")
@@ -185,7 +185,7 @@ def test_an_internal_error_is_retried_twice_and_no_more():
 @pytest.mark.parametrize("batches", [10, 1000])
 @pytest.mark.parametrize("fault", [answer(503), answer(429, retry_after=1), cut(), "refused"], ids=str)
 def test_a_dead_service_gets_few_requests(fault, batches, in_flight):
-    """At most those in flight plus the budget, however many batches wait; nothing is lost from the report."""
+    """At most those in flight plus the budget, however many bodies wait; nothing is lost from the report."""
     state = fake_state(lambda _request: fault)
     transport = DirectTransport(state)
     if fault == "refused":
@@ -198,7 +198,7 @@ def test_a_dead_service_gets_few_requests(fault, batches, in_flight):
 
 
 def test_many_upserts_on_one_dead_connection_share_the_budget():
-    """The next data source does not get the whole budget again: each further upsert costs a few requests."""
+    """The next data source does not get the whole budget again: each further upsert makes only a few requests."""
     clock = FakeClock()
     state = fake_state(lambda _request: answer(503), clock=clock)
     with connected(DirectTransport(state), clock=clock, max_in_flight=4) as temporis:
@@ -221,7 +221,7 @@ def test_a_connection_recovers_from_an_outage():
 
 
 def test_a_short_pause_does_not_give_the_budget_back():
-    """An upsert a second against a dead service is a few requests each, for ever."""
+    """An upsert per second against a dead service makes only a few requests each time, forever."""
     clock = FakeClock()
     state = fake_state(lambda _request: answer(503), clock=clock)
     with connected(DirectTransport(state), clock=clock, max_in_flight=1) as temporis:
@@ -232,7 +232,7 @@ def test_a_short_pause_does_not_give_the_budget_back():
 
 
 def test_silence_ends_an_upsert_when_patience_does_and_success_renews_it():
-    """give_up_after_s counts from the last acknowledgement, so a slow healthy load is never cut."""
+    """give_up_after_s counts from the last acknowledgement, so a slow healthy load is never cut off."""
     clock = FakeClock()
     slow = fake_state(lambda request: answer(503, retry_after=200) if request.number % 2 else None, clock=clock)
     report, error = upsert(
@@ -250,7 +250,7 @@ def test_silence_ends_an_upsert_when_patience_does_and_success_renews_it():
 
 @pytest.mark.parametrize("patience", [6, 20, 40])
 def test_patience_is_used_to_its_end(patience):
-    """The last wait is shortened to what is left, and then there is one more attempt: not given up seconds before."""
+    """The last wait is shortened to the remaining time, and then there is one more attempt."""
     clock = FakeClock()
     state = fake_state(lambda _request: answer(503), clock=clock)
     _, error = upsert(DirectTransport(state), rows(1), clock=clock, give_up_after_s=patience)
@@ -260,14 +260,14 @@ def test_patience_is_used_to_its_end(patience):
 
 
 def test_a_service_that_comes_back_at_the_last_moment_is_in_time():
-    """What the patience was for."""
+    """Which is the purpose of give_up_after_s."""
     clock = FakeClock()
     state = fake_state(lambda request: answer(503) if clock.now() < 1005.99 else None, clock=clock)
     assert upsert(DirectTransport(state), rows(1), clock=clock, give_up_after_s=6)[0].stored == 1
 
 
 def test_waiting_is_not_silent(caplog):
-    """A warning at the first failure of an upsert, and then not more often than every 30 s: who, what, how long yet."""
+    """The first failure of an upsert logs who, what and for how long; further warnings come at most every 30 s."""
     clock, moments = FakeClock(), []
     with connected(DirectTransport(fake_state(lambda _request: answer(503))), clock=clock) as temporis:
         for pause in (0, 10_000):
@@ -285,7 +285,7 @@ def test_waiting_is_not_silent(caplog):
 
 
 def test_a_retry_comes_no_earlier_than_asked():
-    """The seconds that the service asks for pass before the batch is tried again."""
+    """The seconds that the service asks for pass before the body is sent again."""
     clock = FakeClock()
     state = fake_state(in_sequence(answer(429, "slow down", retry_after=17)), clock=clock)
     assert upsert(DirectTransport(state), rows(1), clock=clock)[0].stored == 1
@@ -295,13 +295,13 @@ def test_a_retry_comes_no_earlier_than_asked():
 
 @pytest.mark.parametrize("max_in_flight", [1, 4])
 def test_what_one_batch_was_asked_holds_for_the_others(max_in_flight):
-    """Retry-After is the service's wish, not the batch's: no other request of the connection starts before."""
+    """Retry-After is about the service, not the body: no other request of the connection starts before."""
     clock = FakeClock()
-    pace = Throttle(RetryPolicy(), max_in_flight=max_in_flight, clock=clock)
-    number = pace.turn(lambda: False)
+    throttle = Throttle(RetryPolicy(), max_in_flight=max_in_flight, clock=clock)
+    number = throttle.turn(lambda: False)
     begun = clock.now()
-    pace.failed(number, Answer(429, "slow down", retry_after_s=60), attempts=1, unclear=0)
-    pace.turn(lambda: False)
+    throttle.failed(number, Answer(429, "slow down", retry_after_s=60), attempts=1, unclear=0)
+    throttle.turn(lambda: False)
     assert clock.now() >= begun + 60
 
 
@@ -334,7 +334,7 @@ def bad(*which):
 @pytest.mark.parametrize("position", [0, 1, 777, 1999])
 @pytest.mark.parametrize("in_flight", [1, 4])
 def test_one_bad_record_of_two_thousand(position, in_flight):
-    """1,999 stored, the one named with its place, label and the service's words, in at most 25 requests."""
+    """1,999 are stored; the one is named with its row, label and the service's words, in at most 25 requests."""
     frame = rows(2000)
     frame.index = [f"line {i}" for i in range(2000)]
     with FakeService(token=CANARY, fault_of=bad(position)) as service:
@@ -371,7 +371,7 @@ def test_when_every_record_is_bad_the_search_ends():
 
 
 def test_a_body_too_large_is_halved_and_later_ones_are_smaller():
-    """The limit is found once, not once a batch."""
+    """The limit is found once, not once per body."""
     state = fake_state(max_records=130)
     report, error = upsert(DirectTransport(state), rows(5000), batch_rows=1000, max_in_flight=1)
     assert error is None
@@ -380,7 +380,7 @@ def test_a_body_too_large_is_halved_and_later_ones_are_smaller():
 
 
 def test_a_single_row_too_large_is_rejected_and_costs_the_others_nothing():
-    """One huge name goes alone and is refused; the bodies after it are as large as before."""
+    """One huge name goes alone and is rejected; the bodies after it are as large as before."""
     frame = rows(4000)
     frame["name"] = frame["name"].astype(object)
     frame.loc[777, "name"] = "x" * 200_000
@@ -394,7 +394,7 @@ def test_a_single_row_too_large_is_rejected_and_costs_the_others_nothing():
 
 
 def test_a_service_that_takes_no_body_at_all_gets_few_requests():
-    """413 to everything, as from a proxy set up wrongly: it ends as the search for bad rows does, and adds up."""
+    """413 to everything, as from a misconfigured proxy, ends like the search for rejected rows, and adds up."""
     state = fake_state(max_body_bytes=1)
     to = connected(DirectTransport(state), batch_rows=500)
     with to as temporis, pytest.raises(RejectedObservationsError) as caught:
@@ -406,7 +406,7 @@ def test_a_service_that_takes_no_body_at_all_gets_few_requests():
 
 
 def test_progress_ends_at_the_number_of_observations():
-    """Bodies bounded by bytes, rows refused: each observation is told once all the same."""
+    """Even with bodies bounded by bytes and rejected rows, each observation is counted once."""
     state, seen = fake_state(fault_of=lambda record: "bad" if record["value"] == 7 else None), []
     with connected(DirectTransport(state), max_body_bytes=300) as temporis:
         report = temporis.data_source("store_metrics").upsert(rows(100), on_invalid="drop", progress=seen.append)
@@ -414,7 +414,7 @@ def test_progress_ends_at_the_number_of_observations():
 
 
 def test_rows_in_doubt_stay_in_doubt_when_their_batch_is_cut_in_two():
-    """A batch that may have been applied and was then refused whole: its parts are not surely unsent."""
+    """The parts of a body that may have been applied, and was then refused as a whole, are not known to be unsent."""
     faults = in_sequence(cut(applies="all"), answer(413), answer(409))
     state = fake_state(faults)
     report, error = upsert(DirectTransport(state), rows(4), max_in_flight=1)
@@ -428,7 +428,7 @@ def test_rows_in_doubt_stay_in_doubt_when_their_batch_is_cut_in_two():
 @pytest.mark.parametrize("in_flight", [1, 4, 16])
 @pytest.mark.parametrize("real", [False, True], ids=["direct", "http"])
 def test_archived_in_the_middle(in_flight, real):
-    """After 40 of 100 batches: the report names exactly what was stored, and nothing more is started."""
+    """After 40 of 100 bodies, the report names exactly what was stored, and nothing more is started."""
     archive_at_40 = lambda request: service.archive("store_metrics") if request.number == 40 else None  # noqa: E731
     with FakeService(token=CANARY, script=archive_at_40) as service:
         report, error = upsert(
@@ -454,7 +454,7 @@ def test_after_a_refusal_an_earlier_doubt_remains():
 
 
 def test_interrupted_from_the_progress_of_a_single_worker():
-    """The report goes with the KeyboardInterrupt and says what the server has."""
+    """The KeyboardInterrupt carries the report, which lists what the server has."""
     state, seen = fake_state(), []
 
     def progress(settled):
@@ -473,7 +473,7 @@ def test_interrupted_from_the_progress_of_a_single_worker():
 
 @pytest.mark.parametrize("applied", [False, True])
 def test_interrupted_in_the_middle_of_a_request(applied):
-    """The rows of that request are unknown; the connection works on, also while it was probing a dead service."""
+    """The rows of that request are unknown; the connection still works, even if it was probing a dead service."""
     state = fake_state(in_sequence(None, answer(503), None))
     transport = DirectTransport(state)
     post = transport.post
@@ -498,7 +498,7 @@ def test_interrupted_in_the_middle_of_a_request(applied):
 
 @pytest.mark.parametrize("answered", [True, False], ids=["in time", "never"])
 def test_interrupted_by_a_signal_while_threads_send(monkeypatch, answered):
-    """Ctrl-C with four requests under way: those that are answered in time are stored, the others unknown."""
+    """After Ctrl-C with four requests under way, those that are answered in time are stored, the others unknown."""
     monkeypatch.setattr(delivery, "INTERRUPT_GRACE_S", 5.0 if answered else 0.05)
     go_on = threading.Event()
 
@@ -526,7 +526,7 @@ def test_interrupted_by_a_signal_while_threads_send(monkeypatch, answered):
 
 @pytest.mark.parametrize("interrupts", [1, 3])
 def test_interrupted_while_the_report_is_made(interrupts, monkeypatch):
-    """However often: the last KeyboardInterrupt has the report of what is stored."""
+    """However often that happens, the last KeyboardInterrupt carries the report of what is stored."""
     state, made, report = fake_state(), [], Tally.report
 
     def interrupted(tally, *words):
@@ -542,7 +542,7 @@ def test_interrupted_while_the_report_is_made(interrupts, monkeypatch):
 
 
 def test_an_upsert_does_without_threads(monkeypatch):
-    """As at the end of the interpreter, or where the machine has none left."""
+    """As when the interpreter shuts down, or the machine has none left."""
 
     def no_thread(_thread):
         raise RuntimeError("can't start new thread")
@@ -626,7 +626,7 @@ def test_upserts_into_one_data_source_take_turns():
 
 
 def test_upserts_into_two_data_sources_run_side_by_side():
-    """Each is held in the service until the other's request is there."""
+    """Each request is held in the service until the other one has arrived."""
     here = {"a": threading.Event(), "b": threading.Event()}
 
     def script(request):
@@ -646,7 +646,7 @@ def test_upserts_into_two_data_sources_run_side_by_side():
 
 @pytest.mark.parametrize("in_flight", [1, 2, 8])
 def test_no_more_than_max_in_flight_requests_are_under_way(in_flight):
-    """Over real connections, whatever the number of batches and threads of the caller."""
+    """Over real connections, whatever the number of bodies and threads of the caller."""
     with (
         FakeService(tuple("abcd"), token=CANARY) as service,
         connected(service, batch_rows=1, max_in_flight=in_flight) as temporis,
@@ -661,7 +661,7 @@ def test_no_more_than_max_in_flight_requests_are_under_way(in_flight):
 
 
 @pytest.mark.parametrize("in_flight", [1, 4])
-def test_the_pace_that_was_asked_for_is_kept(in_flight):
+def test_the_requested_rate_is_kept(in_flight):
     """requests_per_second=10: thirty requests take 2.9 s on the clock, and no two turns are closer than 0.1 s."""
     clock = FakeClock()
     state = fake_state(clock=clock)
@@ -669,14 +669,14 @@ def test_the_pace_that_was_asked_for_is_kept(in_flight):
         DirectTransport(state), clock=clock, batch_rows=1, max_in_flight=in_flight, requests_per_second=10
     ) as temporis:
         temporis.data_source("store_metrics").upsert(rows(30))
-        turns = sorted(pace_of(temporis).turns)
+        turns = sorted(throttle_of(temporis).turns)
     assert clock.now() == pytest.approx(1000 + 2.9)
     if in_flight == 1:
         assert all(later - earlier > 0.1 - 1e-6 for earlier, later in pairwise(turns))
 
 
-def test_a_final_answer_nobody_expected_blocks_nobody():
-    """A 403 while a dead service is probed: the next upsert on the connection is not left waiting for a turn."""
+def test_a_final_answer_nobody_expected_blocks_no_other():
+    """After a 403 while a dead service is probed, the next upsert on the connection is not left waiting for a turn."""
     state = fake_state(in_sequence(answer(503), answer(403)))
     with connected(DirectTransport(state), max_in_flight=1) as temporis:
         source = temporis.data_source("store_metrics")
@@ -685,7 +685,7 @@ def test_a_final_answer_nobody_expected_blocks_nobody():
 
 
 def test_the_archive_state_is_asked_with_an_empty_ingest():
-    """ACTIVE, ARCHIVED, and UNKNOWN where the service refuses an empty batch, which counts as writable."""
+    """ACTIVE, ARCHIVED, and UNKNOWN if the service refuses an empty ingest, which counts as writable."""
     for options, expected_state in (
         ({}, ArchiveState.ACTIVE),
         ({"archived": {"store_metrics": True}}, ArchiveState.ARCHIVED),
@@ -705,19 +705,19 @@ class MustWaitError(Exception):
 
 
 def test_turns_are_as_many_as_are_allowed():
-    """The pace itself: max_in_flight of them; one alone while nothing gets through; all again after a sign of life."""
+    """The throttle alone: max_in_flight turns; one while nothing gets through; all again after a sign of life."""
     clock = FakeClock()
-    pace = Throttle(RetryPolicy(), max_in_flight=3, clock=clock)
+    throttle = Throttle(RetryPolicy(), max_in_flight=3, clock=clock)
 
     def turns():
-        """How many requests may start before one has to wait for another to end."""
+        """Count how many requests may start before one has to wait for another to end."""
         taken = 0
         with contextlib.suppress(MustWaitError):
             while True:
-                pace.turn(lambda: False)
+                throttle.turn(lambda: False)
                 taken += 1
         for _ in range(taken):
-            pace.leave()
+            throttle.leave()
         return taken
 
     def wait(_timeout=None):
@@ -725,39 +725,39 @@ def test_turns_are_as_many_as_are_allowed():
 
     def fail(times):
         for _ in range(times):
-            pace.failed(pace.turn(lambda: False), Answer(503, ""), attempts=1, unclear=0)
+            throttle.failed(throttle.turn(lambda: False), Answer(503, ""), attempts=1, unclear=0)
 
-    pace._changed.wait = wait
+    throttle._changed.wait = wait
     assert turns() == 3
     fail(2)
     assert turns() == 3
     fail(1)
     assert turns() == 1
-    pace.alive(pace.turn(lambda: False))
+    throttle.alive(throttle.turn(lambda: False))
     assert turns() == 3
     fail(3)
     assert turns() == 1
-    with pace.engaged():
+    with throttle.engaged():
         assert turns() == 1
     clock.advance(RetryPolicy().longest_wait_s + 1)
-    with pace.engaged():
+    with throttle.engaged():
         assert turns() == 3
 
 
 def test_a_turn_that_must_wait_too_long_is_refused():
-    """The pace itself: a wait beyond all patience is no wait but an answer."""
+    """The throttle alone: it answers at once instead of waiting beyond give_up_after_s."""
     clock = FakeClock()
-    pace = Throttle(RetryPolicy(give_up_after_s=10), max_in_flight=2, clock=clock)
-    step = pace.failed(pace.turn(lambda: False), Answer(429, "", retry_after_s=11), attempts=1, unclear=0)
+    throttle = Throttle(RetryPolicy(give_up_after_s=10), max_in_flight=2, clock=clock)
+    step = throttle.failed(throttle.turn(lambda: False), Answer(429, "", retry_after_s=11), attempts=1, unclear=0)
     assert isinstance(step, GiveUp)
     with pytest.raises(HeldBack):
-        pace.turn(lambda: False)
+        throttle.turn(lambda: False)
     clock.advance(11)
-    pace.turn(lambda: False)
+    throttle.turn(lambda: False)
 
 
 def test_a_fault_may_apply_a_part():
-    """The fake itself: half of a batch applied and then cut is what the API does not exclude."""
+    """The fake alone: applying half of a body before a cut is something that the API does not exclude."""
     state = fake_state(in_sequence(Fault(ends="cut", applies="half")))
     DirectTransport(state).post(
         b'{"data_source":"store_metrics","records":[{"timestamp":0,"name":"a","value":1},'
@@ -770,7 +770,7 @@ def test_a_fault_may_apply_a_part():
 
 
 class FourAtOnce:
-    """Answers only once four requests wait, so that four bodies are in memory; keeps none."""
+    """A transport that answers only once four requests wait, so that four bodies are in memory, and keeps none."""
 
     def __init__(self) -> None:
         self.arrived = threading.Barrier(4)
@@ -781,9 +781,9 @@ class FourAtOnce:
 
 
 def test_an_upsert_takes_seven_bytes_a_row_and_the_bodies_in_flight():
-    """A slow service does not make memory grow: 100 bodies are sent, and no more than four and a part are there."""
+    """A slow service does not make memory grow: of 100 bodies, no more than four and a part exist at a time."""
     frame = rows(1_000_000)
-    upsert(FourAtOnce(), frame[:40_000], max_in_flight=4)  # what is imported at first use is no part of it
+    upsert(FourAtOnce(), frame[:40_000], max_in_flight=4)  # what is imported at first use does not count
     tracemalloc.start()
     try:
         report, error = upsert(FourAtOnce(), frame, max_in_flight=4)

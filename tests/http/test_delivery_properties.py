@@ -24,9 +24,9 @@ from tests.support.delivery_tools import (
     connected,
     fake_state,
     numbers,
-    pace_of,
     rows,
     stored,
+    throttle_of,
 )
 
 APPLIES = st.sampled_from(["nothing", "half", "all", "later"])
@@ -49,7 +49,7 @@ SCRIPTS = st.lists(st.one_of(st.none(), st.none(), PASSING, PASSING, FINAL), max
 
 
 class Refusing(DirectTransport):
-    """Knows what cannot happen inside a service: that nobody listens."""
+    """A transport that adds what cannot happen inside a service: a refused connection."""
 
     def __init__(self, state, script) -> None:
         super().__init__(state)
@@ -71,7 +71,7 @@ class Refusing(DirectTransport):
 
 @pytest.fixture(autouse=True)
 def restless_threads():
-    """Threads take turns a hundred times as often, so that requests do overlap."""
+    """Make threads take turns a hundred times as often, so that requests overlap."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(5e-5)
     yield
@@ -113,7 +113,7 @@ def test_a_report_is_what_the_server_has(request):
         options = {"batch_rows": batch_rows, "max_in_flight": in_flight, "requests_per_second": rate, "seed": seed}
         with connected(Refusing(state, script), clock=clock, **options) as temporis:
             report = outcome(temporis.data_source("store_metrics"), rows(count))
-            assert pace_of(temporis).too_early == []
+            assert throttle_of(temporis).too_early == []
         state.release_late()
         check_honest(report, stored(state), count, before)
         assert state.overlapping_keys == set()
@@ -139,7 +139,7 @@ def check_honest(report, on_the_server, count, before):
 
 
 def test_corrections_on_one_connection_end_as_the_last_of_them(request):
-    """Upsert after upsert of the same keys with faults in between: what was stored last is what is there."""
+    """After many upserts of the same keys with faults in between, the service has what was stored last."""
 
     @soak_or(request, 60, 1500)
     @given(
@@ -184,7 +184,7 @@ ANSWERS = st.builds(
     st.floats(0, 1, exclude_max=True),
 )
 def test_the_policy_never_undercuts_and_always_ends(situation, failure, chance):
-    """A wait is at least what was asked and at most that plus the longest; without budget or patience there is none."""
+    """A wait is at least what was asked and at most that plus the longest; without budget or time there is none."""
     policy = RetryPolicy()
     step = next_step(policy, situation, failure, chance)
     asked = failure.retry_after_s or 0.0
@@ -208,7 +208,7 @@ def test_waits_grow_with_failures_and_with_chance(failures, chance):
 
 @pytest.mark.parametrize("status", [None, *range(200, 600)])
 def test_only_the_listed_answers_are_retried(status):
-    """No answer, the busy ones, and what gateways say of an outage: and not a permanent failure to connect."""
+    """No answer, the busy ones, and what gateways answer in an outage, but not a permanent failure to connect."""
     passing = (None, 408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 530)
     assert is_transient(Answer(status, "")) == (status in passing)
     assert not is_transient(Answer(None, "", permanent=True))
@@ -257,7 +257,7 @@ NOW = 1_700_000_000.25
     ],
 )
 def test_retry_after_is_read_as_seconds_or_as_a_date(header, seconds, monkeypatch):
-    """Every form of HTTP, dates in UTC whatever the machine's zone; what cannot be read asks for nothing."""
+    """Every form of HTTP is read, with dates in UTC whatever the machine's zone; an unreadable one asks for nothing."""
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
     try:
@@ -276,6 +276,6 @@ def test_a_date_asks_for_the_time_until_then(seconds):
 
 @given(st.text(max_size=60))
 def test_any_retry_after_at_all_is_survived(header):
-    """Whatever a server or proxy sends: a number of seconds, not negative, or None."""
+    """Whatever a server or proxy sends becomes a number of seconds that is not negative, or None."""
     seconds = _seconds(header, NOW)
     assert seconds is None or seconds >= 0

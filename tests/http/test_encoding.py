@@ -1,4 +1,4 @@
-"""Encoding: bodies that are the documentation's JSON, exact to the bit, bounded, in order, one at a time."""
+"""Encoding: bodies are the JSON of the API's documentation, exact to the bit, bounded, in order, one at a time."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_every_record_arrives_bit_for_bit_in_order_and_within_bounds(records, ba
 
 @pytest.mark.parametrize("value", [-0.0, 5e-324, 1e22, 2.0**53, 1.7976931348623157e308, 0.1 + 0.2, -1e-7])
 def test_the_numbers_that_writers_get_wrong(value):
-    """Each comes back with its own bits, the sign of zero included."""
+    """Each comes back bit for bit, including the sign of zero."""
     (body,) = encoder([(0, "x", value)]).bodies()
     back = json.loads(body.content)["records"][0]["value"]
     assert bits(back) == bits(value)
@@ -121,7 +121,7 @@ def test_later_bodies_can_be_made_smaller():
 
 
 def test_a_body_is_rarely_made_in_vain(monkeypatch):
-    """Where bytes bound a body, the number of rows that fit is learnt from the bodies before."""
+    """If bytes bound a body, the number of rows that fit is learned from the previous bodies."""
     made = []
     plain = Encoder._body
     monkeypatch.setattr(Encoder, "_body", lambda self, rows: made.append(rows) or plain(self, rows))
@@ -130,7 +130,7 @@ def test_a_body_is_rarely_made_in_vain(monkeypatch):
 
 
 def test_only_one_body_is_in_memory_at_a_time():
-    """A load of any size takes the memory of the body being made, also where bodies must be cut by bytes."""
+    """A load of any size takes the memory of the body being made, even if bodies must be cut by bytes."""
     many = 200_000
     made = observations([(0, "x", 0.0)])
     made = Observations(

@@ -1,4 +1,4 @@
-"""What surrounds the client: proxies, certificates, hosts that do not exist, forks, and secrets in tracebacks."""
+"""The client's environment: proxies, certificates, hosts that do not exist, forks, and secrets in tracebacks."""
 
 from __future__ import annotations
 
@@ -87,13 +87,13 @@ SIX, TEN, NAME = "fd00::5", "10.1.2.3", "api.temporis.co"
     ],
 )
 def test_no_proxy_takes_what_curl_and_requests_take(entry, about):
-    """Names with subdomains, addresses and ranges of both families, ports; what cannot be read is about nothing."""
+    """Names with subdomains, addresses and ranges of both families, ports; an unreadable entry covers no host."""
     assert [host for host, port in HOSTS if bypasses(entry, host, port)] == about
 
 
 @given(st.text(max_size=40), st.sampled_from(HOSTS))
 def test_no_entry_of_no_proxy_stops_anything(entry, host):
-    """Whatever stands there."""
+    """Whatever it contains."""
     assert bypasses(entry, *host) in (True, False)
 
 
@@ -116,7 +116,7 @@ def test_no_entry_of_no_proxy_stops_anything(entry, host):
     ids=str,
 )
 def test_the_proxy_is_the_environments(setting, url, proxy, monkeypatch):
-    """Never for this machine: it would be given the token."""
+    """And none for this machine, because it would receive the token."""
     for name, value in setting.items():
         monkeypatch.setenv(name, value)
     assert proxy_for(url) == proxy
@@ -126,7 +126,7 @@ def test_the_proxy_is_the_environments(setting, url, proxy, monkeypatch):
     "no_proxy", ["::1", "[::1]", "fd00::/8", "10.0.0.0/8", "localhost,127.0.0.1,::1", "*", "[", "::1:"]
 )
 def test_no_proxy_stops_no_connection(no_proxy, monkeypatch):
-    """An IPv6 address or a range stopped every connection, loopback too."""
+    """An IPv6 address or a range used to stop every connection, also to loopback."""
     monkeypatch.setenv("NO_PROXY", no_proxy)
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     with FakeService(token=CANARY) as service, connect(service.url, CANARY) as temporis:
@@ -149,7 +149,7 @@ def tls_service(authority) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", [*BUNDLES, "SSL_CERT_DIR", "a directory"])
 def test_the_environments_certificates_are_trusted(authority, name, tmp_path, monkeypatch):
-    """Each of the variables that other clients read; verify= wins over them."""
+    """Each of the variables that other clients read is used, unless verify= is given."""
     bundle = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(bundle)
     if name in BUNDLES:
@@ -205,7 +205,7 @@ class TunnelProxy:
 @pytest.mark.parametrize("how", [*BUNDLES, "SSL_CERT_DIR", "verify", None])
 @pytest.mark.parametrize("scheme", ["http://", ""], ids=["http", "no scheme"])
 def test_a_proxy_without_tls_is_asked_whatever_certificates_are_trusted(scheme, how, authority, tmp_path, monkeypatch):
-    """The ordinary company: a proxy that is spoken to in the clear, and a CA of its own inside the tunnel."""
+    """As in an ordinary company: a plain-text proxy, and a private CA inside the tunnel."""
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     for name in (*BUNDLES, "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
@@ -234,7 +234,7 @@ def test_a_proxy_without_tls_is_asked_whatever_certificates_are_trusted(scheme, 
 
 
 def test_tls_inside_tls_is_delivered(authority, tmp_path, monkeypatch):
-    """Through an https proxy, where the deadline is looked at for each TLS record; the proxy never sees the token."""
+    """Through an https proxy, where the deadline is checked for each TLS record, and which never sees the token."""
     bundle = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(bundle)
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
@@ -251,7 +251,7 @@ def test_tls_inside_tls_is_delivered(authority, tmp_path, monkeypatch):
 
 
 def test_cookies_are_not_kept():
-    """A proxy that sets new ones with each answer would have them all sent back, with every request."""
+    """Otherwise all cookies of a proxy that sets new ones with each answer would be sent back with every request."""
 
     def script(request):
         return Fault(503, "", {"Set-Cookie": f"c{request.number}=1; Path=/"}) if request.number < 3 else None
@@ -265,7 +265,7 @@ def test_cookies_are_not_kept():
 
 
 def test_an_https_url_needs_a_token(monkeypatch):
-    """The API always asks for one: refused at once, not after minutes. A local service over http may ask for none."""
+    """The API always requires one, so it is refused at once, not after minutes. A local service may not require one."""
     monkeypatch.delenv("TEMPORIS_TOKEN", raising=False)
     for url in ("https://api.temporis.co", "HTTPS://api.temporis.co", "https://localhost:8443", "https://[::1]"):
         with pytest.raises(ConfigurationError, match="pass token=, or set TEMPORIS_TOKEN"):
@@ -278,7 +278,7 @@ def test_an_https_url_needs_a_token(monkeypatch):
 @pytest.mark.parametrize(("code", "few"), [("EAI_NONAME", True), ("EAI_NODATA", True), ("EAI_AGAIN", False)])
 @pytest.mark.parametrize("batches", [1, 100])
 def test_a_host_that_does_not_exist_is_found_out_soon(code, few, batches, monkeypatch):
-    """Three tries within two seconds; a resolver that is away is an outage, which gets all the patience there is."""
+    """After three attempts within two seconds; a resolver that is down is an outage, and retried like one."""
 
     def unknown(*_arguments, **_options):
         raise socket.gaierror(getattr(socket, code), code)
@@ -296,7 +296,7 @@ def test_a_host_that_does_not_exist_is_found_out_soon(code, few, batches, monkey
 
 @pytest.mark.parametrize("code", ["EAI_NONAME", "EAI_AGAIN"])
 def test_a_mirror_keeps_rows_for_a_host_that_does_not_exist(code, monkeypatch, tmp_path):
-    """on_unavailable="queue": it may be the resolver, whatever it says."""
+    """on_unavailable="queue" keeps them, because the resolver may be wrong."""
 
     def unknown(*_arguments, **_options):
         raise socket.gaierror(getattr(socket, code), code)
@@ -308,7 +308,7 @@ def test_a_mirror_keeps_rows_for_a_host_that_does_not_exist(code, monkeypatch, t
 
 
 def test_one_attempt_is_one_attempt():
-    """In words as well."""
+    """In the text as well."""
     to = connected(DirectTransport(fake_state(lambda _request: answer(503, retry_after=4_000))))
     with to as temporis, pytest.raises(UnavailableError, match="after 1 attempt because"):
         temporis.data_source("store_metrics").upsert(rows(2))
@@ -318,7 +318,7 @@ def test_one_attempt_is_one_attempt():
 
 
 def test_advice_is_in_the_words_of_the_surface():
-    """A surface that lacks an option says what it has instead."""
+    """A surface without the option names what it has instead."""
 
     class Options(HttpOptions):
         ADVICE = HttpAdvice("use --token", "set SSL_CERT_FILE to it", "use another machine", "wait")
@@ -353,7 +353,7 @@ WRONG = {
 @pytest.mark.parametrize("where", ["argument", "environment"])
 @pytest.mark.parametrize(("url", "token", "options"), WRONG.values(), ids=WRONG)
 def test_no_traceback_of_connect_shows_a_token(url, token, options, where, monkeypatch):
-    """With the local variables of every frame of ours, as error reporters print them."""
+    """Even with the local variables of each of our frames, as error reporters print them."""
     if where == "environment" and isinstance(token, str):
         monkeypatch.setenv("TEMPORIS_TOKEN", token)
         token = None
@@ -378,7 +378,7 @@ def test_no_traceback_of_connect_shows_a_token(url, token, options, where, monke
     ],
 )
 def test_no_error_carries_a_foreign_one_with_a_password(url, proxy, monkeypatch):
-    """httpx's own error, even where it is not shown, has frames whose local variables hold the URL."""
+    """httpx's own error has frames whose local variables hold the URL, even if the error is not shown."""
     if proxy:
         monkeypatch.setenv("ALL_PROXY", proxy)
     with pytest.raises(ConfigurationError) as caught, connect(url, "ts_x") as temporis:
@@ -393,7 +393,7 @@ def test_no_error_carries_a_foreign_one_with_a_password(url, proxy, monkeypatch)
 
 
 def test_an_interrupted_archive_state_leaves_no_turn_behind():
-    """Ctrl-C while it is asked: the next question is answered."""
+    """After Ctrl-C during the question, the next one is answered."""
     go_on = threading.Event()
 
     def script(request):
@@ -444,7 +444,7 @@ os._exit(0 if status == 0 else 3)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 @pytest.mark.parametrize("kind", ["others", "same", "interrupted", "opening"])
 def test_a_forked_child_does_not_wait_for_its_parents_requests(kind):
-    """Neither for turns, nor for requests under way, nor for a lock that another thread held."""
+    """Neither for turns or requests under way, nor for a lock that another thread held."""
     go_on, of_the_parent = threading.Event(), 1 if kind in ("same", "interrupted") else 2
     script = lambda request: held(go_on) if request.number < of_the_parent else None  # noqa: E731
     with FakeService(("held", "other", "free"), token=CANARY, script=script) as service:
@@ -456,7 +456,7 @@ def test_a_forked_child_does_not_wait_for_its_parents_requests(kind):
 
 
 def test_a_client_is_prepared_without_connecting(monkeypatch):
-    """What the environment gets wrong is known before anything is written."""
+    """A mistake in the environment is found before anything is written."""
     monkeypatch.setenv("HTTPS_PROXY", "ftp://proxy")
     with (
         contextlib.closing(
@@ -468,7 +468,7 @@ def test_a_client_is_prepared_without_connecting(monkeypatch):
 
 
 def test_every_surface_names_what_it_has(monkeypatch):
-    """The command line has options and variables, a resource has fields; neither is told to pass an argument."""
+    """The command line has options and variables, a resource has fields; neither error advises to pass an argument."""
     from click.testing import CliRunner
 
     from temporis_dagster import TemporisResource

@@ -1,4 +1,4 @@
-"""Whose words: only the API's own answer condemns records or a data source; a page of something in between does not."""
+"""Who answered: only the API itself judges records or a data source; a page of something in between does not."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def with_status(fault: Fault, status: int) -> Fault:
 
 
 def upsert(service, count=10, **options):
-    """The report and the error of an upsert on a fake clock."""
+    """Upsert on a fake clock, and return the report and the error."""
     with connected(service, batch_rows=2, max_in_flight=1) as temporis:
         try:
             return temporis.data_source("store_metrics").upsert(rows(count), **options), None
@@ -66,7 +66,7 @@ def upsert(service, count=10, **options):
 @pytest.mark.parametrize("status", [400, 409, 422])
 @pytest.mark.parametrize("fault", FOREIGN.values(), ids=FOREIGN)
 def test_a_page_condemns_no_row_and_no_data_source(fault, status, on_invalid):
-    """Tried three times, then unavailable with its words: nothing rejected, dropped, halved, or taken for archived."""
+    """After three attempts it is unavailable, with the page's text; nothing is rejected, dropped or halved."""
     script = lambda request: with_status(fault, status) if request.number else None  # noqa: E731
     state = fake_state(script)
     report, error = upsert(DirectTransport(state), on_invalid=on_invalid)
@@ -81,7 +81,7 @@ def test_a_page_condemns_no_row_and_no_data_source(fault, status, on_invalid):
 @pytest.mark.parametrize("fault", FOREIGN.values(), ids=FOREIGN)
 @pytest.mark.parametrize("status", [400, 409, 422])
 def test_a_page_that_passes_costs_a_retry(fault, status):
-    """A proxy that is restarted, say: everything is stored."""
+    """As when a proxy restarts: everything is stored."""
     script = lambda request: with_status(fault, status) if request.number == 1 else None  # noqa: E731
     report, error = upsert(DirectTransport(fake_state(script)))
     assert (error, report.stored, report.retries) == (None, 10, 1)
@@ -89,7 +89,7 @@ def test_a_page_that_passes_costs_a_retry(fault, status):
 
 @pytest.mark.parametrize("status", [400, 409, 422])
 def test_the_archive_state_is_not_read_from_a_page(status):
-    """Neither archived nor unknown: it cannot be asked."""
+    """The state is neither archived nor unknown: the question fails."""
     script = lambda _request: with_status(FOREIGN["a page"], status)  # noqa: E731
     with FakeService(token=CANARY, script=script) as service, connected(service) as temporis:
         with pytest.raises(UnavailableError):
@@ -103,7 +103,7 @@ GATEWAYS = [408, 425, 502, 504, 520, 521, 522, 523, 524, 530]
 
 @pytest.mark.parametrize("status", GATEWAYS)
 def test_what_a_gateway_says_of_an_outage_is_an_outage(status, tmp_path):
-    """A request that timed out, came too early or found nobody: tried again, and queued by a mirror that queues."""
+    """A request that timed out, came too early or found no service is retried, and queued by a mirror that queues."""
     page = with_status(FOREIGN["a page"], status)
     report, error = upsert(DirectTransport(fake_state(lambda request: page if request.number < 3 else None)))
     assert (error, report.stored) == (None, 10)
@@ -136,7 +136,7 @@ def test_in_a_mirror_the_rows_wait(status, on_unavailable, tmp_path):
 @pytest.mark.parametrize("fault", FOREIGN.values(), ids=FOREIGN)
 @pytest.mark.parametrize(("status", "kind"), [(401, AuthenticationError), (404, DataSourceNotFoundError)])
 def test_a_page_that_needs_a_person_stops_at_once(fault, status, kind):
-    """A login page, or a path that is not there: nothing was stored, and no retry helps."""
+    """After a login page or a missing path, nothing was stored, and no retry helps."""
     state = fake_state(lambda _request: with_status(fault, status))
     report, error = upsert(DirectTransport(state))
     assert len(state.requests) == 1
@@ -145,7 +145,7 @@ def test_a_page_that_needs_a_person_stops_at_once(fault, status, kind):
 
 
 def test_a_page_of_413_splits_but_condemns_no_single_row():
-    """nginx refuses large bodies with a page: smaller ones pass. Where not even one row passes, the rows are unsent."""
+    """nginx refuses large bodies with a page: smaller ones pass. If not even one row passes, the rows are unsent."""
     page = with_status(FOREIGN["a page"], 413)
     for limit, kind, expected in ((1, None, (10, 0, 0)), (0, DeliveryError, (0, 10, 0))):
         script = lambda request, limit=limit: page if len(request.records) > limit else None  # noqa: E731
@@ -172,7 +172,7 @@ OWN = {
 @pytest.mark.parametrize("status", [400, 422])
 @pytest.mark.parametrize(("body", "headers"), OWN.values(), ids=OWN)
 def test_the_api_itself_may_refuse_a_row(body, headers, status):
-    """Found by halving, named in the report, and the others are stored: in every form that the API's words have."""
+    """It is found by halving, named in the report, and the others are stored, for every form of the API's text."""
 
     def script(request):
         return Fault(status, body, headers) if any(record["value"] == 3 for record in request.records) else None
@@ -185,7 +185,7 @@ def test_the_api_itself_may_refuse_a_row(body, headers, status):
 
 
 def test_the_api_itself_may_say_that_it_is_archived():
-    """In either form."""
+    """In either form of its text."""
     for body, headers in OWN.values():
         with FakeService(token=CANARY, script=lambda _request: Fault(409, body, headers)) as service:  # noqa: B023
             assert type(upsert(service)[1]) is DataSourceArchivedError
@@ -193,7 +193,7 @@ def test_the_api_itself_may_say_that_it_is_archived():
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP ", "deflate"])
 def test_packed_words_are_read(encoding):
-    """Some proxies pack answers although nobody asked for it; a bomb stays as small as any other body."""
+    """Some proxies compress answers unasked; a zip bomb stays as small as any other body."""
     pack = zlib.compress if encoding == "deflate" else gzip.compress
     headers = {"Content-Encoding": encoding}
     assert error_text_of(pack(b'{"detail": "bad value"}'), headers).text == "bad value"
@@ -206,14 +206,14 @@ def test_packed_words_are_read(encoding):
 
 @given(st.binary(max_size=200), st.booleans())
 def test_any_body_is_read(body, is_complete):
-    """And is the API's own only if it is an object with a detail, or begins like one and was cut off."""
+    """And is the API's own only if it is an object with a detail, or begins like one that was cut off."""
     said = error_text_of(body, {}, is_complete=is_complete)
     assert not said.from_api or body.lstrip().startswith(b"{")
 
 
 @given(st.text(max_size=50), st.integers(0, 200))
 def test_a_body_of_the_api_that_is_cut_off_is_still_its_own(detail, cut):
-    """Once its detail began; before that it may be anybody's."""
+    """If its detail had begun; before that, anything could have written it."""
     body = orjson.dumps({"detail": detail, "errors": [1, 2, 3]})
     said = error_text_of(body[:cut], {}, is_complete=False)
     assert said.from_api == (cut > len(b'{"detail":'))

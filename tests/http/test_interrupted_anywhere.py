@@ -1,4 +1,4 @@
-"""Ctrl-C at every point at which Python may hear it: no lock stays taken, nobody waits for a thread that never runs.
+"""Ctrl-C at every point at which Python may notice it: no lock stays taken, no thread waits for one that never runs.
 
 Random moments find such gaps once in thousands of interrupts. So the exception is raised from a trace function: before
 each bytecode after which the interpreter looks whether a signal came.
@@ -24,12 +24,12 @@ PATIENCE_S = 20.0
 
 
 class Interrupted(BaseException):
-    """What is raised."""
+    """The exception that is raised."""
 
 
 @cache
 def listening(code) -> frozenset[int]:
-    """Where in this code Python has just looked for signals: after a call, at the begin, at the turn of a loop."""
+    """The points in this code after which Python checks for signals: a call, the start, the end of a loop's turn."""
     found, after = set(), False
     for instruction in dis.get_instructions(code):
         if instruction.opname != "CACHE":
@@ -40,7 +40,7 @@ def listening(code) -> frozenset[int]:
 
 
 class Interruption:
-    """Raises at one of those points, counted from 1, in the thread that enters it, within these files.
+    """Raise at one of those points, counted from 1, in the thread that enters it, within these files.
 
     Attributes:
         where: The point at which it was raised; None while it was not.
@@ -73,7 +73,7 @@ class Interruption:
 
 
 def elsewhere(work) -> bool:
-    """Do this in another thread; whether it came to its end."""
+    """Do this in another thread, and return whether it was completed."""
     done = threading.Event()
     threading.Thread(target=lambda: (work(), done.set()), daemon=True).start()
     return done.wait(PATIENCE_S)
@@ -82,8 +82,8 @@ def elsewhere(work) -> bool:
 OURS = ("data_source/http/delivery.py", "data_source/http/throttle.py", "threading.py", "contextlib.py")
 
 
-def test_an_interrupted_start_or_wait_leaves_nobody_waiting():
-    """Whoever waits for the threads afterwards waits for those that run, whatever was interrupted; and they end."""
+def test_an_interrupted_start_or_wait_leaves_no_thread_waiting():
+    """Whatever was interrupted, a later wait is only for threads that run, and they end."""
     at, interruption = 0, None
     while interruption is None or interruption.where:
         at, workers, worked = at + 1, delivery.Workers(), []
@@ -100,18 +100,18 @@ def test_an_interrupted_start_or_wait_leaves_nobody_waiting():
     assert at > 30
 
 
-def test_an_interrupted_begin_of_an_upsert_leaves_the_pace_free():
-    """Other threads get their turns, and it is not counted as an upsert that goes on."""
+def test_an_interrupted_start_of_an_upsert_leaves_the_throttle_free():
+    """Other threads get their turns, and the upsert does not count as running."""
     at, interruption = 0, None
     while interruption is None or interruption.where:
-        at, pace = at + 1, Throttle(RetryPolicy(), max_in_flight=1)
+        at, throttle = at + 1, Throttle(RetryPolicy(), max_in_flight=1)
         with Interruption(at, *OURS) as interruption:
             try:
-                with pace.engaged():
-                    pace.wake()
+                with throttle.engaged():
+                    throttle.wake()
             except Interrupted:
                 pass
-        assert elsewhere(lambda pace=pace: pace.alive(pace.turn(lambda: False))), interruption.where
+        assert elsewhere(lambda throttle=throttle: throttle.alive(throttle.turn(lambda: False))), interruption.where
     assert at > 20
 
 

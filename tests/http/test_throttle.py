@@ -23,18 +23,18 @@ STORED = Answer(204, "")
 
 
 class MustWaitError(Exception):
-    """A request may not start yet; for how long, if that is known."""
+    """A request may not start yet, with the time to wait if that is known."""
 
 
 class SimulatedClock(FakeClock):
-    """Time in a simulation without threads: nobody waits, the simulation goes on to the next event."""
+    """Time in a simulation without threads: instead of waiting, the simulation moves on to the next event."""
 
     def wait(self, condition: threading.Condition, seconds: float) -> None:
         raise MustWaitError(seconds)
 
 
 class Simulation:
-    """Workers with a pace in one thread, in exact time.
+    """Workers with one throttle in a single thread, in exact time.
 
     Args:
         service: Is asked for an answer when a request arrives, half of ``answers_after_s`` after it started.
@@ -45,8 +45,8 @@ class Simulation:
 
     def __init__(self, service, clock, workers, *, answers_after_s=0.1, policy=None, seed=0) -> None:
         chance = random.Random(seed).random
-        self.pace = Throttle(policy or RetryPolicy(), max_in_flight=workers, clock=clock, chance=chance)
-        self.pace._changed.wait = self._block
+        self.throttle = Throttle(policy or RetryPolicy(), max_in_flight=workers, clock=clock, chance=chance)
+        self.throttle._changed.wait = self._block
         self._service, self._clock, self._answers_after_s = service, clock, answers_after_s
         self._idle = workers
         self._events, self._count = [], 0
@@ -56,9 +56,9 @@ class Simulation:
         raise MustWaitError(math.inf)
 
     def run(self, batches: int) -> int:
-        """How many batches were stored."""
+        """Run the simulation, and return how many bodies were stored."""
         stored, waiting = 0, deque()
-        with self.pace.engaged():
+        with self.throttle.engaged():
             while stored < batches and self.gave_up is None:
                 while self._idle and batches - stored > len(waiting) + self._under_way():
                     self._idle -= 1
@@ -71,9 +71,9 @@ class Simulation:
         return len(self._events)
 
     def _tried(self, not_before, attempts, waiting) -> float:
-        """Start a request; or for how long it has to wait."""
+        """Start a request, or return how long it has to wait."""
         try:
-            number = self.pace.turn(lambda: False, not_before=not_before)
+            number = self.throttle.turn(lambda: False, not_before=not_before)
         except MustWaitError as must:
             waiting.append((not_before, attempts))
             return must.args[0]
@@ -96,10 +96,10 @@ class Simulation:
             heapq.heappush(self._events, event)
             return 0
         if answer.status == 204:
-            self.pace.alive(number)
+            self.throttle.alive(number)
             self._idle += 1
             return 1
-        resume = self.pace.failed(number, answer, attempts, unclear=0)
+        resume = self.throttle.failed(number, answer, attempts, unclear=0)
         if isinstance(resume, GiveUp):
             self.gave_up = resume.reason
             return 0
@@ -176,7 +176,7 @@ KINDS = ["bucket", "window", "gap", "log"]
 @pytest.mark.parametrize("rate", [1, 5, 10])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_limited_service_takes_the_whole_load(kind, rate, workers, answers_after_s, retry_after_s):
-    """200 batches: all stored, at most 15 % of the requests refused, whatever the service counts by."""
+    """Of 200 bodies all are stored, and at most 15 % of the requests are refused, whatever kind of limit it is."""
     clock = SimulatedClock()
     service = Limited(clock, rate, kind, retry_after_s=retry_after_s)
     simulation = Simulation(service, clock, workers, answers_after_s=answers_after_s)
@@ -188,7 +188,7 @@ def test_a_limited_service_takes_the_whole_load(kind, rate, workers, answers_aft
 @pytest.mark.parametrize("workers", [1, 16])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_limit_that_is_called_unavailable_is_met_as_well(kind, workers):
-    """As nginx does, 503 to what is too much: more are refused than of 429, because 503 has other reasons."""
+    """Like nginx, it answers 503 above its limit: more are refused than with 429, because 503 has other reasons."""
     clock = SimulatedClock()
     service = Limited(clock, 5, kind, status=503)
     assert Simulation(service, clock, workers).run(200) == 200
@@ -197,7 +197,7 @@ def test_a_limit_that_is_called_unavailable_is_met_as_well(kind, workers):
 
 @pytest.mark.parametrize("workers", [1, 16])
 def test_a_window_of_a_minute_is_waited_out(workers):
-    """600 requests a minute, all of them at its begin if need be: 2,000 batches get through in about six minutes."""
+    """With 600 requests per minute, even all at its start, 2,000 bodies get through in about six minutes."""
     clock = SimulatedClock()
     service = Limited(clock, 10, "window", span_s=60)
     assert Simulation(service, clock, workers).run(2000) == 2000
@@ -206,7 +206,7 @@ def test_a_window_of_a_minute_is_waited_out(workers):
 
 
 class TwoOfThree:
-    """Answers 503 to two of three requests, in turn or at random."""
+    """A service that answers 503 to two of three requests, in turn or at random."""
 
     def __init__(self, chance=None) -> None:
         self._chance, self._count = chance, 0
@@ -220,7 +220,7 @@ class TwoOfThree:
 @pytest.mark.parametrize("workers", [1, 4, 16])
 @pytest.mark.parametrize("chance", [None, random.Random(1).random], ids=["in turn", "at random"])
 def test_a_service_that_fails_twice_in_three_requests_gets_the_whole_load(chance, workers):
-    """It acknowledges all the time: the budget is for a service that acknowledges nothing."""
+    """It keeps acknowledging, and the budget is for a service that acknowledges nothing."""
     simulation = Simulation(TwoOfThree(chance), SimulatedClock(), workers)
     assert simulation.run(200) == 200, simulation.gave_up
     assert simulation.requests < 1000
@@ -260,7 +260,7 @@ class FastClock:
 
 @pytest.mark.parametrize("retry_after_s", [None, 1])
 def test_a_limited_service_takes_the_whole_load_of_real_threads(retry_after_s):
-    """5 requests a second and 16 threads: everything is stored, and nobody waits for ever."""
+    """With 5 requests per second and 16 threads, everything is stored, and no thread waits forever."""
     clock = FastClock(100)
     service = Limited(clock, 5, retry_after_s=retry_after_s)
     with connected(service, clock=clock, batch_rows=1, max_in_flight=16) as temporis:
@@ -287,7 +287,7 @@ def test_a_single_failure_after_an_outage_costs_a_retry():
 
 @pytest.mark.parametrize("asked_s", [LONGEST_HOLD_S + 1, 86_400.0, 1e9])
 def test_no_retry_after_closes_a_connection_for_long(asked_s):
-    """A number that is nonsense, say: an hour later the service is asked again."""
+    """If the number is nonsense, the service is asked again an hour later."""
     clock = FakeClock()
     transport = Always(Answer(503, "busy", retry_after_s=asked_s))
     with connected(transport, clock=clock) as temporis:
@@ -304,7 +304,7 @@ def test_no_retry_after_closes_a_connection_for_long(asked_s):
 
 
 def test_a_rate_that_is_not_used_does_not_rise():
-    """Single requests a minute say nothing of what the service takes: the next load begins where the last one ended."""
+    """A request per minute does not show what the service can take: the next load begins where the last one ended."""
     rate, now = Rate(), 0.0
     assert rate.refused(rate.started(now), at_least_s=0.5)
     for _ in range(1000):
@@ -328,7 +328,7 @@ def test_a_limit_that_is_lifted_is_forgotten():
 
 
 def test_refusals_of_requests_under_way_count_once():
-    """Sixteen at once are one sign that they were too many."""
+    """Sixteen refusals at once are one sign that there were too many requests."""
     rate = Rate()
     numbers = [rate.started(0.0) for _ in range(16)]
     assert [rate.refused(number, at_least_s=0.5) for number in numbers] == [True] + 15 * [False]

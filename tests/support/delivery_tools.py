@@ -25,7 +25,7 @@ FIRST = 1_700_000_000
 
 
 class FakeClock:
-    """Time passes when somebody waits for it, and only then."""
+    """A clock on which time passes only while a thread waits."""
 
     def __init__(self) -> None:
         self._now, self._lock = 1000.0, threading.Lock()
@@ -42,7 +42,7 @@ class FakeClock:
 
 
 class DirectTransport:
-    """The fake service without a socket: what the client would make of its answers."""
+    """The fake service without a socket: returns what the client would make of its answers."""
 
     def __init__(self, state: FakeState) -> None:
         self.state = state
@@ -55,8 +55,8 @@ class DirectTransport:
         return answer_of(response.status, error_text_of(response.body, response.headers), response.headers, now=0.0)
 
 
-class WatchedPace(Throttle):
-    """A pace that writes down every turn that came earlier than a service had asked for."""
+class WatchedThrottle(Throttle):
+    """A throttle that records every turn that came earlier than a service had asked for."""
 
     def __init__(self, *args, **options) -> None:
         super().__init__(*args, **options)
@@ -92,7 +92,7 @@ def connected(to, *, clock=None, seed=0, policy=None, **options) -> Temporis:
         remote = HttpTarget(to.url, to.token, options, clock=clock)
     else:
         remote = HttpTarget("http://127.0.0.1:1", CANARY, options, clock=clock, transport=to)
-    remote._throttle = WatchedPace(
+    remote._throttle = WatchedThrottle(
         policy or RetryPolicy(give_up_after_s=options.give_up_after_s),
         max_in_flight=options.max_in_flight,
         requests_per_second=options.requests_per_second,
@@ -102,12 +102,12 @@ def connected(to, *, clock=None, seed=0, policy=None, **options) -> Temporis:
     return Temporis(remote)
 
 
-def pace_of(temporis: Temporis) -> WatchedPace:
+def throttle_of(temporis: Temporis) -> WatchedThrottle:
     return temporis._target._throttle
 
 
 def rows(count: int, *, first: int = 0, plus: float = 0.0) -> pd.DataFrame:
-    """A long frame: one series, a second a row; the value is the row's number plus something."""
+    """A long frame of one series, one row per second; the value is the row's number plus something."""
     numbers = np.arange(first, first + count)
     return pd.DataFrame({"timestamp": FIRST + numbers, "name": "orders", "value": numbers + plus}, index=numbers)
 
