@@ -425,7 +425,7 @@ def manageable(target: Target, what: str, command: str) -> ManageableTarget:
         NotSupportedError: The target cannot do that.
     """
     if not is_manageable(target):
-        raise NotSupportedError(f"{target.url} cannot {what}. Do it {to_manage(target.url, command)}.")
+        raise NotSupportedError(f"{target.url} cannot {what}. Do that {to_manage(target.url, command)}.")
     return target
 
 

@@ -33,9 +33,11 @@ def checked_url(url: str, options: HttpOptions) -> str:
     bare = {"username": None, "password": None, "query": None, "fragment": None}
     parsed = parsed.copy_with(**bare) if "@" not in parsed.path else parsed.copy_with(path="/", **bare)
     shown = str(parsed).rstrip("/")
-    if not parsed.host or has_more:
+    if not parsed.host:
+        raise ConfigurationError(f"{shown!r} has no host. Pass a URL such as 'https://api.temporis.co'.")
+    if has_more:
         raise ConfigurationError(
-            f"{shown!r} has no host, or has more than a host, a port and a path. To use an access token,"
+            f"{shown!r} came with more than a host, a port and a path. Leave out the rest; for an access token,"
             f" {options.ADVICE.token}."
         )
     if parsed.port is not None and not 0 < parsed.port < 2**16:

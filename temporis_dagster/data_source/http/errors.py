@@ -58,10 +58,10 @@ def error_of(reply: Reply, data_source: str, report: UpsertReport, *, url: str, 
             report=report,
         )
     if reply.gave_up:
+        again = "Run the upsert again later: repeating it is safe" if report.observations_in else "Try again later"
         tried = f"Gave up after {counted(reply.attempts, 'attempt')}" if reply.attempts else "Nothing was sent"
         return UnavailableError(
-            f"{where} is unavailable: {said}. {tried} because {reply.gave_up}."
-            f"{done}{_hint(answer, advice)} Run the upsert again later: repeating it is safe.",
+            f"{where} is unavailable: {said}. {tried} because {reply.gave_up}.{done}{_hint(answer, advice)} {again}.",
             data_source=data_source,
             report=report,
             attempts=reply.attempts,
@@ -82,10 +82,8 @@ def _done(report: UpsertReport) -> str:
     done = ""
     if report.observations_in:
         doubtful = f", and {report.unknown:,} may have been" if report.unknown else ""
-        done = (
-            f" {report.stored:,} of {counted(report.observations_in, 'observation')}"
-            f" {agreeing(report.stored, 'was', 'were')} stored{doubtful}."
-        )
+        were = agreeing(1 if report.observations_in == 1 else report.stored, "was", "were")  # "0 of 1 observation was"
+        done = f" {report.stored:,} of {counted(report.observations_in, 'observation')} {were} stored{doubtful}."
     if report.pending:
         is_kept = agreeing(report.pending, "is kept", "are kept")
         done += f" {report.pending:,} {is_kept} in the mirror for a later upsert or flush to deliver."
