@@ -1,4 +1,4 @@
-"""Errors of the HTTP backend: which one an answer becomes, and its text.
+"""Errors of the HTTP backend: which error an answer becomes, and its text.
 
 Comes in: the last reply of a delivery and its report. Goes out: a DeliveryError of the tree: what happened, to which
 data source and observations, and what to do.
