@@ -34,4 +34,4 @@ def to_read(url: str) -> str:
     """Say how to see what was stored."""
     if is_local(url):
         return "read its store: connect('sqlite:///temporis.db'), or temporis read --url sqlite:///temporis.db"
-    return "open the Temporis dashboard"
+    return "look in the Temporis dashboard"

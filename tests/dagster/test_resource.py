@@ -130,8 +130,8 @@ def test_options_of_http_reach_the_requests():
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"batch_rows": 0}, "batch_rows=0"),
-        ({"timeout_s": -1.0}, "timeout_s=-1.0"),
+        ({"batch_rows": 0}, "batch_rows must be a positive integer, got 0"),
+        ({"timeout_s": -1.0}, "timeout_s must be a positive number, got -1.0"),
         ({"requests_per_second": 0.0}, "requests_per_second"),
         ({"verify": "/no/such/file.pem"}, "verify='/no/such/file.pem' is not a CA bundle"),
         ({"url": "http://example.org"}, "unencrypted"),

@@ -227,7 +227,7 @@ def test_what_cannot_be_sent_is_kept_and_sent_later(world, process):
     """An outage: the rows are pending, readable, and delivered by the next upsert, oldest first."""
     a = process(MirrorOptions())
     world.next = ["refused"] * 40
-    with pytest.raises(UnavailableError, match="1 are kept in the mirror") as caught:
+    with pytest.raises(UnavailableError, match="1 is kept in the mirror") as caught:
         put(a, 1.0)
     assert (caught.value.report.pending, caught.value.report.unsent, adds_up(caught.value.report)) == (1, 0, True)
     info = a.source.pending()
