@@ -28,7 +28,7 @@ from temporis_dagster.metadata_keys import ERROR, count_key, row_count_key, rows
 SHOWN_ROWS = 20
 
 LATER_RETRIES = 3
-"""How often to re-run a step because the service asked for a long wait."""
+"""The maximum number of re-runs of a step because the service asked for a long wait."""
 
 
 @contextmanager
