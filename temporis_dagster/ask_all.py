@@ -19,7 +19,7 @@ def ask_all(ask: Callable[[str], Answer], names: Iterable[str], within_s: float)
 
     Args:
         ask: Asks one data source, by its name.
-        names: The data sources.
+        names: The data sources. One that is named twice is asked once.
         within_s: How many seconds to wait for all of them together.
 
     Returns:
@@ -31,7 +31,7 @@ def ask_all(ask: Callable[[str], Answer], names: Iterable[str], within_s: float)
         >>> sorted((name, answer.result()) for name, answer in answers.items())
         [('load', 'LOAD'), ('prices', 'PRICES')]
     """
-    asked = {name: _asked(ask, name) for name in names}
+    asked = {name: _asked(ask, name) for name in dict.fromkeys(names)}
     answered = wait(asked.values(), timeout=within_s).done
     return {name: answer for name, answer in asked.items() if answer in answered}
 
