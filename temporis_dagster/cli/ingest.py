@@ -17,7 +17,8 @@ import click
 
 from temporis_dagster.cli.connecting import MirrorFlags, connected, warnings_on_stderr
 from temporis_dagster.cli.exits import EPILOG, exit_code
-from temporis_dagster.cli.options import (
+from temporis_dagster.cli.output import OutputError, say, tell
+from temporis_dagster.cli.shared_options import (
     account_option,
     data_source_option,
     give_up_after_option,
@@ -27,7 +28,6 @@ from temporis_dagster.cli.options import (
     token_option,
     url_option,
 )
-from temporis_dagster.cli.output import OutputError, say, tell
 from temporis_dagster.contract import DATA_SOURCE_NAME_RULE, is_data_source_name
 from temporis_dagster.errors import ConfigurationError, DeliveryError, InvalidObservationsError, TemporisError
 from temporis_dagster.settings import from_environment
@@ -217,7 +217,7 @@ def _say_all_the_same(text: str) -> None:
 
 
 def _table(file: str, options: FileOptions, delimiter: str, na: tuple[str, ...]) -> pd.DataFrame:
-    from temporis_dagster.cli.tables import table_of
+    from temporis_dagster.cli.file_table import table_of
 
     return table_of(file, options, delimiter=delimiter, missing=frozenset(text.strip() for text in na))
 

@@ -18,7 +18,8 @@ import click
 from temporis_dagster.cli.connecting import MirrorFlags, warnings_on_stderr
 from temporis_dagster.cli.exits import EPILOG, NotFound
 from temporis_dagster.cli.http_options import CommandLineHttpOptions
-from temporis_dagster.cli.options import (
+from temporis_dagster.cli.output import say, send
+from temporis_dagster.cli.shared_options import (
     give_up_after_option,
     json_option,
     no_mirror_at,
@@ -26,7 +27,6 @@ from temporis_dagster.cli.options import (
     token_option,
     url_option,
 )
-from temporis_dagster.cli.output import say, send
 from temporis_dagster.contract import CLOUD_URL
 from temporis_dagster.errors import DeliveryError
 

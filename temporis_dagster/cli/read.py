@@ -13,14 +13,14 @@ import click
 from temporis_dagster.cli.connecting import connected
 from temporis_dagster.cli.exits import EPILOG
 from temporis_dagster.cli.mirror import names_in, opened_mirror
-from temporis_dagster.cli.options import (
+from temporis_dagster.cli.output import send
+from temporis_dagster.cli.shared_options import (
     account_option,
     data_source_option,
     mirror_option,
     token_option,
     url_option,
 )
-from temporis_dagster.cli.output import send
 from temporis_dagster.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from contextlib import suppress
 import click
 
 from temporis_dagster.cli.exits import EPILOG
-from temporis_dagster.cli.options import store_option, tell_if_missing
 from temporis_dagster.cli.output import say, tell
+from temporis_dagster.cli.shared_options import store_option, tell_if_missing
 from temporis_dagster.data_source.local_service import LOOPBACK
 from temporis_dagster.errors import ConfigurationError
 

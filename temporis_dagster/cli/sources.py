@@ -11,8 +11,8 @@ import json
 import click
 
 from temporis_dagster.cli.exits import EPILOG
-from temporis_dagster.cli.options import account_option, json_option, store_option, tell_if_missing
 from temporis_dagster.cli.output import say
+from temporis_dagster.cli.shared_options import account_option, json_option, store_option, tell_if_missing
 
 
 @click.group(epilog=EPILOG)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import click
 
 from temporis_dagster.cli.exits import EPILOG, NotFound
-from temporis_dagster.cli.options import account_option, json_option, store_option, tell_if_missing
 from temporis_dagster.cli.output import OutputError, say
+from temporis_dagster.cli.shared_options import account_option, json_option, store_option, tell_if_missing
 
 if TYPE_CHECKING:
     from temporis_dagster.data_source.store.tokens import Tokens

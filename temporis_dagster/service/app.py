@@ -29,7 +29,7 @@ from temporis_dagster.errors import DataSourceArchivedError, TemporisError
 from temporis_dagster.service import answers
 from temporis_dagster.service.access_log import AccessLog, Noted, noted
 from temporis_dagster.service.body import Room, bounded_body, size_of
-from temporis_dagster.service.early_answers import EarlyAnswers
+from temporis_dagster.service.middleware import EarlyAnswers
 from temporis_dagster.service.origin_form import OriginForm
 from temporis_dagster.service.records import (
     MAX_RECORDS,

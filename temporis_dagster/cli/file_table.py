@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 
 from temporis_dagster.cli.cells import moments, numbers
-from temporis_dagster.cli.contents import PARQUET, contents_of
-from temporis_dagster.cli.csv_shape import CsvFile
+from temporis_dagster.cli.csv_file import CsvFile
+from temporis_dagster.cli.file_bytes import PARQUET, contents_of
 from temporis_dagster.cli.file_options import FileOptions
 from temporis_dagster.data_source.observations.layout import check_columns, refuse
 from temporis_dagster.errors import ConfigurationError
