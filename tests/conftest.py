@@ -1,4 +1,15 @@
-"""Options of the test run, and the canary: a token that tests of delivery use and that nothing may ever show."""
+"""Options of the test run, and fixtures and checks that every folder of tests shares.
+
+``--soak`` runs the long form of the suite, which takes more than an hour. It adds three things:
+
+* Tests that ask for the fixture ``soak`` run longer: more rounds, kills or interruptions, or every statement instead of
+  a sample; a few run only then. They have the marker ``soak``, so that ``pytest --soak -m soak`` runs just these.
+* Every property test of hypothesis without a number of examples of its own tries 2,000 instead of 100.
+* The time limit per test is off.
+
+The canary is an access token that the tests of delivery use. Nothing may ever show it: at the end of the run it must
+not be in the log, from DEBUG up, nor in what a test printed.
+"""
 
 import logging
 import signal
@@ -12,10 +23,11 @@ CANARY = "ts_canary_7f3a9c51d2e84b60"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--soak", action="store_true", help="run the long and random tests in their long form")
+    parser.addoption("--soak", action="store_true", help="Run the long and random tests in their long form.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "soak: runs longer with --soak, or only then; set for users of the fixture soak")
     # Under nohup, in background jobs and on some CI machines, SIGINT is ignored. What the tests start would inherit
     # that, and a test that interrupts it would wait forever.
     if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
@@ -27,6 +39,18 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("short", deadline=None)
     settings.register_profile("soak", deadline=None, max_examples=2_000)
     settings.load_profile("soak" if config.getoption("--soak") else "short")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "soak" in getattr(item, "fixturenames", ()):
+            item.add_marker("soak")
+
+
+@pytest.fixture(scope="session")
+def soak(request) -> bool:
+    """Whether this is the long form of the test run."""
+    return request.config.getoption("--soak")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -59,7 +83,7 @@ def postgres():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """A test whose captured output, log or failure shows the canary fails."""
+    """Fail a test whose captured output, log or failure shows the canary."""
     report = yield
     texts = [text for _, text in report.sections] + [str(report.longrepr or "")]
     if call.when == "teardown" and any(CANARY in text for text in texts):

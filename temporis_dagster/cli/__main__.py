@@ -1,6 +1,6 @@
-"""``python -m temporis_dagster.cli``, where the script is not on the path.
+"""``python -m temporis_dagster.cli``, for when the ``temporis`` script is not on the path.
 
-Comes in: the command line. Goes out: what ``main`` does. Never: holds code of its own.
+Comes in: the command line. Goes out: the call of ``main``. Never: holds code of its own.
 """
 
 from temporis_dagster.cli.main import main

@@ -1,8 +1,8 @@
-"""Cells: the text of a file's cells becomes numbers and moments.
+"""Cells: turn the text in a file's cells into numbers and moments.
 
 Comes in: columns of text. Goes out: the same columns with exact numbers, moments, and NaN for "no value".
-Never: guesses a time zone, loses a bit of a number, reads a word such as "now", or decides about a cell that is neither
-a number nor a moment: that stays text, so that the check names it.
+Never: guesses a time zone, loses a bit of a number, or interprets a word such as "now". A cell that is neither a number
+nor a moment stays text, so that the check can name it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MISSING = frozenset(
     {"", "na", "n/a", "#n/a", "#n/a n/a", "#na", "<na>", "nan", "-nan", "nat", "null", "none", r"\n"}
     | {"1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"}
 )
-"""What stands for "no value" in a column of values or timestamps, in any case and with blanks around it."""
+"""Texts that mean "no value" in a column of values or timestamps. Case and surrounding blanks do not matter."""
 
 YEAR_FIRST = r"\d{4}"
 WITH_OFFSET = r".*[Tt ].*(?:[Zz]|[+-]\d\d(?::?\d\d)?)"
@@ -28,7 +28,7 @@ FULL = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{3}|\.\d{6})?)?(?
 INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 
 LAST_YEAR = 9999
-"""Beyond it, pandas has been seen to make another year of a moment."""
+"""After this year, pandas has been seen to turn a moment into one of another year."""
 
 IN_UTC = re.compile(r"(?P<date>\d{4}[\d/.-]+)(?P<time>[Tt ][\d:.,]+)?(?: ?[+-]00:?00)? (?:UTC|GMT)", re.ASCII)
 END_OF_DAY = re.compile(r"(?<=[Tt ])24(?P<rest>:?00(?::?00(?:[.,]0+)?)?)?(?=$|[Zz +-])", re.ASCII)
@@ -36,7 +36,10 @@ DECIMAL_COMMA = re.compile(r"(?<=\d\d),(?=\d+(?:$|[Zz +-]))", re.ASCII)
 
 
 def moments(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Numbers, and ISO 8601 text as moments: aware where an offset is written, else naive; the rest stays text."""
+    """Turn numbers into numbers and ISO 8601 text into moments; leave the rest as text.
+
+    A moment is aware where the text has an offset, and naive otherwise.
+    """
     mixed = numbers(column)
     texts = column[[isinstance(cell, str) for cell in mixed]].astype(object).str.strip()
     if not len(texts):
@@ -53,11 +56,11 @@ def moments(column: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def numbers(column: pd.Series[Any], missing: frozenset[str] = frozenset()) -> pd.Series[Any]:
-    """The cells that are numbers as numbers, exactly; missing ones as NaN; the others stay text.
+    """Turn cells that are numbers into exact numbers and missing ones into NaN; leave the rest as text.
 
     Args:
-        column: Any cells; only text is read.
-        missing: What stands for "no value", besides what usually does.
+        column: Any cells; only text is interpreted.
+        missing: Further texts that mean "no value".
     """
     cells = [_number(cell, missing) for cell in column.tolist()]
     kinds = set(map(type, cells))
@@ -68,7 +71,7 @@ def numbers(column: pd.Series[Any], missing: frozenset[str] = frozenset()) -> pd
 
 
 def is_moment(cell: str) -> bool:
-    """Whether a cell can be read as a timestamp, at least once its zone is known.
+    """Tell whether a cell can be read as a timestamp, at least once its zone is known.
 
     >>> is_moment("2024-06-20T08:00"), is_moment("1718870400"), is_moment("now"), is_moment("orders")
     (True, True, False, False)
@@ -78,7 +81,7 @@ def is_moment(cell: str) -> bool:
 
 
 def _number(cell: Any, missing: frozenset[str]) -> Any:
-    """One cell. Python's own float(): what pandas makes of text has been off by a bit, depending on its version."""
+    """Convert one cell with Python's own float(): some versions of pandas are off by one bit."""
     if not isinstance(cell, str):
         return cell
     if missing and cell.strip() in missing:
@@ -92,7 +95,10 @@ def _number(cell: Any, missing: frozenset[str]) -> Any:
 
 
 def _parsed(texts: pd.Series[Any]) -> list[pd.Series[Any]]:
-    """ISO 8601 text, with an offset and without. Only what begins with a year: pandas reads "now" and "today", too."""
+    """Parse ISO 8601 text with and without an offset.
+
+    Only text that begins with a year is parsed, because pandas also accepts "now" and "today".
+    """
     texts = texts[texts.str.match(YEAR_FIRST).astype(bool)]
     aware = texts.str.fullmatch(WITH_OFFSET).astype(bool)
     return [
@@ -102,7 +108,7 @@ def _parsed(texts: pd.Series[Any]) -> list[pd.Series[Any]]:
 
 
 def _parsed_variants(texts: pd.Series[Any], parts: list[pd.Series[Any]]) -> list[pd.Series[Any]]:
-    """What pandas does not read: 24:00, a decimal comma, and UTC in words, as BigQuery, Go and Ruby write it."""
+    """Parse what pandas does not: 24:00, a decimal comma, and "UTC" in words as BigQuery, Go and Ruby write it."""
     left = texts.drop([row for part in parts for row in part.dropna().index])
     plain = left.map(_plain_iso)
     found = [part.dropna() for part in _parsed(plain[plain != left])]
@@ -110,7 +116,7 @@ def _parsed_variants(texts: pd.Series[Any], parts: list[pd.Series[Any]]) -> list
 
 
 def _plain_iso(text: str) -> str:
-    """The same moment as pandas reads it; 24:00 as 00:00.
+    """Rewrite a moment in the form that pandas reads, with 24:00 as 00:00.
 
     >>> _plain_iso("2024-06-20 08:00:00,5 UTC"), _plain_iso("2024-06-20T24:00")
     ('2024-06-20 08:00:00.5Z', '2024-06-20T00:00')
@@ -122,7 +128,7 @@ def _plain_iso(text: str) -> str:
 
 
 def _days_ended(texts: pd.Series[Any], read: pd.Series[Any]) -> pd.Series[Any]:
-    """The moments themselves, or for 24:00 a day later; NaT where pandas would leave its range."""
+    """Return the moments, one day later where the text has 24:00, or NaT where that exceeds the range of pandas."""
     return pd.Series(list(map(_day_ended, texts.tolist(), read.tolist())), read.index, dtype=object)
 
 
@@ -133,7 +139,7 @@ def _day_ended(text: str, moment: pd.Timestamp) -> object:
 
 
 def _far_moment(cell: Any) -> Any:
-    """Before 1677 and after 2262, where pandas 2 ends, Python's own datetime."""
+    """Use Python's own datetime before 1677 and after 2262, where the range of pandas 2 ends."""
     if not isinstance(cell, str) or not FULL.fullmatch(cell.strip()):
         return cell
     try:

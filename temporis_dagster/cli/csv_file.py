@@ -1,7 +1,7 @@
-"""The shape of CSV: its line of column names, the lines of its rows, and what is wrong with a line.
+"""CSV file: the column names of CSV, the line of each row, and what is wrong with a line.
 
 Comes in: the bytes of a CSV file. Goes out: column names, line numbers, or an error that names the line.
-Never: reads a value.
+Never: interprets a value.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ import pandas as pd
 from temporis_dagster.cli.cells import is_moment
 from temporis_dagster.cli.invalid_rows import LINE
 from temporis_dagster.data_source.observations.layout import refuse
+from temporis_dagster.wording import counted
 
 OTHER_DELIMITERS = (",", ";", "\t", "|")
 UNNAMED = "Unnamed: 0"
-"""What pandas calls a first column without a name."""
+"""The name that pandas gives a first column without one."""
 
 BOM = b"\xef\xbb\xbf"
 SEPARATOR_LINE = re.compile(rb'"?sep=(.)"?\r?\n', re.IGNORECASE)
 NOT_CSV = {
-    ("<",): "HTML or XML, such as the page of a login or of an error",
+    ("<",): "HTML or XML, such as a login or error page",
     ("{", "["): "JSON",
     ("#", "//", "%", "--"): "a comment",
 }
-"""How a first line begins that is no line of column names."""
+"""How a first line begins that does not hold column names."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One row of CSV as it stands in the file: the line that it begins on, and its fields."""
+    """One row of CSV: the line of the file on which it begins, and its fields."""
 
     line: int
     fields: list[str]
@@ -46,8 +47,8 @@ class CsvFile:
     """The bytes of a CSV file, without Excel's line that names the delimiter.
 
     Args:
-        content: All bytes.
-        delimiter: What separates the columns.
+        content: All bytes of the file.
+        delimiter: The character between the columns.
 
     Raises:
         InvalidObservationsError: The file names another delimiter.
@@ -63,7 +64,7 @@ class CsvFile:
         self.content = content
 
     def records(self) -> Iterator[Record]:
-        """The rows, of which the first is the line of column names; without blank lines."""
+        """Iterate over the rows, blank lines left out. The first is the line of column names."""
         text = io.TextIOWrapper(io.BytesIO(self.content), encoding="utf-8", errors="replace", newline="")
         reader, begins = csv.reader(text, delimiter=self.delimiter), self._first_line
         for fields in reader:
@@ -72,14 +73,14 @@ class CsvFile:
             begins = self._first_line + reader.line_num
 
     def column_names(self, timestamp: str, name: str | None) -> list[str]:
-        """The line of column names, checked.
+        """Check the line of column names and return the names.
 
         Args:
-            timestamp: The column of timestamps, which must be there.
+            timestamp: The column of timestamps, which must exist.
             name: The column of series names, if the layout is long.
 
         Raises:
-            InvalidObservationsError: It is no such line.
+            InvalidObservationsError: The line does not hold the column names of a table of observations.
         """
         header = next(self._readable_records())
         names = [
@@ -88,16 +89,14 @@ class CsvFile:
         if timestamp not in names:
             self._refuse_header(header, timestamp)
         if names[0] == "" and name not in names:
-            refuse(
-                "The first column has no name, so it would be a series without one. Write the file without the index."
-            )
+            refuse("The first column has no name, so its series would have none. Write the file without the index.")
         twice = sorted({column for column in names if column and names.count(column) > 1})
         if twice:
-            refuse(f"The columns {twice} exist more than once. Rename or drop the duplicates.")
+            refuse(f"Column names must be unique, got more than one of {twice}. Rename or drop the duplicates.")
         return names
 
     def lines(self, rows: int) -> pd.Index:
-        """The line of the file on which each row begins; the rows' numbers where that cannot be told."""
+        """Return the line of the file on which each row begins, or the row numbers where that cannot be determined."""
         if self.content.rstrip(b"\r\n").count(b"\n") == rows:
             return pd.RangeIndex(self._first_line + 1, self._first_line + 1 + rows, name=LINE)
         try:
@@ -107,14 +106,15 @@ class CsvFile:
         return pd.Index(begins[1:], name=LINE) if len(begins) == rows + 1 else pd.RangeIndex(rows)
 
     def refuse(self, error: Exception) -> NoReturn:
-        """Raise for a file that the parser could not read, with the line that stopped it."""
+        """Raise for a file that the parser could not read, and name the line that stopped it."""
         try:
             self.content.decode()
         except UnicodeDecodeError as fault:
             line = self._first_line + self.content.count(b"\n", 0, fault.start)
             bad = self.content[fault.start : fault.start + 1]
             refuse(
-                f"Line {line} is not UTF-8: it holds the byte {bad!r}. Convert the file: iconv -f LATIN1 -t UTF-8 FILE."
+                f"Line {line} is not UTF-8: it contains the byte {bad!r}. Convert the file, for example with: iconv -f"
+                " LATIN1 -t UTF-8 FILE"
             )
         records, header = self._readable_records(), next(self._readable_records())
         last = header
@@ -122,14 +122,14 @@ class CsvFile:
             if len(last.fields) > len(header.fields):
                 self._refuse_fields(last, header)
         if last.fields[-1].count("\n") or self.content.count(b'"') % 2:
-            refuse(f"A quotation mark that opens in line {last.line} is never closed. Close it, or double it.")
+            refuse(f"A quotation mark that opens in line {last.line} is never closed. Close it or double it.")
         refuse(f"The file cannot be read as CSV: {' '.join(str(error).split())}. Check its last lines.")
 
     def refuse_lost_rows(self, rows: list[int]) -> None:
-        """Raise if one of these rows, which hold no value, has one field only: another delimiter, or no row at all.
+        """Raise if one of these rows has only one field: the delimiter is another one, or the line is not a row.
 
         Args:
-            rows: Positions of rows without a timestamp that can be read and without a value.
+            rows: Positions of the rows that have neither a readable timestamp nor a value.
         """
         suspects, header = set(rows), Record(0, [])
         for i, record in enumerate(self._readable_records()):
@@ -139,7 +139,7 @@ class CsvFile:
                 self._refuse_fields(record, header)
 
     def refuse_cut_off(self) -> None:
-        """Raise if the file ends in the middle of a row: with fewer fields than columns, and without a line break."""
+        """Raise if the file ends in the middle of a row: with fewer fields than columns and without a line break."""
         if self.content.endswith((b"\n", b"\r")):
             return
         width, last = 0, Record(0, [])
@@ -147,8 +147,8 @@ class CsvFile:
             width = width or len(last.fields)
         if len(last.fields) < width:
             refuse(
-                f"The file ends in the middle of line {last.line}, which has {_fields(len(last.fields))} of {width} and"
-                " no line break: it seems to be cut off. Fetch it again, or remove that line."
+                f"The file seems to be cut off: line {last.line}, its last, has only {len(last.fields)} of"
+                f" {counted(width, 'field')} and no line break. Fetch the file again, or remove that line."
             )
 
     def _readable_records(self) -> Iterator[Record]:
@@ -163,27 +163,34 @@ class CsvFile:
         what = next((what for marks, what in NOT_CSV.items() if first.startswith(marks)), None)
         if what is not None:
             following = next(
-                (f", and line {record.line} has {_fields(len(record.fields))}" for record in self._after_header()), ""
+                (
+                    f", and line {record.line} has {counted(len(record.fields), 'field')}"
+                    for record in self._after_header()
+                ),
+                "",
             )
             refuse(
-                f"{line} is {what}, not the line of column names: it has {_fields(len(fields))}{following}."
-                " Check what wrote the file, and remove what stands before the column names."
+                f"{line} is {what}, not the line of column names. It has {counted(len(fields), 'field')}{following}."
+                " Check the program that wrote the file, and remove everything before the column names."
             )
         others = [other for other in OTHER_DELIMITERS if other != self.delimiter and other in first]
         if len(fields) == 1 and others:
-            refuse(f"There is only one column, {first!r}. Pass {_option(others[0])} if that separates the columns.")
+            refuse(
+                f"The file has only one column, {first!r}. Pass {_option(others[0])} if that character separates the"
+                " columns."
+            )
         if any(is_moment(field) for field in fields):
             refuse(
-                f"{line} is an observation rather than a line of column names. Begin the file with one, such as"
-                " timestamp,name,value."
+                f"{line} is an observation, not the line of column names. Begin the file with a line of column names,"
+                " such as timestamp,name,value."
             )
-        missing = f"There is no column {timestamp!r} in line {header.line}"
+        missing = f"Line {header.line} has no column {timestamp!r}"
         if fields[0] == "":
             refuse(
-                f"{missing}, and the first column has no name: pandas writes an index so. Pass --timestamp '{UNNAMED}'"
-                " if it holds the timestamps."
+                f"{missing}, and its first column has no name, as when pandas writes an index. Pass --timestamp"
+                f" '{UNNAMED}' if that column holds the timestamps."
             )
-        refuse(f"{missing}. Say which column of {fields[:20]} holds the timestamps, with --timestamp.")
+        refuse(f"{missing}. Name the column of {fields[:20]} that holds the timestamps with --timestamp.")
 
     def _after_header(self) -> Iterator[Record]:
         records = self._readable_records()
@@ -191,23 +198,19 @@ class CsvFile:
         return records
 
     def _refuse_fields(self, record: Record, header: Record) -> NoReturn:
-        fields, columns = _fields(len(record.fields)), len(header.fields)
-        counts = f"Line {record.line} has {fields}, and the line of column names has {columns}"
+        fields, columns = counted(len(record.fields), "field"), len(header.fields)
+        counts = f"Line {record.line} has {fields}, but the line of column names has {columns}"
         extra = record.fields[len(header.fields) :]
         if not extra:
             refuse(f"{counts}: {_shown(self.delimiter.join(record.fields))}. Correct or remove that line.")
         if not any(extra):
-            refuse(f"{counts}. The last is empty: remove the {self.delimiter!r} at the end of the lines.")
+            refuse(f"{counts}. The last field is empty: remove the {self.delimiter!r} at the end of the lines.")
         if self.delimiter == "," and any(re.fullmatch(r"\d+", field, re.ASCII) for field in record.fields[2:]):
             refuse(
-                f"{counts}. Expected one field for each column: write numbers with a decimal point instead of a comma,"
-                " or quote what holds a comma."
+                f"{counts}. Expected one field per column: write numbers with a decimal point instead of a comma, or"
+                " quote fields that contain a comma."
             )
-        refuse(f"{counts}. Quote what holds a {self.delimiter!r}, or correct the line of column names.")
-
-
-def _fields(count: int) -> str:
-    return f"{count} field{'' if count == 1 else 's'}"
+        refuse(f"{counts}. Quote fields that contain {self.delimiter!r}, or correct the line of column names.")
 
 
 def _option(delimiter: str) -> str:
@@ -215,4 +218,4 @@ def _option(delimiter: str) -> str:
 
 
 def _shown(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:57] + "...")  # noqa: PLR2004  # what fits a line
+    return repr(text if len(text) <= 60 else text[:57] + "...")  # noqa: PLR2004  # fits on a line

@@ -1,7 +1,7 @@
-"""Exits: errors become one paragraph on stderr and an exit code by kind.
+"""Exits: turn an error into one paragraph on stderr and an exit code.
 
-Comes in: an error of the tree. Goes out: its text and its code.
-Never: prints a traceback for an error of the tree.
+Comes in: an error of the package. Goes out: its text and its exit code.
+Never: prints a traceback for an error of the package.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ EXIT_CODES: dict[type[TemporisError], int] = {
 
 EPILOG = """\b
 Exit codes:
-  0  done
-  1  anything that has no other code
-  2  a wrong option, argument or setting, or what this data source cannot do; nothing was sent
-  3  invalid observations; nothing was sent
-  4  no such data source, token or mirror
-  5  the data source is archived
-  6  the access token is missing or unknown
-  7  the service refused some observations and stored the others
-  8  unavailable, or the store is locked: run it again later
+  0  Success.
+  1  Any failure without a code of its own.
+  2  Invalid option or setting, or unsupported operation. Nothing was sent.
+  3  Invalid observations. Nothing was sent.
+  4  Unknown data source, token or mirror.
+  5  The data source is archived.
+  6  The access token is missing or unknown.
+  7  The service refused some observations and stored the others.
+  8  The service is unavailable or the store is locked. Try again later.
 """
 
 
 class Commands(click.Group):
-    """A group whose commands may raise the errors of the tree."""
+    """A group whose commands may raise the errors of the package."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # click's own signature
-        """Run, and say it where stdout takes not even the help."""
+        """Run the command line, and report it if even the help cannot be printed."""
         try:
             return super().main(*args, **kwargs)
         except OSError as error:
@@ -64,7 +64,7 @@ class Commands(click.Group):
             sys.exit(OTHER)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command, and exit with the code of its error."""
+        """Run the command, and exit with the code of its error if it fails."""
         try:
             return super().invoke(ctx)
         except TemporisError as error:
@@ -77,19 +77,19 @@ class Commands(click.Group):
 
 
 def _of_printing(error: OSError) -> bool:
-    """Whether click could not print, as opposed to a bug of ours."""
+    """Tell whether click failed to print, as opposed to a bug of this package."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     return frame.f_globals.get("__name__") == "click.utils"
 
 
 class NotFound(click.ClickException):
-    """There is nothing of that name."""
+    """Nothing with that name exists."""
 
     exit_code = NOT_FOUND
 
 
 def exit_code(error: TemporisError) -> int:
-    """The exit code for an error.
+    """Return the exit code for an error.
 
     >>> exit_code(ConfigurationError("..."))
     2

@@ -1,7 +1,7 @@
-"""Contents: the bytes of a file, and whether they can be a table at all.
+"""File bytes: read a file, unpack it, and refuse what cannot be a table.
 
-Comes in: a path, or stdin. Goes out: unpacked bytes that may be CSV in UTF-8, or are Parquet.
-Never: looks at a cell, or takes what another program would call a success page for an empty table.
+Comes in: a path, or stdin. Goes out: unpacked bytes that are Parquet, or may be CSV in UTF-8.
+Never: looks at a cell, or takes an empty file for an empty table.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ FOREIGN = {
     b"BZh": "is compressed with bzip2. Unpack it: bzip2 -dc FILE | temporis ingest -",
     b"\x28\xb5\x2f\xfd": "is compressed with zstd. Unpack it: zstd -dc FILE | temporis ingest -",
     b"SQLite format 3\0": "is a SQLite database. Export its rows as CSV",
-    b"\xd0\xcf\x11\xe0": "is an old Excel workbook. Save the sheet as CSV in UTF-8",
+    b"\xd0\xcf\x11\xe0": "is an Excel workbook in the old format. Save the sheet as CSV in UTF-8",
     b"\xff\xfe": "is UTF-16. Convert it: iconv -f UTF-16 -t UTF-8 FILE | temporis ingest -",
     b"\xfe\xff": "is UTF-16. Convert it: iconv -f UTF-16 -t UTF-8 FILE | temporis ingest -",
 }
-"""How other formats begin, and what to do about them."""
+"""The first bytes of other formats, and what to do about them."""
 
 
-def contents_of(path: str) -> bytes:
-    """The bytes of a file, unpacked if they are gzip.
+def bytes_of(path: str) -> bytes:
+    """Return the bytes of a file, unpacked if it is gzip.
 
     Args:
         path: A file, or - for stdin.
 
     Raises:
-        ConfigurationError: It cannot be read.
-        InvalidObservationsError: It is of another format, or holds nothing.
+        ConfigurationError: The file cannot be read.
+        InvalidObservationsError: The file has another format, or is empty.
     """
     content = _unpacked(_read(path))
     for beginning, what in FOREIGN.items():
@@ -46,9 +46,9 @@ def contents_of(path: str) -> bytes:
     if content.startswith(PARQUET):
         return content
     if b"\0" in content:
-        refuse("The file is binary: it holds NUL bytes. Give CSV in UTF-8, or Parquet.")
+        refuse("The file is binary: it contains NUL bytes. Pass CSV in UTF-8, or Parquet.")
     if not content.removeprefix(b"\xef\xbb\xbf").strip():
-        refuse("The file is empty: it has not even a line of column names. Check what wrote it.")
+        refuse("The file is empty: it does not even have a line of column names. Check the program that wrote it.")
     return content
 
 
@@ -65,4 +65,4 @@ def _unpacked(content: bytes) -> bytes:
     try:
         return gzip.decompress(content) if content.startswith(GZIP) else content
     except (OSError, EOFError, zlib.error) as error:
-        refuse(f"The file is gzip, but it cannot be read: {error}. Check that it is whole.")
+        refuse(f"The file is gzip, but it cannot be unpacked: {error}. Check that it is complete.")

@@ -1,4 +1,4 @@
-"""How a file is to be read: the options of a frame, where advice spells them as the command line does.
+"""File options: how to read a file, with advice that spells the options as the command line does.
 
 Comes in: the options of ``temporis ingest``. Goes out: options for ``observe``.
 Never: decides differently from its base class.
@@ -53,13 +53,13 @@ class FileOptions(ObservationOptions):
     TEXT_AS_TIMESTAMP = "to Unix seconds or to ISO 8601, such as 2024-06-20T08:00Z"
 
     def spelled(self, argument: str, value: object = ...) -> str:
-        """As an option, which has the name of the argument."""
+        """Spell an argument as the option of the same name."""
         option = f"--{argument.replace('_', '-')}"
         text = str(value).lower() if isinstance(value, bool) else str(value)
         return option if value is ... else f"{option} {shlex.quote(text)}"
 
 
 class MergingFileOptions(FileOptions):
-    """Those of a call that says ``--on-conflict``: what becomes of such rows was decided."""
+    """The options of a call with ``--on-conflict``, by which the caller has decided what happens to such rows."""
 
     MAY_MERGE = True

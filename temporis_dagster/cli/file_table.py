@@ -1,4 +1,4 @@
-"""Tables: a file becomes a frame whose cells are numbers, moments and names.
+"""File table: turn a file into a frame whose cells are numbers, moments and names.
 
 Comes in: a path, or stdin. Goes out: a frame for ``observe``, which does all the checking.
 Never: takes a series called NA for a missing name, or a file without a line of column names for an empty table.
@@ -14,7 +14,7 @@ import pandas as pd
 
 from temporis_dagster.cli.cells import moments, numbers
 from temporis_dagster.cli.csv_file import CsvFile
-from temporis_dagster.cli.file_bytes import PARQUET, contents_of
+from temporis_dagster.cli.file_bytes import PARQUET, bytes_of
 from temporis_dagster.cli.file_options import FileOptions
 from temporis_dagster.data_source.observations.layout import check_columns, refuse
 from temporis_dagster.errors import ConfigurationError
@@ -25,25 +25,26 @@ PARQUET_ENDINGS = (".parquet", ".pq")
 def table_of(
     path: str, options: FileOptions, *, delimiter: str = ",", missing: frozenset[str] = frozenset()
 ) -> pd.DataFrame:
-    """Read a file.
+    """Read a file into a frame.
 
     Args:
         path: A CSV or Parquet file, or - for stdin. CSV may be compressed with gzip.
-        options: Which columns it has.
-        delimiter: What separates the columns of CSV.
-        missing: What stands for "no value" in CSV, besides what usually does.
+        options: Which columns to expect.
+        delimiter: The character between the columns of CSV.
+        missing: Further texts that mean "no value" in CSV.
 
     Returns:
-        The cells. The index of CSV is the line of each row in the file, where that can be told, and is called so.
+        The cells. For CSV, the index is called ``line`` and holds the line of each row in the file, where that can be
+        determined.
 
     Raises:
-        InvalidObservationsError: It is no such file, or has no such columns.
-        ConfigurationError: Nothing that reads Parquet is installed.
+        InvalidObservationsError: The file cannot be read as a table, or lacks the columns.
+        ConfigurationError: The file cannot be opened, or is Parquet and pyarrow is not installed.
     """
     if path.lower().endswith(PARQUET_ENDINGS):
         frame = _parquet(path, options)
     else:
-        content = contents_of(path)
+        content = bytes_of(path)
         if content.startswith(PARQUET):
             frame = _parquet(io.BytesIO(content), options)
         else:
@@ -66,7 +67,7 @@ def _csv(file: CsvFile, options: FileOptions, missing: frozenset[str]) -> pd.Dat
 
 
 def _texts(file: CsvFile, columns: list[str], delimiter: str) -> pd.DataFrame:
-    """All cells as the text that they are, without columns that have neither a name nor a cell."""
+    """Return all cells as text, without the columns that have neither a name nor a cell."""
     text: dict[str, Any] = {"dtype": object, "keep_default_na": False, "na_filter": False, "sep": delimiter}
     try:
         with warnings.catch_warnings():
@@ -81,7 +82,10 @@ def _texts(file: CsvFile, columns: list[str], delimiter: str) -> pd.DataFrame:
 
 
 def _refuse_lost_rows(file: CsvFile, frame: pd.DataFrame, timestamp: str) -> None:
-    """A row of a wide table that holds no value may have any timestamp: see that it is a row."""
+    """Refuse lines that are not rows of a wide table.
+
+    A row without a value is not checked later, whatever its timestamp is.
+    """
     values = frame.drop(columns=timestamp)
     empty = frame[timestamp].map(lambda cell: isinstance(cell, str)) & values.isna().all(axis="columns")
     if empty.any():
@@ -99,9 +103,10 @@ def _parquet(source: str | io.BytesIO, options: FileOptions) -> pd.DataFrame:
         raise ConfigurationError("Parquet files need pyarrow. Install it with: pip install pyarrow") from None
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
         if "Multiple matches" in str(error):
-            refuse("Some of the columns exist more than once. Rename or drop the duplicates.")
+            refuse("Some column names occur more than once. Rename or drop the duplicates.")
         refuse(
-            f"The file cannot be read as Parquet: {' '.join(str(error).split()).rstrip('.')}. Check that it is whole."
+            f"The file cannot be read as Parquet: {' '.join(str(error).split()).rstrip('.')}. Check that it is"
+            " complete."
         )
     timestamp = options.timestamp
     if (
@@ -116,7 +121,7 @@ def _parquet(source: str | io.BytesIO, options: FileOptions) -> pd.DataFrame:
 
 
 def _read_parquet(source: str | io.BytesIO) -> pd.DataFrame:
-    """The table as pandas has it; without the dtypes' names that pandas wrote, where an older one cannot read them."""
+    """Read Parquet with pandas; where an older pandas cannot read the dtypes that a newer one wrote, ignore those."""
     import pyarrow as pa
     import pyarrow.parquet
 

@@ -1,6 +1,7 @@
-"""``temporis ingest``: a file of observations into a data source.
+"""``temporis ingest``: store a file of observations in a data source.
 
-Comes in: a file and how to read it. Goes out: the report on stdout; warnings and progress on stderr; invalid rows.
+Comes in: a file and how to read it. Goes out: the report on stdout; warnings and progress on stderr; the list of
+invalid rows.
 Never: checks or sends anything itself.
 """
 
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from temporis_dagster.cli.connecting import MirrorFlags, connected, warnings_on_stderr
+from temporis_dagster.cli.connecting import CommandLineMirrorOptions, connected, warnings_on_stderr
 from temporis_dagster.cli.exits import EPILOG, exit_code
 from temporis_dagster.cli.output import OutputError, say, tell
 from temporis_dagster.cli.shared_options import (
@@ -28,8 +29,8 @@ from temporis_dagster.cli.shared_options import (
     token_option,
     url_option,
 )
-from temporis_dagster.contract import DATA_SOURCE_NAME_RULE, is_data_source_name
-from temporis_dagster.errors import ConfigurationError, DeliveryError, InvalidObservationsError, TemporisError
+from temporis_dagster.contract import ensure_data_source_name
+from temporis_dagster.errors import DeliveryError, InvalidObservationsError, TemporisError
 from temporis_dagster.settings import from_environment
 
 if TYPE_CHECKING:
@@ -48,16 +49,38 @@ if TYPE_CHECKING:
 @url_option
 @token_option
 @account_option
-@click.option("--layout", type=click.Choice(["auto", "long", "wide"]), default="auto", show_default=True)
-@click.option("--timestamp", default="timestamp", show_default=True, help="The column of timestamps.")
-@click.option("--name", default="name", show_default=True, help="The column of series names (long).")
-@click.option("--value", default="value", show_default=True, help="The column of values (long).")
+@click.option(
+    "--layout",
+    type=click.Choice(["auto", "long", "wide"]),
+    default="auto",
+    show_default=True,
+    help="Layout of the file: one row per observation (long), or one column per series (wide). auto decides by the"
+    " column names.",
+)
+@click.option(
+    "--timestamp", default="timestamp", show_default=True, metavar="COLUMN", help="Name of the column of timestamps."
+)
+@click.option(
+    "--name",
+    default="name",
+    show_default=True,
+    metavar="COLUMN",
+    help="Name of the column of series names in a long file.",
+)
+@click.option(
+    "--value",
+    default="value",
+    show_default=True,
+    metavar="COLUMN",
+    help="Name of the column of values in a long file.",
+)
 @click.option(
     "--delimiter",
     default=",",
     show_default=True,
     callback=one_character,
-    help="What separates the columns of CSV; tab for a tab.",
+    metavar="CHARACTER",
+    help="Character between the columns of CSV. The word tab stands for a tab.",
 )
 @click.option(
     "--na",
@@ -65,64 +88,74 @@ if TYPE_CHECKING:
     "na",
     multiple=True,
     metavar="TEXT",
-    help="What stands for no value in CSV, besides blank, NA, N/A, #N/A, NaN, null and the like; may be repeated.",
+    help="Text that means no value in CSV, besides blank, NA, N/A, #N/A, NaN, null and the like. May be repeated.",
 )
-@click.option("--timezone", metavar="ZONE", help="The zone of times without an offset, such as Europe/Berlin.")
+@click.option("--timezone", metavar="ZONE", help="Time zone of timestamps without an offset, such as Europe/Berlin.")
 @click.option(
     "--ambiguous",
     type=click.Choice(["raise", "infer", "NaT", "true", "false"]),
     default="raise",
     show_default=True,
-    help="A time that the clock showed twice: infer it from rows that go forward or backward in time; true (the first,"
-    " summer time) or false only where one of the two is there.",
+    help="What to do with a local time that occurs twice: refuse it (raise), tell the two apart by the order of the"
+    " rows (infer), or take it for missing (NaT). true takes every one for the first, in summer time, and false for"
+    " the second: use them only if the file has just one of the two.",
 )
 @click.option(
     "--nonexistent",
     type=click.Choice(["raise", "shift_forward", "shift_backward", "NaT"]),
     default="raise",
     show_default=True,
-    help="A time that the clock skipped.",
+    help="What to do with a local time that the clock skipped: refuse it (raise), move it to the end or the start of"
+    " the gap (shift_forward, shift_backward), or take it for missing (NaT).",
 )
-@click.option("--sub-second", type=click.Choice(["raise", "floor"]), default="raise", show_default=True)
+@click.option(
+    "--sub-second",
+    type=click.Choice(["raise", "floor"]),
+    default="raise",
+    show_default=True,
+    help="What to do with a fraction of a second: refuse it (raise), or cut it off (floor).",
+)
 @click.option(
     "--unit",
     type=click.Choice(["s", "ms", "us", "ns"]),
-    help="What numbers in the column of timestamps count since 1970. Without it: seconds, but not if all of them read"
-    " as calendar dates.",
+    help="Unit of numeric timestamps, counted from 1970. Defaults to seconds; numbers that all look like calendar"
+    " dates, such as 20240620, are then refused.",
 )
 @click.option(
     "--allow-future",
     is_flag=False,
     flag_value="true",
     metavar="[DISTANCE]",
-    help="Take timestamps more than a year ahead of the clock: any, or up to a distance such as '730 days'.",
+    help="Accept timestamps more than a year ahead of the clock: all of them, or up to a distance such as '730 days'.",
 )
 @click.option(
     "--on-invalid",
     type=click.Choice(["raise", "drop"]),
     default="raise",
     show_default=True,
-    help="Send nothing if a row is invalid, or leave such rows out.",
+    help="If a row is invalid, send nothing (raise), or send the other rows (drop).",
 )
 @click.option(
     "--on-conflict",
     type=click.Choice(["last", "raise"]),
-    help="Rows with one timestamp and name but different values: store the last one and warn, or send nothing. By"
-    " default the last, but nothing where a column that is not used shows that they belong to different series.",
+    help="If rows have the same timestamp and name but different values, store the last one and warn (last), or send"
+    " nothing (raise). Defaults to last, but to raise if another column shows that the rows belong to different"
+    " series.",
 )
 @click.option(
     "--decimals",
     type=click.Choice(["nearest", "exact"]),
     default="nearest",
     show_default=True,
-    help="Decimal numbers of Parquet: take the nearest float, or refuse those that float64 does not hold exactly.",
+    help="What to do with a decimal number in Parquet that float64 cannot hold exactly: take the nearest float, or"
+    " refuse it (exact).",
 )
 @click.option(
     "--invalid-rows",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="Write what was invalid, dropped, rejected or lost to a later row of another value: CSV of position, line,"
-    " column, value, reason.",
+    help="Write a CSV of the rows that were invalid, dropped, rejected or lost to a later row with another value:"
+    " position, line, column, value, reason.",
 )
 @give_up_after_option
 @mirror_option
@@ -131,10 +164,11 @@ if TYPE_CHECKING:
     type=click.Choice(["raise", "queue"]),
     default="raise",
     show_default=True,
-    help="With --mirror, where rows cannot be delivered now: exit with 8 (or 5 if archived), or with 0. They are kept"
-    " in the mirror either way, and go out with the next ingest or `temporis mirror flush`.",
+    help="If rows cannot be delivered now, exit with code 8, or 5 if the data source is archived (raise), or with code"
+    " 0 (queue, which needs --mirror). A mirror keeps the rows either way and delivers them with the next ingest or"
+    " `temporis mirror flush`.",
 )
-@click.option("--check", is_flag=True, help="Only check the file: nothing is opened or sent.")
+@click.option("--check", is_flag=True, help="Only check the file, without connecting to anything.")
 @json_option
 def ingest(
     *,
@@ -153,11 +187,14 @@ def ingest(
     as_json: bool,
     **frame: Any,
 ) -> None:
-    """Store the observations of FILE: CSV in UTF-8 (also gzip) or Parquet; - is stdin.
+    """Store the observations of FILE in a data source.
 
-    Long: columns timestamp, name, value. Wide: a column of timestamps and one per series. A timestamp is Unix seconds
-    or ISO 8601 text. A file without its line of column names is refused. Sending the same file again is safe; with
-    --mirror, what a service cannot take now is kept and delivered later.
+    FILE is CSV in UTF-8, which may be compressed with gzip, or Parquet; - reads stdin. A long file has the columns
+    timestamp, name and value; a wide file has a column of timestamps and one column per series. Timestamps are Unix
+    seconds or ISO 8601 text. CSV must begin with a line of column names.
+
+    Sending the same file again is safe. With --mirror, rows that the service cannot take now are kept and delivered
+    later.
     """
     to_protect = [url, mirror, from_environment("TEMPORIS_STORE")]
     try:
@@ -168,12 +205,12 @@ def ingest(
             if check:
                 report = _checked(data_source, observations)
             else:
-                mirroring = MirrorFlags(on_unavailable=on_unavailable)
+                mirroring = CommandLineMirrorOptions(on_unavailable=on_unavailable)
                 with connected(url, token, account, give_up_after, mirror, mirroring) as temporis:
                     report = _sent(temporis.data_source(data_source), observations, options, bad)
     except (TemporisError, KeyboardInterrupt) as error:
         if as_json:
-            _say_all_the_same(json.dumps(_failure(data_source, error)))
+            _say_regardless(json.dumps(_failure(data_source, error)))
         raise
     try:
         say(json.dumps({**report.to_dict(), "error": None}) if as_json else str(report))
@@ -195,7 +232,7 @@ def _options(frame: dict[str, Any]) -> FileOptions:
 def _invalid_rows(
     path: str | None, file: str, options: FileOptions, urls: Sequence[str | None]
 ) -> Iterator[InvalidRows]:
-    """The file of invalid rows, written also where the command fails, whose error comes first."""
+    """Collect invalid rows, and write their list even if the command fails. The error of the command comes first."""
     from temporis_dagster.cli.invalid_rows import InvalidRows
 
     bad = InvalidRows(path, file, str(options.value), urls)
@@ -209,7 +246,7 @@ def _invalid_rows(
         raise
 
 
-def _say_all_the_same(text: str) -> None:
+def _say_regardless(text: str) -> None:
     try:
         say(text)
     except OutputError as error:
@@ -252,8 +289,7 @@ def _without_invalid(table: pd.DataFrame, options: FileOptions, data_source: str
 def _checked(data_source: str, observations: Observations) -> UpsertReport:
     from temporis_dagster.data_source.report import Tally
 
-    if not is_data_source_name(data_source):
-        raise ConfigurationError(f"{data_source!r} cannot name a data source. Use {DATA_SOURCE_NAME_RULE}.")
+    ensure_data_source_name(data_source)
     return Tally(data_source, observations, dry_run=True).report("A check sends nothing.")
 
 
@@ -272,7 +308,7 @@ def _sent(source: DataSource, observations: Observations, options: FileOptions, 
 
 
 def _failure(data_source: str, error: TemporisError | KeyboardInterrupt) -> dict[str, object]:
-    """A failure for programs: what is known of the observations, and the error."""
+    """Describe a failure for programs: what is known of the observations, and the error."""
     report: UpsertReport | None = getattr(error, "report", None)
     known: dict[str, object] = {"data_source": data_source} if report is None else report.to_dict()
     if isinstance(error, InvalidObservationsError):

@@ -1,6 +1,6 @@
-"""Invalid rows: the file that says what was wrong with which row.
+"""Invalid rows: the file that lists which rows were not stored, and why.
 
-Comes in: what the checks found and what the service refused. Goes out: CSV: position, line, column, value, reason.
+Comes in: what the checks found and what the service refused. Goes out: CSV with position, line, column, value, reason.
 Never: overwrites the file that is ingested, or leaves the rows of an earlier run in place.
 """
 
@@ -20,17 +20,17 @@ from temporis_dagster.errors import ConfigurationError
 
 COLUMNS = ["position", "line", "column", "value", "reason"]
 LINE = "line"
-"""What the index of a table is called that has the line of each row in the file."""
+"""The name of a table's index if it holds the line of each row in the file."""
 
 
 class InvalidRows:
-    """The rows that were not taken, and the file for them.
+    """The rows that were not stored, and the file that lists them.
 
     Args:
-        path: Where to write them; None for nowhere.
+        path: Where to write the list; None for nowhere.
         source: The file that is ingested.
-        value_column: The column of the values in a long file.
-        urls: Stores and mirrors that it must not overwrite.
+        value_column: The column of values in a long file.
+        urls: Stores and mirrors that must not be overwritten.
 
     Raises:
         ConfigurationError: The path cannot be written to.
@@ -48,21 +48,21 @@ class InvalidRows:
                 raise ConfigurationError(f"--invalid-rows cannot be written: {error}. Pass another file.") from None
 
     def invalid(self, rows: pd.DataFrame, index: object) -> None:
-        """Add what the checks found.
+        """Add the rows that the checks found to be invalid.
 
         Args:
-            rows: Position, label, column, value, reason.
-            index: What the labels are called.
+            rows: One line per offending cell: position, label, column, value, reason.
+            index: The name of the labels.
         """
         self._parts.append(rows.assign(line=rows["label"] if index == LINE else None)[COLUMNS])
         self._words = in_words(rows, "label" if index is None else str(index))
 
     def in_words(self) -> str:
-        """The first few of what was added last."""
+        """Describe the first few of the rows that were added last."""
         return self._words
 
     def rejected(self, report: UpsertReport, observations: Observations) -> None:
-        """Add what the service refused."""
+        """Add the observations that the service refused."""
         rows, origin = report.rejected_rows, observations.origin
         column = self._value_column if origin.columns is None else rows["name"]
         self.invalid(
@@ -70,16 +70,16 @@ class InvalidRows:
         )
 
     def superseded(self, observations: Observations) -> None:
-        """Add what lost to a later row with another value."""
+        """Add the rows that lost to a later row with the same timestamp and name but another value."""
         if observations.superseded_rows is not None and observations.conflicts:
             rows = conflict_rows(observations.superseded_rows.conflicts(), self._value_column)
             self.invalid(rows, observations.origin.labels.name)
 
     def write(self) -> None:
-        """Write what there is.
+        """Write the list.
 
         Raises:
-            OutputError: It cannot be written, such as for a full disk.
+            OutputError: The file cannot be written, for example because the disk is full.
         """
         if self._path is None:
             return
@@ -88,7 +88,7 @@ class InvalidRows:
         except OSError as error:
             raise OutputError(
                 f"--invalid-rows {self._path} cannot be written: {error.strerror}. The upsert is not affected. To list"
-                " what was invalid, repeat the command with --check and another file."
+                " the invalid rows, repeat the command with --check and another file for them."
             ) from None
 
     def _write(self, path: str) -> None:

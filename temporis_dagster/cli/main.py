@@ -1,7 +1,7 @@
-"""main: the command line as a tree.
+"""main: the ``temporis`` command and its subcommands.
 
-Comes in: the command line. Goes out: the command that it names, run.
-Never: does the work of a command, or imports what only some of them need.
+Comes in: the command line. Goes out: the call of the subcommand that it names.
+Never: does the work of a subcommand, or imports what only some of them need.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from temporis_dagster.cli.tokens import tokens
 @click.group(cls=Commands, epilog=EPILOG)
 @click.version_option(__version__)
 def main() -> None:
-    """Send time series to Temporis data sources, and keep them in a file of your own."""
+    """Send time series to Temporis data sources, in the cloud or in a file of your own."""
 
 
 for _command in (ingest, read, sources, tokens, serve, mirror):

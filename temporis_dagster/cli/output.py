@@ -1,4 +1,4 @@
-"""Output: what commands print, and what becomes of it where it cannot be written.
+"""Output: print what commands have to say, and handle a stdout or stderr that cannot be written.
 
 Comes in: lines and frames. Goes out: text and CSV on stdout, remarks on stderr.
 Never: takes a full disk or a closed stdout for a success, or lets an unwritable stderr stop a command.
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
 
 ROWS_PER_WRITE = 50_000
 NEEDS_QUOTES = re.compile('[,"\r\n]')
-"""Also a bare CR, which Python 3.11's csv leaves as it is, so that no reader would get it back."""
+"""This includes a bare CR, which the csv module of Python 3.11 does not quote, so that it would be lost on reading."""
 
 
 class OutputError(click.ClickException):
-    """Stdout takes nothing: the disk is full, or it is closed."""
+    """Stdout or a file cannot be written, for example because the disk is full or stdout is closed."""
 
 
 def say(text: str) -> None:
     """Print a line on stdout.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: Stdout cannot be written.
     """
     with _stdout():
         click.echo(text)
 
 
 def send(frame: pd.DataFrame) -> None:
-    """Print a frame as CSV on stdout: times in ISO 8601, numbers with every bit, texts that come back as they are.
+    """Print a frame as CSV on stdout: times in ISO 8601, numbers and texts so that they are read back exactly.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: Stdout cannot be written.
     """
     with _stdout():
         sys.stdout.buffer.write((",".join(map(quoted, frame.columns)) + "\n").encode())
@@ -54,13 +54,13 @@ def send(frame: pd.DataFrame) -> None:
 
 
 def tell(text: str) -> None:
-    """Print a line on stderr, if that takes it: there is nowhere left to say that it does not."""
+    """Print a line on stderr. If stderr cannot be written, ignore that: there is nowhere left to report it."""
     with suppress(OSError):
         click.echo(text, err=True)
 
 
 def quoted(text: str) -> str:
-    """A text as a field of CSV.
+    """Return a text as a field of CSV.
 
     >>> quoted("orders"), quoted("a,b")
     ('orders', '"a,b"')
@@ -69,8 +69,8 @@ def quoted(text: str) -> str:
 
 
 def unwritable(error: OSError) -> OutputError:
-    """What is said of an stdout that cannot be written, which is then left alone."""
-    with suppress(OSError, ValueError, AttributeError):  # else Python itself complains of it at its end
+    """Return the error for a stdout that cannot be written, and redirect stdout to nowhere."""
+    with suppress(OSError, ValueError, AttributeError):  # otherwise Python itself complains when it exits
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return OutputError(f"Standard output cannot be written: {error.strerror}.")
 
@@ -82,7 +82,7 @@ def _stdout() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno == errno.EPIPE:  # `| head`: click ends in silence
+        if error.errno == errno.EPIPE:  # as with `| head`: click exits without a word
             raise
         raise unwritable(error) from None
 

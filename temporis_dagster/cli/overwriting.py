@@ -1,7 +1,7 @@
-"""Overwriting: which files a command may replace with its own.
+"""Overwriting: which files the list of invalid rows may replace.
 
 Comes in: a path to write to, and what must survive. Goes out: nothing, or an error before a byte is written.
-Never: lets a store, a mirror, their companions, the file that is ingested or somebody else's file be overwritten.
+Never: lets a store, a mirror, their companions, the file that is ingested or an unrelated file be overwritten.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from pathlib import Path
 from temporis_dagster.errors import ConfigurationError
 
 COMPANIONS = ("", "-wal", "-shm", "-journal")
-"""What SQLite appends to the name of a file for those that belong to it."""
+"""The suffixes of the files that belong to one SQLite database."""
 
 SQLITE = b"SQLite format 3\0"
 
 
 def ensure_replaceable(path: str, source: str, urls: Iterable[str | None], beginning: bytes) -> None:
-    """Return if a file of invalid rows may be written to a path.
+    """Check that a list of invalid rows may be written to a path.
 
     Args:
         path: Where to write.
         source: The file that is ingested, or - for stdin.
-        urls: Stores and mirrors, those of them that are set.
-        beginning: What a file that may be replaced begins with; an empty one may be, too.
+        urls: The URLs of stores and mirrors; None for those that are not set.
+        beginning: The first bytes of a file that may be replaced. An empty file may be replaced, too.
 
     Raises:
-        ConfigurationError: It may not. Nothing was written.
+        ConfigurationError: The path must not be written to. Nothing was written.
     """
     target = Path(path)
     if _is_source(target, source):
@@ -42,7 +42,7 @@ def ensure_replaceable(path: str, source: str, urls: Iterable[str | None], begin
         if target.name.endswith(companion) and _begins(Path(path.removesuffix(companion)), SQLITE):
             _refuse(path, "belongs to a SQLite database")
     if target.is_file() and target.stat().st_size and not _begins(target, beginning):
-        _refuse(path, "exists and holds something else than invalid rows")
+        _refuse(path, "exists and is not a list of invalid rows")
 
 
 def _refuse(path: str, what: str) -> None:
@@ -56,7 +56,7 @@ def _files_of(url: str) -> list[Path]:
 
     try:
         base = Path(str(make_url(SqlStore(url).url).database))
-    except ConfigurationError:  # whoever opens it says so
+    except ConfigurationError:  # reported when the command opens the URL
         return []
     return [base.with_name(base.name + companion) for companion in COMPANIONS]
 
@@ -72,7 +72,7 @@ def _is_source(target: Path, source: str) -> bool:
         return False
     if source != "-":
         return target.samefile(source)
-    with suppress(OSError, ValueError, AttributeError):  # stdin is closed, or no file
+    with suppress(OSError, ValueError, AttributeError):  # stdin is closed, or has no file descriptor
         return os.path.samestat(target.stat(), os.fstat(sys.stdin.fileno())) and target.is_file()
     return False
 

@@ -1,6 +1,6 @@
-"""``temporis read``: the observations of a data source as CSV.
+"""``temporis read``: print the observations of a data source as CSV.
 
-Comes in: a data source and a window. Goes out: CSV on stdout that ``temporis ingest`` takes, bit for bit.
+Comes in: a data source and a time window. Goes out: CSV on stdout, from which ``temporis ingest`` restores every bit.
 Never: writes anything else on stdout.
 """
 
@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from temporis_dagster.cli.connecting import connected
+from temporis_dagster.cli.connecting import connected, names_in, opened_mirror
 from temporis_dagster.cli.exits import EPILOG
-from temporis_dagster.cli.mirror import names_in, opened_mirror
 from temporis_dagster.cli.output import send
 from temporis_dagster.cli.shared_options import (
     account_option,
@@ -33,9 +32,23 @@ if TYPE_CHECKING:
 @token_option
 @account_option
 @mirror_option
-@click.option("--start", metavar="TIME", help="The first time: ISO 8601 with an offset or Z, or Unix seconds.")
-@click.option("--end", metavar="TIME", help="The time to stop before.")
-@click.option("--name", "names", multiple=True, metavar="SERIES", help="Only this series; may be repeated.")
+@click.option(
+    "--start",
+    metavar="TIME",
+    help="First time to print: ISO 8601 with an offset or Z, or Unix seconds. Defaults to the first observation.",
+)
+@click.option(
+    "--end",
+    metavar="TIME",
+    help="Time to stop before, in the same form. Defaults to after the last observation.",
+)
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    metavar="SERIES",
+    help="Print only this series. May be repeated. Defaults to all series.",
+)
 def read(
     *,
     data_source: str,
@@ -47,9 +60,13 @@ def read(
     end: str | None,
     names: tuple[str, ...],
 ) -> None:
-    """Print observations as CSV: timestamp (ISO 8601, UTC), name, value, by time and name."""
+    """Print observations as CSV.
+
+    The columns are timestamp (ISO 8601 in UTC), name and value; the rows are sorted by timestamp and name. `temporis
+    ingest` restores every bit from it. The Temporis cloud cannot be read: pass the URL of a store, or a mirror.
+    """
     with connected(url, token, account, mirror=mirror) as temporis:
-        if mirror is not None:  # which takes any name, and any path, for one that has nothing yet
+        if mirror is not None:  # which takes an unknown name or path for one that has no data yet
             with opened_mirror(mirror, url, token) as opened:
                 names_in(opened, data_source)
         frame = temporis.data_source(data_source).read(_moment("start", start), _moment("end", end), names or None)
@@ -64,7 +81,7 @@ def _moment(option: str, text: str | None) -> datetime | int | None:
     moment = pd.to_datetime(text, format="ISO8601", errors="coerce")
     if pd.isna(moment) or moment.tzinfo is None:
         raise ConfigurationError(
-            f"--{option} must be a time with an offset, got {text!r}. Write it like 2024-06-20T00:00Z, or as Unix"
+            f"--{option} must be a time with an offset, got {text!r}. Write it as in 2024-06-20T00:00Z, or as Unix"
             " seconds."
         )
     return moment

@@ -1,7 +1,7 @@
 """``temporis serve``: the Temporis API over a store, on this machine.
 
 Comes in: a store and an address. Goes out: the URL on stdout, the log on stderr.
-Never: logs a header.
+Never: logs a token.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 @click.command(epilog=EPILOG)
 @store_option
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=8008, show_default=True, help="The port to listen on; 0 takes a free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on.")
+@click.option("--port", default=8008, show_default=True, metavar="PORT", help="Port to listen on; 0 takes a free port.")
 def serve(store: str, host: str, port: int) -> None:
     """Serve the Temporis API over a store until stopped.
 
-    Data sources and tokens are made with `temporis sources` and `temporis tokens`, also while it runs.
+    Prints the URL on stdout once requests are accepted, and a log line per request on stderr. Data sources and tokens
+    are managed with `temporis sources` and `temporis tokens`, also while the service runs.
     """
     from temporis_dagster.data_source.store import SqlStore
 
@@ -35,11 +36,11 @@ def serve(store: str, host: str, port: int) -> None:
         from temporis_dagster.service import serve as serve_until_stopped
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"The service needs {error.name}. Install it with: pip install 'temporis-dagster[service]'"
+            f"`temporis serve` needs {error.name}. Install it with: pip install 'temporis-dagster[service]'"
         ) from None
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     if host not in LOOPBACK:
-        tell("Tokens travel unencrypted on this address. Put a proxy that speaks TLS before it.")
+        tell(f"Tokens travel unencrypted to {host}. Put a proxy with TLS in front of this service.")
     tell_if_missing(store)
     with suppress(KeyboardInterrupt):
         serve_until_stopped(SqlStore(store), host, port, started=say)

@@ -1,7 +1,7 @@
-"""Options that several commands take.
+"""Shared options: the click options that several commands take, and the checks of what they are given.
 
-Comes in: nothing. Goes out: decorators, and what several commands say.
-Never: shows the value of a token: no default, no prompt.
+Comes in: nothing. Goes out: decorators, checked values, and texts that several commands print.
+Never: shows the value of a token: options for tokens have no default and no prompt.
 """
 
 from __future__ import annotations
@@ -13,49 +13,63 @@ from temporis_dagster.settings import trimmed
 
 
 def setting(context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
-    """Without the line break that ends a secret's file. A blank variable is none; a blank option is refused."""
+    """Return an option without surrounding white space, such as the line break that ends the file of a secret.
+
+    A blank environment variable counts as not set; a blank option is refused.
+    """
     if given is None or trimmed(given):
         return trimmed(given)
     source = context.get_parameter_source(parameter.name or "")
     if source is not click.core.ParameterSource.ENVIRONMENT or parameter.required:
-        raise click.BadParameter("it is empty.")
+        raise click.BadParameter("It must not be empty.")
     return None
 
 
 store_option = click.option(
     "--store",
     envvar="TEMPORIS_STORE",
-    show_envvar=True,
     callback=setting,
     required=True,
     metavar="URL",
-    help="The store to act on, such as sqlite:///temporis.db.",
+    help="URL of the store, such as sqlite:///temporis.db. Defaults to the TEMPORIS_STORE environment variable.",
 )
 account_option = click.option(
-    "--account", default="default", show_default=True, metavar="NAME", help="Whose data sources, in a store."
+    "--account",
+    default="default",
+    show_default=True,
+    metavar="NAME",
+    help="Account in the store. A service takes the account from the token instead.",
 )
 url_option = click.option(
     "--url",
     envvar="TEMPORIS_URL",
-    show_envvar=True,
     callback=setting,
     is_eager=True,  # the mirror depends on it
     metavar="URL",
-    help="Where the data source is: https://..., http://127.0.0.1:8008 or sqlite:///temporis.db."
-    " Without it, the Temporis cloud, if there is a token and no TEMPORIS_STORE.",
+    help="URL of the service or store: https://..., http://127.0.0.1:8008 or sqlite:///temporis.db. Defaults to the"
+    " TEMPORIS_URL environment variable, and without that to the Temporis cloud, if a token is given and TEMPORIS_STORE"
+    " is not set.",
+)
+service_url_option = click.option(
+    "--url",
+    envvar="TEMPORIS_URL",
+    callback=setting,
+    metavar="URL",
+    help="URL of the service that the mirror belongs to. Defaults to the TEMPORIS_URL environment variable, and without"
+    " that to the Temporis cloud.",
 )
 token_option = click.option(
     "--token",
     envvar="TEMPORIS_TOKEN",
-    show_envvar=True,
     callback=setting,
     metavar="TOKEN",
-    help="The access token. Better in the environment: other users of this machine can see command lines.",
+    help="Access token of the service. Defaults to the TEMPORIS_TOKEN environment variable, which is safer: other users"
+    " of this machine can see command lines.",
 )
 
 
 def _unless_embedded(context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
-    """A mirror; that of the environment only where the URL is one that takes a mirror."""
+    """Return the mirror; one from the environment does not apply to a SQLite URL, which needs no mirror."""
     mirror = setting(context, parameter, given)
     embedded = str(context.params.get("url") or "").lower().startswith("sqlite:")
     from_variable = context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.ENVIRONMENT
@@ -65,44 +79,58 @@ def _unless_embedded(context: click.Context, parameter: click.Parameter, given: 
 mirror_option = click.option(
     "--mirror",
     envvar="TEMPORIS_MIRROR",
-    show_envvar=True,
     callback=_unless_embedded,
     metavar="URL",
-    help="A file that keeps every row of a service before it is sent, such as sqlite:///mirror.db, so that nothing is"
-    " lost while the service is away. TEMPORIS_MIRROR does not matter to a store, which needs none.",
+    help="URL of a file, such as sqlite:///mirror.db, that keeps every row before it is sent, so that nothing is lost"
+    " while the service is unavailable. Defaults to the TEMPORIS_MIRROR environment variable, which is ignored for a"
+    " store.",
 )
-data_source_option = click.option("--data-source", required=True, metavar="NAME", help="The data source.")
+opened_mirror_option = click.option(
+    "--mirror",
+    "file",
+    envvar="TEMPORIS_MIRROR",
+    callback=setting,
+    required=True,
+    metavar="URL",
+    help="URL of the mirror, such as sqlite:///mirror.db. Defaults to the TEMPORIS_MIRROR environment variable.",
+)
+data_source_option = click.option("--data-source", required=True, metavar="NAME", help="Name of the data source.")
+only_data_source_option = click.option(
+    "--data-source",
+    metavar="NAME",
+    help="Name of the only data source to act on. Defaults to all data sources of the mirror.",
+)
 give_up_after_option = click.option(
     "--give-up-after",
     type=click.FloatRange(min=0, min_open=True),
     default=300.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long to try again without any acknowledgement.",
+    help="Give up once the service has acknowledged nothing for this long.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
 def tell_if_missing(store: str) -> None:
-    """Say on stderr that there is no such store yet: its path may be a slip of the pen."""
+    """Report on stderr that a store does not exist yet, since its path may be misspelled."""
     from temporis_dagster.data_source.store import SqlStore
 
     opened = SqlStore(store)
     if not opened.exists:
         tell(
-            f"{opened.url} does not exist yet: no data sources, no tokens. Check the path, or create it with: temporis"
-            " sources create NAME"
+            f"The store {opened.url} does not exist yet, so it has no data sources and no tokens. Check the path, or"
+            " create the store with: temporis sources create NAME"
         )
 
 
 def no_mirror_at(url: str) -> str:
-    """What is said of a mirror that is not there."""
-    return f"There is no mirror at {url}. Check its path; the first `temporis ingest --mirror` makes it."
+    """Return the message about a mirror that does not exist."""
+    return f"There is no mirror at {url}. Check its path; the first `temporis ingest --mirror` creates it."
 
 
 def one_character(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
-    """A delimiter that CSV can have; the word tab for the one that is hard to type."""
+    """Return a delimiter after checking that CSV can have it. The word "tab" stands for the character."""
     delimiter = "\t" if given in ("tab", "\\t") else given
     if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
-        raise click.BadParameter(f"{given!r} is not one character. Use , or ; or tab, for example.")
+        raise click.BadParameter(f"It must be one ASCII character, got {given!r}. Use , or ; or tab, for example.")
     return delimiter

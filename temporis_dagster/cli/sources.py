@@ -1,6 +1,6 @@
-"""``temporis sources``: the data sources of a store.
+"""``temporis sources``: manage the data sources of a store, as the dashboard does in the cloud.
 
-Comes in: a store and a name. Goes out: what the dashboard does for the cloud.
+Comes in: a store and a name. Goes out: a changed store, or a list of data sources.
 Never: deletes a data source.
 """
 
@@ -25,7 +25,10 @@ def sources() -> None:
 @store_option
 @account_option
 def create(name: str, store: str, account: str) -> None:
-    """Create a data source; one that exists is left as it is."""
+    """Create the data source NAME.
+
+    A data source that exists is left unchanged.
+    """
     from temporis_dagster.data_source.connection import connect
 
     with connect(store, account=account) as temporis:
@@ -37,7 +40,10 @@ def create(name: str, store: str, account: str) -> None:
 @account_option
 @json_option
 def list_(store: str, account: str, *, as_json: bool) -> None:
-    """List the data sources: name, tab, active or archived."""
+    """List the data sources, one per line.
+
+    A line holds the name and the state, active or archived, separated by a tab.
+    """
     from temporis_dagster.data_source.connection import connect
 
     with connect(store, account=account) as temporis:
@@ -54,7 +60,10 @@ def list_(store: str, account: str, *, as_json: bool) -> None:
 @store_option
 @account_option
 def archive(name: str, store: str, account: str) -> None:
-    """Stop ingestion, keep the data."""
+    """Archive the data source NAME.
+
+    It keeps its data and accepts no further observations.
+    """
     from temporis_dagster.data_source.connection import connect
 
     with connect(store, account=account) as temporis:
@@ -66,7 +75,10 @@ def archive(name: str, store: str, account: str) -> None:
 @store_option
 @account_option
 def unarchive(name: str, store: str, account: str) -> None:
-    """Take observations again."""
+    """Unarchive the data source NAME.
+
+    It accepts observations again.
+    """
     from temporis_dagster.data_source.connection import connect
 
     with connect(store, account=account) as temporis:

@@ -1,4 +1,4 @@
-"""``temporis tokens``: the access tokens that a service over a store takes.
+"""``temporis tokens``: the access tokens that a service over a store accepts.
 
 Comes in: a store and a label. Goes out: a new token on stdout, once; labels.
 Never: prints a token anywhere else.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.group(epilog=EPILOG)
 def tokens() -> None:
-    """Create, list and delete the access tokens of a store's service."""
+    """Create, list and delete the access tokens of a store."""
 
 
 @tokens.command(epilog=EPILOG)
@@ -31,15 +31,18 @@ def tokens() -> None:
 @store_option
 @account_option
 def create(label: str, store: str, account: str) -> None:
-    """Create a token called LABEL and print it. Nothing can show it again."""
+    """Create an access token and print it.
+
+    LABEL is the name by which it is listed and deleted. The token cannot be shown again.
+    """
     with _tokens(store, account) as kept:
         token = kept.create(label)
         try:
             say(token)
         except (OutputError, OSError) as error:
             kept.delete(label)
-            why = error.message if isinstance(error, OutputError) else "Nobody reads standard output."
-            raise OutputError(f"{why} The token was deleted again, as nothing else can show it.") from None
+            why = error.message if isinstance(error, OutputError) else "Standard output is a closed pipe."
+            raise OutputError(f"{why} The token was deleted again, because it cannot be shown later.") from None
 
 
 @tokens.command("list", epilog=EPILOG)
@@ -47,7 +50,10 @@ def create(label: str, store: str, account: str) -> None:
 @account_option
 @json_option
 def list_(store: str, account: str, *, as_json: bool) -> None:
-    """List the tokens: label, tab, when it was created."""
+    """List the access tokens, one per line.
+
+    A line holds the label and the time of creation, separated by a tab.
+    """
     with _tokens(store, account) as kept:
         known = {token.label: token.created_at.isoformat() for token in kept.all()}
     tell_if_missing(store)
@@ -62,11 +68,14 @@ def list_(store: str, account: str, *, as_json: bool) -> None:
 @store_option
 @account_option
 def delete(label: str, store: str, account: str) -> None:
-    """Delete the token called LABEL: from the next request on, it is unknown."""
+    """Delete an access token by its label.
+
+    A running service refuses the token from the next request on.
+    """
     with _tokens(store, account) as kept:
         if not kept.delete(label):
-            # Not quoted: it may be a token, pasted in the place of its label.
-            raise NotFound("There is no token with that label. See which there are with: temporis tokens list")
+            # The label is not quoted: a user may have pasted the token itself.
+            raise NotFound("The store has no token with that label. List the labels with: temporis tokens list")
 
 
 @contextmanager

@@ -1,9 +1,9 @@
-"""The access log: one line per request.
+"""Access log: one line per request.
 
-Comes in: a request, what the application noted of it, and its answer. Goes out: a line of the log: method, path,
-status and time; then account, data source and number of records of an ingest; then the client's User-Agent, which for
-a Dagster run holds the run's id.
-Never: logs another header, a query or a body: a token may be there. What looks like a token is hidden wherever it is.
+Comes in: a request, what the application noted about it, and its answer. Goes out: a line of the log with method, path,
+status and time; for an ingest also account, data source and number of records; then the client's User-Agent, which
+contains the run's ID if the client is a Dagster run.
+Never: logs another header, a query or a body, which may contain a token. What looks like a token is hidden everywhere.
 """
 
 from __future__ import annotations
@@ -14,32 +14,34 @@ import time
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
+
+from temporis_dagster.service.middleware import HttpMiddleware
 
 logger = logging.getLogger("temporis_dagster.service")
 
 SHOWN_CHARACTERS = 100
 SHOWN_AGENT_CHARACTERS = 300
 SEEN_CHARACTERS = 2_000
-"""So much of a text is searched for tokens, which is more than is shown of it once they are hidden."""
+"""How much of a text is searched for tokens: more than is shown of it, because hiding tokens shortens it."""
 
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 ANY_TOKEN = re.compile(
-    r"(?<![a-z0-9])ts(?:_|%(?:25)*5f)[^\s\"'&;,/]+"  # of any length, where a word begins: not in "events_daily"
-    r"|ts_[\w-]{30,}"  # as long as a token, wherever
-    r"|(?<![\w-])(?=[\w-]*\d)[\w-]{43}(?![\w-])",  # what follows the prefix of a token that we make
+    r"(?<![a-z0-9])ts(?:_|%(?:25)*5f)[^\s\"'&;,/]+"  # of any length at the beginning of a word: not in "events_daily"
+    r"|ts_[\w-]{30,}"  # as long as a token, anywhere
+    r"|(?<![\w-])(?=[\w-]*\d)[\w-]{43}(?![\w-])",  # one of our tokens without its prefix
     re.IGNORECASE | re.ASCII,
 )
 
 
 @dataclass
 class Noted:
-    """What the application learns of an ingest while it handles it.
+    """What the application learns about an ingest while it handles it.
 
     Attributes:
-        account: Whose token it was.
-        data_source: What the request named; any text.
-        records: How many records there were.
+        account: The account of the token.
+        data_source: The data source that the request names; any text.
+        records: The number of records.
     """
 
     account: str | None = None
@@ -48,26 +50,16 @@ class Noted:
 
 
 def noted(scope: Scope) -> Noted:
-    """What is noted of a request, to be filled in."""
+    """Return the note of a request, for the application to fill in."""
     note: Noted = scope.setdefault("temporis_dagster.noted", Noted())
     return note
 
 
-class AccessLog:
-    """Middleware that logs each request once it was answered.
+class AccessLog(HttpMiddleware):
+    """Log each request after it has been answered."""
 
-    Args:
-        app: The application within.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         status, begun, note = 0, time.monotonic(), noted(scope)
 
         async def watched(message: Message) -> None:
@@ -76,9 +68,9 @@ class AccessLog:
             await send(message)
 
         try:
-            await self._app(scope, receive, watched)
+            await self.app(scope, receive, watched)
         except Exception:
-            status = status or 500  # which is answered outside of this middleware
+            status = status or 500  # sent by a layer outside this middleware
             raise
         finally:
             took_ms = 1000 * (time.monotonic() - begun)
@@ -102,5 +94,5 @@ def _method(given: str) -> str:
 
 
 def _shown(text: str, most: int = SHOWN_CHARACTERS) -> str:
-    """The text as a literal, since it may hold line breaks, and without what looks like a token."""
+    """Return the text as a literal, since it may contain line breaks, and without anything that looks like a token."""
     return ascii(ANY_TOKEN.sub("<token>", text[:SEEN_CHARACTERS])[:most])

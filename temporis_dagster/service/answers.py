@@ -1,12 +1,12 @@
 """Answers: every refusal of the service, in one place.
 
-Comes in: what went wrong. Goes out: a status and the JSON that the API answers with it.
+Comes in: what went wrong. Goes out: a status and the JSON of the API's error bodies.
 Never: tells a client about the store, its path or another account.
 
-Documented: 204, 401, 404, 409, and that every error body is ``{"detail": "..."}`` with a text. The others are a choice
-where the API's documentation is silent: 408 (a body that does not arrive), 413 (the body, or the number of records),
-415 (a compressed body), 422 with the first fault in ``detail`` and FastAPI's list of faults under ``errors``, 500 and
-503 for a store that fails, 501 for the half of the API that is not built.
+Documented: 204, 401, 404, 409, and that every error body is ``{"detail": "..."}`` with a text. Where the API's
+documentation is silent, these are a choice: 408 (a body that does not arrive), 413 (too many bytes or records), 415 (a
+compressed body), 422 with the first fault in ``detail`` and FastAPI's list of faults under ``errors``, 500 and 503 (a
+store that fails), and 501 (the part of the API that this service does not have).
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from temporis_dagster.errors import DataSourceArchivedError, DataSourceNotFoundE
 logger = logging.getLogger("temporis_dagster.service")
 
 RETRY_AFTER_S = 1
-"""How long a client is asked to wait while the store is busy. choice"""
+"""How long a client is asked to wait when the store is busy. choice"""
 
 
 class Refusal(Exception):  # noqa: N818  # an answer, not an error of the service
-    """A request is not going to be fulfilled.
+    """An answer that refuses a request.
 
     Args:
         status: The HTTP status.
-        detail: What stands under ``detail``: a sentence.
+        detail: The value of ``detail``: one or two sentences.
         headers: Further headers.
-        errors: What stands under ``errors``: the faults of a body, in FastAPI's form.
+        errors: The value of ``errors``: the faults of a body, in FastAPI's form.
     """
 
     def __init__(
@@ -51,61 +51,61 @@ class Refusal(Exception):  # noqa: N818  # an answer, not an error of the servic
 
 
 def missing_token() -> Refusal:
-    """There is no access token in the request, or its header is malformed."""
+    """The request has no access token, or a malformed Authorization header."""
     return Refusal(401, MISSING_TOKEN, {"WWW-Authenticate": "Bearer"})
 
 
 def invalid_token() -> Refusal:
-    """Nobody's access token, or one that was deleted."""
+    """The access token never existed, or was deleted."""
     return Refusal(401, INVALID_TOKEN, {"WWW-Authenticate": "Bearer"})
 
 
 def body_too_large(most: int) -> Refusal:
-    """More bytes than are read."""
-    return Refusal(413, f"Request body is larger than {most} bytes. Send fewer records a request.")
+    """The body has more bytes than the service reads."""
+    return Refusal(413, f"The request body is larger than {most} bytes. Send fewer records per request.")
 
 
 def too_many_records(most: int) -> Refusal:
-    """More records than one transaction of the store takes."""
-    return Refusal(413, f"More than {most} records. Send fewer records a request.")
+    """The request has more records than the store writes in one transaction."""
+    return Refusal(413, f"The request has more than {most} records. Send fewer records per request.")
 
 
 def encoded_body() -> Refusal:
     """The body is compressed."""
-    return Refusal(415, "Content-Encoding is not supported. Send the body as it is.")
+    return Refusal(415, "Content-Encoding is not supported. Send the body uncompressed.")
 
 
 def cut_body() -> Refusal:
-    """The client went away while it sent: nobody reads this answer."""
-    return Refusal(400, "The request ended before its body did.")
+    """The client disconnected before the end of the body, and does not see this answer."""
+    return Refusal(400, "The request ended before its body was complete.")
 
 
 def slow_body() -> Refusal:
-    """The body does not arrive."""
+    """The body did not arrive in time."""
     return Refusal(408, "The request body did not arrive in time. Send it again.")
 
 
 def invalid_body(fault: Mapping[str, object]) -> Refusal:
-    """Some record is invalid; nothing was stored.
+    """The body or one of its records is invalid; nothing was stored.
 
     Args:
-        fault: ``type``, ``loc`` and ``msg``, as FastAPI has them.
+        fault: ``type``, ``loc`` and ``msg``, as in FastAPI.
     """
     return Refusal(422, f"{_place(fault['loc'])}{fault['msg']}", errors=[fault])
 
 
 def not_built() -> Refusal:
-    """The endpoint is the API's, but not this service's."""
-    return Refusal(501, "This local service stores observations. It does not make predictions: ask the Temporis cloud.")
+    """The endpoint belongs to the API, but this service does not have it."""
+    return Refusal(501, "This local service stores observations only. For predictions, use the Temporis cloud.")
 
 
 def unhealthy() -> Refusal:
     """The store cannot be read."""
-    return Refusal(503, "The store cannot be read. The service's log says why.")
+    return Refusal(503, "The store cannot be read. The service's log has the reason.")
 
 
 def busy() -> Refusal:
-    """Nothing was stored, and later it may be."""
+    """The service has no capacity now, or the store is locked; nothing was stored."""
     return Refusal(503, "The store is busy. Try again later.", {"Retry-After": str(RETRY_AFTER_S)})
 
 
@@ -122,29 +122,29 @@ def refused() -> Iterator[None]:
         if error.retryable:
             logger.warning("%s", error)
             raise busy() from None
-        logger.exception("A request failed")
-        raise Refusal(500, "The store failed. The service's log says why.") from None
+        logger.exception("A request failed in the store.")
+        raise Refusal(500, "The store failed. The service's log has the reason.") from None
 
 
 def of_refusal(_request: Request, refusal: Exception) -> Response:
-    """The answer that a refusal is."""
-    assert isinstance(refusal, Refusal)  # noqa: S101  # that is what it is registered for
+    """Render a refusal."""
+    assert isinstance(refusal, Refusal)  # noqa: S101  # the handler is registered for this type
     return _answer(refusal.status, refusal.detail, refusal.headers, refusal.errors)
 
 
 def of_http_exception(_request: Request, error: Exception) -> Response:
-    """The answer to another path or another method."""
-    assert isinstance(error, HTTPException)  # noqa: S101  # that is what it is registered for
+    """Render the answer to an unknown path or method."""
+    assert isinstance(error, HTTPException)  # noqa: S101  # the handler is registered for this type
     return _answer(error.status_code, error.detail, error.headers)
 
 
 def of_bug(_request: Request, _error: Exception) -> Response:
-    """The answer when this service is at fault. The exception goes on to the server's log."""
+    """Answer a request that hit a bug of this service. Starlette raises the exception again, for the server's log."""
     return _answer(500, "Internal Server Error", None)
 
 
 def _place(path: object) -> str:
-    """Where a fault is, in words: ``("body", "records", 3, "value")`` is record 3 (counted from 0), its value."""
+    """Spell the place of a fault: ``records[3].value`` for ``("body", "records", 3, "value")``, counted from 0."""
     match path:
         case ("body", "records", int(record), *field):
             return f"records[{record}]{''.join(f'.{name}' for name in field)}: "

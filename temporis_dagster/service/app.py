@@ -1,8 +1,8 @@
-"""The application: its routes, and the order of its checks.
+"""App: the routes of the service, and the order of its checks.
 
 Comes in: a request. Goes out: 204 once every record is committed, or the first refusal that applies: 401, 413, 503,
 408, 415, 404, 409, 422.
-Never: keeps anything between two requests: a deleted token, an archived data source has effect at the next one.
+Never: keeps anything between two requests: deleting a token or archiving a data source affects the next one.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ from temporis_dagster.errors import DataSourceArchivedError, TemporisError
 from temporis_dagster.service import answers
 from temporis_dagster.service.access_log import AccessLog, Noted, noted
 from temporis_dagster.service.body import Room, bounded_body, size_of
-from temporis_dagster.service.middleware import EarlyAnswers
-from temporis_dagster.service.origin_form import OriginForm
+from temporis_dagster.service.middleware import EarlyAnswers, OriginForm
 from temporis_dagster.service.records import (
     MAX_RECORDS,
     Ingest,
@@ -42,36 +41,37 @@ from temporis_dagster.service.records import (
 BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.IGNORECASE)
 
 WRITERS = 8
-"""Requests being decoded or written at once; SQLite writes one at a time, so more would only hold memory."""
+"""Number of requests decoded or written at once. SQLite writes one at a time, so more would only hold memory."""
 
 TURN_PATIENCE_S = 1.0
 """How long a request waits for its turn before it is answered 503. choice"""
 
 LOCK_PATIENCE_S = 2.5
-"""How long it then waits for a lock that another process holds. Together with the wait for room (``body``) less than
-the 5 s that the vendor's own crawlers wait for an answer: a client that gave up cannot know what was stored. choice"""
+"""How long it then waits for a lock that another process holds. With the other two waits (for its turn, and for room in
+``body``), this stays below the 5 s that the vendor's own crawlers wait for an answer: a client that gave up cannot know
+what was stored. choice"""
 
 HEALTH_PATH = "/health"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much one request may bring. The number of records is bounded by ``records.MAX_RECORDS``.
+    """How large one request may be. The number of records is bounded by ``records.MAX_RECORDS``.
 
     Attributes:
-        body_bytes: The largest body.
+        body_bytes: The largest body, in bytes.
     """
 
     body_bytes: int = 8_000_000
 
 
 def application(store: SqlStore, limits: Limits | None = None) -> Starlette:
-    """The service over a store, as an ASGI application.
+    """Build the service over a store, as an ASGI application.
 
     Args:
-        store: Whose data sources, of all accounts, and tokens. From now on the service's own: it waits less for locks,
-            and is closed when the server stops.
-        limits: How much one request may bring.
+        store: The store whose data sources, of all accounts, and tokens are served. The service takes it over: the
+            store waits less for locks from now on, and is closed when the server stops.
+        limits: How large one request may be.
     """
     store.wait_for_locks(LOCK_PATIENCE_S)
     service = _Service(store, limits or Limits())
@@ -111,18 +111,18 @@ class _Service:
         async with self._room.held(account, size_of(request, most)):
             body = await bounded_body(request, most)
             async with self._turn():
-                # Nobody waits for the answer any more, and may have sent a newer value since: not to be written then.
+                # A client that no longer waits for the answer may have sent a newer value since, so nothing is written.
                 if await request.is_disconnected():
                     raise answers.cut_body()
                 await run_sync(self._write, account, body, request.headers.get("content-type", ""), note)
         return Response(status_code=204)
 
     async def predict(self, _request: Request) -> Response:
-        """The other half of the API."""
+        """Refuse to make predictions."""
         raise answers.not_built()
 
     async def health(self, _request: Request) -> Response:
-        """Whether the store can be read, for whatever watches over the service. Needs no token."""
+        """Tell whether the store can be read, for programs that monitor the service. This needs no token."""
         await run_sync(self._look)
         return JSONResponse({"status": "ok"})
 
@@ -130,7 +130,7 @@ class _Service:
         try:
             self._store.data_sources()
         except TemporisError:
-            answers.logger.exception("The store cannot be read")
+            answers.logger.exception("The store cannot be read.")
             raise answers.unhealthy() from None
 
     @asynccontextmanager
@@ -163,7 +163,7 @@ class _Service:
 
 
 def _checked(body: bytes, content_type: str, store: SqlStore, note: Noted) -> Ingest:
-    """The request, or why it is refused: a data source that takes nothing goes before what is wrong with a record."""
+    """Decode a request, or refuse it. A missing or archived data source (404, 409) goes before a bad record (422)."""
     try:
         return ingest_of(body, content_type)
     except TooManyRecordsError:
@@ -177,11 +177,16 @@ def _checked(body: bytes, content_type: str, store: SqlStore, note: Noted) -> In
 
 def _ensure_writable(store: SqlStore, data_source: str) -> None:
     if store.archive_state(data_source) is ArchiveState.ARCHIVED:
-        raise DataSourceArchivedError("It is archived.", data_source=data_source, report=UpsertReport(data_source))
+        raise DataSourceArchivedError(
+            "The data source is archived.", data_source=data_source, report=UpsertReport(data_source)
+        )
 
 
 def _token(request: Request) -> str:
-    """The token of the one Authorization header. choice: two of them are malformed; "bearer" has no case."""
+    """Return the token of the Authorization header.
+
+    choice: two such headers are malformed; "bearer" may be in upper or lower case.
+    """
     given = request.headers.getlist("authorization")
     bearer = BEARER.fullmatch(given[0]) if len(given) == 1 else None
     if bearer is None:

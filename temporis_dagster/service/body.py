@@ -1,7 +1,7 @@
-"""Body: the bytes of a request, never more than allowed, and of all requests together never more than there is room.
+"""Body: read the bytes of a request, within limits for one request and for all of them together.
 
 Comes in: a request. Goes out: its body, or a refusal.
-Never: holds more than the limits, whatever the headers say; waits for ever for a client; decompresses.
+Never: holds more than the limits, whatever the headers declare; waits forever for a client; decompresses.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from starlette.requests import ClientDisconnect, Request
 from temporis_dagster.service.answers import body_too_large, busy, cut_body, encoded_body, slow_body
 
 ROOM_FOR_BODIES = 16
-"""How many of the largest bodies are held at once, in all; of one account, half of it, so that nobody is shut out."""
+"""How many of the largest bodies are held at once. One account gets half of the room, so that others get the rest."""
 
 ROOM_PATIENCE_S = 0.5
 """How long a request waits for room before it is answered 503. choice"""
 
 BODY_GRACE_S = 60.0
-"""How long a body may take, on top of the time it needs on a slow line: longer than clients wait. choice"""
+"""How long a body may take beyond the time that it needs on a slow line: longer than clients wait. choice"""
 
 SLOWEST_BYTES_PER_S = 50_000
-"""What a slow line carries, as ``connect`` has it."""
+"""The speed of a slow line, as ``connect`` assumes it."""
 
 
 class Room:
-    """How many bytes the bodies of all connections may hold together.
+    """The memory for the bodies of all requests together.
 
     Args:
-        largest: The largest body.
+        largest: The size of the largest body, in bytes.
     """
 
     def __init__(self, largest: int) -> None:
@@ -41,10 +41,14 @@ class Room:
 
     @asynccontextmanager
     async def held(self, account: str, size: int) -> AsyncIterator[None]:
-        """Hold so many bytes for an account.
+        """Reserve room for a body of an account.
+
+        Args:
+            account: The account.
+            size: The size of the body, in bytes.
 
         Raises:
-            Refusal: There is no room for them for too long.
+            Refusal: There was no room in time.
         """
         with anyio.move_on_after(ROOM_PATIENCE_S) as wait:
             while not self._has(account, size):
@@ -56,7 +60,7 @@ class Room:
             yield
         finally:
             self._held[account] -= size
-            self._held += Counter()  # forgets accounts that hold nothing
+            self._held += Counter()  # drops accounts that hold nothing
             freed, self._freed = self._freed, anyio.Event()
             freed.set()
 
@@ -66,10 +70,10 @@ class Room:
 
 
 def size_of(request: Request, most: int) -> int:
-    """How many bytes to hold for a request: as many as its headers declare, or the most where they declare nothing.
+    """Return how many bytes to reserve for a request: what its headers declare, or the most if its body is chunked.
 
     Raises:
-        Refusal: They declare more than the most.
+        Refusal: The headers declare more than the most.
     """
     if _declared(request) > most:
         raise body_too_large(most)
@@ -81,11 +85,11 @@ async def bounded_body(request: Request, most: int) -> bytes:
     """Read the body.
 
     Args:
-        request: Whose body was not read yet.
-        most: The most bytes to take.
+        request: A request whose body has not been read yet.
+        most: The largest number of bytes to read.
 
     Raises:
-        Refusal: It is larger, cut, too slow, or encoded.
+        Refusal: The body is too large, cut, too slow, or compressed.
     """
     body = await _read(request, most)
     if any(encoding.strip().lower() not in ("", "identity") for encoding in _encodings(request)):
@@ -94,7 +98,7 @@ async def bounded_body(request: Request, most: int) -> bytes:
 
 
 async def _read(request: Request, most: int) -> bytes:
-    """The parts as they come: a chunked body declares no length, and a declared one may be a lie."""
+    """Read part by part, because a chunked body declares no length and a declared length may be wrong."""
     parts, size, begun = list[bytes](), 0, anyio.current_time()
     with anyio.move_on_after(BODY_GRACE_S) as wait:
         try:
@@ -112,7 +116,7 @@ async def _read(request: Request, most: int) -> bytes:
 
 
 def _declared(request: Request) -> int:
-    """The largest length that the headers declare; what is no number is left to the count of what comes."""
+    """Return the largest length that the headers declare. One that is not a number counts as 0: the bytes decide."""
     lengths = request.headers.getlist("content-length")
     return max((int(length[:20]) for length in lengths if length.isascii() and length.isdigit()), default=0)
 

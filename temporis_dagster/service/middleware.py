@@ -1,30 +1,54 @@
-"""Early answers: one that comes before its request has ended says that it is the connection's last.
+"""Middleware: what HTTP demands of every request and answer, around the application.
 
-Comes in: a request and its answer. Goes out: the answer, with ``Connection: close`` where the request had not ended.
-Never: reads a body, or decides what is answered.
+Comes in: a request and its answer. Goes out: a request whose target is a path, as RFC 9112, section 3.2.2, asks; an
+answer with ``Connection: close`` if it comes before the end of its request.
+Never: reads a body, decides what is answered, or looks at the host of a URL, which only concerns proxies.
 """
 
 from __future__ import annotations
 
+import re
+
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+ABSOLUTE = re.compile(r"https?://[^/]*", re.IGNORECASE)
 
-class EarlyAnswers:
-    """Middleware that closes what cannot be used for another request.
+
+class HttpMiddleware:
+    """A layer around the application that handles HTTP requests and passes on everything else.
 
     Args:
-        app: The application within.
+        app: The application inside.
     """
 
     def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+        self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, or one of the server's own events."""
+        await (self.handle if scope["type"] == "http" else self.app)(scope, receive, send)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+        await self.app(scope, receive, send)
+
+
+class OriginForm(HttpMiddleware):
+    """Reduce the target of a request to its path, for clients that send the whole URL."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if origin := ABSOLUTE.match(scope["path"]):
+            scope = {**scope, "path": scope["path"][origin.end() :] or "/"}
+        await self.app(scope, receive, send)
+
+
+class EarlyAnswers(HttpMiddleware):
+    """Announce the end of a connection that cannot be used again, because its request has not ended."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
         ended = not _has_body(Headers(scope=scope))
 
         async def received() -> Message:
@@ -38,7 +62,7 @@ class EarlyAnswers:
                 MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
-        await self._app(scope, received, closing)
+        await self.app(scope, received, closing)
 
 
 def _has_body(headers: Headers) -> bool:

@@ -1,11 +1,11 @@
-"""Records: the JSON of an ingest becomes observations, or a fault that names the record.
+"""Records: turn the JSON of an ingest into observations, or into a fault that names the record.
 
-Comes in: the bytes of a body. Goes out: a data source's name and observations, the last of each (timestamp, name).
+Comes in: the bytes of a body. Goes out: the name of a data source and observations, the last per (timestamp, name).
 Never: looks anything up, or accepts a number that the store would change.
 
-The rules of ``contract`` are built into the typed decoder, which stops at the first fault. choice: only that one is
-named; unknown keys are ignored, as FastAPI does; a Content-Type that is not JSON's is refused; of a key that stands
-twice in one JSON object, and of two records with one (timestamp, name), the last counts.
+The rules of ``contract`` are built into the typed decoder, which stops at the first fault. choice: only that fault is
+named; unknown keys are ignored, as in FastAPI; a Content-Type other than JSON is refused; the last one counts if a key
+occurs twice in one JSON object, or if two records have the same (timestamp, name).
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ from temporis_dagster.data_source.observations.superseded import repeats
 from temporis_dagster.data_source.store.write import CHUNK_ROWS
 
 MAX_RECORDS = CHUNK_ROWS
-"""Records a request: as many as the store writes in one transaction, so that it is stored whole or not at all."""
+"""Records per request: as many as the store writes in one transaction, so that a request is stored as a whole or not
+at all."""
 
 RULES = {
-    "timestamp": "A timestamp is an integer of Unix seconds; milliseconds must be divided by 1000.",
-    "name": "A name is a string that is not empty and has no NUL character.",
-    "value": "A value is a finite number; an integer beyond 2**53 is sent as a float, if rounding it is meant.",
-    "data_source": "The data source is named by a string.",
-    "records": "The records are a list of objects with a timestamp, a name and a value.",
+    "timestamp": "A timestamp must be an integer of Unix seconds. Divide milliseconds by 1000.",
+    "name": "A name must be a string that is not empty and has no NUL character.",
+    "value": "A value must be a finite number. Send an integer beyond 2**53 as a float if it may be rounded.",
+    "data_source": "The data source must be a string.",
+    "records": "The records must be a list of objects with a timestamp, a name and a value.",
 }
 AT = re.compile(r"(?P<words>.*?)(?: - at `\$(?P<path>[^`]*)`)?", re.DOTALL)
 MISSING = re.compile(r"Object missing required field `(\w+)`")
@@ -41,7 +42,7 @@ BYTE = re.compile(r" \(byte (\d+)\)$")
 
 
 class Record(msgspec.Struct, gc=False):
-    """One observation as the API takes it."""
+    """One observation, as in the API."""
 
     timestamp: Annotated[int, Meta(ge=FIRST_TIMESTAMP, lt=TIMESTAMP_LIMIT)]
     name: str
@@ -49,20 +50,23 @@ class Record(msgspec.Struct, gc=False):
 
 
 class Body(msgspec.Struct):
-    """An ingest as the API takes it."""
+    """An ingest, as in the API."""
 
     data_source: str
     records: list[Record]
 
 
 class Head(msgspec.Struct):
-    """Of an ingest whose records are at fault, what decides whether that matters."""
+    """Only the data source of an ingest with invalid records.
+
+    A missing or archived data source (404, 409) is reported before invalid records (422).
+    """
 
     data_source: str
 
 
 class Ingest(NamedTuple):
-    """A checked request: what it is for, what is to be stored, and how many records it had."""
+    """A checked request: the data source, the observations to store, and the number of records."""
 
     data_source: str
     observations: Observations
@@ -70,15 +74,15 @@ class Ingest(NamedTuple):
 
 
 class TooManyRecordsError(Exception):
-    """Signal: more records than ``MAX_RECORDS``."""
+    """Signal: the body has more records than ``MAX_RECORDS``."""
 
 
 class InvalidBodyError(Exception):
-    """Signal: the body is no ingest.
+    """Signal: the body is not a valid ingest.
 
     Args:
-        fault: What is wrong where, as FastAPI says it.
-        data_source: Which data source it is for, where that can be read.
+        fault: What is wrong and where, in FastAPI's form.
+        data_source: The data source that the body names, if that can be read.
     """
 
     def __init__(self, fault: dict[str, object], data_source: str | None) -> None:
@@ -86,7 +90,8 @@ class InvalidBodyError(Exception):
         self.fault, self.data_source = fault, data_source
 
 
-_RULE_OF_TYPE = "The Content-Type must be application/json."
+_RULE_OF_TYPE = "The Content-Type must be application/json"
+_RULE_OF_BODY = "The body must be an object with data_source and records."
 _BODY = msgspec.json.Decoder(Body)
 _HEAD = msgspec.json.Decoder(Head)
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -96,16 +101,16 @@ def ingest_of(body: bytes, content_type: str = "") -> Ingest:
     """Decode and check a body.
 
     Args:
-        body: The bytes.
-        content_type: The request's Content-Type; empty where it has none.
+        body: The bytes of the body.
+        content_type: The request's Content-Type; empty if it has none.
 
     Raises:
-        InvalidBodyError: It is no JSON, or no ingest, or a record is invalid.
-        TooManyRecordsError: It has more records than a request may have.
+        InvalidBodyError: The body is not JSON or not an ingest, or one of its records is invalid.
+        TooManyRecordsError: The body has more records than a request may have.
     """
     if not is_json(content_type):
         raise InvalidBodyError(
-            _named("content_type", (), f"{_RULE_OF_TYPE} It is {content_type!r:.60}."), _data_source(body)
+            _named("content_type", (), f"{_RULE_OF_TYPE}, got {content_type!r:.60}."), _data_source(body)
         )
     try:
         decoded = _BODY.decode(body)
@@ -117,7 +122,7 @@ def ingest_of(body: bytes, content_type: str = "") -> Ingest:
 
 
 def is_json(content_type: str) -> bool:
-    """Whether a Content-Type is that of JSON, as FastAPI tells it. choice: a request without one is taken for JSON.
+    """Tell whether a Content-Type means JSON, by FastAPI's rule. choice: a request without one is taken for JSON.
 
     >>> is_json("application/json; charset=utf-8"), is_json(""), is_json("application/x-www-form-urlencoded")
     (True, True, False)
@@ -144,7 +149,7 @@ def _observations(body: Body) -> Observations:
 
 
 def _check_names(names: Sequence[str], texts: Sequence[str], data_source: str) -> None:
-    """Check each different name once; a lone surrogate is no JSON, so the decoder has refused it."""
+    """Check each distinct name once. The decoder has refused lone surrogates already, which JSON does not allow."""
     for name in names:
         if fault := series_name_fault(name):
             words = f"{fault[0].upper()}{fault[1:]}. {RULES['name']}"
@@ -165,17 +170,17 @@ def _fault(error: Exception) -> dict[str, object]:
     words, path = (found["words"], _path(found["path"] or "")) if found else (str(error), ())
     if missing := MISSING.fullmatch(words):
         return _named("missing", (*path, missing[1]), "Field required")
-    rule = RULES.get(str(path[-1]), RULES["records"]) if path else "The body is an object: data_source and records."
+    rule = RULES.get(str(path[-1]), RULES["records"]) if path else _RULE_OF_BODY
     return _named("value_error", path, f"{words}. {rule}")
 
 
 def _path(text: str) -> tuple[str | int, ...]:
-    """``.records[3].name`` as its steps."""
+    """Split ``.records[3].name`` into its steps."""
     return tuple(key or int(index) for key, index in STEP.findall(text))
 
 
 def _unreadable(words: str) -> dict[str, object]:
-    """For what is no JSON at all, or none that anybody should send."""
+    """Describe a body that is not JSON, or whose JSON is nested too deeply or not UTF-8."""
     byte = BYTE.search(words)
     return _named("json_invalid", (int(byte[1]),) if byte else (), f"JSON decode error: {BYTE.sub('', words)}")
 

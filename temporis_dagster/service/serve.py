@@ -1,7 +1,7 @@
-"""Serve: the application on a socket, until it is told to stop.
+"""Serve: run the application on a socket until a signal stops it.
 
-Comes in: a store, a host and a port. Goes out: nothing; requests are answered.
-Never: stops in the middle of a request that it can still answer, or accepts one before the URL was told.
+Comes in: a store, a host and a port. Goes out: answers to requests.
+Never: stops in the middle of a request that it can still answer, or accepts one before the caller has the URL.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ GRACE_S = 30
 """How long requests may go on after the signal to stop."""
 
 KEEP_ALIVE_S = 75
-"""How long an idle connection stays: longer than clients keep theirs, or they would send into a closing one."""
+"""How long an idle connection stays open: longer than clients keep theirs, so that none sends into a closing one."""
 
 
 def serve(
@@ -30,15 +30,15 @@ def serve(
     """Serve until SIGINT or SIGTERM, then finish the requests under way.
 
     Args:
-        store: What to serve.
+        store: The store to serve.
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one.
-        limits: How much one request may bring.
-        started: Told the URL once connections are accepted.
+        limits: How large one request may be.
+        started: Called with the URL once connections are accepted.
 
     Raises:
         ConfigurationError: The address cannot be listened on.
-        KeyboardInterrupt: It was stopped by SIGINT. (After SIGTERM, the process ends by that signal.)
+        KeyboardInterrupt: SIGINT stopped the service. (After SIGTERM, the process ends by that signal.)
     """
     with _listening(host, port) as listener:
         started(_url(host, listener))
@@ -46,12 +46,12 @@ def serve(
 
 
 def server(store: SqlStore, limits: Limits | None = None) -> uvicorn.Server:
-    """The server of a store, to be run on sockets that listen already."""
-    # Theirs logs query strings. access_log=False alone leaves it to whoever attaches a handler.
+    """Build the server of a store, to run on sockets that already listen."""
+    # uvicorn's access log shows query strings. With access_log=False alone, it still reaches any handler of the user's.
     logging.getLogger("uvicorn.access").disabled = True
     config = uvicorn.Config(
         application(store, limits),
-        http=Connection,  # h11: httptools bounds no header, and loses the body of a request that offers an upgrade
+        http=Connection,  # h11: httptools bounds no header, and drops the body of a request that offers an upgrade
         h11_max_incomplete_event_size=HEAD_BYTES,
         log_config=None,
         access_log=False,
@@ -70,8 +70,8 @@ def _listening(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
         raise ConfigurationError(
-            f"{host!r}, port {port}, cannot be listened on: {error}. Choose another port, or another address of this"
-            " machine."
+            f"The service cannot listen on {host!r}, port {port}: {error}. Choose another port, or another address of"
+            " this machine."
         ) from None
 
 

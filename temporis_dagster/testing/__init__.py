@@ -1,9 +1,9 @@
 """Helpers for users' own tests: a scripted fake of the Temporis API on a real loopback socket, and sample frames.
 
-Comes in: which data sources there are, and what should go wrong. Goes out: a service to connect to, that remembers
-everything it was sent. Never: needs pytest, unless the fixture ``fake_temporis`` is asked for.
+Comes in: which data sources exist, and what should go wrong. Goes out: a service to connect to, which records
+everything it receives. Never: needs pytest, unless the fixture ``fake_temporis`` is used.
 
-In a ``conftest.py``, ``from temporis_dagster.testing import fake_temporis`` is all that the fixture takes.
+To use the fixture, write ``from temporis_dagster.testing import fake_temporis`` in a ``conftest.py``.
 """
 
 from __future__ import annotations

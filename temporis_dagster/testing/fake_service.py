@@ -1,8 +1,8 @@
-"""The fake service: the Temporis API on a loopback socket, scripted.
+"""Fake service: the Temporis API on a loopback socket, scripted.
 
-Comes in: which data sources there are, what is accepted, and what goes wrong. Goes out: a URL and a token to connect
-with; then everything that was stored and asked.
-Never: leaves the machine, or outlives its ``with`` block.
+Comes in: which data sources exist, what is accepted, and what goes wrong. Goes out: a URL and a token to connect with;
+then every request, and everything that was stored.
+Never: is reachable from another machine, or outlives its ``with`` block.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from temporis_dagster.contract import DATA_SOURCE_NAME_RULE, INGEST_PATH, is_data_source_name
-from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.contract import INGEST_PATH, ensure_data_source_name
 from temporis_dagster.testing.fake_state import FakeState, Response, Rules, system_clock
 from temporis_dagster.testing.faults import Script
 from temporis_dagster.testing.requests import Record, Request
@@ -29,22 +28,25 @@ TOKEN = "ts_fake_service"  # noqa: S105  # opens nothing
 
 
 class FakeService:
-    """A fake of the Temporis API that runs while its ``with`` block does.
+    """A fake of the Temporis API that runs inside its ``with`` block.
 
     Args:
-        data_sources: Their names, or one name; a mapping says of each whether it is archived.
+        data_sources: The names of the data sources, or one name; or a mapping from each name to whether it is archived.
         script: What goes wrong with which request; None for nothing.
-        token: The access token it knows.
-        prefix: A path in front of the API's own.
-        max_body_bytes: A larger body is answered 413.
-        max_records: More records are answered 413.
+        token: The access token that the service accepts.
+        prefix: A path in front of the API's own paths.
+        max_body_bytes: A larger body, in bytes, is answered 413; None for no limit.
+        max_records: More records than this are answered 413; None for no limit.
         refuses_empty: Whether an empty list of records is answered 422.
-        fault_of: What is wrong with a record, in words, or None; a request with a bad one is answered 422.
-        clock: What time it is, for ``Request.arrived_at``.
+        fault_of: Returns what is wrong with a record, as a text, or None. A request with such a record is answered 422.
+        clock: Returns the time in seconds, for ``Request.arrived_at``.
 
     Attributes:
-        token: The access token it knows.
-        state: Everything below, without the socket.
+        token: The access token that the service accepts.
+        state: The service without its socket: what it accepts, stores and records.
+
+    Raises:
+        ConfigurationError: The API does not allow the name of a data source.
 
     Examples:
         >>> from temporis_dagster import connect
@@ -71,7 +73,7 @@ class FakeService:
         names = (data_sources,) if isinstance(data_sources, str) else data_sources
         archived = dict(names) if isinstance(names, Mapping) else dict.fromkeys(names, False)
         for name in archived:
-            _check_name(name)
+            ensure_data_source_name(name)
         rules = Rules(token, max_body_bytes, max_records, refuses_empty, fault_of)
         self.token, self._prefix = token, prefix
         self.state = FakeState(archived, rules, script or (lambda _request: None), clock)
@@ -79,17 +81,21 @@ class FakeService:
 
     @property
     def url(self) -> str:
-        """The base URL to connect to."""
+        """The base URL to connect to.
+
+        Raises:
+            RuntimeError: The service is not running.
+        """
         return f"http://127.0.0.1:{self._running().server_port}{self._prefix}"
 
     @property
     def content(self) -> dict[tuple[str, int, str], float]:
-        """What is stored: (data source, timestamp, name) to value."""
+        """What is stored: from (data source, timestamp in Unix seconds, series name) to value."""
         return self.state.content
 
     @property
     def writes(self) -> list[tuple[str, int, str, float]]:
-        """Every record that was applied, in that order."""
+        """Every record that was stored, in the order of storing: (data source, timestamp, series name, value)."""
         return self.state.writes
 
     @property
@@ -99,29 +105,32 @@ class FakeService:
 
     @property
     def complaints(self) -> list[str]:
-        """Everything in the requests that the API does not allow."""
+        """Everything about the requests that the API does not allow."""
         return [complaint for request in self.requests for complaint in request.complaints]
 
     @property
     def overlapping_keys(self) -> set[tuple[str, int, str]]:
-        """Keys that were in two requests at once: which of the two wins is anybody's guess."""
+        """Keys that were in two requests at the same time, so that either of them may have won.
+
+        A key is (data source, timestamp in Unix seconds, series name).
+        """
         return self.state.overlapping_keys
 
     def create_data_source(self, data_source: str) -> None:
-        """Create an empty data source; one that exists is left as it is.
+        """Create an empty data source. A data source that exists is left unchanged.
 
         Raises:
             ConfigurationError: The API does not allow the name.
         """
-        _check_name(data_source)
+        ensure_data_source_name(data_source)
         self.state.archived.setdefault(data_source, False)
 
     def archive(self, data_source: str, *, archived: bool = True) -> None:
-        """Archive a data source, or unarchive it."""
+        """Archive a data source, or unarchive it with ``archived=False``."""
         self.state.archived[data_source] = archived
 
     def release_late(self) -> int:
-        """Apply the records that faults kept for later; how many there were."""
+        """Store the records that faults kept for later, and return their number."""
         return self.state.release_late()
 
     def __enter__(self) -> Self:
@@ -140,20 +149,12 @@ class FakeService:
 
     def _running(self) -> _Server:
         if self._server is None:
-            raise RuntimeError("The fake service runs inside its with block only.")
+            raise RuntimeError("The fake service is not running. Use it inside its with block.")
         return self._server
 
 
-def _check_name(data_source: str) -> None:
-    if not is_data_source_name(data_source):
-        raise ConfigurationError(
-            f"The name of a data source must be {DATA_SOURCE_NAME_RULE}, got {data_source!r}. The real service refuses"
-            " it as well."
-        )
-
-
 class _Server(ThreadingHTTPServer):
-    """The socket: one thread a connection."""
+    """The socket, with one thread per connection."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -173,17 +174,17 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Clients that hang up are what this server is for."""
+        """Print nothing: tests of clients that hang up are what this server is for."""
 
     def hang_up(self) -> None:
-        """End every connection, so that no thread stays behind."""
+        """End every connection, so that no thread is left running."""
         for connection in list(self._connections):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One connection, kept alive."""
+    """One connection, which is kept alive."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -198,7 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
         {"answer": self._send, "cut": self._cut, "silence": self._stay_silent}[response.ends](response)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
-        """Say nothing: the log of requests has it all."""
+        """Print nothing: every request is recorded."""
 
     def _send(self, response: Response) -> None:
         self.send_response(response.status or 500)
@@ -211,13 +212,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _cut(self, _response: Response) -> None:
-        """Close so that the other side sees a reset, not an end."""
+        """Close the connection so that the client sees a reset instead of an end."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         socket.close(self.connection.detach())
         self.close_connection = True
 
     def _stay_silent(self, _response: Response) -> None:
-        """Say nothing until the other side hangs up."""
+        """Answer nothing until the client hangs up."""
         self.close_connection = True
         while self.connection.recv(4096):
             pass

@@ -1,7 +1,8 @@
-"""The fake's state: its data sources, what is stored in them, and what it answers. All of the fake but the socket.
+"""Fake state: the fake service without its socket: its data sources, what they store, and what it answers.
 
-Comes in: headers and a body, from any thread. Goes out: an answer, or how there is none; and a log of everything.
-Never: touches a socket, or keeps a token.
+Comes in: headers and a body, from any thread. Goes out: an answer, or how the connection ends without one; and a record
+of everything.
+Never: touches a socket, or records a token.
 """
 
 from __future__ import annotations
@@ -24,15 +25,7 @@ Write: TypeAlias = tuple[str, int, str, float]
 
 @dataclass(frozen=True)
 class Rules:
-    """What the service accepts.
-
-    Attributes:
-        token: The access token it knows.
-        max_body_bytes: A larger body is answered 413; None for no limit.
-        max_records: More records than this are answered 413; None for no limit.
-        refuses_empty: Whether an empty list of records is answered 422.
-        fault_of: What is wrong with a record, in words, or None; a request with a bad one is answered 422.
-    """
+    """What the service accepts; see ``FakeService`` for the attributes."""
 
     token: str
     max_body_bytes: int | None = None
@@ -43,7 +36,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Response:
-    """What goes back, if anything."""
+    """The answer to a request, if there is one."""
 
     status: int | None
     body: bytes = b""
@@ -52,7 +45,7 @@ class Response:
 
 
 class FakeState:
-    """What a fake service knows; see ``FakeService`` for the attributes."""
+    """Everything that a fake service knows; see ``FakeService`` for the attributes."""
 
     def __init__(self, archived: dict[str, bool], rules: Rules, script: Script, clock: Callable[[], float]) -> None:
         self.archived, self.rules, self.script, self.clock = archived, rules, script, clock
@@ -64,10 +57,10 @@ class FakeState:
         self._late: list[Request] = []
         self._under_way: Counter[tuple[str, int, str]] = Counter()
         self._in_flight = 0
-        self._lock = threading.RLock()  # so that a script may release, archive or read
+        self._lock = threading.RLock()  # reentrant, so that a script may release, archive or read
 
     def respond(self, headers: Mapping[str, str], body: bytes) -> Response:
-        """Take a request, do to it what the script says, and say what goes back."""
+        """Record a request, treat it as the script asks, and return the answer."""
         with self._lock:
             request = request_from(len(self.requests), self.clock(), headers, body)
             self._arrive(request)
@@ -80,11 +73,11 @@ class FakeState:
     def _scripted(self, request: Request) -> Fault:
         try:
             return self.script(request) or Fault(applies="all")
-        except Exception as bug:  # noqa: BLE001  # shown where the test looks: an answer that is final
-            return answer(501, f"the script of the fake service raised {bug!r}")
+        except Exception as bug:  # noqa: BLE001  # a final answer, so that the test shows it
+            return answer(501, f"The script of the fake service raised {bug!r}.")
 
     def release_late(self) -> int:
-        """Apply the records that were kept for later, oldest first; how many."""
+        """Store the records that were kept for later, oldest first, and return their number."""
         with self._lock:
             late, self._late = self._late, []
             for request in late:
@@ -100,7 +93,7 @@ class FakeState:
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
 
     def _finish(self, request: Request, fault: Fault, authorization: str | None) -> Response:
-        """Before anything goes back: whoever got an answer may send the same keys again at once."""
+        """Settle a request before it is answered, because the client may then send the same keys again at once."""
         own = self._judge(request, authorization)
         if own.status == 204:  # noqa: PLR2004  # stored
             self._apply(request, "all" if fault.status is None and fault.ends == "answer" else fault.applies)
@@ -111,12 +104,12 @@ class FakeState:
         return Response(request.status, given.body, given.headers, fault.ends)
 
     def _judge(self, request: Request, authorization: str | None) -> Response:
-        """The checks, in the order of the real service."""
+        """Check a request, in the order of the real service."""
         if authorization != f"Bearer {self.rules.token}":
             known_form = (authorization or "").startswith("Bearer ")
             return _detail(401, INVALID_TOKEN if known_form else MISSING_TOKEN)
         if self._is_too_large(request):
-            return _detail(413, "Request body is too large.")
+            return _detail(413, "The request body is too large.")
         if request.complaints and not request.data_source:
             return _complaints(request)
         if self.archived.get(request.data_source, True):
@@ -162,7 +155,7 @@ def _complaints(request: Request) -> Response:
 
 
 def _invalid(*faults: Mapping[str, object]) -> Response:
-    """As the local service has it: the first fault as a text, and all of them in FastAPI's form."""
+    """Answer 422 as the local service does: the first fault as a text, and all of them in FastAPI's form."""
     return _json(422, {"detail": faults[0]["msg"], "errors": faults})
 
 

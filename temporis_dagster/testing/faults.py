@@ -1,7 +1,7 @@
-"""Faults: what a fake service does to a request instead of answering it, and scripts that say to which.
+"""Faults: what a fake service does to a request instead of answering it, and scripts that choose the requests.
 
 Comes in: what should go wrong. Goes out: plain values, and functions from a request to one of them.
-Never: does it; the fake service does.
+Never: carries out a fault, which the fake service does.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Fault:
     """What happens to one request.
 
     Attributes:
-        status: The HTTP status; None for what the service itself would answer.
-        body: The body of that answer.
-        headers: The headers of that answer.
-        applies: How many of the records are stored all the same, of a request that could be stored; ``"later"`` keeps
-            them until ``FakeService.release_late()``.
-        ends: Whether there is an answer, a connection that is cut, or nothing at all.
-        until: Nothing is stored or answered before this event is set.
+        status: The HTTP status; None for the answer that the service itself would give.
+        body: The body of the answer with this status.
+        headers: The headers of the answer with this status.
+        applies: Which records of a valid request are stored all the same; ``"later"`` keeps them until
+            ``FakeService.release_late()``.
+        ends: Whether the client gets an answer, a connection that is cut, or nothing at all.
+        until: An event before which nothing is stored or answered.
     """
 
     status: int | None = None
@@ -46,14 +46,21 @@ class Fault:
 
 
 Script: TypeAlias = Callable[[Request], "Fault | None"]
-"""Asked for each request, in the order of arrival; None lets the service answer as it should. What a script raises is
-answered as a 501, which nobody retries."""
+"""A function that is called for each request, in the order of arrival. None lets the service answer as it should. An
+exception in a script is answered 501, which clients do not retry."""
 
 
 def answer(
     status: int, detail: str = "", *, retry_after: float | str | None = None, applies: Applies = "nothing"
 ) -> Fault:
-    """An answer with the API's kind of body: without a detail, the usual words of the status."""
+    """Answer with a status and a body like those of the API.
+
+    Args:
+        status: The HTTP status.
+        detail: The text of the body. Defaults to the usual phrase of the status.
+        retry_after: The Retry-After header: seconds or an HTTP date; None for no header.
+        applies: Which records are stored all the same.
+    """
     headers = {"Content-Type": "application/json"}
     if retry_after is not None:
         headers["Retry-After"] = str(retry_after)
@@ -63,28 +70,28 @@ def answer(
 
 
 def html_page(status: int = 502) -> Fault:
-    """What a proxy answers when it cannot reach the service."""
+    """Answer with an HTML page, as a proxy does that cannot reach the service."""
     page = f"<html>\n<head><title>{status} Bad Gateway</title></head>\n<body><hr>nginx</body>\n</html>\n"
     return Fault(status, page, {"Content-Type": "text/html"})
 
 
 def cut(*, applies: Applies = "nothing") -> Fault:
-    """The connection is reset instead of an answer."""
+    """Reset the connection instead of answering."""
     return Fault(ends="cut", applies=applies)
 
 
 def silence(*, applies: Applies = "nothing") -> Fault:
-    """No answer ever comes, and the connection stays open."""
+    """Never answer, and keep the connection open."""
     return Fault(ends="silence", applies=applies)
 
 
 def held(until: threading.Event) -> Fault:
-    """The right answer, but not before the event is set."""
+    """Answer as the service should, but not before the event is set."""
     return Fault(until=until)
 
 
 def in_sequence(*faults: Fault | None) -> Script:
-    """The first request gets the first fault, and so on; later requests get none.
+    """Give the first request the first fault, the second the second and so on. Later requests get none.
 
     Examples:
         >>> from temporis_dagster import connect
@@ -100,6 +107,12 @@ def in_sequence(*faults: Fault | None) -> Script:
 
 
 def at_random(faults: Sequence[Fault], *, rate: float, seed: int) -> Script:
-    """Each request gets one of the faults with this probability, the same ones for the same seed."""
+    """Give requests a fault at random.
+
+    Args:
+        faults: The faults to choose from.
+        rate: The probability that a request gets one of them.
+        seed: The seed: the same seed gives the same faults to the same sequence of requests.
+    """
     chance = random.Random(seed)  # noqa: S311  # a repeatable test, not a secret
     return lambda _request: chance.choice(faults) if chance.random() < rate else None

@@ -1,4 +1,4 @@
-"""Frames to test with.
+"""Frames: data to test with.
 
 Comes in: a size. Goes out: the same frame every time.
 Never: draws random numbers.
@@ -11,7 +11,11 @@ import pandas as pd
 
 
 def sample_frame(hours: int = 24, series: tuple[str, ...] = ("orders", "revenue")) -> pd.DataFrame:
-    """A wide frame: one row an hour from 2024-06-20 00:00 UTC, one column a series.
+    """Return a wide frame: one row per hour from 2024-06-20 00:00 UTC, one column per series.
+
+    Args:
+        hours: The number of rows.
+        series: The names of the columns.
 
     Examples:
         >>> sample_frame(hours=2).to_dict("list")

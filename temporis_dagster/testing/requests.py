@@ -1,6 +1,6 @@
-"""Requests: what arrived at a fake service, as far as it can be read.
+"""Requests: what a fake service received, as far as it can be read.
 
-Comes in: headers and a body. Goes out: a request for the log, and everything about it that the API does not allow.
+Comes in: headers and a body. Goes out: a request to record, with everything about it that the API does not allow.
 Never: decides what the service answers.
 """
 
@@ -24,14 +24,14 @@ class Request:
     """One request to a fake service.
 
     Attributes:
-        number: 0 for the first.
-        arrived_at: When, by the clock of the service.
-        headers: Its headers, names in lower case, without the token.
-        size: How many bytes its body has.
-        data_source: The data source that it names; empty where that cannot be read.
-        records: Its records; empty where they cannot be read.
-        complaints: What the API does not allow about it.
-        status: What it was answered; None while it is under way, and where there was no answer.
+        number: The number of the request, from 0.
+        arrived_at: The time of arrival in seconds, by the clock of the service.
+        headers: The headers, names in lower case, without the token.
+        size: The size of the body in bytes.
+        data_source: The data source that the request names; empty if it cannot be read.
+        records: The records; empty if they cannot be read.
+        complaints: Everything about the request that the API does not allow.
+        status: The HTTP status of the answer; None while the request is under way, and if there was no answer.
     """
 
     number: int
@@ -45,12 +45,12 @@ class Request:
 
     @property
     def keys(self) -> list[Key]:
-        """The (timestamp, name) of each record."""
+        """The (timestamp, series name) of each record."""
         return [(record["timestamp"], record["name"]) for record in self.records]
 
 
 def request_from(number: int, arrived_at: float, headers: Mapping[str, str], body: bytes) -> Request:
-    """Read a request as far as that goes."""
+    """Read a request as far as possible."""
     shown = {name.lower(): value for name, value in headers.items()}
     shown.pop("authorization", None)
     request = Request(number, arrived_at, shown, len(body))
@@ -58,26 +58,26 @@ def request_from(number: int, arrived_at: float, headers: Mapping[str, str], bod
     try:
         _fill(request, orjson.loads(body))
     except orjson.JSONDecodeError as error:
-        request.complaints.append(f"the body is not JSON: {error}")
+        request.complaints.append(f"The body is not JSON: {error}.")
     return request
 
 
 def _about_headers(headers: Mapping[str, str]) -> list[str]:
-    complaints = [] if "user-agent" in headers else ["there is no User-Agent"]
+    complaints = [] if "user-agent" in headers else ["There is no User-Agent."]
     if headers.get("content-type", "").split(";")[0] != "application/json":
-        complaints.append("the Content-Type is not application/json")
+        complaints.append("The Content-Type is not application/json.")
     return complaints
 
 
 def _fill(request: Request, content: object) -> None:
     if not isinstance(content, dict) or set(content) != {"data_source", "records"}:
-        request.complaints.append("the body is not an object of data_source and records")
+        request.complaints.append("The body is not an object of data_source and records.")
         return
     if not isinstance(content["data_source"], str) or not isinstance(content["records"], list):
-        request.complaints.append("data_source is a string and records a list")
+        request.complaints.append("data_source is not a string, or records is not a list.")
         return
     request.data_source = content["data_source"]
-    complaints = [f"record {i} {fault}" for i, item in enumerate(content["records"]) if (fault := _fault(item))]
+    complaints = [f"Record {i} {fault}." for i, item in enumerate(content["records"]) if (fault := _fault(item))]
     request.complaints += complaints
     if not complaints:
         request.records = content["records"]

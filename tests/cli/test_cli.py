@@ -18,7 +18,6 @@ from importlib.metadata import entry_points
 import httpx
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,33 +30,9 @@ from temporis_dagster.cli.ingest import ingest as ingest_command
 from temporis_dagster.data_source.store import SqlStore, sqlite
 from temporis_dagster.errors import TemporisError
 from temporis_dagster.testing import FakeService
-from tests.core.test_errors import EVERY_ERROR
+from tests.support.cli_tools import LONG, ingest, run
+from tests.support.every_error import EVERY_ERROR
 from tests.support.service_fixture import ServiceProcess, content, ingest_of, started_service
-
-LONG = "timestamp,name,value\n1718870400,orders,42\n1718870400,revenue,1284.50\n"
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    """No setting of the machine that runs the tests."""
-    for name in ("TEMPORIS_URL", "TEMPORIS_TOKEN", "TEMPORIS_STORE"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = SqlStore(f"sqlite:///{tmp_path}/temporis.db")
-    store.create_data_source("store_metrics")
-    yield store
-    store.close()
-
-
-def run(*arguments: object, stdin: str | bytes | None = None, **variables: str):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments], input=stdin, env=variables)
-
-
-def ingest(store: SqlStore, text: str | bytes, *options: str):
-    return run("ingest", "-", "--data-source", "store_metrics", "--url", store.url, *options, stdin=text)
 
 
 def seconds(store: SqlStore) -> list[int]:
@@ -68,7 +43,7 @@ def seconds(store: SqlStore) -> list[int]:
 
 
 def test_data_sources_are_created_listed_archived_and_unarchived(tmp_path):
-    """As the dashboard does for the cloud; silent but for the listing, which is a name and a state a line."""
+    """As the dashboard does for the cloud. Only the listing prints something: a name and a state per line."""
     at = {"TEMPORIS_STORE": f"sqlite:///{tmp_path}/temporis.db"}
     silent = [("create", "b"), ("create", "a"), ("create", "a"), ("archive", "b")]
     assert run("sources", "list", **at).stdout == ""
@@ -81,7 +56,7 @@ def test_data_sources_are_created_listed_archived_and_unarchived(tmp_path):
 
 
 def test_a_token_is_printed_once_and_nothing_else(store, tmp_path, caplog):
-    """Only the token is on stdout, so that a shell can keep it; no other command shows it, nor any log."""
+    """Only the token is on stdout, so that a shell can keep it. No other command and no log shows it."""
     caplog.set_level(logging.DEBUG)
     made = run("tokens", "create", "laptop", "--store", store.url)
     token = made.stdout.strip()
@@ -108,7 +83,7 @@ def test_a_token_is_printed_once_and_nothing_else(store, tmp_path, caplog):
 
 
 def test_tokens_are_listed_with_their_age(store):
-    """Label, tab, moment; the same in JSON."""
+    """A line holds the label, a tab and the time of creation; JSON holds the same."""
     store.tokens.create("laptop")
     [known] = store.tokens.all()
     assert run("tokens", "list", "--store", store.url).stdout == f"laptop\t{known.created_at.isoformat()}\n"
@@ -128,7 +103,7 @@ def test_a_csv_from_stdin_is_stored(store):
 
 
 def test_json_is_the_report(store):
-    """All counts on stdout, ready for a program."""
+    """All counts are on stdout, ready for a program."""
     ingest(store, LONG)
     report = json.loads(ingest(store, LONG, "--json").stdout)
     assert (report["observations_in"], report["stored"], report["unchanged"]) == (2, 0, 2)
@@ -136,7 +111,7 @@ def test_json_is_the_report(store):
 
 
 def test_a_failure_has_its_report_on_stdout_and_its_words_on_stderr(store):
-    """With ``--json`` a program can tell what was stored; a person reads one paragraph without traceback."""
+    """With ``--json``, a program can tell what was stored; a person reads one paragraph without a traceback."""
     store.set_archived("store_metrics", archived=True)
     done = ingest(store, LONG, "--json")
     assert done.exit_code == 5
@@ -146,7 +121,7 @@ def test_a_failure_has_its_report_on_stdout_and_its_words_on_stderr(store):
 
 
 def test_check_only_checks(tmp_path):
-    """No URL, no token, no store: the file alone is looked at."""
+    """It needs no URL, token or store: it only looks at the file."""
     (tmp_path / "good.csv").write_text(LONG)
     done = run("ingest", tmp_path / "good.csv", "--data-source", "store_metrics", "--check")
     assert (done.exit_code, "2 unsent" in done.stdout) == (0, True)
@@ -181,7 +156,7 @@ def test_what_is_read_can_be_ingested_again_bit_for_bit(store, tmp_path):
 
 
 def test_read_takes_a_window_and_names(store):
-    """Half-open, in Unix seconds or ISO 8601 with an offset; a time without one is refused."""
+    """The window is half-open, in Unix seconds or ISO 8601 with an offset; a time without one is refused."""
     ingest(store, "timestamp,name,value\n0,a,1\n60,a,2\n60,b,3\n120,a,4\n")
     read = ["read", "--data-source", "store_metrics", "--url", store.url]
     expected = "timestamp,name,value\n1970-01-01T00:01:00Z,a,2.0\n"
@@ -208,7 +183,7 @@ def test_read_takes_a_window_and_names(store):
     (["1969-12-31T23:59:59Z", "0001-01-01T00:00:00Z"], None, [-1, -62135596800]),
 ])  # fmt: skip
 def test_timestamps_in_a_csv(store, texts, zone, expected):
-    """Unix seconds or ISO 8601: with an offset it is exact, without one in the zone that is given; also mixed."""
+    """Unix seconds or ISO 8601, also mixed: with an offset it is exact, without one it is in the given zone."""
     lines = "".join(f"{text},series {row},1\n" for row, text in enumerate(texts))
     done = ingest(store, "timestamp,name,value\n" + lines, *(["--timezone", zone] if zone else []))
     assert (done.exit_code, done.stderr) == (0, "")
@@ -222,7 +197,7 @@ def test_timestamps_in_a_csv(store, texts, zone, expected):
 ])  # fmt: skip
 @pytest.mark.parametrize("others", [[], ["1718877600"], ["2024-06-20T10:00Z"]])
 def test_what_is_no_moment_is_named(store, text, others):
-    """A time without a zone, another format, a fraction: named by its row, whatever the other rows hold."""
+    """A time without a zone, in another format or with a fraction is named by its row, whatever the others hold."""
     lines = "".join(f"{moment},a,1\n" for moment in [*others, text])
     done = ingest(store, "timestamp,name,value\n" + lines)
     assert (done.exit_code, done.stdout) == (3, "")
@@ -234,7 +209,7 @@ def test_what_is_no_moment_is_named(store, text, others):
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(-62_135_596_800, 253_402_300_799), min_size=1, max_size=5), st.booleans())
 def test_iso_text_of_any_moment_is_that_moment(stamps, spaced):
-    """Formatting and reading are inverse over the years 1 to 9999."""
+    """Reading is the inverse of formatting over the years 1 to 9999."""
     whole = pd.Series(pd.to_datetime(pd.Series(stamps).astype("datetime64[s]"), utc=True))
     texts = whole.map(lambda moment: moment.isoformat(sep=" " if spaced else "T")).astype(object)
     assert [int(moment.timestamp()) for moment in moments(texts)] == stamps
@@ -254,9 +229,9 @@ def test_the_options_of_a_frame(store):
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    ("", "is empty"), ("timestamp,name,value\n0,a,1,2\n", "Line 2 has 4 fields, and the line of column names has 3"),
+    ("", "is empty"), ("timestamp,name,value\n0,a,1,2\n", "Line 2 has 4 fields, but the line of column names has 3"),
     (b"timestamp,name,value\n0,\xff,1\n", "Line 2 is not UTF-8"),
-    ("timestamp,a,a\n0,1,2\n", "more than once"), ("time,name,value\n0,a,1\n", "no column 'timestamp'"),
+    ("timestamp,a,a\n0,1,2\n", "must be unique"), ("time,name,value\n0,a,1\n", "no column 'timestamp'"),
     ('timestamp,name,value\n0,"a,1\n', "opens in line 2 is never closed"),
     ("timestamp,name,value\n0,,1\n", "name is empty"),
     ("timestamp,name,value\n0,a,\n", "missing"), ("timestamp,name,value\n0,a,inf\n", "inf"),
@@ -265,7 +240,7 @@ def test_the_options_of_a_frame(store):
     ("timestamp,name,value\n0,a," + "9" * 30 + "\n", "999"), ("timestamp,name,value\n0,a,0x10\n0,b,1\n", "0x10"),
 ])  # fmt: skip
 def test_a_file_that_is_no_table_of_observations_is_refused(store, text, words):
-    """Exit code 3, and what is wrong in words: cells that would shift, change or vanish are never guessed at."""
+    """Exit code 3 and a message: cells that would shift, change or vanish are never guessed at."""
     done = ingest(store, text)
     assert (done.exit_code, done.stdout) == (3, "")
     assert words in done.stderr
@@ -274,12 +249,12 @@ def test_a_file_that_is_no_table_of_observations_is_refused(store, text, words):
 
 
 def test_an_empty_table_is_no_request(store):
-    """A file with only the line of column names stores nothing, and is no error."""
+    """A file with only the line of column names stores nothing and is accepted."""
     assert ingest(store, "timestamp,name,value\n").exit_code == 0
 
 
 def test_parquet(store, tmp_path):
-    """By the file's ending; a file that is none is refused, and without pyarrow it says what to install."""
+    """Parquet is recognized by the file's ending; another file with that ending is refused."""
     pytest.importorskip("pyarrow")
     hours = pd.date_range("2024-06-20", periods=2, freq="h", tz="UTC")
     pd.DataFrame({"orders": [1.0, 2.0]}, index=hours).to_parquet(tmp_path / "frame.parquet")
@@ -292,7 +267,7 @@ def test_parquet(store, tmp_path):
 
 
 def test_parquet_without_pyarrow(store, tmp_path, monkeypatch):
-    """Exit code 2, and what to install."""
+    """Exit code 2, and the message says what to install."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "frame.parquet").write_text("")
     done = run("ingest", tmp_path / "frame.parquet", "--data-source", "store_metrics", "--url", store.url)
@@ -314,7 +289,7 @@ lines",1
 
 @pytest.mark.parametrize(("option", "code"), [("drop", 0), ("raise", 3)])
 def test_the_invalid_rows_can_be_had_as_a_file(store, tmp_path, option, code):
-    """All of them, with the line each begins on in the file, whether they stopped the upsert or were dropped."""
+    """It lists all of them, with the line of the file, whether they stopped the upsert or were dropped."""
     done = ingest(store, BAD, "--on-invalid", option, "--invalid-rows", tmp_path / "bad.csv")
     assert done.exit_code == code
     rows = pd.read_csv(tmp_path / "bad.csv", dtype=str)
@@ -350,7 +325,7 @@ def test_what_the_service_refused_is_in_the_file_too(tmp_path, option, code, tex
 
 
 def test_the_file_of_invalid_rows_is_never_the_source(store, tmp_path):
-    """A slip must not cost the data; a place that cannot be written is found out before anything is sent."""
+    """A slip must not cost the data; a place that cannot be written to is reported before anything is sent."""
     (tmp_path / "sales.csv").write_text(LONG)
     send = ["ingest", tmp_path / "sales.csv", "--data-source", "store_metrics", "--url", store.url]
     for path in (tmp_path / "sales.csv", tmp_path / "nowhere" / "bad.csv"):
@@ -360,7 +335,7 @@ def test_the_file_of_invalid_rows_is_never_the_source(store, tmp_path):
 
 
 def test_a_forgotten_zone_is_no_reason_to_drop_everything(store):
-    """--on-invalid drop does not make a success of a missing --timezone; other files without a good row warn."""
+    """--on-invalid drop does not turn a missing --timezone into a success; other files without a good row warn."""
     naive = "timestamp,name,value\n2024-06-20T10:00,a,1\n2024-06-20T11:00,a,1\n"
     done = ingest(store, naive, "--on-invalid", "drop")
     assert (done.exit_code, done.stdout) == (3, "")
@@ -375,7 +350,7 @@ def test_a_forgotten_zone_is_no_reason_to_drop_everything(store):
     ["--url", "http://127.0.0.1:1", "--give-up-after", "0.01"], ["--data-source", "archived"],
 ])  # fmt: skip
 def test_json_says_how_it_ended_whatever_the_exit_code(store, arguments):
-    """One object on stdout: what is known of the observations, and the error, or null."""
+    """One object on stdout has what is known of the observations, and the error or null."""
     store.create_data_source("archived")
     store.set_archived("archived", archived=True)
     done = ingest(
@@ -411,7 +386,7 @@ ARGUMENT = re.compile(r"\b\w+=")
     (LONG, ["--timezone", "Mars/Olympus"], "--timezone Mars/Olympus is not a time zone"),
 ])  # fmt: skip
 def test_advice_is_spelled_as_options(store, text, options, words):
-    """Nobody in a shell can pass timezone=: what is wrong with a file is said in options that exist."""
+    """A shell cannot pass timezone=: messages about a file name options that exist."""
     done = ingest(store, text, *options)
     assert words in done.stderr
     assert not ARGUMENT.search(done.stderr)
@@ -421,7 +396,7 @@ def test_advice_is_spelled_as_options(store, text, options, words):
 
 @pytest.mark.parametrize(("option", "stamp"), [("true", 1730611800), ("false", 1730615400)])
 def test_a_time_that_the_clock_showed_twice_or_skipped_can_be_decided(store, option, stamp):
-    """As in Python, with --ambiguous and --nonexistent."""
+    """--ambiguous and --nonexistent decide, as in Python."""
     text = "timestamp,name,value\n2024-11-03T01:30,a,1\n2024-03-10T02:30,a,1\n"
     zone = ["--timezone", "America/New_York"]
     assert ingest(store, text, *zone, "--ambiguous", option, "--nonexistent", "shift_forward").exit_code == 0
@@ -429,12 +404,12 @@ def test_a_time_that_the_clock_showed_twice_or_skipped_can_be_decided(store, opt
 
 
 def test_where_to_is_never_guessed_from_a_store(store):
-    """TEMPORIS_STORE without a URL: a local token and local data must not go to the cloud by a slip."""
+    """With TEMPORIS_STORE but no URL, a local token and local data must not go to the cloud by mistake."""
     setting = {"TEMPORIS_STORE": store.url, "TEMPORIS_TOKEN": "ts_local"}
     for command in (["ingest", "-"], ["read"]):
         done = run(*command, "--data-source", "store_metrics", stdin=LONG, **setting)
         assert done.exit_code == 2
-        assert "Say which is meant: --url http://127.0.0.1:8008" in done.stderr
+        assert "Name the one you mean: pass --url http://127.0.0.1:8008" in done.stderr
         assert run(*command, "--data-source", "x", stdin=LONG).stderr.startswith("Error: There is no URL to connect to")
     assert run("ingest", "-", "--data-source", "x", "--check", stdin=LONG, **setting).exit_code == 0
     sent = run("ingest", "-", "--data-source", "store_metrics", stdin=LONG, TEMPORIS_URL=store.url, **setting)
@@ -450,7 +425,7 @@ def test_a_missing_data_source_is_created_with_the_command_that_is_shown(store):
 
 
 def test_a_service_that_is_down_is_not_waited_for_in_silence():
-    """A warning on stderr at once, --give-up-after ends it, and the limit is named."""
+    """A warning is on stderr at once; --give-up-after ends the wait, and the message names that limit."""
     down = ["--url", "http://127.0.0.1:1", "--give-up-after", "0.2"]
     done = run("ingest", "-", "--data-source", "store_metrics", *down, stdin=LONG)
     warning, error = done.stderr.splitlines()
@@ -460,11 +435,11 @@ def test_a_service_that_is_down_is_not_waited_for_in_silence():
 
 
 def test_a_store_that_does_not_exist_yet_is_said(tmp_path):
-    """Listing or serving an empty place looks like a success: a typo in its path is said on stderr."""
+    """Listing or serving an empty place looks like a success, so a missing store is reported on stderr."""
     url = f"sqlite:///{tmp_path}/typo.db"
     for command in (["sources", "list"], ["tokens", "list"], ["serve", "--host", "192.0.2.1"]):
         done = run(*command, "--store", url)
-        assert "typo.db does not exist yet: no data sources, no tokens." in done.stderr
+        assert "typo.db does not exist yet, so it has no data sources and no tokens." in done.stderr
         assert done.stdout == ""
     assert run("sources", "create", "a", "--store", url).output == ""
     assert run("tokens", "list", "--store", url).output == ""
@@ -474,7 +449,7 @@ def test_a_store_that_does_not_exist_yet_is_said(tmp_path):
 
 
 def test_csv_may_be_packed_and_may_have_another_delimiter(store, tmp_path):
-    """gzip is told by its first bytes, also from stdin; a broken one is refused. Any one character separates."""
+    """gzip is recognized by its first bytes, also from stdin, and refused if damaged. Any character can separate."""
     (tmp_path / "sales.csv.gz").write_bytes(gzip.compress(LONG.replace(",", ";").encode()))
     send = ["--data-source", "store_metrics", "--url", store.url]
     assert run("ingest", tmp_path / "sales.csv.gz", *send, "--delimiter", ";").exit_code == 0
@@ -504,7 +479,7 @@ def test_a_common_slip_in_a_csv_has_a_hint(store, text, words):
 
 
 def test_every_error_of_the_tree_has_an_exit_code():
-    """The help lists every code there is, and each error has the one of its kind."""
+    """The help lists every code, and each error has the code of its kind."""
     codes = {type(error).__name__: exit_code(error) for error in EVERY_ERROR}
     shown = {int(code) for code in re.findall(r"^  (\d)  ", EPILOG, re.MULTILINE)}
     assert set(codes.values()) < shown == set(range(9))
@@ -523,10 +498,10 @@ def test_every_error_of_the_tree_has_an_exit_code():
 
 @pytest.mark.parametrize("command", [[], ["ingest"], ["read"], ["serve"], ["sources", "create"], ["tokens", "create"]])
 def test_every_help_has_the_exit_codes(command):
-    """Where somebody who writes a script looks."""
+    """The author of a script finds them there."""
     shown = run(*command, "--help")
     assert shown.exit_code == 0
-    assert "8  unavailable, or the store is locked: run it again later" in shown.stdout
+    assert "8  The service is unavailable or the store is locked. Try again later." in shown.stdout
 
 
 def test_kinds_of_failure_over_a_store(store, monkeypatch):
@@ -552,7 +527,7 @@ def test_kinds_of_failure_over_a_store(store, monkeypatch):
 
 
 def test_kinds_of_failure_over_a_service(tmp_path):
-    """Stored, then no read-back, an unknown token, another account's source, an archived one."""
+    """Stored; then no read-back, an unknown token, another account's data source, an archived one."""
     with started_service(tmp_path) as service:
         reach = ["--data-source", "store_metrics", "--url", service.url]
         with_token = {"TEMPORIS_TOKEN": service.token}
@@ -597,7 +572,7 @@ def shell(*arguments: str, stdin: bytes = b"", **variables: str) -> subprocess.C
 
 
 def test_it_is_a_process_like_any_other(store):
-    """Bytes in, bytes out, UTF-8 whatever the locale says; nothing on stderr in a pipe."""
+    """Bytes in, bytes out, UTF-8 in every locale; nothing on stderr in a pipe."""
     text = "timestamp,name,value\n0,größe,1\n".encode()
     at = ["--data-source", "store_metrics", "--url", store.url]
     done = shell("ingest", "-", *at, stdin=text, PYTHONIOENCODING="ascii", LC_ALL="C")
@@ -608,7 +583,7 @@ def test_it_is_a_process_like_any_other(store):
 
 
 def test_help_loads_nothing_heavy():
-    """Completion and help answer at once: neither pandas nor SQLAlchemy nor a server is imported."""
+    """Completion and help answer at once: they import neither pandas nor SQLAlchemy nor a server."""
     code = (
         "import sys, temporis_dagster.cli; print(*{'pandas', 'sqlalchemy', 'starlette', 'dagster'} & set(sys.modules))"
     )
@@ -625,7 +600,7 @@ def test_the_script_is_declared():
 
 
 def test_serve_prints_its_url_and_serves(store):
-    """The URL, once it answers; the log on stderr has a line a request; Ctrl-C ends it with 0."""
+    """It prints the URL once it answers; the log on stderr has a line per request; Ctrl-C ends it with 0."""
     token = store.tokens.create("laptop")
     service = ServiceProcess(store.url)
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", service.url)
@@ -650,14 +625,14 @@ def test_serve_refuses_an_address_that_is_taken(store):
 
 
 def test_serve_without_the_extra(store, monkeypatch):
-    """Exit code 2, and what to install."""
+    """Exit code 2, and the message says what to install."""
     monkeypatch.setitem(sys.modules, "temporis_dagster.service", None)
     done = run("serve", "--store", store.url)
     assert (done.exit_code, "temporis-dagster[service]" in done.stderr) == (2, True)
 
 
 def test_a_reader_that_stops_early_is_no_traceback(store):
-    """``temporis read | head``."""
+    """``temporis read | head`` ends without a traceback."""
     ingest(store, "timestamp,name,value\n" + "".join(f"{second},a,1\n" for second in range(20_000)))
     command = [
         sys.executable,
@@ -677,7 +652,7 @@ def test_a_reader_that_stops_early_is_no_traceback(store):
 
 
 def test_the_output_is_what_the_runner_saw(store):
-    """A guard of this file: an error of the tree that a command lets out is caught, not passed on to the runner."""
+    """A guard of this file: an error of the tree that a command raises never reaches the runner."""
     done = ingest(store, "timestamp,name,value\n0,a,inf\n")
     assert not isinstance(done.exception, TemporisError)
     assert io.StringIO(done.stderr).read().startswith("Error: ")

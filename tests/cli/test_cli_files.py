@@ -1,4 +1,4 @@
-"""Files that ``temporis ingest`` is given: each is read as it is meant, or refused in words that name the line."""
+"""Files for ``temporis ingest``: each is read as it is meant, or refused with a message that names the line."""
 
 from __future__ import annotations
 
@@ -20,37 +20,15 @@ from click.testing import CliRunner
 import temporis_dagster
 from temporis_dagster.cli import main
 from temporis_dagster.cli.cells import moments
-from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.errors import InvalidObservationsError
+from tests.support.cli_tools import LONG, ingest
 from tests.support.service_fixture import content
 
-LONG = "timestamp,name,value\n1718870400,orders,42\n1718870400,revenue,1284.50\n"
 PANDAS_WORDS = ("index_col", "C error", "tokeniz", "dtype", "Traceback")
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    """No setting of the machine that runs the tests."""
-    for name in ("TEMPORIS_URL", "TEMPORIS_TOKEN", "TEMPORIS_STORE", "TEMPORIS_MIRROR"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = SqlStore(f"sqlite:///{tmp_path}/temporis.db")
-    store.create_data_source("store_metrics")
-    yield store
-    store.close()
-
-
-def ingest(store: SqlStore, file: str | bytes, *options: str):
-    """A file from stdin."""
-    arguments = ["ingest", "-", "--data-source", "store_metrics", "--url", store.url, *options]
-    return CliRunner().invoke(main, arguments, input=file)
-
-
 def refused(done) -> str:
-    """The one line of words with which a file was refused."""
+    """The one line of text with which a file was refused."""
     assert (done.exit_code, done.stdout) == (3, "")
     assert len(done.stderr.splitlines()) == 1
     assert not [words for words in PANDAS_WORDS if words in done.stderr]
@@ -61,11 +39,11 @@ def refused(done) -> str:
 
 
 @pytest.mark.parametrize(("file", "words"), [
-    ("2024-06-20T08:00:00Z,orders,42\n", "is an observation rather than a line of column names"),
+    ("2024-06-20T08:00:00Z,orders,42\n", "is an observation, not the line of column names"),
     ("1718870400,orders,42\n", "is an observation"),
     ("2024-06-20T08:00:00Z,42\n2024-06-20T09:00:00Z,43\n", "is an observation"),
     ("2024-06-20 08:00:00 UTC,orders,42", "is an observation"),
-    ("foo,bar\n", "no column 'timestamp' in line 1"), ("42\n", "is an observation"), ("x\n", "no column 'timestamp'"),
+    ("foo,bar\n", "Line 1 has no column 'timestamp'"), ("42\n", "is an observation"), ("x\n", "no column 'timestamp'"),
     ("<html><body>Sign in</body></html>\n", "is HTML or XML"),
     ("<!DOCTYPE html>\n<html>\n<p>Bad gateway, sorry</p>\n", "is HTML or XML"),
     ('\n  <?xml version="1.0"?><error/>', "is HTML or XML"),
@@ -90,7 +68,7 @@ def test_a_file_without_a_line_of_column_names_is_refused(store, file, words, on
     ("timestamp,name,value\n", ["--value", "v"]),
 ])  # fmt: skip
 def test_column_names_that_were_asked_for_must_be_there(store, file, options):
-    """Also where there are no rows: the options say what the file has."""
+    """This also holds without rows: the options name columns that the file must have."""
     said = refused(ingest(store, file, *options))
     assert "no column" in said or "is an observation" in said
 
@@ -102,14 +80,14 @@ def test_column_names_that_were_asked_for_must_be_there(store, file, options):
     (",orders\n", ["--timestamp", "Unnamed: 0"]), ("#timestamp,orders\n", ["--timestamp", "#timestamp"]),
 ])  # fmt: skip
 def test_a_line_of_column_names_without_rows_is_no_error(store, file, options):
-    """A quiet hour: an export with nothing in it stores nothing, and says so."""
+    """An export of a quiet hour has no rows: it stores nothing and succeeds."""
     done = ingest(store, file, *options)
     assert (done.exit_code, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("columns", [["foo", "bar"], ["timestamp", "name"], []])
 def test_a_parquet_file_without_rows_is_checked_too(store, tmp_path, columns):
-    """The right columns are no error, others are."""
+    """The right columns are accepted, others are refused."""
     pytest.importorskip("pyarrow")
     pd.DataFrame({column: pd.Series(dtype="float64") for column in columns}).to_parquet(tmp_path / "a.parquet")
     send = ["--data-source", "store_metrics", "--url", store.url]
@@ -130,7 +108,7 @@ def test_a_parquet_file_without_rows_is_checked_too(store, tmp_path, columns):
     (["timestamp", "a", "a"], "more than once"),
 ])  # fmt: skip
 def test_a_parquet_file_of_odd_types_is_refused(store, tmp_path, columns, words):
-    """Lists, structs, text, bytes, times of day: each in words, as in a frame."""
+    """Lists, structs, text, bytes and times of day are named in the message, as for a frame."""
     pa = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     good = {"timestamp": [1718870400], "a": [1.0]}
@@ -150,7 +128,7 @@ def test_a_parquet_file_of_odd_types_is_refused(store, tmp_path, columns, words)
     "+1 day", "-1h", "last monday", "NOW+00:00", "current_timestamp", "0 days", "24-06-20",
 ])  # fmt: skip
 def test_no_word_becomes_the_moment_of_ingestion(store, word):
-    """What is read relative to a clock is no timestamp, whatever stands around it; the cell is quoted."""
+    """Text that is relative to a clock is refused, whatever the other cells hold; the message quotes the cell."""
     options = ["--timezone", "UTC", "--sub-second", "floor"]
     assert repr(word) in refused(ingest(store, f"timestamp,name,value\n{word},a,1\n", *options))
     assert content(store) == {}
@@ -171,7 +149,7 @@ EXACT = [
 
 @pytest.mark.parametrize(("text", "second"), EXACT)
 def test_exact_times_as_other_programs_write_them(store, text, second):
-    """UTC in words (BigQuery, Go, Ruby), 24:00 as the end of a day, ISO 8601's decimal comma: also beside others."""
+    """UTC in words (BigQuery, Go, Ruby), 24:00 as the end of a day, ISO 8601's decimal comma; also next to others."""
     done = ingest(store, f'timestamp,name,value\n"{text}",a,1\n')
     assert (done.exit_code, done.stderr, content(store)) == (0, "", {(second, "a"): 1})
     for beside in ("1718870460", "2024-06-20T08:01Z", "2024-06-20 09:00"):
@@ -201,7 +179,7 @@ def test_what_only_looks_like_them_stays_refused(store, text):
 
 
 def test_a_fraction_after_a_comma_is_a_fraction():
-    """Not cut off in silence."""
+    """It is not cut off silently."""
     (moment,) = moments(pd.Series(["2024-06-20T08:00:00,5Z"], dtype=object))
     assert moment == pd.Timestamp("2024-06-20T08:00:00.5Z")
 
@@ -236,7 +214,7 @@ def test_iso_text_is_taken_from_parquet(store, tmp_path):
 ])  # fmt: skip
 @pytest.mark.parametrize("timestamp", ["2024-06-20T08:00Z"])
 def test_usual_signs_of_no_value(store, cell, timestamp):
-    """In a wide file there is no observation; in a long one the row is at fault and can be dropped."""
+    """In a wide file there is no observation; in a long one the row is invalid and can be dropped."""
     done = ingest(store, f"timestamp;a;b\n{timestamp};{cell};1\n2024-06-20T09:00Z;1;2\n", "--delimiter", ";")
     assert (done.exit_code, done.stderr, len(content(store))) == (0, "", 3)
     long = f"timestamp;name;value\n{timestamp};c;{cell}\n{timestamp};d;1\n"
@@ -246,7 +224,7 @@ def test_usual_signs_of_no_value(store, cell, timestamp):
 
 @pytest.mark.parametrize("cell", [".", ":", "unavailable", "-", "--", "-999", "?", "…", "kein Wert", "#DIV/0!"])
 def test_another_sign_of_no_value_can_be_named(store, cell):
-    """FRED's ., the ECB's :, Home Assistant's unavailable: refused (or taken for a number) until --na names it."""
+    """FRED's ., the ECB's : and Home Assistant's unavailable are refused until --na names them."""
     file = f"timestamp,a\n2024-06-20T08:00Z,{cell}\n2024-06-20T09:00Z,1\n"
     first = ingest(store, file, "--check")
     assert first.exit_code == (0 if cell == "-999" else 3)
@@ -264,7 +242,7 @@ SEPARATED = [
 @pytest.mark.parametrize("cell", SEPARATED)
 @pytest.mark.parametrize("layout", ["wide", "long"])
 def test_drop_never_keeps_only_the_whole_numbers_of_a_column(store, cell, layout):
-    """Decimal commas, separators and signs of another kind are the file's way to write numbers, not a fault of rows."""
+    """Decimal commas, separators and other minus signs are how the file writes numbers, not invalid rows."""
     if layout == "wide":
         file = f"timestamp;a\n2024-06-20T08:00Z;{cell}\n2024-06-20T09:00Z;7\n2024-06-20T10:00Z;8\n"
     else:
@@ -276,7 +254,7 @@ def test_drop_never_keeps_only_the_whole_numbers_of_a_column(store, cell, layout
 
 
 def test_a_frame_with_decimal_commas_is_not_halved(store):
-    """The same in Python, where a spreadsheet gives numbers and text in one column."""
+    """The same holds in Python, where a spreadsheet gives numbers and text in one column."""
     hours = pd.date_range("2024-06-20", periods=3, freq="h", tz="UTC")
     with (
         temporis_dagster.connect(store.url) as temporis,
@@ -290,14 +268,14 @@ def test_a_frame_with_decimal_commas_is_not_halved(store):
     "cell", ["many", "12.05.2024", "1,2,3", "5 kWh", "12%", "true", "1.2.3", "0x10", "1 2", "$12", "()", "-", "3-4"]
 )
 def test_what_is_no_such_number_can_be_dropped(store, cell):
-    """One bad cell is a row's fault."""
+    """One bad cell only makes its row invalid."""
     file = f"timestamp;a\n2024-06-20T08:00Z;{cell}\n2024-06-20T09:00Z;7\n"
     assert ingest(store, file, "--delimiter", ";", "--on-invalid", "drop").exit_code == 0
     assert len(content(store)) == 1
 
 
 def test_a_series_may_be_called_like_a_missing_value(store):
-    """Signs of no value, also named ones, are about values: never about names."""
+    """Signs of no value, including named ones, apply to values, never to names."""
     file = "timestamp,name,value\n0,NA,1\n0,null,2\n0,.,3\n0,<NA>,4\n0,007,5\n"
     assert ingest(store, file, "--na", ".").exit_code == 0
     assert {name for _, name in content(store)} == {"NA", "null", ".", "<NA>", "007"}
@@ -307,28 +285,28 @@ def test_a_series_may_be_called_like_a_missing_value(store):
 
 
 @pytest.mark.parametrize(("file", "words"), [
-    ("timestamp,name,value\n0,a,1,\n60,a,2,x\n", ("Line 2 has 4 fields", "has 3", "The last is empty")),
-    ("timestamp,name,value\n0,a,1,,\n60,a,2,,\n", ("Line 2 has 5 fields", "has 3", "The last is empty")),
+    ("timestamp,name,value\n0,a,1,\n60,a,2,x\n", ("Line 2 has 4 fields", "has 3", "The last field is empty")),
+    ("timestamp,name,value\n0,a,1,,\n60,a,2,,\n", ("Line 2 has 5 fields", "has 3", "The last field is empty")),
     ("timestamp,a\n0,1,5\n60,2,5\n", ("Line 2 has 3 fields", "has 2", "decimal point")),
     ("timestamp,a,b\n0,1,2\n60,3,4,\n", ("Line 3 has 4 fields", "has 3")),
-    ("timestamp,a\n0,1\n\n\n60,2,extra\n", ("Line 5 has 3 fields", "Quote what holds")),
+    ("timestamp,a\n0,1\n\n\n60,2,extra\n", ("Line 5 has 3 fields", "Quote fields that contain")),
     ('timestamp,a,"two\nlines"\n0,1,2\n60,2,3,4\n', ("Line 4 has 4 fields",)),
     ("# source: scada\ntimestamp,a\n0,1\n", ("Line 1, '# source: scada',", "is a comment", "1 field",
     "line 2 has 2 fields")),
-    ("Report of June\n\ntimestamp,a\n0,1\n", ("no column 'timestamp' in line 1",)),
-    ("\n\ntime,a\n0,1\n", ("no column 'timestamp' in line 3",)),
+    ("Report of June\n\ntimestamp,a\n0,1\n", ("Line 1 has no column 'timestamp'",)),
+    ("\n\ntime,a\n0,1\n", ("Line 3 has no column 'timestamp'",)),
     ("sep=;\ntimestamp;a\n0;1\n", ("Line 1 is Excel's sep=;", "--delimiter ';'")),
     ("sep=\t\ntimestamp\ta\n0\t1\n", ("--delimiter tab",)),
     ('timestamp,a\n0,1\n60,"2\n120,3\n', ("opens in line 3",)),
     ("timestamp,a,b\n0,1,2\n60;3;4\n", ("Line 3 has 1 field", "has 3", "'60;3;4'")),
     ("timestamp,a,b\n0,1,2\n</html>\n", ("Line 3 has 1 field",)),
     ("timestamp,a\n0,1\n# end\n", ("Line 3 has 1 field",)),
-    ("timestamp,a,b\n0,1,2\n60,3", ("cut off", "line 3", "2 fields of 3")),
-    ("timestamp,,a\n0,1,2\n", ("name is empty",)), ("timestamp,a,a\n0,1,2\n", ("more than once",)),
+    ("timestamp,a,b\n0,1,2\n60,3", ("cut off", "line 3", "2 of 3 fields")),
+    ("timestamp,,a\n0,1,2\n", ("name is empty",)), ("timestamp,a,a\n0,1,2\n", ("must be unique",)),
 ])  # fmt: skip
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 def test_a_shape_that_is_wrong_is_said_with_its_line(store, file, words, ending):
-    """In our words, with both counts of fields and what to do; never in those of pandas' arguments."""
+    """The message has both counts of fields and what to do, and never names arguments of pandas."""
     said = refused(ingest(store, file.replace("\n", ending).encode()))
     assert [word for word in words if word not in said] == []
     assert content(store) == {}
@@ -348,7 +326,7 @@ def test_a_shape_that_is_only_unusual_is_read(store, file, count):
 
 
 def test_lines_are_counted_in_the_file(store):
-    """With Excel's first line, a BOM and blank lines."""
+    """Excel's first line, a BOM and blank lines are counted, too."""
     done = ingest(store, "\ufeffsep=,\ntimestamp,name,value\n0,a,1\n\n0,b,x\n")
     assert "row 1 (line 5)" in done.stderr
 
@@ -371,17 +349,17 @@ def in_zip(text: str) -> bytes:
     (b"\xfe\xff" + LONG.encode("utf-16-be"), "iconv"), (b"\x7fELF\0\0", "binary"), (bytes(range(128, 192)) + b"\0", ""),
     (b"SQLite format 3\0", "SQLite database"), (b"\xd0\xcf\x11\xe0\xa1\xb1", "Excel workbook"),
     (gzip.compress(b""), "is empty"), (gzip.compress(in_zip(LONG)), "zip"), (gzip.compress(LONG.encode())[:-9], "gzip"),
-    ("timestamp,größe\n0,1\n".encode("latin-1"), "Line 1 is not UTF-8: it holds the byte b'\\xf6'"),
+    ("timestamp,größe\n0,1\n".encode("latin-1"), "Line 1 is not UTF-8: it contains the byte b'\\xf6'"),
     ("timestamp,name,value\n0,a,1\n0,größe,1\n".encode("cp1252"), "Line 3 is not UTF-8"),
     (b"PAR1 but no more", "cannot be read as Parquet"),
 ], ids=lambda value: value if isinstance(value, str) else "file")  # fmt: skip  # packed files hold the time
 def test_another_format_is_told_and_what_to_do(store, file, words):
-    """By its first bytes, whatever the file is called."""
+    """It is recognized by its first bytes, whatever the name of the file."""
     assert words in refused(ingest(store, file))
 
 
 def test_parquet_is_told_by_its_first_bytes(store, tmp_path):
-    """From stdin and without its ending."""
+    """It is recognized from stdin and without its ending."""
     pytest.importorskip("pyarrow")
     hours = pd.date_range("2024-06-20", periods=2, freq="h", tz="UTC")
     pd.DataFrame({"orders": [1.0, 2.0]}, index=hours).to_parquet(tmp_path / "frame.parquet")
@@ -390,7 +368,7 @@ def test_parquet_is_told_by_its_first_bytes(store, tmp_path):
 
 
 def test_a_fifo_is_a_file_and_a_directory_is_none(store, tmp_path):
-    """A named pipe is read to its end; a directory is refused, as is stdin that is closed."""
+    """A named pipe is read completely; a directory and a closed stdin are refused."""
     os.mkfifo(tmp_path / "pipe")
     writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(LONG,))
     writer.start()

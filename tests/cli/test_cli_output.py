@@ -1,4 +1,4 @@
-"""What commands write: stdout that comes back bit for bit, and files and disks that take nothing."""
+"""What commands write: output that is read back exactly, and files and disks that cannot be written."""
 
 from __future__ import annotations
 
@@ -11,43 +11,23 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import temporis_dagster
-from temporis_dagster.cli import main, output
+from temporis_dagster.cli import output
 from temporis_dagster.cli.invalid_rows import InvalidRows
 from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.testing import FakeService
+from tests.support.cli_tools import LONG, run
 from tests.support.service_fixture import content
 
-LONG = "timestamp,name,value\n1718870400,orders,42\n1718870400,revenue,1284.50\n"
 BAD = "timestamp,name,value\n0,a,1\n0,b,x\n"
 FULL = Path("/dev/full")
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    """No setting of the machine that runs the tests."""
-    for name in ("TEMPORIS_URL", "TEMPORIS_TOKEN", "TEMPORIS_STORE", "TEMPORIS_MIRROR"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = SqlStore(f"sqlite:///{tmp_path}/temporis.db")
-    store.create_data_source("store_metrics")
-    yield store
-    store.close()
-
-
-def run(*arguments: object, stdin: str | bytes | None = None, **variables: str):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments], input=stdin, env=variables)
-
-
 def shell(command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """A command of the shell, in which ``temporis`` is the one under test."""
+    """Run a shell command in which ``temporis`` is the one under test."""
     text = command.replace("temporis ", f"{sys.executable} -m temporis_dagster.cli ", 1)
     return subprocess.run(["sh", "-c", f"exec {text}"], input=stdin, capture_output=True, text=True, check=False)
 
@@ -84,7 +64,7 @@ def test_odd_names_come_back(store):
 
 @pytest.mark.parametrize("name", ["a\rb", "\r", '"', "\ufeff", " ", "007", "NA"])
 def test_an_odd_name_comes_back_alone(store, name):
-    """Also where it is the only row of the file."""
+    """It also comes back as the only row of the file."""
     there_and_back(store, [name])
 
 
@@ -104,7 +84,7 @@ def test_any_names_come_back(tmp_path_factory, names):
 
 
 def test_a_long_table_is_written_in_parts(store, monkeypatch):
-    """The border between two writes shows nowhere."""
+    """The border between two writes is invisible in the output."""
     monkeypatch.setattr(output, "ROWS_PER_WRITE", 2)
     there_and_back(store, ["a", "b", "c", "d", "e"])
 
@@ -131,7 +111,7 @@ def test_rejected_rows_are_csv_that_can_be_read(tmp_path):
 @pytest.mark.parametrize("companion", ["", "-wal", "-shm", "-journal"])
 @pytest.mark.parametrize("named", ["url", "store", "mirror", "nowhere"])
 def test_invalid_rows_never_overwrite_a_database(tmp_path, link, companion, named):
-    """Neither a store nor a mirror nor a file that SQLite keeps beside it, by whatever name."""
+    """They replace neither a store, nor a mirror, nor the files that SQLite keeps next to it, under any name."""
     database = f"sqlite:///{tmp_path}/s.db"
     if named == "mirror":
         with (
@@ -167,7 +147,7 @@ def test_invalid_rows_never_overwrite_a_database(tmp_path, link, companion, name
 
 
 def test_invalid_rows_are_not_written_where_a_store_is_going_to_be(tmp_path):
-    """A path that is named as a store or mirror is theirs, also before it exists and by another spelling."""
+    """A path that is named as a store or mirror is protected even before it exists and in another spelling."""
     for option in ("--url", "--mirror"):
         done = run(
             *("ingest", "-", "--data-source", "a", "--check", option, f" sqlite:///{tmp_path}/./new.db\n"),
@@ -179,7 +159,7 @@ def test_invalid_rows_are_not_written_where_a_store_is_going_to_be(tmp_path):
 
 
 def test_invalid_rows_replace_only_their_own_kind(store, tmp_path):
-    """Somebody's notes stay; an empty file, an earlier list and a device are taken."""
+    """Unrelated notes are kept; an empty file, an earlier list and a device are overwritten."""
     send = ["ingest", "-", "--data-source", "store_metrics", "--url", store.url, "--invalid-rows"]
     (tmp_path / "notes.txt").write_text("dear diary")
     assert run(*send, tmp_path / "notes.txt", stdin=BAD).exit_code == 2
@@ -211,7 +191,7 @@ def test_a_file_on_stdin_is_the_source_too(tmp_path):
     "ingest - --data-source store_metrics --url {url} --json",
 ])  # fmt: skip
 def test_an_stdout_that_takes_nothing_is_said(store, command, where):
-    """Exit code 1 and a sentence instead of a traceback; what was stored is told on stderr; no token is left behind."""
+    """Exit code 1 and a sentence instead of a traceback; stderr has the report; no unseen token is left behind."""
     store.tokens.create("laptop")
     done = shell(f"temporis {command.format(url=store.url)} {where}", stdin=LONG)
     assert (done.returncode, done.stdout) == (1, "")
@@ -226,14 +206,14 @@ def test_an_stdout_that_takes_nothing_is_said(store, command, where):
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 def test_a_help_that_cannot_be_written_is_said():
-    """The same for what click prints."""
+    """The same holds for what click prints."""
     done = shell("temporis ingest --help > /dev/full")
     assert (done.returncode, done.stderr) == (1, "Error: Standard output cannot be written: No space left on device.\n")
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 def test_an_stderr_that_takes_nothing_stops_nothing(store):
-    """Neither what is dropped nor a warning out of the library ends an ingest half way."""
+    """Neither dropped rows nor a warning of the library ends an ingest halfway."""
     done = shell(
         f"temporis ingest - --data-source store_metrics --url {store.url} --on-invalid drop 2> /dev/full", stdin=BAD
     )
@@ -245,7 +225,7 @@ def test_an_stderr_that_takes_nothing_stops_nothing(store):
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("option", ["raise", "drop"])
 def test_invalid_rows_on_a_full_disk(store, tmp_path, monkeypatch, option):
-    """Full from the start: nothing is sent. Full at the end: the upsert counts, and the loss of the list is said."""
+    """Full from the start: nothing is sent. Full at the end: the upsert counts, and the missing list is reported."""
     send = [
         "ingest",
         "-",
@@ -268,7 +248,7 @@ def test_invalid_rows_on_a_full_disk(store, tmp_path, monkeypatch, option):
 
 
 def full_disk(write, at_call: int):
-    """A method that writes, on a disk that is full by the time of a call."""
+    """A method that writes to a disk that is full at a given call."""
     calls = []
 
     def full(*arguments):

@@ -41,7 +41,7 @@ def backlog(service, tmp_path):
 
 
 def test_status_tells_what_is_pending(run, backlog):
-    """A line a data source; as JSON with all parts."""
+    """One line per data source; JSON has all parts."""
     line = run("status").stdout
     assert line.startswith("store_metrics\t48 pending since 20")
     assert "archived" in line
@@ -70,7 +70,7 @@ def test_flush_fails_as_upserts_do(run, backlog, service):
 
 
 def test_rebuild_sends_everything_to_a_new_service(run, backlog):
-    """Bound to the new service; the next flush fills it."""
+    """The mirror is bound to the new service, which the next flush fills."""
     run("flush")
     with FakeService() as new:
         assert run("status", TEMPORIS_URL=new.url).exit_code == 1
@@ -105,7 +105,7 @@ def test_a_file_that_is_no_mirror_is_left_alone(run, tmp_path):
 ])  # fmt: skip
 @pytest.mark.parametrize("made_by", [None, "touch"])
 def test_a_slip_in_the_path_makes_no_mirror(run, tmp_path, command, made_by):
-    """No file is made or bound, and cron hears of it: exit code 4, also for an empty file."""
+    """No file is created or bound, and cron notices: exit code 4, also for an empty file."""
     if made_by:
         (tmp_path / "typo.db").touch()
     before = sorted(path.name for path in tmp_path.iterdir())
@@ -119,7 +119,7 @@ def test_a_slip_in_the_path_makes_no_mirror(run, tmp_path, command, made_by):
     "command", ["status", "flush", "rejected", "retry-rejected", "discard-rejected", "discard-pending"]
 )
 def test_a_slip_in_the_name_makes_no_data_source(run, backlog, command):
-    """The names that the mirror has are shown."""
+    """The message lists the names that the mirror has."""
     result = run(command, "--data-source", "store_metric", *(["--yes"] if command == "discard-pending" else []))
     assert (result.exit_code, result.stdout) == (4, "")
     assert "no data source 'store_metric'. It has store_metrics." in result.stderr
@@ -158,7 +158,7 @@ def ingest(service, tmp_path):
 
 @pytest.mark.parametrize("by", ["option", "variable"])
 def test_ingest_keeps_rows_in_the_mirror_before_it_sends_them(ingest, service, tmp_path, by):
-    """They can be read back; a refused one is listed, kept with its reason, and told by the exit code."""
+    """They can be read back; a refused one is listed, kept with its reason, and shown by the exit code."""
     url = f"sqlite:///{tmp_path}/mirror.db"
     options, variables = (["--mirror", url], {}) if by == "option" else ([], {"TEMPORIS_MIRROR": url})
     done = ingest(*options, "--invalid-rows", str(tmp_path / "bad.csv"), **variables)
@@ -203,7 +203,7 @@ def test_ingest_through_a_mirror_says_what_to_do_on_the_command_line(ingest, ser
 
 
 def test_a_store_needs_no_mirror(ingest, tmp_path):
-    """TEMPORIS_MIRROR does not matter to an embedded data source; an option is refused in its own words."""
+    """TEMPORIS_MIRROR does not apply to an embedded data source; the option --mirror is refused."""
     url = f"sqlite:///{tmp_path}/temporis.db"
     with connect(url) as temporis:
         temporis.create_data_source("store_metrics")

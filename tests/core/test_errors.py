@@ -9,40 +9,12 @@ import pandas as pd
 import pytest
 
 from temporis_dagster import (
-    ConfigurationError,
-    DataSourceArchivedError,
-    DataSourceNotFoundError,
-    InvalidObservationsError,
-    StoreError,
     TemporisError,
     errors,
 )
 from temporis_dagster.data_source.observations import observe
 from temporis_dagster.data_source.report import Outcome, Tally
-
-
-def a_report():
-    frame = pd.DataFrame({"timestamp": [1, 2, 3], "name": "orders", "value": [1.0, 2.0, 3.0]}, index=["x", "y", "z"])
-    tally = Tally("store_metrics", observe(frame))
-    tally.settle(slice(0, 1), Outcome.ACKNOWLEDGED)
-    return tally.report("Unarchive it first.")
-
-
-EVERY_ERROR = [
-    TemporisError("Something."),
-    ConfigurationError("Something."),
-    InvalidObservationsError("Something.", rows=pd.DataFrame({"position": [1]})),
-    DataSourceNotFoundError("Something.", data_source="store_metrics", report=a_report()),
-    DataSourceArchivedError("Something.", data_source="store_metrics", report=a_report()),
-    errors.DeliveryError("Something.", data_source="store_metrics", report=a_report()),
-    errors.AuthenticationError("Something.", data_source="store_metrics", report=a_report()),
-    errors.RejectedObservationsError("Something.", data_source="store_metrics", report=a_report()),
-    errors.UnavailableError("S.", data_source="store_metrics", report=a_report(), attempts=3, retry_after_s=7.0),
-    errors.NotSupportedError("Something."),
-    errors.ReadNotSupportedError("Something."),
-    errors.MirrorError("Something.", url="sqlite:////x.db", report=a_report()),
-    StoreError("Something.", url="sqlite:////x.db", report=a_report(), retryable=True),
-]
+from tests.support.every_error import EVERY_ERROR, a_report
 
 
 @pytest.mark.parametrize("error", EVERY_ERROR, ids=lambda error: type(error).__name__)

@@ -100,7 +100,7 @@ def test_a_setting_of_white_space_is_none(monkeypatch, blank):
     for option in ("--url", "--token"):
         arguments = ["ingest", "-", "--data-source", "a", "--url", "http://127.0.0.1:1", option, blank]
         done = CliRunner().invoke(main, arguments, input=LONG)
-        assert (done.exit_code, "it is empty" in done.stderr) == (2, True)
+        assert (done.exit_code, "It must not be empty" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("token", ["ts_a b", "ts_a\nb", "'ts_ab'", "\ufeffts_ab", "Bearer ts_ab"])

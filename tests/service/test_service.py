@@ -12,7 +12,6 @@ import sqlite3
 import struct
 import subprocess
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from http.client import HTTPResponse
 
 import httpx
 import pytest
@@ -25,11 +24,18 @@ from temporis_dagster.data_source.options import HttpOptions
 from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.service import app, body, records
 from temporis_dagster.service.app import Limits
-from tests.support.service_fixture import Service, content, in_process, ingest_of, started_service
+from tests.support.service_fixture import (
+    ONE,
+    PATIENCE_S,
+    Service,
+    answer_on,
+    content,
+    in_process,
+    ingest_of,
+    started_service,
+)
 
 LIMIT = 2_000_000
-ONE = ingest_of((1718870400, "orders", 42))
-FOREVER_S = 30
 
 
 @pytest.fixture(scope="module")
@@ -40,27 +46,15 @@ def running(tmp_path_factory):
         yield service
 
 
-@pytest.fixture
-def service(tmp_path):
-    with started_service(tmp_path) as service:
-        yield service
-
-
 def raw(
     service: Service, *lines: str, body: bytes = b"", token: str | None = None
 ) -> tuple[int, dict[str, str], bytes]:
     """What is answered, to the byte, to a request of these header lines."""
     sent = [f"Authorization: Bearer {token}"] if token else []
     head = "\r\n".join([f"POST {INGEST_PATH} HTTP/1.1", "Host: here", *sent, *lines, "", ""])
-    with socket.create_connection(("127.0.0.1", service.port), FOREVER_S) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), PATIENCE_S) as connection:
         connection.sendall(head.encode("latin-1") + body)
         return answer_on(connection)
-
-
-def answer_on(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    with HTTPResponse(connection, method="POST") as answer:
-        answer.begin()
-        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
 
 
 def sized(body: bytes) -> str:
@@ -69,7 +63,7 @@ def sized(body: bytes) -> str:
 
 def post(service: Service, body: object, **headers: str) -> httpx.Response:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return httpx.post(service.endpoint, content=data, headers={**service.headers, **headers}, timeout=FOREVER_S)
+    return httpx.post(service.endpoint, content=data, headers={**service.headers, **headers}, timeout=PATIENCE_S)
 
 
 # What the documentation states, byte for byte
@@ -126,7 +120,7 @@ def test_an_empty_list_tells_whether_a_data_source_takes_observations(running, s
 
 
 def test_the_checks_come_in_the_documented_order(running):
-    """401, then size, encoding, data source, archive, records: each only once all before it are mended."""
+    """401, then size, encoding, data source, archive, records: each only once all before it are corrected."""
     headers, seen = {"Content-Encoding": "gzip"}, []
     request = {"data_source": "nothing", "records": [{"timestamp": 0, "name": "a", "value": "x"}]}
 
@@ -179,7 +173,7 @@ def test_the_limit_of_a_body_is_exact(running, chunked, extra, status):
 
 
 def test_a_declared_length_is_refused_before_the_body_is_sent(running):
-    """No byte of a body that is too large is waited for."""
+    """The service does not wait for a single byte of a body that is too large."""
     assert raw(running, f"Content-Length: {LIMIT + 1}", token=running.token)[0] == 413
     assert raw(running, "Content-Length: " + 18 * "9", token=running.token)[0] == 413
     assert raw(running, f"Content-Length: {LIMIT + 1}")[0] == 401
@@ -189,7 +183,7 @@ def test_an_endless_chunked_body_is_refused_at_the_limit(running):
     """A body that never ends is answered once the limit is passed, with at most a buffer more taken."""
     lines = [f"POST {INGEST_PATH} HTTP/1.1", "Host: here", f"Authorization: Bearer {running.token}"]
     head = "\r\n".join([*lines, "Transfer-Encoding: chunked", "", ""])
-    with socket.create_connection(("127.0.0.1", running.port), FOREVER_S) as connection:
+    with socket.create_connection(("127.0.0.1", running.port), PATIENCE_S) as connection:
         connection.sendall(head.encode())
         for _ in range(LIMIT // 10_000 + 1):
             connection.sendall(b"2710\r\n" + b" " * 10_000 + b"\r\n")
@@ -200,7 +194,7 @@ def test_a_body_that_ends_before_its_length_stores_nothing(service):
     """A cut connection leaves no trace: neither a record nor an error of the service."""
     body = json.dumps(ONE).encode()
     head = f"POST {INGEST_PATH} HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {service.token}\r\n"
-    with socket.create_connection(("127.0.0.1", service.port), FOREVER_S) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), PATIENCE_S) as connection:
         connection.sendall(f"{head}Content-Length: {len(body) + 1}\r\n\r\n".encode() + body)
         connection.shutdown(socket.SHUT_WR)
         while connection.recv(1000):
@@ -223,7 +217,7 @@ def test_a_request_has_at_most_as_many_records_as_one_transaction(service):
     response = post(service, ingest_of(*most, (-1, "a", 1), source="nothing"))
     assert (response.status_code, response.json()["detail"]) == (
         413,
-        "More than 50000 records. Send fewer records a request.",
+        "The request has more than 50000 records. Send fewer records per request.",
     )
     assert len(content(service.store)) == records.MAX_RECORDS
 
@@ -243,7 +237,7 @@ def test_a_compressed_body_is_refused(running, encoding, status):
 
 
 def one_bad(**changed: object) -> bytes:
-    """Three records, the middle one changed; a value of None leaves the field out, bytes stand as they are."""
+    """Three records, the middle one changed; None leaves the field out, bytes are inserted verbatim."""
     good = {"timestamp": b"0", "name": b'"a"', "value": b"1"}
     bad = {field: value for field, value in {**good, **changed}.items() if value is not None}
     texts = [
@@ -267,7 +261,7 @@ BAD_FIELDS = {
     ids=lambda x: str(x)[:25],
 )
 def test_a_bad_record_is_named_and_nothing_is_stored(running, field, text):
-    """422: place and rule as a text, and as FastAPI's list. The good records of the request are not stored either."""
+    """422 has place and rule as a text and as FastAPI's list. The good records are not stored either."""
     before = content(running.store)
     response = post(running, one_bad(**{field: text}))
     [fault] = response.json()["errors"]
@@ -290,7 +284,7 @@ def test_a_missing_field_is_named(running, field):
 
 @pytest.mark.parametrize("text", [b"NaN", b"Infinity", b"-Infinity", b"01", b"1.", b".5", b"+1", b"0x1", b"'1'", b""])
 def test_what_json_does_not_have_is_no_json(running, text):
-    """422 that names the byte: NaN and Infinity, which Python's json writes, are no numbers in JSON."""
+    """422 names the byte: NaN and Infinity, which Python's json writes, are not numbers in JSON."""
     body = one_bad(value=text)
     [fault] = post(running, body).json()["errors"]
     assert fault["type"] == "json_invalid"
@@ -320,7 +314,7 @@ def test_what_json_does_not_have_is_no_json(running, text):
     ids=lambda value: str(value)[:30],
 )
 def test_what_is_no_ingest_at_all_is_422(running, body, loc):
-    """Never a 500: neither for what is no JSON nor for JSON of another shape, however deep."""
+    """Never a 500: neither for a body that is not JSON nor for JSON of another shape, however deep."""
     response = post(running, body)
     assert response.status_code == 422
     assert response.json()["errors"][0]["loc"] == loc
@@ -339,11 +333,11 @@ def test_unknown_keys_are_ignored(service):
     ("text/plain", 422), ("application/x-www-form-urlencoded", 422), ("text/json", 422), ("application/jsonl", 422),
 ])  # fmt: skip
 def test_a_content_type_that_is_not_jsons_is_refused(running, kind, status):
-    """A choice, as FastAPI has it: 422 that names the header; curl's -d alone sends a form's."""
+    """A choice, as in FastAPI: 422 names the header; curl's -d alone sends that of a form."""
     response = post(running, ONE, **{"Content-Type": kind})
     assert response.status_code == status
     if status == 422:
-        assert response.json()["detail"] == f"The Content-Type must be application/json. It is {kind!r}."
+        assert response.json()["detail"] == f"The Content-Type must be application/json, got {kind!r}."
         assert post(running, ingest_of(source="legacy"), **{"Content-Type": kind}).status_code == 409
 
 
@@ -388,7 +382,7 @@ def test_what_was_answered_204_is_stored_bit_for_bit(direct, batches, number):
 
 
 def test_another_accounts_data_source_is_not_found(service):
-    """The token decides the account; names may be equal, contents are apart."""
+    """The token decides the account; names may be equal, contents are separate."""
     other = service.store.of_account("other")
     token = other.tokens.create("test")
     other.create_data_source("secret_plans")
@@ -427,7 +421,7 @@ def test_writers_of_the_same_keys_are_all_answered_204(service):
     """Eight connections replace each other's values: each request is stored whole, so the last one of them stands."""
 
     def write(writer: int) -> set[int]:
-        with httpx.Client(headers=service.headers, timeout=FOREVER_S) as client:
+        with httpx.Client(headers=service.headers, timeout=PATIENCE_S) as client:
             return {
                 client.post(
                     service.endpoint, json=ingest_of(*((s, "shared", 100 * writer + turn) for s in range(200)))
@@ -457,13 +451,13 @@ def test_a_locked_store_is_busy(tmp_path, monkeypatch):
 
 
 def test_who_waits_too_long_behind_others_is_told_so(tmp_path, monkeypatch):
-    """503 also where nobody would look at the lock for a long time; the writers that do wait for it are answered."""
+    """503 also if the request would not get to the lock for a long time; the writers that wait for it are answered."""
     monkeypatch.setattr(app, "LOCK_PATIENCE_S", 60.0)
     monkeypatch.setattr(app, "TURN_PATIENCE_S", 0.05)
     with started_service(tmp_path) as service, ThreadPoolExecutor(app.WRITERS + 5) as pool:
         by_hand = sqlite3.connect(service.store.url.removeprefix("sqlite:///"), isolation_level=None)
         by_hand.execute("BEGIN IMMEDIATE")
-        answers = as_completed([pool.submit(post, service, ONE) for _ in range(app.WRITERS + 5)], timeout=FOREVER_S)
+        answers = as_completed([pool.submit(post, service, ONE) for _ in range(app.WRITERS + 5)], timeout=PATIENCE_S)
         assert [next(answers).result().status_code for _ in range(5)] == [503] * 5
         by_hand.execute("ROLLBACK")
         by_hand.close()
@@ -471,7 +465,7 @@ def test_who_waits_too_long_behind_others_is_told_so(tmp_path, monkeypatch):
 
 
 def test_a_busy_service_says_so_while_its_clients_still_wait():
-    """Nothing is left in doubt: its waits end well before the 5 s of the vendor's crawlers; ours wait for longer."""
+    """No outcome is left in doubt: its waits end well before the 5 s of the vendor's crawlers, and ours wait longer."""
     waits_s = body.ROOM_PATIENCE_S + app.TURN_PATIENCE_S + app.LOCK_PATIENCE_S
     assert waits_s <= 5 - 1
     assert HttpOptions().timeout_s > waits_s
@@ -486,13 +480,13 @@ def test_a_store_that_fails_is_500_and_only_the_log_says_why(service, caplog):
     response = post(service, ONE)
     assert (response.status_code, response.json()) == (
         500,
-        {"detail": "The store failed. The service's log says why."},
+        {"detail": "The store failed. The service's log has the reason."},
     )
     assert "no such table" in caplog.text
 
 
 def test_a_deleted_store_knows_no_token(service, tmp_path):
-    """401, and no file is made."""
+    """401, and no file is created."""
     for path in tmp_path.iterdir():
         path.unlink()
     assert post(service, ONE).status_code == 401
@@ -500,7 +494,7 @@ def test_a_deleted_store_knows_no_token(service, tmp_path):
 
 
 def test_the_log_has_a_line_per_request_and_no_secret(tmp_path, caplog):
-    """Method, path, status, time, and of an ingest who sent how much where; no header, no query, no token."""
+    """Method, path, status and time; for an ingest account, data source and records; no header, query or token."""
     caplog.set_level(logging.DEBUG)
     secret = "ts_in_the_query_string"
     agent = {"User-Agent": f"temporis-dagster/1 dagster-run/4f2a {secret}"}
@@ -532,14 +526,14 @@ def test_health_is_asked_without_a_token(service):
     by_hand.close()
     response = httpx.get(f"{service.url}/health")
     assert response.status_code == 503
-    assert response.json() == {"detail": "The store cannot be read. The service's log says why."}
+    assert response.json() == {"detail": "The store cannot be read. The service's log has the reason."}
 
 
 def test_predictions_are_said_not_to_be_there(running):
     """501, and not 404: the API has this endpoint, this service does not."""
     response = httpx.post(f"{running.url}/v1/predict", json={"data_profile": "hourly_orders"}, headers=running.headers)
     assert response.status_code == 501
-    assert "does not make predictions" in response.json()["detail"]
+    assert "For predictions, use the Temporis cloud." in response.json()["detail"]
 
 
 # The calls that the documentation shows
@@ -580,7 +574,7 @@ def by_curl_that_offers_http2(service: Service) -> int:
 
 def by_requests(service: Service) -> int:
     bearer = {"Authorization": f"Bearer {service.token}"}
-    return requests.post(service.endpoint, headers=bearer, json=ingest_of(*SHOWN), timeout=FOREVER_S).status_code
+    return requests.post(service.endpoint, headers=bearer, json=ingest_of(*SHOWN), timeout=PATIENCE_S).status_code
 
 
 def by_fetch(service: Service) -> int:
@@ -595,7 +589,7 @@ def by_fetch(service: Service) -> int:
     ("curl", by_curl), ("curl", by_curl_that_offers_http2), (None, by_requests), ("node", by_fetch),
 ])  # fmt: skip
 def test_the_documented_calls_work(service, tool, call):
-    """What the documentation shows, by the tool it shows it with."""
+    """What the documentation shows works with the tool that it uses."""
     if tool and shutil.which(tool) is None:
         pytest.skip(f"{tool} is not installed; its request is tried below, as it was captured")
     assert call(service) == 204
@@ -637,7 +631,7 @@ CAPTURED = {
 def test_the_documented_calls_as_captured_work(service, tool):
     """The same calls, byte for byte as these tools sent them, on machines that lack the tools."""
     captured = CAPTURED[tool].replace(b"ts_x", service.token.encode())
-    with socket.create_connection(("127.0.0.1", service.port), FOREVER_S) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), PATIENCE_S) as connection:
         connection.sendall(captured)
         assert answer_on(connection)[::2] == (204, b"")
     assert content(service.store) == {(timestamp, name): value for timestamp, name, value in SHOWN}

@@ -1,4 +1,4 @@
-"""Bodies and headers that nobody should send: only 204 and 4xx, and two accounts that never see each other."""
+"""Bodies and headers that no client should send: only 204 and 4xx, and two accounts that never see each other."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def original(chance: random.Random) -> bytes:
 
 
 def mutated(body: bytes, chance: random.Random) -> bytes:
-    """The request after some accidents."""
+    """The request after some random damage."""
     for _ in range(chance.choice([0, 1, 1, 1, 2, 3, 8])):
         start, stop = sorted((chance.randint(0, len(body)), chance.randint(0, len(body))))
         flipped = bytes(byte ^ (1 << chance.randint(0, 7)) for byte in body[start : start + 1])
@@ -84,12 +84,12 @@ def store(tmp_path):
     store.close()
 
 
-def test_whatever_is_sent_gets_204_or_4xx(store, request):
-    """Never a 500 and never an exception: every refusal is JSON that says why, in the documented shape."""
+def test_whatever_is_sent_gets_204_or_4xx(store, soak):
+    """Never a 500 and never an exception: every refusal is JSON with the reason, in the documented shape."""
     chance, seen = random.Random(11), Counter()
     token = store.tokens.create("fuzz")
     with in_process(store, Limits(body_bytes=LIMIT)) as post:
-        for _ in range(100_000 if request.config.getoption("--soak") else 2_000):
+        for _ in range(100_000 if soak else 2_000):
             body = mutated(original(chance), chance)
             odd = chance.choice(ODD_HEADERS) if chance.random() < 0.15 else []
             response = post(body, token if chance.random() < 0.98 else None, headers=odd)
@@ -190,8 +190,8 @@ class TwoAccounts(RuleBasedStateMachine):
         self.store.close()
 
 
-def test_two_accounts_never_see_each_other(tmp_path, request):
-    """Whatever both do, in any order: each finds what it wrote and only that, and a deleted token is nobody's."""
-    examples = 300 if request.config.getoption("--soak") else 15
+def test_two_accounts_never_see_each_other(tmp_path, soak):
+    """Whatever both do, in any order: each finds what it wrote and only that, and a deleted token is unknown."""
+    examples = 300 if soak else 15
     machine = type("TwoAccountsHere", (TwoAccounts,), {"folder": tmp_path, "numbers": iter(range(10**9))})
     run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=25, deadline=None))

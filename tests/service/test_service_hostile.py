@@ -1,4 +1,4 @@
-"""Clients that mean harm, or are only slow: none of them shuts the others out, and each can read its answer."""
+"""Clients that are malicious or only slow: none of them shuts the others out, and each can read its answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import threading
 import urllib.error
 import urllib.request
 from contextlib import ExitStack, suppress
-from http.client import HTTPResponse
 from pathlib import Path
 
 import httpx
@@ -23,25 +22,31 @@ from temporis_dagster.contract import INGEST_PATH
 from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.service import body, connection
 from temporis_dagster.service.app import Limits
-from tests.support.service_fixture import Service, ServiceProcess, content, ingest_of, started_service
+from tests.support.service_fixture import (
+    ONE,
+    PATIENCE_S,
+    Service,
+    ServiceProcess,
+    answer_on,
+    content,
+    ingest_of,
+    started_service,
+)
 
 LIMIT = 2_000_000
-ONE = ingest_of((1718870400, "orders", 42))
-FOREVER_S = 30
 
 
 @pytest.fixture
-def service(tmp_path):
-    with started_service(tmp_path, limits=Limits(body_bytes=LIMIT)) as service:
-        yield service
+def limits():
+    return Limits(body_bytes=LIMIT)
 
 
 def is_well(service: Service) -> bool:
-    return httpx.post(service.endpoint, json=ONE, headers=service.headers, timeout=FOREVER_S).status_code == 204
+    return httpx.post(service.endpoint, json=ONE, headers=service.headers, timeout=PATIENCE_S).status_code == 204
 
 
 def connected(service: Service, stack: ExitStack, sent: bytes = b"") -> socket.socket:
-    client = stack.enter_context(socket.create_connection(("127.0.0.1", service.port), FOREVER_S))
+    client = stack.enter_context(socket.create_connection(("127.0.0.1", service.port), PATIENCE_S))
     client.sendall(sent)
     return client
 
@@ -49,13 +54,6 @@ def connected(service: Service, stack: ExitStack, sent: bytes = b"") -> socket.s
 def head(service: Service, *lines: str, token: str | None = None) -> bytes:
     given = [f"Authorization: Bearer {token or service.token}", "Content-Type: application/json"]
     return "\r\n".join([f"POST {INGEST_PATH} HTTP/1.1", "Host: here", *given, *lines, "", ""]).encode()
-
-
-def answered(client: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    """One answer, then the end of the other side: no reset before either."""
-    with HTTPResponse(client, method="POST") as answer:
-        answer.begin()
-        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
 
 
 def is_closed(client: socket.socket) -> bool:
@@ -70,7 +68,7 @@ def is_closed(client: socket.socket) -> bool:
 
 @pytest.mark.parametrize("piece", [b"x" * 65_536, b"a: b\r\n" * 10_000], ids=["one endless line", "many headers"])
 def test_a_header_without_end_is_cut(service, monkeypatch, piece):
-    """The connection ends soon after the limit: what a header may hold is bounded, whoever sends it."""
+    """The connection ends soon after the limit: the size of a header is bounded for every client."""
     monkeypatch.setattr(connection, "LINGER_BYTES", 1_000_000)
     with ExitStack() as stack:
         client = connected(service, stack, b"POST / HTTP/1.1\r\nHost: here\r\n")
@@ -81,29 +79,29 @@ def test_a_header_without_end_is_cut(service, monkeypatch, piece):
 
 
 def test_a_request_that_is_no_http_is_told_so_as_json(service):
-    """Every error body has a detail, also the one that no application wrote."""
+    """Every error body has a detail, even the one that the application did not write."""
     with ExitStack() as stack:
         client = connected(service, stack, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\r\n\r\n" * 3)
-        status, headers, text = answered(client)
+        status, headers, text = answer_on(client)
     assert (status, headers["content-type"], headers["connection"]) == (400, "application/json", "close")
     assert json.loads(text)["detail"].startswith("Invalid HTTP request received.")
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST", b"POST / HTTP/1.1\r\nHost: he"], ids=["nothing", "a word", "half"])
 def test_who_never_ends_a_header_is_cut_off(service, monkeypatch, sent):
-    """Also on a connection whose last request was answered: a header has its time, counted from its first byte."""
+    """This also holds after an answered request: the time of a header counts from its first byte."""
     monkeypatch.setattr(connection, "HEAD_S", 0.2)
     with ExitStack() as stack:
         assert is_closed(connected(service, stack, sent))
         again = connected(service, stack, head(service, "Content-Length: 0"))
-        assert answered(again)[0] == 422
+        assert answer_on(again)[0] == 422
         again.sendall(b"POST / HTT")
         assert is_closed(again)
     assert is_well(service)
 
 
 def test_more_slow_clients_than_files_shut_nobody_out(tmp_path):
-    """300 connections that send half a header, in a process that may open 128 files: everybody else is served."""
+    """300 connections that send half a header, in a process that may open 128 files: all other clients are served."""
     store = SqlStore(f"sqlite:///{tmp_path}/temporis.db")
     store.create_data_source("store_metrics")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -127,12 +125,12 @@ def test_more_slow_clients_than_files_shut_nobody_out(tmp_path):
 
 
 def test_half_sent_bodies_have_a_bound_together(service, monkeypatch):
-    """Of one account only so many bytes are held; a further request is answered 503 and told when to come back."""
+    """The bytes of one account are bounded; a further request is answered 503 with Retry-After."""
     monkeypatch.setattr(body, "ROOM_FOR_BODIES", 4)
     with ExitStack() as stack:
         clients = [connected(service, stack, head(service, f"Content-Length: {LIMIT}") + b"{") for _ in range(3)]
-        [late], _, _ = select.select(clients, [], [], FOREVER_S)
-        status, headers, _ = answered(late)
+        [late], _, _ = select.select(clients, [], [], PATIENCE_S)
+        status, headers, _ = answer_on(late)
         assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
         other = service.store.of_account("other")
         other.create_data_source("store_metrics")
@@ -142,11 +140,11 @@ def test_half_sent_bodies_have_a_bound_together(service, monkeypatch):
 
 
 def test_a_body_that_does_not_arrive_is_given_up(service, monkeypatch):
-    """408 after its time, and its room is given back; a body that goes on arriving has more time."""
+    """408 after its time, and its room is free again; a body that goes on arriving has more time."""
     monkeypatch.setattr(body, "BODY_GRACE_S", 0.2)
     with ExitStack() as stack:
         client = connected(service, stack, head(service, "Content-Length: 1000") + b"{")
-        status, headers, text = answered(client)
+        status, headers, text = answer_on(client)
         assert (status, headers["connection"]) == (408, "close")
         assert json.loads(text) == {"detail": "The request body did not arrive in time. Send it again."}
     assert is_well(service)
@@ -161,13 +159,13 @@ def early(service: Service, size: int, token: str) -> bytes:
 
 @pytest.mark.parametrize(("size", "status"), [(10_000_000, 413), (1_500_000, 401)])
 def test_who_sends_first_and_reads_later_reads_the_answer(service, size, status):
-    """Nothing is reset under a client that sends all of a body before it looks, as Python's urllib does."""
+    """The connection of a client that sends its whole body before it reads, such as urllib, is not reset."""
     token = "ts_nobody" if status == 401 else service.token
     with ExitStack() as stack:
         client = connected(service, stack, early(service, size, token))
         for _ in range(size // 100_000):
             client.sendall(b" " * 100_000)
-        got, headers, text = answered(client)
+        got, headers, text = answer_on(client)
         assert (got, headers["connection"]) == (status, "close")
         assert "detail" in json.loads(text)
 
@@ -180,7 +178,7 @@ def test_urllib_reads_an_early_answer(service, size, status):
     request = urllib.request.Request(service.endpoint, b" " * size, headers, method="POST")  # loopback
     for _ in range(5):
         with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(request, timeout=FOREVER_S)
+            urllib.request.urlopen(request, timeout=PATIENCE_S)
         assert caught.value.code == status
         caught.value.close()
 
@@ -191,7 +189,7 @@ def test_who_asks_whether_to_go_on_is_told_no(service, size, token, status):
     with ExitStack() as stack:
         lines = (f"Content-Length: {size}", "Expect: 100-continue")
         client = connected(service, stack, head(service, *lines, token=token))
-        got, headers, _ = answered(client)
+        got, headers, _ = answer_on(client)
         assert (got, headers["connection"]) == (status, "close")
         assert is_closed(client)
 
@@ -203,7 +201,7 @@ def test_who_asks_whether_to_go_on_may(service):
         client = connected(service, stack, head(service, f"Content-Length: {len(sent)}", "Expect: 100-continue"))
         assert client.recv(1000).startswith(b"HTTP/1.1 100")
         client.sendall(sent)
-        assert answered(client)[0] == 204
+        assert answer_on(client)[0] == 204
     assert content(service.store) == {(1718870400, "orders"): 42}
 
 
@@ -223,13 +221,13 @@ def test_many_early_refusals_leave_nothing_behind(service):
         for _ in range(25):
             with ExitStack() as stack:
                 client = connected(service, stack, early(service, 200_000, "ts_nobody") + b" " * 200_000)
-                done.append(answered(client)[0])
+                done.append(answer_on(client)[0])
 
     threads = [threading.Thread(target=refused) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(FOREVER_S)
+        thread.join(PATIENCE_S)
     assert done == [401] * 100
     assert is_well(service)
 
@@ -253,32 +251,35 @@ def test_a_header_that_comes_at_once_has_the_same_limit(service):
     """64 KiB are taken, more is not, in whatever pieces it comes."""
     with ExitStack() as stack:
         most = connection.HEAD_BYTES - len(health("X: "))
-        assert answered(connected(service, stack, health("X: " + "x" * most)))[0] == 200
-        assert answered(connected(service, stack, health("X: " + "x" * (most + 10))))[0] == 400
+        assert answer_on(connected(service, stack, health("X: " + "x" * most)))[0] == 200
+        assert answer_on(connected(service, stack, health("X: " + "x" * (most + 10))))[0] == 400
         again = connected(service, stack, health())
-        assert answered(again)[0] == 200
+        assert answer_on(again)[0] == 200
         again.sendall(health("X: " + "x" * most)[:1000])
         again.sendall(health("X: " + "x" * (most + 10))[1000:])
-        assert answered(again)[0] == 400
+        assert answer_on(again)[0] == 400
 
 
 @pytest.mark.parametrize("host", ["http://here", "HTTPS://here:8008", "http://[::1]:8008", "http://user@here"])
 def test_a_whole_url_as_target_is_its_path(service, host):
     """RFC 9112: a server takes the absolute form, which clients send through proxies."""
     with ExitStack() as stack:
-        assert answered(connected(service, stack, health(target=f"{host}/health")))[0] == 200
-        assert answered(connected(service, stack, health(target=f"{host}/healthy?/health")))[0] == 404
-        assert answered(connected(service, stack, health(target=host)))[0] == 404
+        assert answer_on(connected(service, stack, health(target=f"{host}/health")))[0] == 200
+        assert answer_on(connected(service, stack, health(target=f"{host}/healthy?/health")))[0] == 404
+        assert answer_on(connected(service, stack, health(target=host)))[0] == 404
 
 
 def unread(service: Service, stack: ExitStack) -> socket.socket:
     """A client that asks, asks and never reads, until nothing more fits."""
-    client = connected(service, stack)
+    client = stack.enter_context(socket.socket())
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # before it connects: it decides what may be sent
+    client.settimeout(PATIENCE_S)
+    client.connect(("127.0.0.1", service.port))
     client.settimeout(0)
     with suppress(BlockingIOError):
         for _ in range(100):
             client.send(health() * 100)
-    client.settimeout(FOREVER_S)
+    client.settimeout(PATIENCE_S)
     return client
 
 
@@ -303,56 +304,65 @@ def test_a_client_that_does_not_read_is_cut_off(service, monkeypatch):
         client = unread(service, stack)
         hung_up = select.poll()
         hung_up.register(client, select.POLLHUP)
-        assert hung_up.poll(1000 * FOREVER_S)
+        assert hung_up.poll(1000 * PATIENCE_S)
     assert is_well(service)
 
 
 @pytest.mark.usefixtures("small_buffers")
 def test_clients_that_do_not_read_shut_nobody_out(service, monkeypatch):
-    """Their places are the first to be taken by others, however long they may stay."""
+    """Their places are the first that others take, however long they may stay."""
     monkeypatch.setattr(connection, "most_connections", lambda: 4)
-    paused = threading.Semaphore(0)
-    pause = connection.Connection.pause_writing
-    monkeypatch.setattr(connection.Connection, "pause_writing", lambda self: (pause(self), paused.release()))
+    moved, paused = threading.Condition(), set()
+    pause, resume = connection.Connection.pause_writing, connection.Connection.resume_writing
+
+    def pausing(self):
+        pause(self)
+        with moved:
+            paused.add(self)
+            moved.notify()
+
+    monkeypatch.setattr(connection.Connection, "pause_writing", pausing)
+    monkeypatch.setattr(connection.Connection, "resume_writing", lambda self: (resume(self), paused.discard(self)))
     with ExitStack() as stack:
-        for _ in range(4):
+        for count in range(1, 5):
             unread(service, stack)
-            assert paused.acquire(timeout=FOREVER_S)
+            with moved:
+                assert moved.wait_for(lambda count=count: len(paused) == count, PATIENCE_S)
         assert is_well(service)
 
 
 def test_a_request_that_came_with_the_one_before_keeps_its_connection(service, monkeypatch):
-    """A pipelined request under way is no idle connection: a further client does not take its place."""
+    """A connection with a pipelined request is not idle: a further client does not take its place."""
     monkeypatch.setattr(connection, "most_connections", lambda: 1)
     with ExitStack() as stack:
         sent = json.dumps(ONE).encode()
         client = connected(service, stack, health() + head(service, f"Content-Length: {len(sent)}") + sent[:5])
-        assert answered(client)[0] == 200
+        assert answer_on(client)[0] == 200
         assert is_closed(connected(service, stack))
         client.sendall(sent[5:])
-        assert answered(client)[0] == 204
+        assert answer_on(client)[0] == 204
 
 
 @pytest.mark.parametrize("token", [None, "ts_nobody"])
 @pytest.mark.parametrize("sent", [b"zz\r\n", b"1\r\n{\r\nzz\r\n", b"1\r\n{xx"], ids=repr)
 def test_a_body_that_is_no_http_is_told_so_once(service, caplog, token, sent):
-    """One answer, and no traceback in the log of whoever runs the service."""
+    """One answer, and no traceback in the log of the service."""
     with ExitStack() as stack:
         client = connected(service, stack, head(service, "Transfer-Encoding: chunked", token=token) + sent)
-        assert answered(client)[0] == 400
+        assert answer_on(client)[0] == 400
         assert is_closed(client)
     assert is_well(service)
     assert [record for record in caplog.records if record.exc_info] == []
 
 
 def test_a_stop_does_not_wait_for_who_was_refused(tmp_path, monkeypatch):
-    """What a refused client still sends is thrown away for a while, but not while the service stops."""
+    """What a refused client still sends is discarded for a while, but not while the service stops."""
     monkeypatch.setattr(connection, "FAREWELL_S", 0.0)
-    monkeypatch.setattr(connection, "LINGER_S", float(10 * FOREVER_S))
+    monkeypatch.setattr(connection, "LINGER_S", float(10 * PATIENCE_S))
     with ExitStack() as stack:
         with started_service(tmp_path) as service:
             client = connected(service, stack, head(service, "Content-Length: 1000", token="ts_nobody"))
-            assert answered(client)[0] == 401
+            assert answer_on(client)[0] == 401
         assert is_closed(client)
 
 
@@ -373,7 +383,7 @@ def test_no_request_puts_a_token_or_a_line_of_its_own_into_the_log(tmp_path, cap
             with ExitStack() as stack:
                 method = spelling.split(":")[0]
                 lines = f"{method} {spelling} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
-                answered(connected(service, stack, lines.encode()))
+                answer_on(connected(service, stack, lines.encode()))
     logged = [record.getMessage() for record in caplog.records if record.name == "temporis_dagster.service"]
     assert len(logged) == 3 * len(spellings)
     assert not [line for line in logged if secret.lower() in line.lower() or not line.isprintable()]
@@ -381,7 +391,7 @@ def test_no_request_puts_a_token_or_a_line_of_its_own_into_the_log(tmp_path, cap
 
 @pytest.mark.parametrize("source", ["events_daily", "parts_count", "reports_of_the_year_2024", "a-b_c"])
 def test_the_log_names_data_sources_that_only_look_alike(tmp_path, caplog, source):
-    """``ts_`` inside a word is no token."""
+    """``ts_`` inside a word is not hidden like a token."""
     caplog.set_level("INFO")
     with started_service(tmp_path) as service:
         httpx.post(service.endpoint, json=ingest_of(source=source), headers=service.headers)

@@ -52,7 +52,7 @@ def test_the_fixture_is_a_running_service(fake_temporis):  # noqa: F811  # the f
     indirect=["fake_temporis"],
 )
 def test_the_fixture_takes_data_source_names(fake_temporis, names):  # noqa: F811
-    """A tuple, one text, or a mapping that says which are archived; more can be created on the way."""
+    """A tuple, one name, or a mapping from names to whether they are archived; a test can create more later."""
     fake_temporis.create_data_source("later")
     with connect(fake_temporis.url, fake_temporis.token) as temporis:
         for name in [*names, "later"]:
@@ -61,15 +61,15 @@ def test_the_fixture_takes_data_source_names(fake_temporis, names):  # noqa: F81
 
 
 def test_a_name_that_the_real_service_refuses_is_refused():
-    """A test that passes against the fake does not fail in production for the name."""
-    with pytest.raises(ConfigurationError, match="got 'Store-Metrics'"):
+    """A test that passes against the fake does not fail in production because of the name."""
+    with pytest.raises(ConfigurationError, match="'Store-Metrics' cannot name a data source"):
         FakeService(("Store-Metrics",))
-    with FakeService() as service, pytest.raises(ConfigurationError, match="got ''"):
+    with FakeService() as service, pytest.raises(ConfigurationError, match="'' cannot name a data source"):
         service.create_data_source("")
 
 
 def test_an_invalid_request_is_told_as_a_text_and_as_a_list():
-    """As the local service does: the vendor's form, and FastAPI's beside it."""
+    """The answer has the vendor's form and FastAPI's, as that of the local service."""
     with FakeService(fault_of=lambda record: "too much" if record["value"] > 1 else None) as service:
         response = post(service, records(1, 2))
     assert response.status_code == 422
@@ -90,7 +90,7 @@ def test_importing_the_helpers_does_not_need_pytest():
 
 
 def test_a_service_runs_inside_its_block_only():
-    """Its URL is known only while it listens, and afterwards nobody does."""
+    """Its URL is known only while it runs, and afterwards nothing listens there."""
     service = FakeService()
     with pytest.raises(RuntimeError):
         service.url  # noqa: B018
@@ -160,9 +160,9 @@ def test_faults_do_what_they_are_called():
 
 
 def test_a_bug_in_a_script_is_shown_at_once():
-    """A script that raises is an answer that nobody retries, and that quotes it."""
+    """An exception in a script becomes an answer that is not retried and that quotes it."""
     with FakeService(script=lambda _request: {}["missing"]) as service, connect(service.url, service.token) as temporis:
-        with pytest.raises(DeliveryError, match="the script of the fake service raised KeyError") as caught:
+        with pytest.raises(DeliveryError, match="The script of the fake service raised KeyError") as caught:
             temporis.data_source("store_metrics").upsert(sample_frame())
         assert caught.value.report.requests == 1
 
@@ -176,7 +176,7 @@ def test_an_archived_data_source_goes_before_a_bad_record():
 
 
 def test_a_write_can_be_applied_late():
-    """The zombie: an attempt without an answer is applied after a newer value, when the test says so."""
+    """An attempt without an answer is applied after a newer value, when the test releases it."""
     with FakeService(script=in_sequence(silence(applies="later"))) as service:
         with pytest.raises(requests.Timeout):
             requests.post(

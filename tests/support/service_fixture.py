@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPResponse
 from pathlib import Path
 
 import httpx
@@ -52,7 +53,7 @@ class Service:
 
 @contextmanager
 def started_service(folder: Path, *, limits: Limits | None = None) -> Iterator[Service]:
-    """A service in a thread, with the data source ``store_metrics`` and the token labelled ``test``."""
+    """Run a service in a thread, with the data source ``store_metrics`` and the token labelled ``test``."""
     store = SqlStore(f"sqlite:///{folder}/temporis.db")
     store.create_data_source("store_metrics")
     running = server(SqlStore(store.url), limits)
@@ -72,7 +73,7 @@ Post = Callable[..., httpx.Response]
 
 @contextmanager
 def in_process(store: SqlStore, limits: Limits | None = None) -> Iterator[Post]:
-    """A function that posts a body, bytes or what becomes JSON, with these headers. A bug of the service is raised."""
+    """Yield a function that posts bytes, or a value as JSON, with headers. A bug of the service is raised."""
     transport = httpx.ASGITransport(application(store, limits))
     with start_blocking_portal() as portal:
         client = httpx.AsyncClient(transport=transport, base_url="http://in-process")
@@ -99,6 +100,16 @@ def ingest_of(*records: tuple[int, str, float], source: str = "store_metrics") -
     return {"data_source": source, "records": [dict(zip(fields, record, strict=True)) for record in records]}
 
 
+ONE = ingest_of((1718870400, "orders", 42))
+
+
+def answer_on(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    """Read one answer from a socket, to the byte: status, headers in lower case, body."""
+    with HTTPResponse(connection, method="POST") as answer:
+        answer.begin()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+
+
 def content(store: SqlStore, source: str = "store_metrics") -> dict[tuple[int, str], float]:
     """What is stored, by key."""
     frame = store.read(source, None, None, None)
@@ -110,8 +121,8 @@ class ServiceProcess:
     """``temporis serve`` in a process of its own, over a store that exists.
 
     Args:
-        store_url: What to serve.
-        port: Where; 0 for a free port.
+        store_url: The store to serve.
+        port: The port to listen on; 0 for a free port.
     """
 
     def __init__(self, store_url: str, port: int = 0) -> None:
@@ -137,17 +148,17 @@ class ServiceProcess:
             assert self._told.wait_for(lambda: any(words in line for line in self.complaints), PATIENCE_S)
 
     def kill(self) -> None:
-        """No warning, no farewell."""
+        """Kill it without a warning."""
         self.process.kill()
         self.wait()
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to stop, and say how it did."""
+        """Ask it to stop, and return its exit code."""
         self.process.send_signal(how)
         return self.wait()
 
     def wait(self) -> int:
-        """Wait until it has ended, and say how it did."""
+        """Wait until it has ended, and return its exit code."""
         try:
             return self.process.wait(PATIENCE_S)
         finally:
