@@ -43,7 +43,7 @@ from temporis_dagster.data_source.http.error_body import QUOTED_CHARACTERS, erro
 from temporis_dagster.data_source.http.target import HttpTarget
 from temporis_dagster.data_source.http.throttle import SystemClock
 from temporis_dagster.data_source.options import HttpOptions
-from temporis_dagster.testing import FakeService, Fault, answer, cut, html_page, in_sequence, silence
+from temporis_dagster.testing import FakeService, Fault, answer, cut, held, html_page, in_sequence, silence
 from tests.support.delivery_tools import CANARY, FakeClock, connected, rows
 
 
@@ -407,9 +407,18 @@ def test_a_close_by_another_thread_costs_no_attempt(service, monkeypatch):
         return opened[-1]
 
     monkeypatch.setattr(socket, "create_connection", noted)
-    service.state.script = lambda _request: client.close()
+    rounds = [threading.Event() for _ in range(3)]
+
+    def close(request):  # none of the two is answered before both are here, each on its own connection
+        client.close()
+        both = rounds[request.number // 2]
+        if request.number % 2:
+            both.set()
+        return held(both)
+
+    service.state.script = close
     with ThreadPoolExecutor(2) as threads:
-        for _ in range(3):
+        for _ in rounds:
             both = [threads.submit(client.post, b"{}") for _ in range(2)]
             assert [answered.result(30).status for answered in both] == [422, 422]
     assert [one.fileno() for one in opened] == [-1] * 6

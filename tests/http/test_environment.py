@@ -412,14 +412,17 @@ def test_an_interrupted_archive_state_leaves_no_turn_behind():
 
 
 FORKS = """
-import os, signal, sys, threading, time
+import os, signal, sys, threading
 import pandas as pd
 from temporis_dagster import connect
 temporis = connect(sys.argv[1], sys.argv[2], max_in_flight=2)
 frame = pd.DataFrame({"timestamp": range(4), "name": "a", "value": 1.0})
 kind = sys.argv[3]
+def wait_for(requests):  # the service writes a byte for each request of the parent
+    for _ in range(requests):
+        os.read(0, 1)
 if kind == "interrupted":
-    threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
+    threading.Thread(target=lambda: (wait_for(1), os.kill(os.getpid(), signal.SIGINT)), daemon=True).start()
     try:
         temporis.data_source("held").upsert(frame)
     except KeyboardInterrupt:
@@ -428,7 +431,7 @@ else:
     names = ["held", "held"] if kind == "same" else ["held", "other"]
     for name in names:
         threading.Thread(target=temporis.data_source(name).upsert, args=[frame], daemon=True).start()
-    time.sleep(0.3)
+    wait_for(1 if kind == "same" else 2)
 if kind == "opening":
     temporis._target._client._lock.acquire()
 child = os.fork()
@@ -446,12 +449,22 @@ os._exit(0 if status == 0 else 3)
 def test_a_forked_child_does_not_wait_for_its_parents_requests(kind):
     """Neither for turns or requests under way, nor for a lock that another thread held."""
     go_on, of_the_parent = threading.Event(), 1 if kind in ("same", "interrupted") else 2
-    script = lambda request: held(go_on) if request.number < of_the_parent else None  # noqa: E731
+    arrivals, arrived = os.pipe()
+
+    def script(request):
+        if request.number >= of_the_parent:
+            return None
+        os.write(arrived, b".")
+        return held(go_on)
+
     with FakeService(("held", "other", "free"), token=CANARY, script=script) as service:
         try:
-            done = subprocess.run([sys.executable, "-c", FORKS, service.url, CANARY, kind], check=False, timeout=60)
+            command = [sys.executable, "-c", FORKS, service.url, CANARY, kind]
+            done = subprocess.run(command, stdin=arrivals, check=False, timeout=60)
         finally:
             go_on.set()
+            os.close(arrivals)
+            os.close(arrived)
         assert done.returncode == 0
 
 

@@ -114,7 +114,7 @@ class Throttle:
         requests_per_second: The maximum number of requests started per second; None for no limit.
         service: What log messages call the service.
         clock: What time it is.
-        chance: Random numbers in [0, 1).
+        chance: Returns a random number in [0, 1).
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class Throttle:
         refill = int(idle_s / self._policy.longest_wait_s)
         if refill:
             self._budget = min(self._budget + refill, self._policy.budget)
-        # One at a time tries until something gets through, but the waits are short again.
+        # Without an idle time, a single request still tries, but the waits are short again.
         self._failures = 0 if refill else min(self._failures, self._max_in_flight)
 
     def wake(self) -> None:
