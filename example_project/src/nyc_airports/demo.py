@@ -75,7 +75,7 @@ def prepare(dagster_home: Path) -> None:
 
 
 def end_leftovers(instance: dg.DagsterInstance) -> None:
-    """A demo that was killed leaves runs that seem to go on for ever, and schedules would wait for them."""
+    """A demo that was killed leaves runs that seem to go on forever, and schedules would wait for them."""
     unfinished = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
     for run in instance.get_runs(dg.RunsFilter(tags=OF_DEMO, statuses=unfinished)):
         instance.report_run_failed(run, "The demo that made this run was killed.")
@@ -99,7 +99,7 @@ def backfill_again() -> dict[str, Metadata]:
 
 
 def materialize(asset: str, instance: dg.DagsterInstance, tags: dict[str, str] | None = None) -> Metadata:
-    """Run one asset in this process and return what its materialization says; an error is raised in full."""
+    """Run one asset in this process and return the metadata of its materialization; errors are raised in full."""
     job = defs().resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(
         ERRORS_ONLY, instance, asset_selection=[dg.AssetKey(asset)], tags={**OF_DEMO, **(tags or {})}

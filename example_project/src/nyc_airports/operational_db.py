@@ -27,7 +27,7 @@ CREATE INDEX weather_by_time ON weather (observed_at);
 
 
 def build(path: Path, data: Path = settings.DATA) -> Path:
-    """Written beside its place, then renamed: a reader sees the old database or the new one, never half of one."""
+    """Build next to the final path, then rename: a reader sees the old database or the new one, never half of one."""
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     try:
         partial.unlink(missing_ok=True)

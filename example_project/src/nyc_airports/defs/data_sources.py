@@ -16,7 +16,7 @@ def data_sources() -> dg.Definitions:
         assets=[
             data_source_spec(DATA_SOURCE, group_name=GROUP, description="36 series of three airports, in use."),
             data_source_spec(
-                FIRST_QUARTER, group_name=GROUP, description="January to March as published: archived, nobody writes."
+                FIRST_QUARTER, group_name=GROUP, description="January to March as published: archived, read-only."
             ),
         ],
         asset_checks=build_archive_state_checks(data_sources=STATES),
