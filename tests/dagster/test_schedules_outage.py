@@ -19,12 +19,12 @@ DEFINITIONS = Path(__file__).parents[1] / "support" / "outage_definitions.py"
 MINUTES_DOWN = 10
 
 
-def test_an_outage_of_ten_minutes_loses_nothing_and_needs_no_hand(tmp_path, monkeypatch, request):
+def test_an_outage_of_ten_minutes_loses_nothing_and_needs_no_hand(tmp_path, monkeypatch, soak):
     """Schedule and sensor tick through it: every run succeeds, rows wait in the mirror, and are then delivered.
 
     The component's runs are gated by the archive check, which passes with a warning; the gap sensor gives nothing up.
     """
-    down, minutes = [True], 1 if request.config.getoption("--soak") else 3
+    down, minutes = [True], 1 if soak else 3
     with FakeService(("grid",), script=lambda _: answer(503, "down for ten minutes") if down else None) as service:
         mirror = f"sqlite:///{tmp_path}/mirror.db"
         for name, value in (("URL", service.url), ("TOKEN", service.token), ("MIRROR", mirror)):

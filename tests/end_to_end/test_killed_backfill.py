@@ -47,10 +47,10 @@ def killed_once_more_than(rows, source):
     return len(source.read())
 
 
-def test_a_backfill_that_was_killed_and_started_again_ends_like_an_undisturbed_one(sources, request):
+def test_a_backfill_that_was_killed_and_started_again_ends_like_an_undisturbed_one(sources, soak):
     """Killed with a part of the rows stored, then run again, to the end: the same content, bit for bit."""
     undisturbed, stored = backfill("undisturbed"), 0
-    for _ in range(5 if request.config.getoption("--soak") else 1):
+    for _ in range(5 if soak else 1):
         stored = killed_once_more_than(stored, sources["disturbed"])
         assert 0 < stored < ROWS, "it was not killed in the middle"
     assert [process.wait(PATIENCE_S) for process in (undisturbed, backfill("disturbed"))] == [0, 0]

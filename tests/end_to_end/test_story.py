@@ -27,9 +27,10 @@ def test_the_story_through_the_daemons_own_loops(tmp_path):
         tell(stage)
 
 
-@pytest.mark.skipif("not config.getoption('--soak')", reason="takes minutes: `make soak`")
-def test_the_story_with_the_real_daemon_and_webserver(tmp_path):
+def test_the_story_with_the_real_daemon_and_webserver(tmp_path, soak):
     """The same, by the clock, and a backfill killed in the middle; the webserver shows what the story tells."""
+    if not soak:
+        pytest.skip("takes minutes: `make soak`")
     with processes(tmp_path) as stage:
         a_backfill_that_was_killed_is_started_again(stage)
         tell(stage)

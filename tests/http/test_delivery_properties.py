@@ -78,8 +78,8 @@ def restless_threads():
     sys.setswitchinterval(usual)
 
 
-def soak_or(request, short, long):
-    return settings(max_examples=long if request.config.getoption("--soak") else short, deadline=None)
+def soak_or(soak, short, long):
+    return settings(max_examples=long if soak else short, deadline=None)
 
 
 def outcome(source, frame):
@@ -89,10 +89,10 @@ def outcome(source, frame):
         return error.report
 
 
-def test_a_report_is_what_the_server_has(request):
+def test_a_report_is_what_the_server_has(soak):
     """Whatever goes wrong, with 1 to 16 requests in flight, for rows that are new and rows that were there before."""
 
-    @soak_or(request, 250, 6000)
+    @soak_or(soak, 250, 6000)
     @given(
         script=SCRIPTS,
         count=st.integers(1, 60),
@@ -138,10 +138,10 @@ def check_honest(report, on_the_server, count, before):
     assert all(on_the_server.get(row, float(row)) in (-1.0, float(row)) for row in unknown | rejected)
 
 
-def test_corrections_on_one_connection_end_as_the_last_of_them(request):
+def test_corrections_on_one_connection_end_as_the_last_of_them(soak):
     """After many upserts of the same keys with faults in between, the service has what was stored last."""
 
-    @soak_or(request, 60, 1500)
+    @soak_or(soak, 60, 1500)
     @given(
         scripts=st.lists(st.lists(st.one_of(st.none(), PASSING), max_size=12), min_size=2, max_size=4),
         in_flight=st.integers(1, 16),

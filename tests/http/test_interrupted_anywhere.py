@@ -116,13 +116,13 @@ def test_an_interrupted_start_of_an_upsert_leaves_the_throttle_free():
 
 
 @pytest.mark.parametrize("kind", ["direct", "store", "mirror"])
-def test_the_next_upsert_of_another_thread_goes_through(kind, tmp_path, request, monkeypatch):
+def test_the_next_upsert_of_another_thread_goes_through(kind, tmp_path, request, soak, monkeypatch):
     """Wherever an upsert was interrupted; with ``--soak`` at every point, else at some."""
     monkeypatch.setattr(delivery, "INTERRUPT_GRACE_S", 0.02)
     logging.disable(logging.CRITICAL)  # the locks of log handlers are Python's
     request.addfinalizer(lambda: logging.disable(logging.NOTSET))
     step = {"direct": 60, "store": 300, "mirror": 1_500}[kind]
-    step = max(1, step // 100) if request.config.getoption("--soak") else step
+    step = max(1, step // 100) if soak else step
     options = {"mirror": {"mirror": f"sqlite:///{tmp_path}/m.db", "timeout_s": 2.0, "late_write_window_s": 1.0}}
     frame = sample_frame(hours=3)
     with FakeService(["metrics"]) as service:

@@ -200,9 +200,9 @@ def test_an_upsert_waits_for_its_own_keys(world, process):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_late_older_value_never_wins(seed, world, process, request):
+def test_a_late_older_value_never_wins(seed, world, process, soak):
     """Late writes land over newer values, thousands of times, at any moment of the window: in the end none is left."""
-    races = 5_000 if request.config.getoption("--soak") else 250
+    races = 5_000 if soak else 250
     chance, a, first = random.Random(seed), process(batch_rows=10), 0
     while world.overwritten < races:
         keys = [("a", number) for number in range(first, first + 50)]

@@ -361,13 +361,13 @@ def outcome(call) -> str:
     return ""
 
 
-def test_a_damaged_store_raises_nothing_but_errors_of_the_tree(tmp_path, request):
+def test_a_damaged_store_raises_nothing_but_errors_of_the_tree(tmp_path, soak):
     """Random damage: every operation works, or raises a StoreError that says what to do; never the driver's error."""
     path = tmp_path / "temporis.db"
     with connect(f"sqlite:///{path}", create_missing=True) as temporis:
         temporis.data_source(SOURCE).upsert(sample_frame(hours=200))
     healthy, seen = path.read_bytes(), set()
-    for seed in range(1_000 if request.config.getoption("--soak") else 60):
+    for seed in range(1_000 if soak else 60):
         for name in tmp_path.iterdir():
             name.unlink()
         path.write_bytes(spoiled(healthy, random.Random(seed)))
@@ -393,7 +393,7 @@ def test_a_damaged_timestamp_is_no_other_moment(number):
         integers(np.array([1_700_000_000.0, number]))
 
 
-def test_a_damaged_mirror_raises_nothing_but_errors_of_the_tree(world, process, tmp_path, request):
+def test_a_damaged_mirror_raises_nothing_but_errors_of_the_tree(world, process, tmp_path, soak):
     """The same for a mirror with pending, doubtful and rejected rows."""
     path = tmp_path / "mirror.db"
     a = process(MirrorOptions(on_unavailable="queue"), batch_rows=100)
@@ -401,7 +401,7 @@ def test_a_damaged_mirror_raises_nothing_but_errors_of_the_tree(world, process, 
     a.source.upsert(long_frame({(f"series {number % 7}", number): float(number) for number in range(900)}))
     a.close()
     healthy, seen = path.read_bytes(), set()
-    for seed in range(1_000 if request.config.getoption("--soak") else 40):
+    for seed in range(1_000 if soak else 40):
         for name in tmp_path.iterdir():
             name.unlink()
         path.write_bytes(spoiled(healthy, random.Random(seed)))

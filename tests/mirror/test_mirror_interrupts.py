@@ -351,12 +351,12 @@ def report_of(source, tally, alarm, seconds: float):
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there is no timer here")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # raised where Python swallows it
 @pytest.mark.parametrize("kind", ["mirror", "store", "direct"])
-def test_interrupts_at_random_moments_against_reality(kind, tmp_path, request, alarm, monkeypatch):
+def test_interrupts_at_random_moments_against_reality(kind, tmp_path, soak, alarm, monkeypatch):
     """After each interrupt the report is compared with what there is: nothing unsent is there, nothing kept is not."""
     monkeypatch.setattr(upsert, "CHUNK_ROWS", 60)
     monkeypatch.setattr(store_upsert, "CHUNK_ROWS", 60)
     monkeypatch.setattr(delivery, "INTERRUPT_GRACE_S", 0.02)
-    tries = 1_500 if request.config.getoption("--soak") else 60
+    tries = 1_500 if soak else 60
     chance, interrupted, longest = random.Random(1), 0, 0.03
     with FakeService(["metrics"]) as service:
         url, token, options = service.url, service.token, {"batch_rows": 50, "max_in_flight": 2}

@@ -94,12 +94,12 @@ class Life:
             self.done.add(record["done"])
 
 
-def test_nothing_is_lost_and_the_last_value_wins(tmp_path, request, capsys):
+def test_nothing_is_lost_and_the_last_value_wins(tmp_path, soak, capsys):
     """After many kills at random moments and one flush, every row of the mirror is on the server, and for good.
 
     So is every row whose upsert returned; the final value of every key is the last one written.
     """
-    kills = 500 if request.config.getoption("--soak") else 50
+    kills = 500 if soak else 50
     script, moments = Unreliable(seed=kills), random.Random(7)
     mirror, returned, value = f"sqlite:///{tmp_path}/mirror.db", {}, 0
     with FakeService(script=script) as service:

@@ -240,10 +240,9 @@ class MirrorMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_the_mirror_is_a_dict_that_reaches_the_service(request, monkeypatch):
+def test_the_mirror_is_a_dict_that_reaches_the_service(soak, monkeypatch):
     """Whatever fails, dies, comes late or happens at once: it reads as written, and a flush brings every last value."""
     monkeypatch.setattr(upsert, "CHUNK_ROWS", 3)
-    soak = request.config.getoption("--soak")
     run_state_machine_as_test(
         MirrorMachine,
         settings=settings(

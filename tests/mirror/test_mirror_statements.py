@@ -119,12 +119,12 @@ def life(path, at: int):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_death_at_any_statement_loses_nothing(tmp_path, request, capsys):
+def test_death_at_any_statement_loses_nothing(tmp_path, soak, capsys):
     """What was written and returned is in the mirror; after a flush it is in the service, and no late write wins."""
     (tmp_path / "whole").mkdir()
     status, (*_, statements) = life(tmp_path / "whole" / "mirror.db", 0)
     assert status == 0
-    step = max(1, statements // (450 if request.config.getoption("--soak") else 24))
+    step = max(1, statements // (450 if soak else 24))
     kills = 0
     for at in range(1, statements, step):
         directory = tmp_path / str(at)

@@ -148,7 +148,7 @@ class Chronicle:
             missing[number] -= record["archived"] is archived
 
 
-def test_no_observation_lands_after_archiving(tmp_path, request):
+def test_no_observation_lands_after_archiving(tmp_path, soak):
     """Two processes upsert overlapping keys while this one archives and unarchives.
 
     None is ever told that the database is locked; once archiving returned the content stays as it is, although every
@@ -157,7 +157,7 @@ def test_no_observation_lands_after_archiving(tmp_path, request):
     url = f"sqlite:///{tmp_path}/temporis.db"
     store = SqlStore(url)
     store.create_data_source("metrics")
-    rounds, deadline = 0, time.monotonic() + (20 if request.config.getoption("--soak") else 4)
+    rounds, deadline = 0, time.monotonic() + (20 if soak else 4)
     with writers(WRITERS, url, tmp_path / "stop") as told:
         chronicle = Chronicle(told)
         while rounds < 3 or time.monotonic() < deadline:
