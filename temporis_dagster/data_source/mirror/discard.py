@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from temporis_dagster.data_source.mirror import backlog, batches
+from temporis_dagster.data_source.mirror import batches, pending
 
 
 def live_batches(connection: sa.Connection, source: int) -> list[int]:
@@ -29,6 +29,6 @@ def discard(connection: sa.Connection, source: int, number: int, now: float) -> 
     batch = batches.get(connection, number, now)
     batches.forget(connection, batch.rows.keys[batches.live_rows(connection, batch, int(live))])
     batches.close(connection, source, batch, int(live), now)
-    if not backlog.pending(connection, source):
-        backlog.forget_error(connection, source)
+    if not pending.pending(connection, source):
+        pending.forget_error(connection, source)
     return int(live)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from temporis_dagster.data_source.http.attempts import Reply
 from temporis_dagster.data_source.http.target import HttpTarget
-from temporis_dagster.data_source.mirror import backlog
-from temporis_dagster.data_source.mirror.courier import Courier
+from temporis_dagster.data_source.mirror import pending
+from temporis_dagster.data_source.mirror.file import Ledger
 from temporis_dagster.data_source.mirror.interrupted import Interrupted
 from temporis_dagster.data_source.mirror.lease import KnownSource, window_s
-from temporis_dagster.data_source.mirror.ledger import Ledger
 from temporis_dagster.data_source.mirror.loads import Backlog
+from temporis_dagster.data_source.mirror.relay import Courier
 from temporis_dagster.data_source.mirror.waiting import Waiting
 from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.report import Progress, UpsertReport
@@ -66,8 +66,8 @@ class Flush:
             refusal = self._deliver(source)
             pause_s = min(2 * pause_s, LONGEST_WAIT_S) if self._requests == before else SHORTEST_WAIT_S
             with self._ledger.reading() as connection:
-                self._pending = backlog.pending(connection, source.id)
-                wait_s = backlog.seconds_until_due(connection, source.id, self._ledger.clock.now(connection))
+                self._pending = pending.pending(connection, source.id)
+                wait_s = pending.seconds_until_due(connection, source.id, self._ledger.clock.now(connection))
             if refusal is not None or not wait or wait_s is None:
                 return refusal
             waiting.say(

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from temporis_dagster.data_source.http.deadline import longest_attempt_s
 from temporis_dagster.data_source.http.target import HttpTarget
 from temporis_dagster.data_source.mirror import schema
-from temporis_dagster.data_source.mirror.ledger import Ledger
+from temporis_dagster.data_source.mirror.file import Ledger
 from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.store.sqlite import FileId, commit
 

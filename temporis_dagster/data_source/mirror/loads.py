@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from temporis_dagster.data_source.mirror.settle import Settled
+from temporis_dagster.data_source.mirror.settlement import Settled
 from temporis_dagster.data_source.observations.model import Int64s
 from temporis_dagster.data_source.report import Outcome, Progress, Tally
 

@@ -17,11 +17,11 @@ from sqlalchemy.engine import make_url
 from temporis_dagster.contract import Meaning
 from temporis_dagster.data_source.http.attempts import Reply
 from temporis_dagster.data_source.http.target import HttpTarget
-from temporis_dagster.data_source.mirror import backlog, batches, discard, rebuild, rejected
+from temporis_dagster.data_source.mirror import batches, discard, pending, rebuild, rejected
 from temporis_dagster.data_source.mirror.clock import MirrorClock
+from temporis_dagster.data_source.mirror.file import Ledger
 from temporis_dagster.data_source.mirror.flush import Flush
 from temporis_dagster.data_source.mirror.interrupted import Interrupted
-from temporis_dagster.data_source.mirror.ledger import Ledger
 from temporis_dagster.data_source.mirror.schema import ACCOUNT, Identity
 from temporis_dagster.data_source.mirror.upsert import FullError, Upsert
 from temporis_dagster.data_source.mirror.write import store_rows
@@ -139,7 +139,7 @@ class Mirror:
     def pending(self, data_source: str) -> PendingInfo:
         """What the service does not surely have."""
         with self._known(data_source) as (connection, source):
-            return PendingInfo() if source is None else backlog.info(connection, source.id)
+            return PendingInfo() if source is None else pending.info(connection, source.id)
 
     def discard_pending(self, data_source: str) -> int:
         """Forget what is pending by now and not in flight, a transaction a batch; how many rows."""
@@ -239,7 +239,7 @@ class Mirror:
                 source = self._ledger.known(connection, data_source)
             if source is not None and source.archived is not (state is ArchiveState.ARCHIVED):
                 with self._ledger.changing(data_source) as (writing, known):
-                    backlog.set_archived(writing, known.id, archived=state is ArchiveState.ARCHIVED)
+                    pending.set_archived(writing, known.id, archived=state is ArchiveState.ARCHIVED)
         return state
 
     def _ensure_not_archived(self, tally: Tally) -> None:
@@ -268,7 +268,7 @@ class Mirror:
         with self._ledger.changing(data_source) as (connection, source):
             now = self._ledger.clock.now(connection)
             archived = refusal.answer.meaning is Meaning.ARCHIVED
-            backlog.failed(connection, source.id, str(error), now, archived=archived)
+            pending.failed(connection, source.id, str(error), now, archived=archived)
         if not (queue and self._options.on_unavailable == "queue" and isinstance(error, QUEUED)):
             raise error
 

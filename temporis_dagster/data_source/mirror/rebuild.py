@@ -12,7 +12,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from temporis_dagster.data_source.mirror import batches
-from temporis_dagster.data_source.mirror.ledger import Ledger
+from temporis_dagster.data_source.mirror.file import Ledger
 from temporis_dagster.data_source.mirror.rows import Rows, packed
 from temporis_dagster.data_source.report import Progress
 from temporis_dagster.data_source.store.errors import StoreUnusableError

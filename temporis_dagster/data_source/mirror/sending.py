@@ -17,7 +17,7 @@ from temporis_dagster.data_source.http.delivery import Workers
 from temporis_dagster.data_source.http.encoding import Body
 from temporis_dagster.data_source.mirror.batches import Batch
 from temporis_dagster.data_source.mirror.lease import Lease
-from temporis_dagster.data_source.mirror.settle import Verdict
+from temporis_dagster.data_source.mirror.settlement import Verdict
 from temporis_dagster.data_source.report import Outcome, Tally
 
 

@@ -14,14 +14,14 @@ import sqlalchemy as sa
 from temporis_dagster.data_source.http.attempts import Reply
 from temporis_dagster.data_source.http.client import Answer
 from temporis_dagster.data_source.http.target import HttpTarget
-from temporis_dagster.data_source.mirror import backlog, schema
+from temporis_dagster.data_source.mirror import pending, schema
 from temporis_dagster.data_source.mirror.batches import Batch
-from temporis_dagster.data_source.mirror.courier import Courier, Load
 from temporis_dagster.data_source.mirror.fate import Fate
+from temporis_dagster.data_source.mirror.file import Ledger, ReplacedError
 from temporis_dagster.data_source.mirror.interrupted import Interrupted
 from temporis_dagster.data_source.mirror.lease import KnownSource, window_s
-from temporis_dagster.data_source.mirror.ledger import Ledger, ReplacedError
 from temporis_dagster.data_source.mirror.loads import KEPT, Backlog, Own
+from temporis_dagster.data_source.mirror.relay import Courier, Load
 from temporis_dagster.data_source.mirror.waiting import Waiting
 from temporis_dagster.data_source.mirror.write import Chunk, Writing
 from temporis_dagster.data_source.options import MirrorOptions
@@ -106,7 +106,7 @@ class Upsert:
 
     def _begun(self, connection: sa.Connection, count: int) -> tuple[Writing, Courier]:
         if self._writing is None or self._courier is None:
-            waiting = backlog.pending_of_all(connection)
+            waiting = pending.pending_of_all(connection)
             if waiting + count > self._options.max_pending_rows:
                 raise FullError(waiting)
             source = self._ledger.ensured(connection, self._tally.data_source)
@@ -165,7 +165,7 @@ class Upsert:
         if not self._load.batches:
             return False
         with self._ledger.reading() as connection:
-            return backlog.are_due(connection, self._load.batches, self._ledger.clock.now(connection))
+            return pending.are_due(connection, self._load.batches, self._ledger.clock.now(connection))
 
     def _learn(self, writing: Writing) -> None:
         """What became of own batches that others dealt with."""
@@ -176,7 +176,7 @@ class Upsert:
     def _send_backlog(self, source: KnownSource) -> None:
         """All of what was left behind where it fits into one request, else at most as many rows as this upsert had."""
         with self._ledger.reading() as connection:
-            left = backlog.oldest(connection, source.id, self._ledger.clock.now(connection))
+            left = pending.oldest(connection, source.id, self._ledger.clock.now(connection))
         fits = left.pending <= self._remote.options.batch_rows
         room = left.pending if fits else len(self._tally.observations)
         if 0 < left.first <= room:

@@ -21,15 +21,15 @@ import sqlalchemy as sa
 
 from temporis_dagster.data_source.http.attempts import Reply
 from temporis_dagster.data_source.http.target import HttpTarget
-from temporis_dagster.data_source.mirror import backlog, batches
+from temporis_dagster.data_source.mirror import batches, pending
 from temporis_dagster.data_source.mirror.batches import Batch
+from temporis_dagster.data_source.mirror.file import Ledger, ReplacedError
 from temporis_dagster.data_source.mirror.interrupted import Interrupted
 from temporis_dagster.data_source.mirror.lease import KnownSource, Lease, LeaseLostError
-from temporis_dagster.data_source.mirror.ledger import Ledger, ReplacedError
 from temporis_dagster.data_source.mirror.rows import Rows, observations
 from temporis_dagster.data_source.mirror.schema import WrongTargetError
 from temporis_dagster.data_source.mirror.sending import Sending, Watch, nothing
-from temporis_dagster.data_source.mirror.settle import Settled, Settlement
+from temporis_dagster.data_source.mirror.settlement import Settled, Settlement
 from temporis_dagster.data_source.observations.model import Int64s, Observations
 from temporis_dagster.data_source.report import Tally
 from temporis_dagster.data_source.store.sqlite import FileId, commit
@@ -240,7 +240,7 @@ class Courier:
         verdicts = {} if self._sending is None else self._sending.verdicts()
         settled = [settlement.settle(batch, verdicts.get(batch.id) or nothing(batch)) for batch in group]
         if any(one.stored.any() for one in settled):
-            backlog.delivered(connection, self.source.id)
+            pending.delivered(connection, self.source.id)
         return settled
 
     def _advance(self, following: list[Batch], news: list[Settled]) -> None:
