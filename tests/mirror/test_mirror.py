@@ -385,7 +385,7 @@ def test_an_embedded_data_source_is_no_mirror(world, process, tmp_path):
     """A store that holds data sources of its own is left alone."""
     with connect(f"sqlite:///{tmp_path}/mirror.db") as temporis:
         temporis.create_data_source("mine")
-    with pytest.raises(StoreError, match="is no mirror"):
+    with pytest.raises(StoreError, match="is not a mirror"):
         put(process(), 1.0)
     with connect(f"sqlite:///{tmp_path}/mirror.db") as temporis:
         assert temporis.data_sources() == ["mine"]

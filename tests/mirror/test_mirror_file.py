@@ -120,7 +120,7 @@ def test_a_failed_constructor_has_a_repr(tmp_path):
     """A traceback that shows the locals of a failed ``connect`` does not fail itself."""
     made = Mirror.__new__(Mirror)
     with pytest.raises(TemporisError):
-        made.__init__("sqlite://", Process(World(), tmp_path / "x.db").mirror._remote, None)
+        made.__init__("sqlite://", Process(World(), tmp_path / "x.db").mirror._service, None)
     assert repr(made).startswith("Mirror('not opened', ")
 
 
@@ -148,7 +148,7 @@ def test_a_mirror_that_is_made_anew_in_the_middle_is_another_one(world, process,
     a, b = process(MirrorOptions()), process()
 
     def remake() -> None:
-        a.mirror._ledger.close()
+        a.mirror._file.close()
         deleted(tmp_path / "mirror.db")
         b.source.upsert(long_frame({("z", 9): 9.0}))
 
@@ -211,16 +211,16 @@ def test_a_close_in_the_middle_changes_nothing(world, process, monkeypatch):
     """close() in another thread, at any transaction of a mirror upsert: the same report, the same rows."""
     monkeypatch.setattr(upsert, "CHUNK_ROWS", 2)
     a = process(MirrorOptions(), batch_rows=2)
-    ledger, usual = a.mirror._ledger, a.mirror._ledger._database.writing
+    file, usual = a.mirror._file, a.mirror._file._database.writing
 
     @contextmanager
     def closed_inside(**options):
         with usual(**options) as connection:
-            ledger._database.close()
+            file._database.close()
             yield connection
-            ledger._database.close()
+            file._database.close()
 
-    monkeypatch.setattr(ledger._database, "writing", closed_inside)
+    monkeypatch.setattr(file._database, "writing", closed_inside)
     rows = {("a", number): float(number) for number in range(10)}
     assert a.source.upsert(long_frame(rows)).stored == 10
     assert world.content() == rows
@@ -428,7 +428,7 @@ def test_a_mirror_of_version_1_is_upgraded(world, process, tmp_path):
     a = process(MirrorOptions(on_unavailable="queue"))
     world.next = ["refused"] * 40
     a.source.upsert(long_frame(ROWS))
-    with a.mirror._ledger.writing() as connection:
+    with a.mirror._file.writing() as connection:
         for column in ("first_key", "last_key", "first_time", "last_time"):
             connection.exec_driver_sql(f"ALTER TABLE temporis_mirror_batch DROP COLUMN {column}")
         connection.exec_driver_sql("DROP INDEX temporis_mirror_stamped")
@@ -441,7 +441,7 @@ def test_a_mirror_of_version_1_is_upgraded(world, process, tmp_path):
     assert (b.source.pending().rows, len(b.source.read())) == (3, 3)
     world.next = []
     assert b.source.flush().stored == 3
-    with b.mirror._ledger.reading() as connection:
+    with b.mirror._file.reading() as connection:
         assert schema.installed_version(connection) == schema.VERSION
 
 

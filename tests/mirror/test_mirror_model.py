@@ -214,7 +214,7 @@ class MirrorMachine(RuleBasedStateMachine):
         assert source.pending().rows == self.pending_by_hand()
 
     def pending_by_hand(self, among: str = "") -> int:
-        with self.processes[1].mirror._ledger.reading() as connection:
+        with self.processes[1].mirror._file.reading() as connection:
             return connection.exec_driver_sql(
                 "SELECT count(*) FROM temporis_observation o JOIN temporis_mirror_batch b ON b.id = o.batch"
                 f" WHERE b.live > 0 {among}".replace(":now", repr(self.world.now))

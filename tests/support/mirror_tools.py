@@ -198,9 +198,9 @@ class Process:
         # A delivery has one thread; but the request of one that was interrupted must not hold up the next.
         remote._throttle._max_in_flight += 100 * beside
         self.mirror = Mirror(f"sqlite:///{path}", remote, token, mirror_options or MirrorOptions(), clock=self.clock)
-        ledger = self.mirror._ledger
-        self._writing = ledger.writing
-        ledger.writing = self.writing
+        file = self.mirror._file
+        self._writing = file.writing
+        file.writing = self.writing
         self.source = Temporis(self.mirror).data_source(SOURCE)
 
     @contextmanager

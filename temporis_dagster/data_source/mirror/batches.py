@@ -1,25 +1,65 @@
-"""Batches: what was written in one transaction and is to be delivered, as SQL.
+"""Batches: what one transaction wrote and is delivered as one. No other module changes the state of a batch.
 
-Comes in: a connection inside a transaction. Goes out: batches, and what is known of them.
+Comes in: a transaction. Goes out: batches, and what is known of them.
 Never: commits, sends, or changes what a batch carries.
+
+The states of a batch. All of them are comparisons of a row of ``temporis_mirror_batch`` with the database's clock::
+
+                       lease                    close
+    insert ──> WAITING ──────────> IN FLIGHT ──────────> CLOSED ──> gone
+    move         │  ^                  │                   ^  purge, or at once where nothing is doubtful
+                 │  └──────────────────┘                   │
+                 │   release, or the lease ends by itself  │
+                 └─────────────────────────────────────────┘
+                   overwrite (by newer writes), close (moved, discarded), close_all (rebuild)
+
+    WAITING     live > 0 and no lease that lasts; it may be sent from ``not_before`` on
+    IN FLIGHT   live >= 0 and ``lease_until`` is in the future
+    CLOSED      live = 0; kept only while it is doubtful
+    DOUBTFUL    besides one of these: ``doubtful_until`` is in the future
+
+Who takes which step, and what becomes of the doubt:
+
+    insert         ``write`` for an upsert; ``Mirror.retry_rejected``; ``rebuild``. No doubt.
+    move           ``relay`` (rows of a batch that was partly overwritten) and ``settlement`` (rows that were not
+                   stored, or must be sent again): a new batch carries some rows, the old one is closed. No doubt.
+    doubt          ``settlement``: a closed copy of the rows that some attempt left open, doubtful for the window.
+    lease, renew   ``lease``: doubtful until the end of the lease plus the window.
+    release        ``settlement``: nothing came of it. The doubt is again what it was before the lease.
+    close          ``settlement``, ``relay`` after a move, ``pending`` for a discard. The doubt from before the lease
+                   stays.
+    overwrite      ``write``: newer writes took some keys; the doubt stays.
+    close_all      ``pending``, for a rebuild; the doubts stay.
+    purge          ``relay``, before each claim.
+    bound_moments  ``file``, at the start of each write transaction: corrects a clock that was ahead; no other change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
 
-from temporis_dagster.data_source.mirror.lookup import blocks, parameters, places, present
+from temporis_dagster.data_source.mirror.lookup import KEYS_PER_STATEMENT, blocks, parameters, places, present
 from temporis_dagster.data_source.mirror.rows import Risk, Rows
 from temporis_dagster.data_source.observations.model import Floats, Int64s, Mask
-from temporis_dagster.data_source.store.errors import DAMAGED_ADVICE, StoreUnusableError
-from temporis_dagster.data_source.store.sqlite import PARAMETERS
 
-KEYS_PER_STATEMENT = PARAMETERS // 2
-"""Each key takes two parameters, its series and its timestamp."""
+
+class Transaction(NamedTuple):
+    """One transaction on a mirror, about one data source.
+
+    Attributes:
+        connection: The connection; inside a write transaction wherever anything is changed.
+        source: The id of the data source.
+        now: Unix seconds by the database's clock, when the transaction began.
+    """
+
+    connection: sa.Connection
+    source: int
+    now: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +69,10 @@ class Batch:
     Attributes:
         id: The sequence number of its writes.
         rows: What it carries.
-        written_at: When its rows came into the mirror.
-        read_at: What time it was then.
+        written_at: When its rows came into the mirror, in Unix seconds.
+        read_at: When the batch was read.
         doubtful_until: Until when earlier attempts may still be applied; None for no doubt.
-        at_risk_until: Until when a different value might still arrive for each row, or 0; None for none.
+        at_risk_until: For each row, until when a different value may still arrive, or 0; None where none can.
     """
 
     id: int
@@ -43,17 +83,48 @@ class Batch:
     at_risk_until: Floats | None = None
 
     def as_of(self, now: float, moment: float) -> float:
-        """A moment that was known when the batch was read, on a clock that may have been set back since."""
+        """Return a moment that was known when the batch was read, on a clock that may have been set back since."""
         return min(moment, now + max(moment - self.read_at, 0.0))
 
     def doubt_as_of(self, now: float) -> float | None:
-        """Until when earlier attempts may still be applied, as of now."""
+        """Return until when earlier attempts may still be applied, as of now."""
         return None if self.doubtful_until is None else self.as_of(now, self.doubtful_until)
 
 
-def insert(  # a batch has that many properties
-    connection: sa.Connection,
-    source: int,
+# The steps: every change of a batch's state.
+
+
+def insert(tx: Transaction, rows: Rows) -> Batch:
+    """Keep a new batch of rows that were written just now, all of which are to be delivered."""
+    return Batch(_insert(tx, rows, live=len(rows), written_at=tx.now), rows, tx.now, tx.now)
+
+
+def move(tx: Transaction, batch: Batch, mask: Mask, not_before: float = 0.0) -> Batch:
+    """Let a new batch carry some live rows of a batch, which the caller then closes.
+
+    Args:
+        tx: A write transaction.
+        batch: The batch that carries them now.
+        mask: Which of its rows.
+        not_before: When they may be sent; 0 for at once.
+    """
+    rows = batch.rows.take(mask)
+    stamped_at = tx.now if not_before else None
+    number = _insert(
+        tx, rows, live=len(rows), written_at=batch.written_at, not_before=not_before, stamped_at=stamped_at
+    )
+    carry(tx.connection, rows.keys, number)
+    return Batch(number, rows, batch.written_at, tx.now)
+
+
+def doubt(tx: Transaction, batch: Batch, mask: Mask, window_s: float) -> None:
+    """Remember, in a closed copy, that these rows of a batch may still be applied for as long as the window lasts."""
+    until = tx.now + window_s
+    _insert(tx, batch.rows.take(mask), live=0, written_at=batch.written_at, doubtful_until=until, stamped_at=tx.now)
+
+
+def _insert(  # a batch has that many properties
+    tx: Transaction,
     rows: Rows,
     *,
     live: int,
@@ -62,40 +133,137 @@ def insert(  # a batch has that many properties
     doubtful_until: float | None = None,
     stamped_at: float | None = None,
 ) -> int:
-    """Keep a new batch; its id.
-
-    Args:
-        connection: A connection.
-        source: The data source.
-        rows: What it carries.
-        live: How many of its rows are to be delivered.
-        written_at: When its rows came into the mirror.
-        not_before: When it may be sent.
-        doubtful_until: Until when its rows may still be applied.
-        stamped_at: What time it is, where one of these moments is given.
-    """
-    number = connection.exec_driver_sql(
+    """Keep a new batch and return its id. ``stamped_at`` is now where one of the moments is given."""
+    number = tx.connection.exec_driver_sql(
         "INSERT INTO temporis_mirror_batch (data_source, live, written_at, not_before, doubtful_until, stamped_at,"
         " first_key, last_key, first_time, last_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (source, live, written_at, not_before, doubtful_until, stamped_at, *rows.extent()),
+        (tx.source, live, written_at, not_before, doubtful_until, stamped_at, *rows.extent()),
     ).lastrowid
-    connection.exec_driver_sql("INSERT INTO temporis_mirror_rows VALUES (?, ?, ?)", (number, *rows.to_bytes()))
-    count_pending(connection, source, live)
+    tx.connection.exec_driver_sql("INSERT INTO temporis_mirror_rows VALUES (?, ?, ?)", (number, *rows.to_bytes()))
+    _count_pending(tx, live)
     return int(number)
 
 
-def count_pending(connection: sa.Connection, source: int, more: int) -> None:
-    """So many more rows, or fewer, are pending."""
-    if more:
-        connection.exec_driver_sql(
-            "INSERT INTO temporis_mirror_source (data_source, pending) VALUES (?, ?)"
-            " ON CONFLICT (data_source) DO UPDATE SET pending = pending + excluded.pending",
-            (source, more),
+def lease(tx: Transaction, ids: Sequence[int], *, holder: int, until: float, doubtful_until: float, now: float) -> None:
+    """Give these batches, on which nobody has a lease that lasts, to a holder.
+
+    Args:
+        tx: A write transaction.
+        ids: Which batches.
+        holder: Who may send them, in the column ``sender``.
+        until: When the lease ends.
+        doubtful_until: Until when a request that is sent under the lease may still be applied.
+        now: What time it is, read after the holder's own clock.
+    """
+    for number in ids:
+        tx.connection.exec_driver_sql(
+            "UPDATE temporis_mirror_batch SET sender = ?, lease_until = ?, doubtful_until = ?, stamped_at = ?"
+            " WHERE id = ?",
+            (holder, until, doubtful_until, now, number),
         )
 
 
+def renew(tx: Transaction, *, holder: int, until: float, doubtful_until: float) -> int:
+    """Prolong all leases of a holder that still last, and return how many they are."""
+    return tx.connection.exec_driver_sql(
+        "UPDATE temporis_mirror_batch SET lease_until = ?, doubtful_until = ?, stamped_at = ?"
+        " WHERE data_source = ? AND doubtful_until > ? AND sender = ? AND lease_until > ?",
+        (until, doubtful_until, tx.now, tx.source, tx.now, holder, tx.now),
+    ).rowcount
+
+
+def release(tx: Transaction, batch: Batch) -> None:
+    """Let a batch wait as before it was claimed: nothing came of it."""
+    tx.connection.exec_driver_sql(
+        "UPDATE temporis_mirror_batch SET sender = NULL, lease_until = NULL, doubtful_until = ? WHERE id = ?",
+        (batch.doubt_as_of(tx.now), batch.id),
+    )
+
+
+def close(tx: Transaction, batch: Batch, live: int) -> None:
+    """Note that nothing of a batch is to be delivered any more. It stays only while it is doubtful.
+
+    Args:
+        tx: A write transaction.
+        batch: The batch.
+        live: How many of its rows were to be delivered until now.
+    """
+    _count_pending(tx, -live)
+    until = batch.doubt_as_of(tx.now)
+    if until is not None and until > tx.now:
+        tx.connection.exec_driver_sql(
+            "UPDATE temporis_mirror_batch SET live = 0, sender = NULL, lease_until = NULL, doubtful_until = ?"
+            " WHERE id = ?",
+            (until, batch.id),
+        )
+    else:
+        tx.connection.exec_driver_sql("DELETE FROM temporis_mirror_batch WHERE id = ?", (batch.id,))
+
+
+def overwrite(tx: Transaction, batches: Int64s) -> None:
+    """Note that newer writes took keys of these batches, one key for each time that a batch is named."""
+    ids, counts = np.unique(batches, return_counts=True)
+    taken = dict(zip(ids.tolist(), counts.tolist(), strict=True))
+    for number in open_ones(tx.connection, list(taken)):
+        tx.connection.exec_driver_sql(
+            "UPDATE temporis_mirror_batch SET live = live - ? WHERE id = ?", (taken[number], number)
+        )
+        # A batch that was never sent and has no row left is of no more use.
+        tx.connection.exec_driver_sql(
+            "DELETE FROM temporis_mirror_batch WHERE id = ? AND live = 0 AND doubtful_until IS NULL", (number,)
+        )
+        _count_pending(tx, -taken[number])
+
+
+def purge(tx: Transaction) -> None:
+    """Delete the closed batches that are no longer doubtful."""
+    tx.connection.exec_driver_sql(
+        "DELETE FROM temporis_mirror_batch WHERE data_source = ? AND doubtful_until <= ? AND live = 0",
+        (tx.source, tx.now),
+    )
+
+
+def close_all(connection: sa.Connection) -> None:
+    """Close the batches of all data sources, for a rebuild.
+
+    The doubts stay: what they are about may still arrive where the service is the same one, emptied.
+    """
+    connection.exec_driver_sql("DELETE FROM temporis_mirror_batch WHERE doubtful_until IS NULL")
+    connection.exec_driver_sql("UPDATE temporis_mirror_batch SET live = 0, sender = NULL, lease_until = NULL")
+    connection.exec_driver_sql("UPDATE temporis_mirror_source SET pending = 0")
+
+
+def bound_moments(connection: sa.Connection, now: float) -> None:
+    """Undo the damage of a clock that was ahead and is right again, so that nothing waits for that future.
+
+    A moment that was set at ``stamped_at`` lies at most a lease and the window after it. Where ``stamped_at`` is in the
+    future, the clock has been set back since, by at least the difference: all moments of the batch come forward by it.
+    None becomes shorter than it was meant to be, because time has passed since.
+    """
+    connection.exec_driver_sql(
+        "UPDATE temporis_mirror_batch SET lease_until = lease_until - (stamped_at - :now),"
+        " doubtful_until = doubtful_until - (stamped_at - :now),"
+        " not_before = CASE WHEN not_before > 0 THEN not_before - (stamped_at - :now) ELSE 0 END,"
+        " written_at = min(written_at, :now), stamped_at = :now WHERE stamped_at > :now",
+        {"now": now},
+    )
+
+
+def _count_pending(tx: Transaction, more: int) -> None:
+    """Note that this number of rows, negative for fewer, is pending besides those that were."""
+    if more:
+        tx.connection.exec_driver_sql(
+            "INSERT INTO temporis_mirror_source (data_source, pending) VALUES (?, ?)"
+            " ON CONFLICT (data_source) DO UPDATE SET pending = pending + excluded.pending",
+            (tx.source, more),
+        )
+
+
+# The observations that batches carry.
+
+
 def carry(connection: sa.Connection, keys: Int64s, batch: int) -> None:
-    """Let the observations of these keys, which are as they are in the batch, be carried by it."""
+    """Let a batch carry the observations of these keys, whose values are those in the batch."""
     for block in blocks(keys):
         connection.exec_driver_sql(
             f"WITH k (series, timestamp) AS (VALUES {places(block)}) UPDATE temporis_observation"  # noqa: S608 no data
@@ -114,13 +282,26 @@ def forget(connection: sa.Connection, keys: Int64s) -> None:
         )
 
 
+# What is known of batches.
+
+
+def get(tx: Transaction, number: int) -> Batch:
+    """Return a batch with what it carries."""
+    written_at, until, keys, values = tx.connection.exec_driver_sql(
+        "SELECT written_at, doubtful_until, keys, vals FROM temporis_mirror_batch"
+        " JOIN temporis_mirror_rows ON batch = id WHERE id = ?",
+        (number,),
+    ).one()
+    return Batch(number, Rows.from_bytes(keys, values), written_at, tx.now, until)
+
+
 def live_rows(connection: sa.Connection, batch: Batch, live: int) -> Mask:
-    """Which rows of a batch are its own still: no newer write has taken their key.
+    """Return which rows of a batch are still its own: no newer write has taken their key.
 
     Args:
         connection: A connection.
         batch: The batch.
-        live: How many there are.
+        live: How many of its rows are live.
     """
     if live == len(batch.rows):
         return np.ones(len(batch.rows), dtype=np.bool_)
@@ -131,8 +312,26 @@ def live_rows(connection: sa.Connection, batch: Batch, live: int) -> Mask:
     return mask
 
 
+def live_if_held(tx: Transaction, batch: Batch, holder: int) -> int | None:
+    """Return how many rows of a batch are live; None if the holder has lost the lease on it."""
+    live = tx.connection.exec_driver_sql(
+        "SELECT live FROM temporis_mirror_batch WHERE id = ? AND sender = ? AND lease_until > ?",
+        (batch.id, holder, tx.now),
+    ).scalar()
+    return None if live is None else int(live)
+
+
+def live_if_free(tx: Transaction, number: int) -> int | None:
+    """Return how many rows of a batch are live; None if there are none, or if the batch is in flight."""
+    live = tx.connection.exec_driver_sql(
+        "SELECT live FROM temporis_mirror_batch WHERE id = ? AND live > 0 AND (sender IS NULL OR lease_until <= ?)",
+        (number, tx.now),
+    ).scalar()
+    return None if live is None else int(live)
+
+
 def open_ones(connection: sa.Connection, ids: Sequence[int]) -> list[int]:
-    """Those of these batches that still have rows to deliver."""
+    """Return those of these batches that still have rows to deliver."""
     found: list[int] = []
     for start in range(0, len(ids), KEYS_PER_STATEMENT):
         block = tuple(ids[start : start + KEYS_PER_STATEMENT])
@@ -141,45 +340,56 @@ def open_ones(connection: sa.Connection, ids: Sequence[int]) -> list[int]:
     return found
 
 
-def has_others(connection: sa.Connection, source: int, own: set[int]) -> bool:
-    """Whether any batch but these waits or is in flight."""
+def has_others(tx: Transaction, own: set[int]) -> bool:
+    """Return whether any batch other than these waits or is in flight."""
     sql = "SELECT id FROM temporis_mirror_batch WHERE data_source = ? AND live > 0 LIMIT ?"
-    return bool(set(connection.exec_driver_sql(sql, (source, len(own) + 1)).scalars()) - own)
+    return bool(set(tx.connection.exec_driver_sql(sql, (tx.source, len(own) + 1)).scalars()) - own)
 
 
-def overwritten(connection: sa.Connection, source: int, batches: Int64s) -> None:
-    """Newer writes took keys of these batches, one for each time that a batch is named."""
-    ids, counts = np.unique(batches, return_counts=True)
-    taken = dict(zip(ids.tolist(), counts.tolist(), strict=True))
-    for number in open_ones(connection, list(taken)):
-        connection.exec_driver_sql(
-            "UPDATE temporis_mirror_batch SET live = live - ? WHERE id = ?", (taken[number], number)
-        )
-        # A batch that was never sent and has no row left is of no more use.
-        connection.exec_driver_sql(
-            "DELETE FROM temporis_mirror_batch WHERE id = ? AND live = 0 AND doubtful_until IS NULL", (number,)
-        )
-        count_pending(connection, source, -taken[number])
+def waiting(tx: Transaction, wanted: Iterable[int] | None, *, limit: int) -> list[tuple[int, int]]:
+    """Return the oldest batches that may be sent now: their ids, and how many live rows each has.
+
+    Args:
+        tx: A transaction.
+        wanted: Which batches; None for all.
+        limit: The maximum number of batches.
+    """
+    ids: tuple[int, ...] = ()
+    among = ""
+    if wanted is not None:
+        ids = tuple(sorted(wanted)[:limit])
+        among = f" AND id IN ({','.join('?' * len(ids))})"
+    found = tx.connection.exec_driver_sql(
+        "SELECT id, live FROM temporis_mirror_batch WHERE data_source = ? AND live > 0 AND not_before <= ?"  # noqa: S608
+        f" AND (sender IS NULL OR lease_until <= ?){among} ORDER BY written_at, id LIMIT ?",
+        (tx.source, tx.now, tx.now, *ids, limit),
+    )
+    return [(int(number), int(live)) for number, live in found]
 
 
-def risk(connection: sa.Connection, source: int, rows: Rows, now: float) -> Floats:
-    """Until when a different value may still arrive for each row; 0 where none can.
+def in_flight(tx: Transaction) -> Int64s:
+    """Return the keys of what any process is sending right now, ascending."""
+    found = tx.connection.exec_driver_sql(
+        "SELECT keys, vals FROM temporis_mirror_batch JOIN temporis_mirror_rows ON batch = id"
+        " WHERE data_source = ? AND doubtful_until > ? AND sender IS NOT NULL AND lease_until > ?",
+        (tx.source, tx.now, tx.now),
+    )
+    keys = [Rows.from_bytes(keys, values).keys for keys, values in found]
+    return np.sort(np.concatenate(keys)) if keys else np.empty(0, dtype=np.int64)
+
+
+def risk(tx: Transaction, rows: Rows) -> Floats:
+    """Return until when a different value may still arrive for each row; 0 where none can.
 
     Only batches whose keys and times meet those of the rows are looked at, once for all rows: what a claim costs does
     not grow with a doubtful backlog that is elsewhere.
-
-    Args:
-        connection: A connection.
-        source: The data source.
-        rows: The rows.
-        now: What time it is.
     """
     first_key, last_key, first_time, last_time = rows.extent()
-    found = connection.exec_driver_sql(
+    found = tx.connection.exec_driver_sql(
         "SELECT doubtful_until, keys, vals FROM temporis_mirror_batch JOIN temporis_mirror_rows ON batch = id"
         " WHERE data_source = ? AND doubtful_until > ?"
         " AND last_key >= ? AND first_key <= ? AND last_time >= ? AND first_time <= ?",
-        (source, now, first_key, last_key, first_time, last_time),
+        (tx.source, tx.now, first_key, last_key, first_time, last_time),
     )
     at_risk: Risk | None = None
     for until, keys, values in found if len(rows) else ():
@@ -188,117 +398,16 @@ def risk(connection: sa.Connection, source: int, rows: Rows, now: float) -> Floa
     return np.zeros(len(rows)) if at_risk is None else at_risk.until
 
 
-def with_risks(connection: sa.Connection, source: int, group: Sequence[Batch], now: float) -> list[Batch]:
-    """These batches, no two of which share a key, with what is at risk in each.
+def with_risks(tx: Transaction, group: Sequence[Batch]) -> list[Batch]:
+    """Return these batches, no two of which share a key, with what is at risk in each.
 
-    Asked when they are claimed, not when they are settled: a doubt may end, and the value arrive, while they are under
-    way.
+    This is asked when they are claimed, not when they are settled: a doubt may end, and the value arrive, while they
+    are under way.
     """
-    if not group:
-        return []
     keys, values = ([getattr(batch.rows, name) for batch in group] for name in ("keys", "values"))
-    until = risk(connection, source, Rows(np.concatenate(keys), np.concatenate(values)), now)
+    until = risk(tx, Rows(np.concatenate(keys), np.concatenate(values)))
     stops = np.cumsum([len(batch.rows) for batch in group])
     parts = np.split(until, stops[:-1])
     return [
         replace(batch, at_risk_until=part if part.any() else None) for batch, part in zip(group, parts, strict=True)
     ]
-
-
-def waiting(
-    connection: sa.Connection, source: int, wanted: Iterable[int] | None, now: float, *, limit: int
-) -> list[tuple[int, int]]:
-    """The oldest batches that may be sent now: their ids and how many live rows they have.
-
-    Args:
-        connection: A connection.
-        source: The data source.
-        wanted: Which batches; None for all.
-        now: What time it is.
-        limit: How many at most.
-    """
-    ids: tuple[int, ...] = ()
-    among = ""
-    if wanted is not None:
-        ids = tuple(sorted(wanted)[:limit])
-        among = f" AND id IN ({','.join('?' * len(ids))})"
-    found = connection.exec_driver_sql(
-        "SELECT id, live FROM temporis_mirror_batch WHERE data_source = ? AND live > 0 AND not_before <= ?"  # noqa: S608
-        f" AND (sender IS NULL OR lease_until <= ?){among} ORDER BY written_at, id LIMIT ?",
-        (source, now, now, *ids, limit),
-    )
-    return [(int(number), int(live)) for number, live in found]
-
-
-def get(connection: sa.Connection, number: int, now: float) -> Batch:
-    """A batch with what it carries."""
-    written_at, until, keys, values = connection.exec_driver_sql(
-        "SELECT written_at, doubtful_until, keys, vals FROM temporis_mirror_batch"
-        " JOIN temporis_mirror_rows ON batch = id WHERE id = ?",
-        (number,),
-    ).one()
-    return Batch(number, Rows.from_bytes(keys, values), written_at, now, until)
-
-
-def names_of(connection: sa.Connection, ids: Sequence[int]) -> dict[int, str]:
-    """The names of series, by id.
-
-    Raises:
-        StoreUnusableError: The file is damaged: one of them is not there.
-    """
-    names: dict[int, str] = {}
-    for start in range(0, len(ids), KEYS_PER_STATEMENT):
-        block = tuple(ids[start : start + KEYS_PER_STATEMENT])
-        sql = f"SELECT id, name FROM temporis_series WHERE id IN ({','.join('?' * len(block))})"  # noqa: S608
-        names.update(tuple(row) for row in connection.exec_driver_sql(sql, block))
-    if len(names) != len(ids):
-        raise StoreUnusableError("rows of it belong to series that it does not hold", DAMAGED_ADVICE)
-    return names
-
-
-def in_flight(connection: sa.Connection, source: int, now: float) -> Int64s:
-    """The keys of what is being sent right now, by anybody, ascending."""
-    found = connection.exec_driver_sql(
-        "SELECT keys, vals FROM temporis_mirror_batch JOIN temporis_mirror_rows ON batch = id"
-        " WHERE data_source = ? AND doubtful_until > ? AND sender IS NOT NULL AND lease_until > ?",
-        (source, now, now),
-    )
-    keys = [Rows.from_bytes(keys, values).keys for keys, values in found]
-    return np.sort(np.concatenate(keys)) if keys else np.empty(0, dtype=np.int64)
-
-
-def close(connection: sa.Connection, source: int, batch: Batch, live: int, now: float) -> None:
-    """Nothing of this batch is to be delivered any more; it stays while it is doubtful."""
-    count_pending(connection, source, -live)
-    until = batch.doubt_as_of(now)
-    if until is not None and until > now:
-        connection.exec_driver_sql(
-            "UPDATE temporis_mirror_batch SET live = 0, sender = NULL, lease_until = NULL, doubtful_until = ?"
-            " WHERE id = ?",
-            (until, batch.id),
-        )
-    else:
-        connection.exec_driver_sql("DELETE FROM temporis_mirror_batch WHERE id = ?", (batch.id,))
-
-
-def purge(connection: sa.Connection, source: int, now: float) -> None:
-    """Drop the closed batches that are doubtful no more."""
-    connection.exec_driver_sql(
-        "DELETE FROM temporis_mirror_batch WHERE data_source = ? AND doubtful_until <= ? AND live = 0", (source, now)
-    )
-
-
-def bound_moments(connection: sa.Connection, now: float) -> None:
-    """Undo the damage of a clock that was ahead and is right again, so that nothing waits for that future.
-
-    A moment that was set at ``stamped_at`` lies at most as far behind it as a lease and the window take. Where
-    ``stamped_at`` is in the future, the clock was set back since, by at least the difference: all moments of the batch
-    come forward by it. None becomes shorter than it was meant to be, because time went on since.
-    """
-    connection.exec_driver_sql(
-        "UPDATE temporis_mirror_batch SET lease_until = lease_until - (stamped_at - :now),"
-        " doubtful_until = doubtful_until - (stamped_at - :now),"
-        " not_before = CASE WHEN not_before > 0 THEN not_before - (stamped_at - :now) ELSE 0 END,"
-        " written_at = min(written_at, :now), stamped_at = :now WHERE stamped_at > :now",
-        {"now": now},
-    )

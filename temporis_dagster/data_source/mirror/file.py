@@ -1,21 +1,24 @@
-"""The ledger: the mirror's file, opened, bound and seen to be the same one.
+"""File: the mirror's file, opened, bound to a target, and seen to be the same file as before; and its clock.
 
-Comes in: a file and who the target is. Goes out: connections inside a transaction, errors of the tree.
-Never: knows what is in the tables.
+Comes in: a path and who the target is. Goes out: transactions, and errors of the tree.
+Never: changes an observation. Leases and windows are measured by the database's clock, which all processes share; how
+long this process has waited, by its own.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
 from temporis_dagster.data_source.mirror import batches, schema
-from temporis_dagster.data_source.mirror.clock import MirrorClock
+from temporis_dagster.data_source.mirror.batches import Transaction
 from temporis_dagster.data_source.report import Tally
 from temporis_dagster.data_source.store import sources
 from temporis_dagster.data_source.store.errors import SourceMissingError, StoreUnusableError, explained
@@ -26,19 +29,51 @@ from temporis_dagster.errors import MirrorError
 MISSING_ADVICE = "Check the path; the first upsert makes the mirror."
 
 
+class MirrorClock:
+    """Time, as far as a mirror needs it."""
+
+    def now(self, connection: sa.Connection) -> float:
+        """Return Unix seconds by the database's clock, which all processes share."""
+        return float(connection.exec_driver_sql("SELECT (julianday('now') - 2440587.5) * 86400.0").scalar_one())
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock of this process that never goes back."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+class KnownSource(NamedTuple):
+    """A data source in the file of a mirror.
+
+    Attributes:
+        name: Its name.
+        id: Its id in that file.
+        file: Which file that is.
+    """
+
+    name: str
+    id: int
+    file: FileId
+
+
 class ReplacedError(StoreUnusableError):
-    """Signal: another file, or none, is where the mirror was."""
+    """Signal: the file of the mirror is gone, or another one is in its place."""
 
     def __init__(self) -> None:
-        super().__init__("its file was replaced or deleted meanwhile", "What was pending in it is lost: run it again.")
+        super().__init__(
+            "its file was replaced or deleted meanwhile", "What was pending in it is lost: run the upsert again."
+        )
 
 
-class Ledger:
+class MirrorFile:
     """The file of a mirror.
 
     Args:
-        path: The file, absolute; made where there is none.
-        url: How to call it in messages.
+        path: The file, absolute. It is made where there is none.
+        url: What messages call it.
         identity: Who the target is.
         clock: What time it is.
     """
@@ -51,11 +86,11 @@ class Ledger:
 
     @contextmanager
     def writing(self, *, same_file: FileId | None = None, wait_s: float | None = None) -> Iterator[sa.Connection]:
-        """A connection that holds the write lock; what is not committed is rolled back.
+        """Yield a connection that holds the write lock. What is not committed is rolled back.
 
         Args:
             same_file: The file that it must still be. Without it, a mirror is made where there is none.
-            wait_s: How long to wait for the lock; None for as long as always.
+            wait_s: How long to wait for the lock, in seconds; None for the usual time.
 
         Raises:
             ReplacedError: It is another file.
@@ -63,16 +98,23 @@ class Ledger:
         """
         begin = partial(self._database.writing, create=same_file is None, wait_s=wait_s)
         with self._opened(begin, same_file) as connection:
-            if schema.is_mirror(connection):
-                self._ensure_ours(connection)
-                self._make_usable(connection)
-            else:
+            salt = schema.salt(connection)
+            if salt is None:
                 schema.create(connection, self._identity)
+            else:
+                self._ensure_ours(connection, salt)
+                self._make_usable(connection)
             yield connection
 
     @contextmanager
+    def writing_of(self, source: KnownSource, *, wait_s: float | None = None) -> Iterator[Transaction]:
+        """As ``writing``, about a data source, in the file in which it is known."""
+        with self.writing(same_file=source.file, wait_s=wait_s) as connection:
+            yield Transaction(connection, source.id, self.clock.now(connection))
+
+    @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """A connection that sees one unchanging state. Where there is no mirror, that of an empty one; none is made.
+        """Yield a connection that sees one unchanging state. Without a mirror, that of an empty one; none is made.
 
         Raises:
             WrongTargetError: It is the mirror of another target.
@@ -83,19 +125,26 @@ class Ledger:
             except SourceMissingError:
                 yield stack.enter_context(_nothing())
                 return
-            if schema.is_mirror(connection):
-                self._ensure_ours(connection)
-            else:
+            salt = schema.salt(connection)
+            if salt is None:
                 schema.ensure_unused(connection)
                 connection = stack.enter_context(_nothing())
+            else:
+                self._ensure_ours(connection, salt)
             yield connection
+
+    @contextmanager
+    def reading_of(self, source: KnownSource) -> Iterator[Transaction]:
+        """As ``reading``, about a data source."""
+        with self.reading() as connection:
+            yield Transaction(connection, source.id, self.clock.now(connection))
 
     @property
     def exists(self) -> bool:
         """Whether there is a mirror at the path, of whichever target."""
         try:
             with self._database.reading() as connection:
-                return schema.is_mirror(connection)
+                return schema.salt(connection) is not None
         except SourceMissingError:
             return False
 
@@ -121,43 +170,44 @@ class Ledger:
             ) from None
 
     @contextmanager
-    def changing(self, data_source: str) -> Iterator[tuple[sa.Connection, sources.Source]]:
-        """A connection that holds the write lock, and a data source that the mirror knows; committed in the end."""
+    def changing(self, data_source: str) -> Iterator[Transaction]:
+        """As ``writing``, about a data source that the mirror knows by its name; committed at the end."""
         with self.writing() as connection:
-            yield connection, sources.find(connection, schema.ACCOUNT, data_source)
+            source = sources.find(connection, schema.ACCOUNT, data_source)
+            yield Transaction(connection, source.id, self.clock.now(connection))
             commit(connection)
 
     def known(self, connection: sa.Connection, data_source: str) -> sources.Source | None:
-        """The data source if the mirror knows it."""
+        """Return the data source if the mirror knows it."""
         try:
             return sources.find(connection, schema.ACCOUNT, data_source)
         except SourceMissingError:
             return None
 
     def ensured(self, connection: sa.Connection, data_source: str) -> sources.Source:
-        """The data source, which the mirror knows from now on."""
+        """Return the data source, which the mirror knows from now on."""
         sources.create(connection, schema.ACCOUNT, data_source)
         return sources.find(connection, schema.ACCOUNT, data_source)
 
     @contextmanager
     def unbound_writing(self) -> Iterator[sa.Connection]:
-        """As ``writing``, on a mirror of whichever target, which must be there."""
+        """As ``writing``, on a mirror of whichever target, which must exist."""
         with ExitStack() as stack:
             try:
                 connection = stack.enter_context(self._database.writing())
             except SourceMissingError:
                 raise StoreUnusableError("the file does not exist", MISSING_ADVICE) from None
-            if not schema.is_mirror(connection):
-                raise StoreUnusableError("it is no mirror", MISSING_ADVICE)
+            if schema.salt(connection) is None:
+                raise StoreUnusableError("it is not a mirror", MISSING_ADVICE)
             self._make_usable(connection)
             yield connection
 
     def bind(self, connection: sa.Connection) -> None:
-        """From now on it is the mirror of this target, whatever it was."""
+        """Make it the mirror of this target, whatever it was."""
         schema.bind(connection, self._identity)
 
     def rebind(self) -> None:
-        """Bind it, and nothing more."""
+        """Bind it to this target, and change nothing else."""
         with self.unbound_writing() as connection:
             self.bind(connection)
             commit(connection)
@@ -183,13 +233,12 @@ class Ledger:
         schema.upgrade(connection)
         batches.bound_moments(connection, self.clock.now(connection))
 
-    def _ensure_ours(self, connection: sa.Connection) -> None:
+    def _ensure_ours(self, connection: sa.Connection, salt: bytes) -> None:
         """See that it is the mirror of this target, in the very transaction that is going to rely on it.
 
-        Every binding has a new random salt, so a known salt is a known binding: of this file, and not meanwhile changed
+        Every binding has a new random salt, so a known salt is a known binding: of this file, and not changed meanwhile
         by ``rebuild`` or ``rebind``.
         """
-        salt = schema.salt(connection)
         if salt != self._known_salt:
             schema.check(connection, self._identity)
             self._known_salt = salt
@@ -197,7 +246,7 @@ class Ledger:
 
 @contextmanager
 def _nothing() -> Iterator[sa.Connection]:
-    """An empty mirror in memory: what is read where there is no mirror yet."""
+    """Yield an empty mirror in memory, which is what is read where there is no mirror yet."""
     engine = sa.create_engine("sqlite://", poolclass=StaticPool)
     try:
         with engine.connect() as connection:

@@ -1,13 +1,14 @@
-"""Lookup: what the mirror has for many keys at once.
+"""Lookup: what the mirror has for many keys or many series at once.
 
-Comes in: a connection inside a transaction, keys. Goes out: their present values and the batches that carry these.
+Comes in: a connection inside a transaction, and keys or ids. Goes out: the present values of the keys and the batches
+that carry them; the names of the series.
 Never: writes.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 
 from temporis_dagster.data_source.mirror.rows import packed, unpacked
 from temporis_dagster.data_source.observations.model import Floats, Int64s
+from temporis_dagster.data_source.store.errors import DAMAGED_ADVICE, StoreUnusableError
 from temporis_dagster.data_source.store.read import integers
 from temporis_dagster.data_source.store.sqlite import PARAMETERS, driver
 
@@ -23,8 +25,8 @@ KEYS_PER_STATEMENT = PARAMETERS // 2
 """Each key takes two parameters, its series and its timestamp."""
 
 FEWEST_IN_A_RANGE, WASTE = 16, 2
-"""From so many keys of a series on, a range of time is read, if it has at most so many times as many rows: a third of
-the time of asking key by key."""
+"""For at least the first number of keys of one series, a range of time is read instead, unless it holds more than the
+second number of rows per key. That takes a third of the time of asking key by key."""
 
 RANGE = (
     "SELECT ?, timestamp, value, batch FROM temporis_observation WHERE series = ? AND timestamp BETWEEN ? AND ? LIMIT ?"
@@ -46,7 +48,7 @@ class Present(NamedTuple):
 
 
 def present(connection: sa.Connection, keys: Int64s) -> Present:
-    """What the mirror has for these keys."""
+    """Return what the mirror has for these keys."""
     cursor = driver(connection).cursor()
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
@@ -58,8 +60,24 @@ def present(connection: sa.Connection, keys: Int64s) -> Present:
     return Present(order[at[asked]], table[asked, 2].copy(), integers(table[asked, 3]))
 
 
+def names_of(connection: sa.Connection, ids: Sequence[int]) -> dict[int, str]:
+    """Return the names of series, by id.
+
+    Raises:
+        StoreUnusableError: The file is damaged: one of the series is not in it.
+    """
+    names: dict[int, str] = {}
+    for start in range(0, len(ids), KEYS_PER_STATEMENT):
+        block = tuple(ids[start : start + KEYS_PER_STATEMENT])
+        sql = f"SELECT id, name FROM temporis_series WHERE id IN ({','.join('?' * len(block))})"  # noqa: S608
+        names.update(tuple(row) for row in connection.exec_driver_sql(sql, block))
+    if len(names) != len(ids):
+        raise StoreUnusableError("it holds rows of series that are not in it", DAMAGED_ADVICE)
+    return names
+
+
 def _tables(cursor: sqlite3.Cursor, ordered: Int64s) -> Iterator[Floats]:
-    """Rows of series, timestamp, value, batch: all that are asked for, and some more."""
+    """Yield rows of series, timestamp, value and batch: all that are asked for, and some more."""
     series, timestamps = unpacked(ordered)
     starts = np.flatnonzero(np.diff(series, prepend=-1)).tolist()
     single = [ordered[:0]]
@@ -85,23 +103,23 @@ def _tables(cursor: sqlite3.Cursor, ordered: Int64s) -> Iterator[Floats]:
 
 
 def _numbers(found: sqlite3.Cursor) -> Floats:
-    # Every number of these is far below 2**53, so a float holds it; and the text for -0.0 becomes -0.0.
+    # Each of these numbers is far below 2**53, so a float holds it; and the text for -0.0 becomes -0.0.
     return np.fromiter(chain.from_iterable(found), dtype=np.float64).reshape(-1, 4)
 
 
 def blocks(keys: Int64s) -> Iterator[Int64s]:
-    """The keys, as many at a time as one statement takes."""
+    """Yield the keys, as many at a time as one statement takes."""
     for start in range(0, len(keys), KEYS_PER_STATEMENT):
         yield keys[start : start + KEYS_PER_STATEMENT]
 
 
 def places(block: Int64s) -> str:
-    """Room for the series and timestamps of keys in a statement."""
+    """Return the placeholders of a statement for the series and timestamps of keys."""
     return ",".join(["(?,?)"] * len(block))
 
 
 def parameters(block: Int64s) -> tuple[int, ...]:
-    """The series and timestamps of keys, in turns."""
+    """Return the series and timestamps of keys, alternating."""
     series, timestamps = unpacked(block)
     flat = np.empty(2 * len(block), dtype=np.int64)
     flat[0::2], flat[1::2] = series, timestamps

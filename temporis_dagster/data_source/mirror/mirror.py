@@ -17,11 +17,11 @@ from sqlalchemy.engine import make_url
 from temporis_dagster.contract import Meaning
 from temporis_dagster.data_source.http.attempts import Reply
 from temporis_dagster.data_source.http.target import HttpTarget
-from temporis_dagster.data_source.mirror import batches, discard, pending, rebuild, rejected
-from temporis_dagster.data_source.mirror.clock import MirrorClock
-from temporis_dagster.data_source.mirror.file import Ledger
+from temporis_dagster.data_source.mirror import batches, pending, rejected
+from temporis_dagster.data_source.mirror.batches import Transaction
+from temporis_dagster.data_source.mirror.file import MirrorClock, MirrorFile
 from temporis_dagster.data_source.mirror.flush import Flush
-from temporis_dagster.data_source.mirror.interrupted import Interrupted
+from temporis_dagster.data_source.mirror.relay import Interrupted
 from temporis_dagster.data_source.mirror.schema import ACCOUNT, Identity
 from temporis_dagster.data_source.mirror.upsert import FullError, Upsert
 from temporis_dagster.data_source.mirror.write import store_rows
@@ -48,8 +48,8 @@ class Mirror:
     Args:
         url: The file: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``. The first upsert makes it; until then
             there is nothing in it, and nothing else makes it.
-        remote: The data sources.
-        token: The access token of ``remote``, of which the file gets a salted hash.
+        service: The data sources of the HTTP service.
+        token: The access token of the service, of which the file gets a salted hash.
         options: How to behave.
         clock: What time it is.
 
@@ -60,23 +60,23 @@ class Mirror:
     def __init__(
         self,
         url: str,
-        remote: HttpTarget,
+        service: HttpTarget,
         token: str | None,
         options: MirrorOptions | None = None,
         *,
         clock: MirrorClock | None = None,
     ) -> None:
-        self._remote, self._options, self._shown = remote, options or MirrorOptions(), "not opened"
+        self._service, self._options, self._shown = service, options or MirrorOptions(), "not opened"
         self._shown = shown = SqlStore(url).url
         path = Path(str(make_url(shown).database))
         self._interrupted = Interrupted()
-        self._identity = Identity(remote.url, trimmed(token))
-        self._ledger = Ledger(path, shown, self._identity, clock or MirrorClock())
+        self._identity = Identity(service.url, trimmed(token))
+        self._file = MirrorFile(path, shown, self._identity, clock or MirrorClock())
 
     @property
     def url(self) -> str:
         """Where the data sources are."""
-        return self._remote.url
+        return self._service.url
 
     @property
     def mirror_url(self) -> str:
@@ -90,8 +90,8 @@ class Mirror:
         Raises:
             StoreError: The file cannot be read.
         """
-        with self._ledger.explained():
-            return self._ledger.exists
+        with self._file.explained():
+            return self._file.exists
 
     def __repr__(self) -> str:
         return f"Mirror({self._shown!r}, {self.url!r})"
@@ -108,14 +108,14 @@ class Mirror:
         if not self._identity.has_token:  # a mirror of no account would refuse the token once it is there
             raise ConfigurationError(
                 f"The mirror {self._shown} belongs to one account, and there is no access token that tells which."
-                f" Nothing was written: {self._remote.options.ADVICE.token}."
+                f" Nothing was written: {self._service.options.ADVICE.token}."
             )
-        self._remote.prepare()  # else a proxy that cannot be used would be found out after the rows were written
-        with self._ledger.explained(tally.data_source, tally):
+        self._service.prepare()  # else a proxy that cannot be used would be found out after the rows were written
+        with self._file.explained(tally.data_source, tally):
             self._interrupted.settle(tally.data_source)
             self._ensure_not_archived(tally)
             try:
-                refusal = Upsert(self._ledger, self._remote, tally, self._options, self._interrupted).run()
+                refusal = Upsert(self._file, self._service, tally, self._options, self._interrupted).run()
             except FullError as full:
                 raise self._full(full, tally) from None
             if refusal is not None:
@@ -129,8 +129,8 @@ class Mirror:
             wait: Whether to wait for rows that may not be sent yet, until nothing is pending.
             progress: Told how many rows were delivered, each time some are.
         """
-        with self._ledger.explained(data_source):
-            flush = Flush(self._ledger, self._remote, data_source, self._options, self._interrupted, progress)
+        with self._file.explained(data_source):
+            flush = Flush(self._file, self._service, data_source, self._options, self._interrupted, progress)
             refusal = flush.run(wait=wait)
             if refusal is not None:
                 self._refused(refusal, data_source, flush.report(), queue=False)
@@ -144,11 +144,11 @@ class Mirror:
     def discard_pending(self, data_source: str) -> int:
         """Forget what is pending by now and not in flight, a transaction a batch; how many rows."""
         with self._known(data_source) as (connection, source):
-            ids = [] if source is None else discard.live_batches(connection, source.id)
+            ids = [] if source is None else pending.open_batches(connection, source.id)
         count = 0
         for number in ids:
-            with self._changing(data_source) as (connection, known):
-                count += discard.discard(connection, known.id, number, self._ledger.clock.now(connection))
+            with self._changing(data_source) as tx:
+                count += pending.discard(tx, number)
         return count
 
     def rejected_rows(self, data_source: str) -> pd.DataFrame:
@@ -160,21 +160,18 @@ class Mirror:
         """Let the refused rows be pending again; how many."""
         if not self._knows(data_source):
             return 0
-        with self._changing(data_source) as (connection, source):
-            rows = rejected.take_all(connection, source.id)
+        with self._changing(data_source) as tx:
+            rows = rejected.take_all(tx)
             if len(rows):
-                now = self._ledger.clock.now(connection)
-                store_rows(
-                    connection, rows, batches.insert(connection, source.id, rows, live=len(rows), written_at=now)
-                )
+                store_rows(tx.connection, batches.insert(tx, rows))
             return len(rows)
 
     def discard_rejected(self, data_source: str) -> int:
         """Forget the refused rows; how many."""
         if not self._knows(data_source):
             return 0
-        with self._changing(data_source) as (connection, source):
-            return len(rejected.take_all(connection, source.id))
+        with self._changing(data_source) as tx:
+            return len(rejected.take_all(tx))
 
     def rebuild(self, progress: Progress | None = None) -> int:
         """Let every row of every data source be pending, for a new or an emptied service, and bind the mirror to it.
@@ -182,22 +179,22 @@ class Mirror:
         Returns:
             How many rows are pending now.
         """
-        with self._ledger.explained():
-            return rebuild.rebuild(self._ledger, progress)
+        with self._file.explained():
+            return pending.rebuild(self._file, progress)
 
     def rebind(self) -> None:
         """From now on it is the mirror of this URL and token: the same account, with a new token."""
-        with self._ledger.explained():
-            self._ledger.rebind()
+        with self._file.explained():
+            self._file.rebind()
 
     def data_sources(self) -> list[str]:
         """The names of the data sources that the mirror knows, sorted."""
-        with self._ledger.explained(), self._ledger.reading() as connection:
+        with self._file.explained(), self._file.reading() as connection:
             return sources.names(connection, ACCOUNT)
 
     def archive_state(self, data_source: str) -> ArchiveState:
         """Ask the service, and remember what it said."""
-        with self._ledger.explained(data_source):
+        with self._file.explained(data_source):
             return self._asked(data_source)
 
     def read(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> pd.DataFrame:
@@ -212,42 +209,42 @@ class Mirror:
 
     def close(self) -> None:
         """Let go of connections."""
-        self._remote.close()
-        with self._ledger.explained():
-            self._ledger.close()
+        self._service.close()
+        with self._file.explained():
+            self._file.close()
 
     @contextmanager
     def _known(self, data_source: str) -> Iterator[tuple[sa.Connection, sources.Source | None]]:
         """A reading connection, and the data source if the mirror knows it."""
-        with self._ledger.explained(data_source), self._ledger.reading() as connection:
-            yield connection, self._ledger.known(connection, data_source)
+        with self._file.explained(data_source), self._file.reading() as connection:
+            yield connection, self._file.known(connection, data_source)
 
     def _knows(self, data_source: str) -> bool:
         with self._known(data_source) as (_, source):
             return source is not None
 
     @contextmanager
-    def _changing(self, data_source: str) -> Iterator[tuple[sa.Connection, sources.Source]]:
-        """A writing connection, and the data source, which the mirror knows."""
-        with self._ledger.explained(data_source), self._ledger.changing(data_source) as both:
-            yield both
+    def _changing(self, data_source: str) -> Iterator[Transaction]:
+        """Yield a write transaction on a data source that the mirror knows, committed at the end."""
+        with self._file.explained(data_source), self._file.changing(data_source) as tx:
+            yield tx
 
     def _asked(self, data_source: str) -> ArchiveState:
-        state = self._remote.archive_state(data_source)
+        state = self._service.archive_state(data_source)
         if state is not ArchiveState.UNKNOWN:
-            with self._ledger.reading() as connection:
-                source = self._ledger.known(connection, data_source)
+            with self._file.reading() as connection:
+                source = self._file.known(connection, data_source)
             if source is not None and source.archived is not (state is ArchiveState.ARCHIVED):
-                with self._ledger.changing(data_source) as (writing, known):
-                    pending.set_archived(writing, known.id, archived=state is ArchiveState.ARCHIVED)
+                with self._file.changing(data_source) as tx:
+                    pending.note_archived(tx, archived=state is ArchiveState.ARCHIVED)
         return state
 
     def _ensure_not_archived(self, tally: Tally) -> None:
         """Refuse before anything is written, where the service said that it is archived and does not say otherwise."""
         if self._options.on_unavailable == "queue":
             return
-        with self._ledger.reading() as connection:
-            source = self._ledger.known(connection, tally.data_source)
+        with self._file.reading() as connection:
+            source = self._file.known(connection, tally.data_source)
         if source is None or not source.archived:
             return
         try:
@@ -264,11 +261,9 @@ class Mirror:
             )
 
     def _refused(self, refusal: Reply, data_source: str, report: UpsertReport, *, queue: bool = True) -> None:
-        error = self._remote.error(refusal, data_source, report)
-        with self._ledger.changing(data_source) as (connection, source):
-            now = self._ledger.clock.now(connection)
-            archived = refusal.answer.meaning is Meaning.ARCHIVED
-            pending.failed(connection, source.id, str(error), now, archived=archived)
+        error = self._service.error(refusal, data_source, report)
+        with self._file.changing(data_source) as tx:
+            pending.note_failure(tx, str(error), archived=refusal.answer.meaning is Meaning.ARCHIVED)
         if not (queue and self._options.on_unavailable == "queue" and isinstance(error, QUEUED)):
             raise error
 

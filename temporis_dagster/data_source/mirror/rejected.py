@@ -1,7 +1,7 @@
-"""Rejected: the rows that the service refused, kept with its reason until somebody decides.
+"""Rejected: the rows that the service refused, kept with its reason until the user decides about them.
 
-Comes in: a connection inside a transaction. Goes out: frames and counts.
-Never: deletes a row that nobody asked to delete, except where a newer write of its key took its place.
+Comes in: a transaction, or a connection inside one. Goes out: frames and counts.
+Never: deletes a row without being asked to, except where a newer write of its key takes its place.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from temporis_dagster.data_source.mirror import batches
+from temporis_dagster.data_source.mirror.batches import Transaction
 from temporis_dagster.data_source.mirror.rows import Rows, packed, unpacked
 from temporis_dagster.data_source.observations.model import Int64s
 from temporis_dagster.data_source.store.write import storable
@@ -20,34 +21,34 @@ from temporis_dagster.data_source.store.write import storable
 OF_SOURCE = "series IN (SELECT id FROM temporis_series WHERE data_source = ?)"
 
 
-def keep(connection: sa.Connection, rows: Rows, reasons: Sequence[str], now: float) -> None:
+def keep(tx: Transaction, rows: Rows, reasons: Sequence[str]) -> None:
     """Move these rows, which are what the mirror has for their keys, to the rejected ones."""
     series, timestamps = unpacked(rows.keys)
     for number, timestamp, value, reason in zip(
         series.tolist(), timestamps.tolist(), storable(rows.values), reasons, strict=True
     ):
-        connection.exec_driver_sql(
+        tx.connection.exec_driver_sql(
             "INSERT INTO temporis_mirror_rejected VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
             " SET value = excluded.value, reason = excluded.reason, rejected_at = excluded.rejected_at",
-            (number, timestamp, value, reason, now),
+            (number, timestamp, value, reason, tx.now),
         )
-    batches.forget(connection, rows.keys)
+    batches.forget(tx.connection, rows.keys)
 
 
-def outdated(connection: sa.Connection, source: int, keys: Int64s) -> None:
-    """Newer writes of these keys take the place of rejected ones."""
-    if not count(connection, source):
+def outdated(tx: Transaction, keys: Int64s) -> None:
+    """Delete the rejected rows of these keys, whose place newer writes take."""
+    if not count(tx.connection, tx.source):
         return
-    kept = _rows(connection, source).keys
+    kept = _rows(tx.connection, tx.source).keys
     series, timestamps = unpacked(kept[np.isin(kept, keys)])
     for number, timestamp in zip(series.tolist(), timestamps.tolist(), strict=True):
-        connection.exec_driver_sql(
+        tx.connection.exec_driver_sql(
             "DELETE FROM temporis_mirror_rejected WHERE series = ? AND timestamp = ?", (number, timestamp)
         )
 
 
 def count(connection: sa.Connection, source: int) -> int:
-    """How many there are."""
+    """Return how many rejected rows a data source has."""
     if connection.exec_driver_sql("SELECT 1 FROM temporis_mirror_rejected LIMIT 1").first() is None:
         return 0
     sql = f"SELECT count(*) FROM temporis_mirror_rejected WHERE {OF_SOURCE}"  # noqa: S608 no data in it
@@ -55,7 +56,7 @@ def count(connection: sa.Connection, source: int) -> int:
 
 
 def reasons(connection: sa.Connection, keys: Int64s) -> list[tuple[float, str | None]]:
-    """Which value of each of these keys was refused, and why; None as the reason where none was."""
+    """Return which value of each of these keys was refused, and why; the reason is None where none was."""
     series, timestamps = unpacked(keys)
     sql = "SELECT value, reason FROM temporis_mirror_rejected WHERE series = ? AND timestamp = ?"
     found = (
@@ -65,7 +66,7 @@ def reasons(connection: sa.Connection, keys: Int64s) -> list[tuple[float, str | 
 
 
 def frame(connection: sa.Connection, source: int) -> pd.DataFrame:
-    """Columns timestamp, name, value, reason, rejected_at; by time and name."""
+    """Return the rejected rows as columns timestamp, name, value, reason, rejected_at; sorted by timestamp and name."""
     found = connection.exec_driver_sql(
         "SELECT r.timestamp, s.name, r.value, r.reason, r.rejected_at FROM temporis_mirror_rejected r"
         " JOIN temporis_series s ON s.id = r.series WHERE s.data_source = ? ORDER BY r.timestamp, s.name",
@@ -85,10 +86,10 @@ def frame(connection: sa.Connection, source: int) -> pd.DataFrame:
     )
 
 
-def take_all(connection: sa.Connection, source: int) -> Rows:
-    """Remove them from where they are kept."""
-    rows = _rows(connection, source)
-    connection.exec_driver_sql(f"DELETE FROM temporis_mirror_rejected WHERE {OF_SOURCE}", (source,))  # noqa: S608
+def take_all(tx: Transaction) -> Rows:
+    """Remove the rejected rows from where they are kept, and return them."""
+    rows = _rows(tx.connection, tx.source)
+    tx.connection.exec_driver_sql(f"DELETE FROM temporis_mirror_rejected WHERE {OF_SOURCE}", (tx.source,))  # noqa: S608
     return rows
 
 

@@ -1,179 +1,179 @@
-"""Courier: takes waiting batches, group by group: claims them, has them sent, settles them.
+"""Relay: takes waiting batches, group by group: claims them, has them sent, settles them.
 
 Comes in: which batches to take. Goes out: what became of each group, as it is settled; why it stopped early.
-Never: sends what is not claimed, durably, or what another sender may be sending; waits.
+Never: sends what is not claimed, durably, or what another holder may be sending; waits.
 
 Interrupted at any moment, it holds on to exactly what may still be applied. ``_held`` names a batch from before its
-claim is committed until after its settlement is, so nothing that is leased is forgotten; settling what is not leased
-(the commit did not happen, or already did) changes nothing, for a settlement asks whether this sender has the lease.
+claim is committed until after its settlement is, so nothing that is leased is forgotten. To settle what is not leased
+(the commit did not happen, or already did) changes nothing, for a settlement asks whether this holder has the lease.
 ``let_go`` first ends the lease for new attempts, then looks at what is under way, and settles only the rest.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol
+import os
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
 
 import numpy as np
-import sqlalchemy as sa
 
 from temporis_dagster.data_source.http.attempts import Reply
 from temporis_dagster.data_source.http.target import HttpTarget
 from temporis_dagster.data_source.mirror import batches, pending
-from temporis_dagster.data_source.mirror.batches import Batch
-from temporis_dagster.data_source.mirror.file import Ledger, ReplacedError
-from temporis_dagster.data_source.mirror.interrupted import Interrupted
-from temporis_dagster.data_source.mirror.lease import KnownSource, Lease, LeaseLostError
+from temporis_dagster.data_source.mirror.batches import Batch, Transaction
+from temporis_dagster.data_source.mirror.file import KnownSource, MirrorFile, ReplacedError
+from temporis_dagster.data_source.mirror.lease import Lease, LeaseLostError
+from temporis_dagster.data_source.mirror.lookup import names_of
 from temporis_dagster.data_source.mirror.rows import Rows, observations
 from temporis_dagster.data_source.mirror.schema import WrongTargetError
-from temporis_dagster.data_source.mirror.sending import Sending, Watch, nothing
-from temporis_dagster.data_source.mirror.settlement import Settled, Settlement
+from temporis_dagster.data_source.mirror.sending import Sending
+from temporis_dagster.data_source.mirror.settlement import Settled, Settlement, Verdict
 from temporis_dagster.data_source.observations.model import Int64s, Observations
 from temporis_dagster.data_source.report import Tally
-from temporis_dagster.data_source.store.sqlite import FileId, commit
+from temporis_dagster.data_source.store.sqlite import commit
 
 LOGGER = logging.getLogger(__name__)
 
 LET_GO_S = 2.0
-"""How long an interrupted delivery waits for the write lock before it leaves its leases to end by themselves."""
+"""How long an interrupted relay waits for the write lock before it leaves its leases to end by themselves."""
 
 GROUP_ROWS = 200_000
-"""About so many rows are claimed at once."""
+"""About how many rows are claimed at once."""
 
 GROUP_BATCHES = 500
+"""The maximum number of batches that are claimed at once."""
+
+INTERRUPTED_LIMIT = 1_000
+"""Only a program that is interrupted all the time reaches it. What is forgotten ends with its lease."""
 
 
 class Load(Protocol):
-    """Which batches a delivery takes, and who hears what became of them."""
+    """Which batches a relay takes, and who hears what became of them."""
 
     def ids(self) -> Iterable[int] | None:
-        """Which batches; None for the oldest of all."""
+        """Return which batches to take; None for the oldest of all."""
         ...
 
     def room(self) -> int:
-        """How many rows may be taken now."""
+        """Return how many rows may be taken now."""
         ...
 
     def taken(self, rows: int) -> None:
-        """So many rows are being sent."""
+        """Hear that this number of rows is about to be sent."""
+        ...
+
+    def sent(self, tally: Tally) -> None:
+        """Hear that a group was sent, with which requests."""
         ...
 
     def settled(self, settled: list[Settled]) -> None:
-        """What became of batches; it is durable."""
+        """Hear what became of batches, which is durable."""
         ...
 
     def tell_nobody(self) -> None:
-        """No progress is told any more: the delivery was interrupted."""
+        """Tell no progress any more: the relay was interrupted."""
         ...
 
 
-@dataclass
-class Round:
-    """What a delivery did.
-
-    Attributes:
-        refusal: Why it stopped early; None if it did not.
-        requests: Requests made.
-        retries: How many of those repeated an earlier one.
-        bytes_sent: Size of the bodies.
-    """
-
-    refusal: Reply | None = None
-    requests: int = 0
-    retries: int = 0
-    bytes_sent: int = 0
-
-    def add(self, tally: Tally) -> None:
-        """Count the requests of a group."""
-        self.requests += tally.requests
-        self.retries += tally.retries
-        self.bytes_sent += tally.bytes_sent
-
-
-class Courier:
-    """One delivery.
+class Relay:
+    """Sends the batches of one load.
 
     Args:
-        ledger: The mirror's file.
-        remote: Where to.
-        source: Of which data source.
+        file: The mirror's file.
+        service: Where to.
+        source: The data source.
         load: Which batches.
-        interrupted: Who settles later what is still under way when this is interrupted.
-        window_s: For how long a late write may come.
+        interrupted: Settles later what is still under way when this is interrupted.
+        window_s: For how long a late write may come, in seconds.
     """
 
     def __init__(  # its parts
         self,
-        ledger: Ledger,
-        remote: HttpTarget,
+        file: MirrorFile,
+        service: HttpTarget,
         source: KnownSource,
         load: Load,
         interrupted: Interrupted,
         *,
         window_s: float,
     ) -> None:
-        self._ledger, self._remote, self._clock = ledger, remote, ledger.clock
+        self._file, self._service = file, service
         self.source, self._load, self._window_s = source, load, window_s
         self._interrupted = interrupted
-        self._lease = Lease(ledger, remote, source, window_s=window_s)
+        self._lease = Lease(file, service, source, window_s=window_s)
         self._names: dict[int, str] = {}
         self._held: list[Batch] = []
         self._news: list[Settled] = []
         self._moved: list[Settled] = []
         self._sending: Sending | None = None
 
-    @property
-    def file(self) -> FileId:
-        """The file that the mirror must still be."""
-        return self.source.file
-
-    def deliver(self, first: list[Batch] | None = None) -> Round:
-        """Deliver until nothing of the load can be claimed, or the service stops it.
+    def deliver(self, first: list[Batch] | None = None) -> Reply | None:
+        """Deliver until nothing of the load can be claimed, or the service stops it; return why it stopped early.
 
         Args:
             first: A group that was claimed, with ``claim``, in a transaction that is committed.
         """
-        made = Round()
+        refusal = None
         try:
             self._tell()
             group = self._next([], self._load.ids()) if first is None else first
             while group:
                 self._load.taken(sum(len(batch.rows) for batch in group))
-                self._send(group, made)
-                group = self._next(group, [] if made.refusal else self._load.ids())
+                refusal = self._send(group)
+                group = self._next(group, [] if refusal else self._load.ids())
         except BaseException:
             self.let_go()
             raise
-        return made
+        return refusal
 
-    def claim(self, connection: sa.Connection, wanted: Iterable[int] | None, now: float) -> list[Batch]:
-        """Take a lease on the oldest of these batches that may be sent now, up to a group of them."""
-        batches.purge(connection, self.source.id, now)
-        flying = batches.in_flight(connection, self.source.id, now)
+    def claim(
+        self,
+        tx: Transaction,
+        wanted: Iterable[int] | None,
+        *,
+        new: Batch | None = None,
+        names: Mapping[int, str] | None = None,
+    ) -> list[Batch]:
+        """Take a lease on the oldest of these batches that may be sent now, up to a group of them.
+
+        Args:
+            tx: A write transaction.
+            wanted: Which batches; None for all.
+            new: A batch that this very transaction has inserted, so that it is not read back.
+            names: The names of its series, by id.
+        """
+        batches.purge(tx)
+        candidates = batches.waiting(tx, wanted, limit=GROUP_BATCHES)
+        if not candidates:
+            return []
+        flying = batches.in_flight(tx)
         group: list[Batch] = []
         room = self._load.room()
-        for number, live in batches.waiting(connection, self.source.id, wanted, now, limit=GROUP_BATCHES):
+        for number, live in candidates:
             if live > room or (group and live > GROUP_ROWS - sum(len(batch.rows) for batch in group)):
                 break
-            batch = self._ready(connection, number, live, now, flying)
+            found = new if new is not None and new.id == number else batches.get(tx, number)
+            batch = self._ready(tx, found, live, flying)
             if batch is not None:
                 group.append(batch)
                 room -= live
-        group = batches.with_risks(connection, self.source.id, group, now)
-        # Before the lease is taken: whoever is interrupted from here on lets go of them, if it was committed.
-        self._held = [*self._held, *group]
-        self._lease.take(connection, [batch.id for batch in group])
-        self._learn_names(connection, group)
+        if group:
+            group = batches.with_risks(tx, group)
+            # Before the lease is taken: an interruption from here on lets go of them, if the claim was committed.
+            self._held = [*self._held, *group]
+            self._lease.take(tx, group)
+            self._names |= names or {}
+            self._learn_names(tx, group)
         return group
 
     def claimed(self) -> None:
-        """The transaction of a ``claim`` is durable."""
+        """Note that the transaction of a ``claim`` is durable."""
         self._news, self._moved = [*self._news, *self._moved], []
 
     def let_go(self) -> None:
-        """After an interruption or a failure: settle what is over, and end the leases of what is not under way.
+        """After an interruption or a failure, settle what is over, and end the leases of what is not under way.
 
         What is under way keeps its lease, as its request may still be applied. It is settled by a later operation of
         this process, once it is over; without one, the lease ends by itself, and leaves a doubt until the window does.
@@ -186,13 +186,13 @@ class Courier:
             self._lease.end()
             done = self._settle_over(wait_s=LET_GO_S)
         except Exception:  # the error that led here is what is raised; the leases end by themselves
-            LOGGER.info("the leases of an upsert that ended early are left to end by themselves", exc_info=True)
+            LOGGER.info("The leases of an upsert that ended early are left to end by themselves.", exc_info=True)
         finally:
             if not done:
                 self._interrupted.add(self.source.name, self)
 
     def settle_rest(self) -> bool:
-        """Settle what an interruption left, once all its requests are over; whether that is done."""
+        """Settle what an interruption left, once all its requests are over; return whether that is done."""
         if self._sending is not None and not self._sending.workers.wait(0):
             return False
         try:
@@ -201,46 +201,49 @@ class Courier:
             return True  # there is nothing left to settle
 
     def _settle_over(self, *, wait_s: float | None) -> bool:
-        """Settle all that is held and not under way; whether nothing is held any more."""
+        """Settle all that is held and not under way; return whether nothing is held any more."""
         busy = set() if self._sending is None else self._sending.busy()
         over = [batch for batch in self._held if batch.id not in busy]
         if over:
-            with self._ledger.writing(same_file=self.source.file, wait_s=wait_s) as connection:
-                settled = self._settle(connection, over, self._clock.now(connection))
+            with self._file.writing_of(self.source, wait_s=wait_s) as tx:
+                settled = self._settle(tx, over)
                 left = [batch for batch in self._held if batch.id in busy]
-                commit(connection, lambda: self._done(left, settled))
+                commit(tx.connection, lambda: self._done(left, settled))
         self._tell()
         return not self._held
 
-    def _send(self, group: list[Batch], made: Round) -> None:
-        tally = Tally(self.source.name, self._observations(group))
-        self._sending = sending = Sending(group, tally, Watch(self._lease, len(tally.observations)))
+    def _send(self, group: list[Batch]) -> Reply | None:
+        tally, refusal = Tally(self.source.name, self._observations(group)), None
+        self._sending = sending = Sending(group, tally, self._lease)
         try:
-            made.refusal = self._remote.deliver(tally, watcher=sending.watch, workers=sending.workers)
+            refusal = self._service.deliver(tally, watcher=sending, workers=sending.workers)
         except LeaseLostError:
             LOGGER.warning(
                 "%s: a request took longer than its lease, so another process may have taken over its rows.",
                 self.source.name,
             )
-        finally:
-            made.add(tally)
+        self._load.sent(tally)
+        return refusal
 
     def _next(self, group: list[Batch], wanted: Iterable[int] | None) -> list[Batch]:
         """Settle a group and claim the next one, in one transaction."""
-        with self._ledger.writing(same_file=self.source.file) as connection:
-            now = self._clock.now(connection)
-            settled = self._settle(connection, group, now)
-            following = [] if wanted is not None and not wanted else self.claim(connection, wanted, now)
-            commit(connection, lambda: self._advance(following, [*settled, *self._moved]))
+        with self._file.writing_of(self.source) as tx:
+            settled = self._settle(tx, group)
+            following = [] if wanted is not None and not wanted else self.claim(tx, wanted)
+            commit(tx.connection, lambda: self._advance(following, [*settled, *self._moved]))
         self._tell()
         return following
 
-    def _settle(self, connection: sa.Connection, group: list[Batch], now: float) -> list[Settled]:
-        settlement = Settlement(connection, self.source.id, self._lease.sender, now=now, window_s=self._window_s)
+    def _settle(self, tx: Transaction, group: list[Batch]) -> list[Settled]:
+        if not group:
+            return []
+        settlement = Settlement(tx, self._lease.holder, window_s=self._window_s)
         verdicts = {} if self._sending is None else self._sending.verdicts()
-        settled = [settlement.settle(batch, verdicts.get(batch.id) or nothing(batch)) for batch in group]
+        settled = [
+            settlement.settle(batch, verdicts.get(batch.id) or Verdict.of_nothing(len(batch.rows))) for batch in group
+        ]
         if any(one.stored.any() for one in settled):
-            pending.delivered(connection, self.source.id)
+            pending.note_success(tx)
         return settled
 
     def _advance(self, following: list[Batch], news: list[Settled]) -> None:
@@ -248,7 +251,7 @@ class Courier:
         self._sending = None
 
     def _done(self, held: list[Batch], news: list[Settled]) -> None:
-        """A transaction is durable: what is held now, and what is to be told."""
+        """Note, after a transaction is durable, what is held now, and what is to be told."""
         self._held, self._news, self._moved = held, [*self._news, *news], []
 
     def _tell(self) -> None:
@@ -256,27 +259,61 @@ class Courier:
         if news:
             self._load.settled(news)
 
-    def _ready(self, connection: sa.Connection, number: int, live: int, now: float, flying: Int64s) -> Batch | None:
-        """The batch, without the rows that were overwritten; None while a key of it is in flight."""
-        batch = batches.get(connection, number, now)
-        mask = batches.live_rows(connection, batch, live)
+    def _ready(self, tx: Transaction, batch: Batch, live: int, flying: Int64s) -> Batch | None:
+        """Return the batch without the rows that were overwritten; None while a key of it is in flight."""
+        mask = batches.live_rows(tx.connection, batch, live)
         rows = batch.rows if mask.all() else batch.rows.take(mask)
         if rows.shares_a_key_with(flying):
             return None
         if rows is batch.rows:
             return batch
-        moved = batches.insert(connection, self.source.id, rows, live=len(rows), written_at=batch.written_at)
-        batches.carry(connection, rows.keys, moved)
-        batches.close(connection, self.source.id, batch, live, now)
-        carried = {moved: np.flatnonzero(mask)}
-        self._moved.append(Settled(number, np.zeros(len(mask), dtype=np.bool_), {}, carried, overtaken=~mask))
-        return Batch(moved, rows, batch.written_at, now)
+        moved = batches.move(tx, batch, mask)
+        batches.close(tx, batch, live)
+        carried = {moved.id: np.flatnonzero(mask)}
+        self._moved.append(Settled(batch.id, np.zeros(len(mask), dtype=np.bool_), {}, carried, overtaken=~mask))
+        return moved
 
-    def _learn_names(self, connection: sa.Connection, group: list[Batch]) -> None:
+    def _learn_names(self, tx: Transaction, group: list[Batch]) -> None:
         for batch in group:
             unknown = [number for number in batch.rows.series_ids() if number not in self._names]
-            self._names |= batches.names_of(connection, unknown)
+            if unknown:
+                self._names |= names_of(tx.connection, unknown)
 
     def _observations(self, group: list[Batch]) -> Observations:
         keys = np.concatenate([batch.rows.keys for batch in group])
         return observations(Rows(keys, np.concatenate([batch.rows.values for batch in group])), self._names)
+
+
+class Interrupted:
+    """The relays of one mirror that were interrupted in this process while requests of theirs were under way.
+
+    They are settled whole once their last request is over, by a later operation. Nothing here waits.
+    """
+
+    def __init__(self) -> None:
+        self._entries: deque[_Entry] = deque(maxlen=INTERRUPTED_LIMIT)
+
+    def add(self, data_source: str, relay: Relay) -> None:
+        """Remember a relay."""
+        self._entries.append(_Entry(os.getpid(), data_source, relay))
+
+    def settle(self, data_source: str) -> None:
+        """Settle those of this data source that are over by now."""
+        for _ in range(len(self._entries)):
+            try:
+                entry = self._entries.popleft()
+            except IndexError:  # another thread was faster
+                return
+            # In a forked child the parent's threads are not there, and its leases are not the child's to end.
+            done = entry.process != os.getpid()
+            try:
+                done = done or (entry.data_source == data_source and entry.relay.settle_rest())
+            finally:
+                if not done:
+                    self._entries.append(entry)
+
+
+class _Entry(NamedTuple):
+    process: int
+    data_source: str
+    relay: Relay

@@ -1,7 +1,7 @@
-"""The tables of a mirror, and the target that it is bound to.
+"""Schema: the tables of a mirror, and the target that it is bound to.
 
 Comes in: a connection inside a write transaction on a store, and who the target is. Goes out: the tables, bound to it.
-Never: commits, keeps a token, or turns a store that somebody uses as a data source into a mirror.
+Never: commits, keeps a token, or turns a store that holds embedded data sources into a mirror.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from temporis_dagster.data_source.options import LATE_WRITE_WINDOW_S
 from temporis_dagster.data_source.store.errors import StoreUnusableError
 
 ACCOUNT = "mirror"
-"""The account under which a mirror keeps its data sources: that of embedded ones, ``default``, sees none of them."""
+"""The account under which a mirror keeps its data sources; ``default``, that of embedded ones, sees none of them."""
 
 VERSION = 2
 
@@ -27,7 +27,7 @@ V1 = (
     """CREATE TABLE temporis_mirror_source (
         data_source INTEGER PRIMARY KEY REFERENCES temporis_data_source (id),
         pending INTEGER NOT NULL DEFAULT 0, last_error TEXT, last_error_at REAL)""",
-    # AUTOINCREMENT: an id is a sequence number, and never given twice.
+    # AUTOINCREMENT: an id is a sequence number and is never given twice.
     """CREATE TABLE temporis_mirror_batch (
         id INTEGER PRIMARY KEY AUTOINCREMENT, data_source INTEGER NOT NULL REFERENCES temporis_data_source (id),
         live INTEGER NOT NULL, written_at REAL NOT NULL, not_before REAL NOT NULL,
@@ -35,7 +35,7 @@ V1 = (
     """CREATE INDEX temporis_mirror_live ON temporis_mirror_batch (data_source, written_at, id) WHERE live > 0""",
     """CREATE INDEX temporis_mirror_doubtful ON temporis_mirror_batch (data_source, doubtful_until)
         WHERE doubtful_until IS NOT NULL""",
-    # What a batch carries, apart: SQLite writes a whole row anew to change a number in it.
+    # What a batch carries has a table of its own: SQLite rewrites a whole row to change one number in it.
     """CREATE TABLE temporis_mirror_rows (batch INTEGER PRIMARY KEY, keys BLOB NOT NULL, vals BLOB NOT NULL)""",
     """CREATE TRIGGER temporis_mirror_gone AFTER DELETE ON temporis_mirror_batch
         BEGIN DELETE FROM temporis_mirror_rows WHERE batch = OLD.id; END""",
@@ -48,10 +48,10 @@ V1 = (
 
 V2 = (
     "ALTER TABLE temporis_mirror ADD COLUMN late_write_window_s REAL",
-    # When, by the clock, its moments were set: see batches.bound_moments.
+    # When, by the clock, the batch's moments were set: see batches.bound_moments.
     "ALTER TABLE temporis_mirror_batch ADD COLUMN stamped_at REAL",
     """CREATE INDEX temporis_mirror_stamped ON temporis_mirror_batch (stamped_at) WHERE stamped_at IS NOT NULL""",
-    # Between which keys and times its rows are: two batches that are apart have no key in common. By default anywhere.
+    # The range of keys and of times of its rows: batches whose ranges do not meet share no key. By default everything.
     *(
         f"ALTER TABLE temporis_mirror_batch ADD COLUMN {name} INTEGER NOT NULL DEFAULT {default}"
         for name, default in (
@@ -71,7 +71,7 @@ class WrongTargetError(Exception):
     """Signal: the mirror is bound to another target.
 
     Args:
-        what: What differs, as the end of a sentence.
+        what: What differs, as a clause.
     """
 
     def __init__(self, what: str) -> None:
@@ -93,40 +93,42 @@ class Identity:
 
     @property
     def has_token(self) -> bool:
-        """Whether there is a token, which tells the account."""
+        """Whether there is a token, which identifies the account."""
         return self._token is not None
 
     def fingerprint(self, salt: bytes) -> bytes:
-        """What a mirror keeps instead of the token: slow to guess from."""
+        """Return what a mirror keeps instead of the token: a hash from which it would be slow to guess."""
         return hashlib.pbkdf2_hmac("sha256", (self._token or "").encode(), salt, 50_000)
 
     def __repr__(self) -> str:
         return f"Identity({self.url!r})"
 
 
-def is_mirror(connection: sa.Connection) -> bool:
-    """Whether the file holds a mirror."""
+def salt(connection: sa.Connection) -> bytes | None:
+    """Return random bytes that are new for every mirror and every time that it is bound; None if it is not a mirror."""
     made = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'temporis_mirror'"
-    return connection.exec_driver_sql(made).first() is not None
+    if connection.exec_driver_sql(made).first() is None:
+        return None
+    return bytes(connection.exec_driver_sql("SELECT salt FROM temporis_mirror").scalar_one())
 
 
 def ensure_unused(connection: sa.Connection) -> None:
-    """See that the file, which is not a mirror, may become one.
+    """See that a file that is not a mirror may become one.
 
     Raises:
         StoreUnusableError: It holds embedded data sources.
     """
     if connection.exec_driver_sql("SELECT 1 FROM temporis_account").first() is not None:
         raise StoreUnusableError(
-            "it holds embedded data sources and is no mirror", "Give the mirror a file of its own."
+            "it holds embedded data sources and is not a mirror", "Give the mirror a file of its own."
         )
 
 
 def create(connection: sa.Connection, identity: Identity) -> None:
-    """Make the mirror in a store that nobody uses yet.
+    """Make the mirror in a store that holds no data source yet.
 
     Raises:
-        StoreUnusableError: The file is an embedded data source.
+        StoreUnusableError: It holds embedded data sources.
     """
     ensure_unused(connection)
     make_tables(connection)
@@ -134,7 +136,7 @@ def create(connection: sa.Connection, identity: Identity) -> None:
 
 
 def make_tables(connection: sa.Connection) -> None:
-    """Make the tables of a mirror that is bound to nobody."""
+    """Make the tables of a mirror that is not bound to a target yet."""
     _run(connection, *STEPS)
     connection.exec_driver_sql(
         "INSERT INTO temporis_mirror (version, url, salt, fingerprint) VALUES (?, '', x'', x'')", (VERSION,)
@@ -142,7 +144,7 @@ def make_tables(connection: sa.Connection) -> None:
 
 
 def upgrade(connection: sa.Connection) -> None:
-    """Bring a mirror to the present version, from any older one."""
+    """Bring a mirror of any older version to the present one."""
     version = installed_version(connection)
     if version < VERSION:
         _run(connection, *STEPS[version:])
@@ -150,7 +152,7 @@ def upgrade(connection: sa.Connection) -> None:
 
 
 def installed_version(connection: sa.Connection) -> int:
-    """The version of the mirror.
+    """Return the version of the mirror.
 
     Raises:
         StoreUnusableError: A newer version of this library wrote it.
@@ -162,7 +164,7 @@ def installed_version(connection: sa.Connection) -> int:
 
 
 def bind(connection: sa.Connection, identity: Identity) -> None:
-    """From now on it is the mirror of this target."""
+    """Make it the mirror of this target."""
     salt = os.urandom(16)
     connection.exec_driver_sql(
         "UPDATE temporis_mirror SET url = ?, salt = ?, fingerprint = ?, late_write_window_s = NULL",
@@ -170,17 +172,12 @@ def bind(connection: sa.Connection, identity: Identity) -> None:
     )
 
 
-def salt(connection: sa.Connection) -> bytes:
-    """Random bytes that are new for every mirror and every time that it is bound."""
-    return bytes(connection.exec_driver_sql("SELECT salt FROM temporis_mirror").scalar_one())
-
-
 def check(connection: sa.Connection, identity: Identity) -> None:
-    """Return if the mirror is that of this target.
+    """See that it is the mirror of this target.
 
     Raises:
         StoreUnusableError: A newer version of this library wrote it.
-        WrongTargetError: It is another's.
+        WrongTargetError: It is the mirror of another target.
     """
     installed_version(connection)
     url, salt, fingerprint = connection.exec_driver_sql("SELECT url, salt, fingerprint FROM temporis_mirror").one()
@@ -191,8 +188,15 @@ def check(connection: sa.Connection, identity: Identity) -> None:
         raise WrongTargetError(f"it is the mirror of {url} with {token}")
 
 
-def window_s(connection: sa.Connection) -> float:
-    """For how long a late write may come: the longest that anybody who uses the mirror said."""
+def window_s(connection: sa.Connection, chosen: float | None) -> float:
+    """Return for how long a late write may come, in seconds.
+
+    Args:
+        connection: A connection inside a transaction.
+        chosen: What the options say; None for the longest window that the mirror was ever used with.
+    """
+    if chosen is not None:
+        return chosen
     if installed_version(connection) < 2:  # noqa: PLR2004  # the version that keeps it
         return LATE_WRITE_WINDOW_S
     kept = connection.exec_driver_sql("SELECT late_write_window_s FROM temporis_mirror").scalar()
@@ -200,7 +204,7 @@ def window_s(connection: sa.Connection) -> float:
 
 
 def keep_window_s(connection: sa.Connection, seconds: float) -> None:
-    """Let those who do not say how long a late write may take, such as ``temporis mirror flush``, take this."""
+    """Let a caller that does not choose a window, such as ``temporis mirror flush``, use at least this one."""
     connection.exec_driver_sql(
         "UPDATE temporis_mirror SET late_write_window_s = ? WHERE coalesce(late_write_window_s, -1) < ?",
         (seconds, seconds),

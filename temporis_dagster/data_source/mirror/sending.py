@@ -1,13 +1,12 @@
-"""Sending: a claimed group of batches on its way to the service, and what is known of every row of it at any moment.
+"""Sending: a claimed group of batches on its way to the service, and what is known of each of its rows at any moment.
 
 Comes in: attempts and answers, from any thread. Goes out: which batches are under way, and a verdict on each.
-Never: touches the database, but for the lease.
+Never: touches the database, except for the lease.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -21,72 +20,60 @@ from temporis_dagster.data_source.mirror.settlement import Verdict
 from temporis_dagster.data_source.report import Outcome, Tally
 
 
-class Watch:
-    """Looks at the lease before every attempt, and notes what came of it. A ``Watcher``.
+class Sending:
+    """A group on its way to the service. It is the ``Watcher`` of the delivery that sends it.
 
-    It goes on when the delivery was interrupted, so that what comes of the requests that are under way is not lost.
+    It goes on watching after the delivery was interrupted, so that what becomes of the requests that are under way is
+    not lost.
 
     Args:
-        lease: The lease of the rows.
-        rows: How many rows are being sent.
+        group: Its batches.
+        tally: Their rows, one batch after the other.
+        lease: The lease on them.
 
     Attributes:
-        acknowledged: Which rows are stored.
-        unanswered: Which rows were in an attempt without an answer, or with one that leaves open what was done.
-        under_way: Which rows are in an attempt that is not over.
+        workers: The threads that send it.
     """
 
-    def __init__(self, lease: Lease, rows: int) -> None:
-        self._lease = lease
-        self.acknowledged, self.unanswered, self.under_way = (np.zeros(rows, dtype=np.bool_) for _ in range(3))
+    def __init__(self, group: Sequence[Batch], tally: Tally, lease: Lease) -> None:
+        self._group, self._tally, self._lease = group, tally, lease
+        self.workers = Workers()
+        # Which rows the service stored; which were in an attempt without an answer, or with one that leaves open what
+        # was done; and which are in an attempt that is not over.
+        rows = len(tally.observations)
+        self._acknowledged, self._unanswered, self._under_way = (np.zeros(rows, dtype=np.bool_) for _ in range(3))
 
     def before_attempt(self, body: Body) -> None:
-        """See that the lease lasts for the whole attempt, and note that it is under way, before the lease can end."""
+        """See that the lease lasts for the whole attempt, and note that it is under way before the lease can end."""
         with self._lease.ensured(len(body.content)):
-            self.under_way[body.rows] = True
+            self._under_way[body.rows] = True
 
     def after_attempt(self, body: Body, answer: Answer) -> None:
         """Note what came of an attempt, and only then that it is over."""
-        if answer.meaning is Meaning.STORED:
-            self.acknowledged[body.rows] = True
+        is_stored = answer.meaning is Meaning.STORED
+        if is_stored:
+            self._acknowledged[body.rows] = True
         elif answer.maybe_applied:
-            self.unanswered[body.rows] = True
-        self.under_way[body.rows] = False
-        if answer.meaning is not Meaning.STORED:
-            # A wait may follow, and whoever loses the lease in it has to begin anew.
+            self._unanswered[body.rows] = True
+        self._under_way[body.rows] = False
+        if not is_stored:
+            # A wait may follow, and a holder that loses the lease during it has to claim the batch again.
             with self._lease.ensured(len(body.content)):
                 pass
 
-
-@dataclass(eq=False)
-class Sending:
-    """A group on its way to the service.
-
-    Attributes:
-        group: Its batches.
-        tally: Their rows, one after the other.
-        watch: What is known of every attempt.
-        workers: The threads that make the attempts.
-    """
-
-    group: list[Batch]
-    tally: Tally
-    watch: Watch
-    workers: Workers = field(default_factory=Workers)
-
     def busy(self) -> set[int]:
-        """The batches with a row that is under way."""
+        """Return the batches with a row that is under way."""
         if self.workers.wait(0):
             return set()
-        under_way = self.watch.under_way.copy()
+        under_way = self._under_way.copy()
         return {batch.id for batch, rows in self._parts() if under_way[rows].any()}
 
     def verdicts(self) -> dict[int, Verdict]:
-        """What came of each batch so far."""
-        unknown = self.tally.settled_as(Outcome.UNKNOWN)
-        acknowledged = self.watch.acknowledged | self.tally.settled_as(Outcome.ACKNOWLEDGED)
+        """Return what has become of each batch so far."""
+        unknown = self._tally.settled_as(Outcome.UNKNOWN)
+        acknowledged = self._acknowledged | self._tally.settled_as(Outcome.ACKNOWLEDGED)
         # A row that is unknown, and has no answer, was under way when a thread of the delivery was interrupted.
-        unanswered = self.watch.unanswered | (unknown & self.watch.under_way)
+        unanswered = self._unanswered | (unknown & self._under_way)
         return {
             batch.id: Verdict(acknowledged[rows], unanswered[rows], self._refusals(rows))
             for batch, rows in self._parts()
@@ -95,18 +82,12 @@ class Sending:
     def _refusals(self, rows: slice) -> dict[int, str]:
         return {
             place - rows.start: words
-            for place, words in self.tally.rejections.items()
+            for place, words in self._tally.rejections.items()
             if rows.start <= place < rows.stop
         }
 
     def _parts(self) -> Iterator[tuple[Batch, slice]]:
         start = 0
-        for batch in self.group:
+        for batch in self._group:
             yield batch, slice(start, start + len(batch.rows))
             start += len(batch.rows)
-
-
-def nothing(batch: Batch) -> Verdict:
-    """The verdict on a batch of which nothing was sent."""
-    none = np.zeros(len(batch.rows), dtype=np.bool_)
-    return Verdict(none, none)

@@ -1,7 +1,7 @@
-"""Settle: what the answers to a batch mean for its rows.
+"""Settlement: what the answers to a batch mean for its rows.
 
-Comes in: a claimed batch and what became of each of its rows, inside a transaction. Goes out: which rows are done,
-and the batches that carry the rest.
+Comes in: a claimed batch and what became of each of its rows, inside a transaction. Goes out: which rows are settled,
+and which batches carry the rest.
 Never: believes an answer that came after the lease was lost.
 """
 
@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import sqlalchemy as sa
 
 from temporis_dagster.data_source.mirror import batches, rejected
-from temporis_dagster.data_source.mirror.batches import Batch
+from temporis_dagster.data_source.mirror.batches import Batch, Transaction
 from temporis_dagster.data_source.observations.model import Int64s, Mask
 
 
@@ -23,8 +22,8 @@ class Verdict:
     """What became of each row of a batch.
 
     Attributes:
-        acknowledged: The service stored it.
-        unanswered: Some attempt that carried it had no answer, or one that leaves open what was done.
+        acknowledged: Whether the service stored it.
+        unanswered: Whether some attempt that carried it had no answer, or one that leaves open what was done.
         refusals: What the service said of the rows that it refused, by their place.
     """
 
@@ -32,18 +31,24 @@ class Verdict:
     unanswered: Mask
     refusals: Mapping[int, str] = field(default_factory=dict)
 
+    @classmethod
+    def of_nothing(cls, rows: int) -> Verdict:
+        """Return the verdict on a batch of which nothing was sent."""
+        none = np.zeros(rows, dtype=np.bool_)
+        return cls(none, none)
+
 
 @dataclass(frozen=True, eq=False)
 class Settled:
-    """What a batch came to.
+    """What became of a batch.
 
     Attributes:
         batch: Its id.
-        stored: The rows that are done with.
-        refusals: Those that were refused, as in the verdict.
+        stored: Which rows are stored, for good.
+        refusals: The rows that were refused, as in the verdict.
         moved: The places of the rows that other batches carry now, by their ids.
-        overtaken: The rows that a newer write took before they were delivered; None for none.
-        is_final: Whether the batch itself is done with.
+        overtaken: Which rows a newer write took before they were delivered; None for none.
+        is_final: Whether the batch itself carries nothing any more.
     """
 
     batch: int
@@ -55,87 +60,47 @@ class Settled:
 
 
 class Settlement:
-    """Settles the batches of one sender in one transaction.
+    """Settles the batches of one holder in one transaction.
 
     Args:
-        connection: A connection that holds the write lock.
-        source: The data source's id.
-        sender: Whose batches.
-        now: What time it is.
-        window_s: How long a late write may take.
+        tx: A write transaction.
+        holder: Whose batches.
+        window_s: How long a late write may take, in seconds.
     """
 
-    def __init__(self, connection: sa.Connection, source: int, sender: int, *, now: float, window_s: float) -> None:
-        self._connection, self._source, self._sender = connection, source, sender
-        self._now, self._window_s = now, window_s
+    def __init__(self, tx: Transaction, holder: int, *, window_s: float) -> None:
+        self._tx, self._holder, self._window_s = tx, holder, window_s
 
     def settle(self, batch: Batch, verdict: Verdict) -> Settled:
-        """Settle a batch: nothing where the lease was lost, for then it is doubtful on disk and somebody else's."""
-        count = len(batch.rows)
-        live = self._live(batch)
+        """Settle a batch, or leave it where the lease was lost: then it is doubtful on disk, and free for others."""
+        tx, count = self._tx, len(batch.rows)
+        live = batches.live_if_held(tx, batch, self._holder)
         if live is None:
             return Settled(batch.id, np.zeros(count, dtype=np.bool_), {}, {}, is_final=False)
-        self._doubt(batch, verdict.unanswered)
-        own = batches.live_rows(self._connection, batch, live)
+        if verdict.unanswered.any():
+            batches.doubt(tx, batch, verdict.unanswered, self._window_s)
+        own = batches.live_rows(tx.connection, batch, live)
         until = np.zeros(count) if batch.at_risk_until is None else batch.at_risk_until
         at_risk = verdict.acknowledged & own & (until > 0)
         refused = np.zeros(count, dtype=np.bool_)
         refused[list(verdict.refusals)] = True
         self._reject(batch, refused & own, verdict)
         left = own & ~verdict.acknowledged & ~refused
-        again = batch.as_of(self._now, float(until[at_risk].max())) if at_risk.any() else 0.0
-        moved = dict([self._move(batch, at_risk, again)] if at_risk.any() else [])
+        again = batch.as_of(tx.now, float(until[at_risk].max())) if at_risk.any() else 0.0
+        moved = dict([self._moved(batch, at_risk, again)] if at_risk.any() else [])
         if left.all():
-            self._release(batch)
+            batches.release(tx, batch)
             return Settled(batch.id, verdict.acknowledged, {}, {}, is_final=False)
-        moved |= dict([self._move(batch, left, 0.0)] if left.any() else [])
-        batches.close(self._connection, self._source, batch, live, self._now)
+        moved |= dict([self._moved(batch, left, 0.0)] if left.any() else [])
+        batches.close(tx, batch, live)
         overtaken = ~own & ~verdict.acknowledged & ~refused
         return Settled(batch.id, verdict.acknowledged & ~at_risk, verdict.refusals, moved, overtaken)
-
-    def _live(self, batch: Batch) -> int | None:
-        """How many of its rows are live; None if the lease is lost."""
-        live = self._connection.exec_driver_sql(
-            "SELECT live FROM temporis_mirror_batch WHERE id = ? AND sender = ? AND lease_until > ?",
-            (batch.id, self._sender, self._now),
-        ).scalar()
-        return None if live is None else int(live)
-
-    def _doubt(self, batch: Batch, unanswered: Mask) -> None:
-        if unanswered.any():
-            batches.insert(
-                self._connection,
-                self._source,
-                batch.rows.take(unanswered),
-                live=0,
-                written_at=batch.written_at,
-                doubtful_until=self._now + self._window_s,
-                stamped_at=self._now,
-            )
 
     def _reject(self, batch: Batch, refused: Mask, verdict: Verdict) -> None:
         if refused.any():
             reasons = [verdict.refusals[place] for place in np.flatnonzero(refused).tolist()]
-            rejected.keep(self._connection, batch.rows.take(refused), reasons, self._now)
+            rejected.keep(self._tx, batch.rows.take(refused), reasons)
 
-    def _move(self, batch: Batch, mask: Mask, not_before: float) -> tuple[int, Int64s]:
-        """Let a new batch carry these rows; its id and their places."""
-        rows, places = batch.rows.take(mask), np.flatnonzero(mask)
-        number = batches.insert(
-            self._connection,
-            self._source,
-            rows,
-            live=len(rows),
-            written_at=batch.written_at,
-            not_before=not_before,
-            stamped_at=self._now if not_before else None,
-        )
-        batches.carry(self._connection, rows.keys, number)
-        return number, places
-
-    def _release(self, batch: Batch) -> None:
-        """Nothing became of it: it waits as before."""
-        self._connection.exec_driver_sql(
-            "UPDATE temporis_mirror_batch SET sender = NULL, lease_until = NULL, doubtful_until = ? WHERE id = ?",
-            (batch.doubt_as_of(self._now), batch.id),
-        )
+    def _moved(self, batch: Batch, mask: Mask, not_before: float) -> tuple[int, Int64s]:
+        """Let a new batch carry these rows; return its id and their places."""
+        return batches.move(self._tx, batch, mask, not_before).id, np.flatnonzero(mask)

@@ -1,12 +1,14 @@
 """Upsert: one upsert through the mirror: written, then sent, then, if there is little of it, the backlog.
 
 Comes in: a tally. Goes out: the same tally, settled; the refusal that stopped it, if one did.
-Never: waits for rows of others, except those that carry its own keys.
+Never: waits for rows of other upserts, except those that carry its own keys.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
@@ -14,23 +16,25 @@ import sqlalchemy as sa
 from temporis_dagster.data_source.http.attempts import Reply
 from temporis_dagster.data_source.http.client import Answer
 from temporis_dagster.data_source.http.target import HttpTarget
-from temporis_dagster.data_source.mirror import pending, schema
-from temporis_dagster.data_source.mirror.batches import Batch
-from temporis_dagster.data_source.mirror.fate import Fate
-from temporis_dagster.data_source.mirror.file import Ledger, ReplacedError
-from temporis_dagster.data_source.mirror.interrupted import Interrupted
-from temporis_dagster.data_source.mirror.lease import KnownSource, window_s
-from temporis_dagster.data_source.mirror.loads import KEPT, Backlog, Own
-from temporis_dagster.data_source.mirror.relay import Courier, Load
-from temporis_dagster.data_source.mirror.waiting import Waiting
+from temporis_dagster.data_source.mirror import batches, lookup, pending, rejected, schema
+from temporis_dagster.data_source.mirror.batches import Batch, Transaction
+from temporis_dagster.data_source.mirror.file import KnownSource, MirrorFile, ReplacedError
+from temporis_dagster.data_source.mirror.flush import ANY_NUMBER, Backlog, Waiting
+from temporis_dagster.data_source.mirror.relay import Interrupted, Relay
+from temporis_dagster.data_source.mirror.rows import same_bits
+from temporis_dagster.data_source.mirror.settlement import Settled
 from temporis_dagster.data_source.mirror.write import Chunk, Writing
+from temporis_dagster.data_source.observations.model import Int64s
 from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.report import Outcome, Tally
 from temporis_dagster.data_source.store.sqlite import commit, file_of
 from temporis_dagster.data_source.store.write import CHUNK_ROWS
 
 POLL_S, LONGEST_POLL_S = 0.02, 0.5
-"""How often to look whether another sender is done with the same keys: ever less often."""
+"""How often to look whether another holder is done with the same keys: less and less often."""
+
+KEPT = "it is kept in the mirror and goes out with a later upsert or flush"
+OVERTAKEN = "a later upsert wrote this timestamp and name into the mirror before it was delivered"
 
 
 class FullError(Exception):
@@ -45,39 +49,47 @@ class FullError(Exception):
         self.pending = pending
 
 
+class _Begun(NamedTuple):
+    """What an upsert works with, from its first transaction on."""
+
+    source: KnownSource
+    window_s: float
+    writing: Writing
+    own: Own
+    relay: Relay
+
+
 class Upsert:
     """One upsert.
 
     Args:
-        ledger: The mirror's file.
-        remote: Where to.
+        file: The mirror's file.
+        service: Where to.
         tally: What.
-        options: How.
-        interrupted: What interrupted deliveries left.
+        options: How the mirror behaves.
+        interrupted: What interrupted relays left behind.
     """
 
     def __init__(
-        self, ledger: Ledger, remote: HttpTarget, tally: Tally, options: MirrorOptions, interrupted: Interrupted
+        self, file: MirrorFile, service: HttpTarget, tally: Tally, options: MirrorOptions, interrupted: Interrupted
     ) -> None:
-        self._ledger, self._remote, self._tally, self._options = ledger, remote, tally, options
+        self._file, self._service, self._tally, self._options = file, service, tally, options
         self._interrupted = interrupted
-        self._writing: Writing | None = None
-        self._load = Own(tally, {})
-        self._courier: Courier | None = None
-        self._window_s = 0.0
+        self._begun: _Begun | None = None
 
     def run(self) -> Reply | None:
-        """Write everything, then send; why that stopped early, if it did."""
+        """Write everything, then send; return why that stopped early, if it did."""
         try:
-            return self._deliver(self._write())
+            first = self._write()
+            return None if self._begun is None else self._deliver(self._begun, first)
         except ReplacedError:
             # What was written into the file that is gone is nowhere else.
             kept = self._tally.settled_as(Outcome.PENDING)
             self._tally.settle(kept, Outcome.UNKNOWN, reason="the mirror's file was replaced: send the rows again")
             raise
         except BaseException:
-            if self._courier is not None:  # it may hold what the last transaction of _write claimed
-                self._courier.let_go()
+            if self._begun is not None:  # it may hold what the last transaction of _write claimed
+                self._begun.relay.let_go()
             raise
 
     def _write(self) -> list[Batch]:
@@ -85,104 +97,198 @@ class Upsert:
         count, first = len(self._tally.observations), []
         for start in range(0, count, CHUNK_ROWS):
             positions = np.arange(start, min(start + CHUNK_ROWS, count), dtype=np.int64)
-            with self._ledger.writing(same_file=self._courier.file if self._courier else None) as connection:
-                now = self._ledger.clock.now(connection)
-                writing, courier = self._begun(connection, count)
-                chunk = writing.chunk(connection, positions, now)
+            with self._file.writing(same_file=self._begun.source.file if self._begun else None) as connection:
+                begun = self._begun = self._begun or self._begin(connection, count)
+                tx = Transaction(connection, begun.source.id, self._file.clock.now(connection))
+                writing = begun.writing
+                chunk = writing.chunk(tx, positions)
                 if start + CHUNK_ROWS >= count:
-                    first = courier.claim(connection, writing.batches_with(chunk), now)
-                # Until the commit returned: who is interrupted in it does not know what became of it.
+                    wanted, names = writing.batches_with(chunk), writing.names(chunk)
+                    first = begun.relay.claim(tx, wanted, new=chunk.batch, names=names)
+                # Until the commit has returned: an interruption in it leaves open what became of it.
                 self._tally.settle(chunk.written, Outcome.UNKNOWN, reason="it may be in the mirror: upsert it again")
-                commit(connection, partial(self._written, writing, courier, chunk))
+                commit(connection, partial(self._written, begun, chunk))
             self._tally.settle(chunk.unchanged, Outcome.ACKNOWLEDGED, unchanged=len(chunk.unchanged))
         return first
 
-    def _written(self, writing: Writing, courier: Courier, chunk: Chunk) -> None:
-        """A chunk is durable."""
+    def _written(self, begun: _Begun, chunk: Chunk) -> None:
+        """Note that a chunk is durable."""
         self._tally.settle(chunk.written, Outcome.PENDING, reason=KEPT)
-        writing.committed(chunk)
-        self._load.batches = writing.own
-        courier.claimed()
+        begun.writing.committed(chunk)
+        begun.relay.claimed()
 
-    def _begun(self, connection: sa.Connection, count: int) -> tuple[Writing, Courier]:
-        if self._writing is None or self._courier is None:
-            waiting = pending.pending_of_all(connection)
-            if waiting + count > self._options.max_pending_rows:
-                raise FullError(waiting)
-            source = self._ledger.ensured(connection, self._tally.data_source)
-            known = KnownSource(self._tally.data_source, source.id, file_of(connection))
-            if self._options.late_write_window_s is not None:
-                schema.keep_window_s(connection, self._options.late_write_window_s)
-            self._window_s = window_s(connection, self._options)
-            self._writing = Writing(self._tally, source, self._options.skip_unchanged)
-            self._courier = self._courier_for(known, self._load)
-        return self._writing, self._courier
+    def _begin(self, connection: sa.Connection, count: int) -> _Begun:
+        waiting = pending.count_of_all(connection)
+        if waiting + count > self._options.max_pending_rows:
+            raise FullError(waiting)
+        found = self._file.ensured(connection, self._tally.data_source)
+        source = KnownSource(self._tally.data_source, found.id, file_of(connection))
+        chosen_s = self._options.late_write_window_s
+        if chosen_s is not None:
+            schema.keep_window_s(connection, chosen_s)
+        window_s = schema.window_s(connection, chosen_s)
+        writing = Writing(self._tally, found, self._options.skip_unchanged)
+        own = Own(writing)
+        relay = Relay(self._file, self._service, source, own, self._interrupted, window_s=window_s)
+        return _Begun(source, window_s, writing, own, relay)
 
-    def _courier_for(self, source: KnownSource, load: Load) -> Courier:
-        return Courier(self._ledger, self._remote, source, load, self._interrupted, window_s=self._window_s)
-
-    def _deliver(self, first: list[Batch]) -> Reply | None:
-        courier, writing = self._courier, self._writing
-        if courier is None or writing is None or not self._load.batches:
+    def _deliver(self, begun: _Begun, first: list[Batch]) -> Reply | None:
+        if not begun.own.batches:
             return None
-        refusal = self._send(courier, first)
-        self._learn(writing)
-        refusal = refusal or self._outlast(courier, writing)
+        refusal = self._send(begun, first)
+        refusal = refusal or self._outlast(begun)
         if refusal is None:
-            self._send_backlog(courier.source)
+            self._send_backlog(begun)
         return refusal
 
-    def _outlast(self, courier: Courier, writing: Writing) -> Reply | None:
-        """With ``on_unavailable="raise"``: send what others hold up, as soon as they do no longer."""
-        clock, waiting = self._ledger.clock, Waiting(self._ledger.clock)
-        patience, pause_s = clock.monotonic() + self._remote.options.give_up_after_s, POLL_S
-        while self._options.on_unavailable == "raise" and self._is_due():
+    def _send(self, begun: _Begun, first: list[Batch] | None) -> Reply | None:
+        """Send what may be sent of the upsert's own batches, and learn what became of the others."""
+        refusal = begun.relay.deliver(first)
+        if begun.own.batches:
+            with self._file.reading_of(begun.source) as tx:
+                begun.own.learn(tx)
+        return refusal
+
+    def _outlast(self, begun: _Begun) -> Reply | None:
+        """With ``on_unavailable="raise"``, send what others hold up as soon as they no longer do."""
+        clock, waiting = self._file.clock, Waiting(self._file.clock)
+        patience, pause_s = clock.monotonic() + self._service.options.give_up_after_s, POLL_S
+        while self._options.on_unavailable == "raise" and self._is_due(begun):
             if clock.monotonic() > patience:
                 return ELSEWHERE
-            waiting.say(
-                "The upsert into %s waits for keys that another request carries: of another upsert, or of one that was"
+            waiting.warn(
+                "The upsert into %s waits for keys that another request carries, of another upsert or of one that was"
                 " interrupted. It gives up after %.0f s.",
-                courier.source.name,
+                begun.source.name,
                 patience - clock.monotonic(),
             )
             clock.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_POLL_S)
-            self._interrupted.settle(courier.source.name)
-            refusal = self._send(courier, None)
-            self._learn(writing)
+            self._interrupted.settle(begun.source.name)
+            refusal = self._send(begun, None)
             if refusal is not None:
                 return refusal
         return None
 
-    def _send(self, courier: Courier, first: list[Batch] | None) -> Reply | None:
-        made = courier.deliver(first)
-        self._tally.requests += made.requests
-        self._tally.retries += made.retries
-        self._tally.bytes_sent += made.bytes_sent
-        return made.refusal
-
-    def _is_due(self) -> bool:
-        if not self._load.batches:
+    def _is_due(self, begun: _Begun) -> bool:
+        if not begun.own.batches:
             return False
-        with self._ledger.reading() as connection:
-            return pending.are_due(connection, self._load.batches, self._ledger.clock.now(connection))
+        with self._file.reading_of(begun.source) as tx:
+            return pending.are_due(tx, begun.own.batches)
 
-    def _learn(self, writing: Writing) -> None:
-        """What became of own batches that others dealt with."""
-        if self._load.batches:
-            with self._ledger.reading() as connection:
-                Fate(connection, writing, self._load, self._tally).learn(self._ledger.clock.now(connection))
-
-    def _send_backlog(self, source: KnownSource) -> None:
-        """All of what was left behind where it fits into one request, else at most as many rows as this upsert had."""
-        with self._ledger.reading() as connection:
-            left = pending.oldest(connection, source.id, self._ledger.clock.now(connection))
-        fits = left.pending <= self._remote.options.batch_rows
+    def _send_backlog(self, begun: _Begun) -> None:
+        """Send what was left behind: all of it if it fits into one request, else as many rows as this upsert had."""
+        with self._file.reading_of(begun.source) as tx:
+            left = pending.oldest(tx)
+        fits = left.pending <= self._service.options.batch_rows
         room = left.pending if fits else len(self._tally.observations)
         if 0 < left.first <= room:
-            self._courier_for(source, Backlog(room)).deliver()
+            load = Backlog(room)
+            Relay(self._file, self._service, begun.source, load, self._interrupted, window_s=begun.window_s).deliver()
+
+
+class Own:
+    """The batches of one upsert, and what became of them. A ``Load``.
+
+    Args:
+        writing: What the upsert wrote.
+
+    Attributes:
+        batches: The batches that are not settled yet, and which of the caller's observations each carries.
+    """
+
+    def __init__(self, writing: Writing) -> None:
+        self._writing, self._tally, self.batches = writing, writing.tally, writing.own
+
+    def ids(self) -> Iterable[int]:
+        """Return those that are not settled yet."""
+        return list(self.batches)
+
+    def room(self) -> int:
+        """Return no limit: all of them are sent."""
+        return ANY_NUMBER
+
+    def taken(self, rows: int) -> None:
+        """Ignore it: there is no limit."""
+
+    def sent(self, tally: Tally) -> None:
+        """Count the requests."""
+        self._tally.requests += tally.requests
+        self._tally.retries += tally.retries
+        self._tally.bytes_sent += tally.bytes_sent
+
+    def settled(self, settled: list[Settled]) -> None:
+        """Settle the caller's observations."""
+        for one in settled:
+            positions = self.batches.get(one.batch)
+            if positions is None:
+                continue
+            if one.is_final:
+                del self.batches[one.batch]
+            self.batches |= {number: positions[places] for number, places in one.moved.items()}
+            if one.overtaken is not None and one.overtaken.any():
+                self._tally.settle(positions[one.overtaken], Outcome.SUPERSEDED, reason=OVERTAKEN)
+            if one.stored.any():
+                stored = positions if one.stored.all() else positions[one.stored]
+                self._tally.settle(stored, Outcome.ACKNOWLEDGED)
+            for place, words in one.refusals.items():
+                self._tally.settle(positions[place : place + 1], Outcome.REJECTED, reason=words)
+
+    def tell_nobody(self) -> None:
+        """Tell no progress any more."""
+        self._tally.tell_nobody()
+
+    def learn(self, tx: Transaction) -> None:
+        """Look at the batches with which others have dealt: sent, overwrote, rejected or discarded their rows.
+
+        Where other batches carry these rows now, they are followed; what is settled is settled in the tally.
+        """
+        still_open = set(batches.open_ones(tx.connection, list(self.batches)))
+        for number in [number for number in self.batches if number not in still_open]:
+            self._learn_of(tx, self.batches.pop(number))
+
+    def _learn_of(self, tx: Transaction, positions: Int64s) -> None:
+        known = lookup.present(tx.connection, self._writing.keys(positions))
+        missing = np.ones(len(positions), dtype=np.bool_)
+        missing[known.found] = False
+        here, values = positions[known.found], self._tally.observations.values[positions[known.found]]
+        same = same_bits(values, known.values)
+        self._tally.settle(here[~same], Outcome.SUPERSEDED, reason=OVERTAKEN)
+        waiting = np.isin(known.batches, batches.open_ones(tx.connection, np.unique(known.batches).tolist()))
+        self._tally.settle(here[same & ~waiting], Outcome.ACKNOWLEDGED)
+        for other in np.unique(known.batches[same & waiting]).tolist():
+            self._follow(tx, other, here[same & (known.batches == other)])
+        self._learn_missing(tx, positions[missing])
+
+    def _follow(self, tx: Transaction, number: int, positions: Int64s) -> None:
+        """Follow rows to the batch that carries them now, of this upsert or of one that wrote the same values again."""
+        keys = self._writing.keys(positions)
+        order = np.argsort(keys)
+        carried = batches.get(tx, number).rows.keys
+        at = np.searchsorted(keys[order], carried)
+        at[at == len(keys)] = 0
+        if (keys[order][at] == carried).all():
+            self.batches[number] = positions[order][at]
+        else:
+            self._tally.settle(positions, Outcome.SUPERSEDED, reason=OVERTAKEN)
+
+    def _learn_missing(self, tx: Transaction, positions: Int64s) -> None:
+        """Settle rows whose keys the mirror has no value for: they, or newer ones, were rejected or discarded."""
+        if not len(positions):
+            return
+        kept = rejected.reasons(tx.connection, self._writing.keys(positions))
+        for position, (value, reason) in zip(positions.tolist(), kept, strict=True):
+            at = np.array([position])
+            if reason is None:
+                words = "it was discarded from the mirror meanwhile, and may have been sent before"
+                self._tally.settle(at, Outcome.UNKNOWN, reason=words)
+            elif same_bits(np.array([value]), self._tally.observations.values[at]).all():
+                self._tally.settle(at, Outcome.REJECTED, reason=reason)
+            else:
+                self._tally.settle(at, Outcome.SUPERSEDED, reason=OVERTAKEN)
 
 
 ELSEWHERE = Reply(
     Answer(None, "another process is sending these very keys"), 0, maybe_applied=False, gave_up="it did not end"
 )
+"""The reply where the keys of an upsert stay in another request."""

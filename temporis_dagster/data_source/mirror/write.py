@@ -1,6 +1,6 @@
 """Write: an upsert's observations into the mirror, one transaction and one batch for each chunk.
 
-Comes in: a tally. Goes out: the same tally, its rows pending or unchanged; and which batch carries which of them.
+Comes in: a tally. Goes out: what each transaction wrote, and which batch carries which observations.
 Never: sends.
 """
 
@@ -12,6 +12,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from temporis_dagster.data_source.mirror import batches, lookup, rejected
+from temporis_dagster.data_source.mirror.batches import Batch, Transaction
 from temporis_dagster.data_source.mirror.rows import SERIES_LIMIT, Rows, packed, same_bits, unpacked
 from temporis_dagster.data_source.observations.model import Codes, Int64s, Mask
 from temporis_dagster.data_source.report import Tally
@@ -25,10 +26,10 @@ class Writing:
     """One upsert on its way into the mirror.
 
     Attributes:
-        tally: The caller's.
-        source: The data source's id.
+        tally: The caller's tally.
+        source: The data source.
         skip_unchanged: Whether to leave out what the service surely has.
-        own: The batches made so far, and which of the tally's observations each carries.
+        own: The batches that are made and not settled, and which of the tally's observations each carries.
     """
 
     tally: Tally
@@ -39,54 +40,56 @@ class Writing:
     def __post_init__(self) -> None:
         self._ids = unnumbered(self.tally.observations.names)
 
-    def chunk(self, connection: sa.Connection, positions: Int64s, now: float) -> Chunk:
-        """Write some observations, in a transaction that the caller commits before he calls ``committed``."""
+    def chunk(self, tx: Transaction, positions: Int64s) -> Chunk:
+        """Write some observations, in a transaction that the caller commits before it calls ``committed``."""
         observations = self.tally.observations
         codes = observations.codes[positions]
-        ids = self._numbered(connection, codes)
+        ids = self._numbered(tx.connection, codes)
         keys = packed(ids[codes], observations.timestamps[positions])
         rows = Rows(keys, observations.values[positions])
-        changed = self._make_room(connection, rows, now)
+        changed = self._make_room(tx, rows)
         kept = rows if changed is None else rows.take(changed)
         if not len(kept):
             return Chunk(ids, None, positions[:0], positions)
-        rejected.outdated(connection, self.source.id, kept.keys)
-        batch = batches.insert(connection, self.source.id, kept, live=len(kept), written_at=now)
-        store_rows(connection, kept, batch)
+        rejected.outdated(tx, kept.keys)
+        batch = batches.insert(tx, kept)
+        store_rows(tx.connection, batch)
         if changed is None:
             return Chunk(ids, batch, positions, positions[:0])
         return Chunk(ids, batch, positions[changed], positions[~changed])
 
     def batches_with(self, chunk: Chunk) -> list[int]:
-        """The batches so far and that of a chunk which is not committed yet."""
-        return [*self.own, *([] if chunk.batch is None else [chunk.batch])]
+        """Return the batches so far and that of a chunk that is not committed yet."""
+        return [*self.own, *([] if chunk.batch is None else [chunk.batch.id])]
+
+    def names(self, chunk: Chunk) -> dict[int, str]:
+        """Return the names of the series so far, by id, those of a chunk that is not committed yet included."""
+        return dict(zip(chunk.ids.tolist(), self.tally.observations.names, strict=True))
 
     def keys(self, positions: Int64s) -> Int64s:
-        """The keys of these observations, which are written."""
+        """Return the keys of these observations, which are written."""
         observations = self.tally.observations
         return packed(self._ids[observations.codes[positions]], observations.timestamps[positions])
 
     def committed(self, chunk: Chunk) -> None:
-        """The chunk's transaction is durable."""
+        """Note that the chunk's transaction is durable."""
         self._ids = chunk.ids
         if chunk.batch is not None:
-            self.own[chunk.batch] = chunk.written
+            self.own[chunk.batch.id] = chunk.written
 
-    def _make_room(self, connection: sa.Connection, rows: Rows, now: float) -> Mask | None:
-        """Take the keys of these rows from the batches that carry them; which rows change; None for all."""
-        others = batches.has_others(connection, self.source.id, set(self.own))
+    def _make_room(self, tx: Transaction, rows: Rows) -> Mask | None:
+        """Take the keys of these rows from the batches that carry them; return which rows change, None for all."""
+        others = batches.has_others(tx, set(self.own))
         if not others and not self.skip_unchanged:
             return None
-        known = lookup.present(connection, rows.keys)
+        known = lookup.present(tx.connection, rows.keys)
         changed = np.ones(len(rows), dtype=np.bool_)
         if self.skip_unchanged:
-            waiting = batches.open_ones(connection, np.unique(known.batches).tolist())
-            safe = ~np.isin(known.batches, waiting) & (
-                batches.risk(connection, self.source.id, rows, now)[known.found] == 0
-            )
+            waiting = batches.open_ones(tx.connection, np.unique(known.batches).tolist())
+            safe = ~np.isin(known.batches, waiting) & (batches.risk(tx, rows)[known.found] == 0)
             changed[known.found] = ~(same_bits(rows.values[known.found], known.values) & safe)
         if others:
-            batches.overwritten(connection, self.source.id, known.batches[changed[known.found]])
+            batches.overwrite(tx, known.batches[changed[known.found]])
         return changed
 
     def _numbered(self, connection: sa.Connection, codes: Codes) -> Int64s:
@@ -104,18 +107,19 @@ class Chunk:
     Attributes:
         ids: The ids of the series, by their place among the names.
         batch: The batch that it made; None for none.
-        written: The observations that it carries.
-        unchanged: Those that the service surely has.
+        written: The positions of the observations that the batch carries.
+        unchanged: The positions of those that the service surely has.
     """
 
     ids: Int64s
-    batch: int | None
+    batch: Batch | None
     written: Int64s
     unchanged: Int64s
 
 
-def store_rows(connection: sa.Connection, rows: Rows, batch: int) -> None:
-    """Make these rows the present ones of their keys, carried by the batch."""
+def store_rows(connection: sa.Connection, batch: Batch) -> None:
+    """Make the rows of a new batch the present ones of their keys, carried by it."""
+    rows = batch.rows
     order = np.argsort(rows.keys, kind="stable")
     series, timestamps = unpacked(rows.keys[order])
-    upsert_rows(connection, series.tolist(), timestamps.tolist(), storable(rows.values[order]), batch)
+    upsert_rows(connection, series.tolist(), timestamps.tolist(), storable(rows.values[order]), batch.id)
