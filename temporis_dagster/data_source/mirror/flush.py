@@ -62,12 +62,9 @@ class Backlog:
         """Return how many rows may still be taken."""
         return self._room
 
-    def taken(self, rows: int) -> None:
-        """Take the rows off the room that is left."""
-        self._room -= rows
-
     def sent(self, tally: Tally) -> None:
-        """Count the requests."""
+        """Take the rows off the room that is left, and count the requests."""
+        self._room -= len(tally.observations)
         self.requests += tally.requests
         self.retries += tally.retries
         self.bytes_sent += tally.bytes_sent

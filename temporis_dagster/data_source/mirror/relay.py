@@ -60,12 +60,8 @@ class Load(Protocol):
         """Return how many rows may be taken now."""
         ...
 
-    def taken(self, rows: int) -> None:
-        """Hear that this number of rows is about to be sent."""
-        ...
-
     def sent(self, tally: Tally) -> None:
-        """Hear that a group was sent, with which requests."""
+        """Hear that a group was sent: its rows, with which requests."""
         ...
 
     def settled(self, settled: list[Settled]) -> None:
@@ -120,7 +116,6 @@ class Relay:
             self._tell()
             group = self._next([], self._load.ids()) if first is None else first
             while group:
-                self._load.taken(sum(len(batch.rows) for batch in group))
                 refusal = self._send(group)
                 group = self._next(group, [] if refusal else self._load.ids())
         except BaseException:

@@ -208,9 +208,6 @@ class Own:
         """Return no limit: all of them are sent."""
         return ANY_NUMBER
 
-    def taken(self, rows: int) -> None:
-        """Ignore it: there is no limit."""
-
     def sent(self, tally: Tally) -> None:
         """Count the requests."""
         self._tally.requests += tally.requests
