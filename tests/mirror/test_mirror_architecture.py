@@ -69,7 +69,7 @@ def test_a_lease_lasts_longer_than_the_client_lets_an_attempt_last(slowest, tmp_
         usual(self, allowed_s)
 
     monkeypatch.setattr(Deadline, "begin", begin)
-    options = {"timeout_s": 0.5, "batch_rows": 10_000, "max_in_flight": 1}
+    options = {"timeout_s": 0.5, "batch_rows": 100, "max_in_flight": 1}
     with (
         FakeService() as service,
         connect(service.url, service.token, mirror=f"sqlite:///{path}", **options) as temporis,
