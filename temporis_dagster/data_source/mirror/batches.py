@@ -28,7 +28,7 @@ Who takes which step, and what becomes of the doubt:
     release        ``settlement``: nothing came of it. The doubt is again what it was before the lease.
     close          ``settlement``, ``relay`` after a move, ``pending`` for a discard. The doubt from before the lease
                    stays.
-    overwrite      ``write``: newer writes took some keys; the doubt stays.
+    overwrite      ``write``: newer writes took some keys; the doubt stays. In flight, only ``live`` falls.
     close_all      ``pending``, for a rebuild; the doubts stay.
     purge          ``relay``, before each claim.
     bound_moments  ``file``, at the start of each write transaction: corrects a clock that was ahead; no other change.
@@ -145,7 +145,7 @@ def _insert(  # a batch has that many properties
 
 
 def lease(tx: Transaction, ids: Sequence[int], *, holder: int, until: float, doubtful_until: float, now: float) -> None:
-    """Give these batches, on which nobody has a lease that lasts, to a holder.
+    """Give these batches, none of which is in flight, to a holder.
 
     Args:
         tx: A write transaction.

@@ -53,7 +53,7 @@ class Lease:
         self._lock = threading.Lock()
 
     def take(self, tx: Transaction, group: Sequence[Batch]) -> None:
-        """Lease these batches, on which nobody has a lease that lasts, in the caller's transaction."""
+        """Lease these batches, none of which is in flight, in the caller's transaction."""
         # This process's clock is read first, so that it sees the end no later than the database does.
         self._ends, self._count = self._file.clock.monotonic() + self._length_s, len(group)
         now = self._file.clock.now(tx.connection)

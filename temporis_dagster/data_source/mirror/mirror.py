@@ -1,6 +1,6 @@
-"""Mirror: the face of the mirror, one method an operation.
+"""Mirror: the face of the mirror, one method per operation.
 
-Comes in: tallies, names, windows. Goes out: what the ``Target`` protocol says, ``read``, and what is pending.
+Comes in: tallies, names, time ranges. Goes out: what ``MirroringTarget`` promises.
 Never: sends anything that is not in its file, or opens the file before it is needed.
 """
 
@@ -39,18 +39,18 @@ from temporis_dagster.errors import (
 from temporis_dagster.settings import trimmed
 
 QUEUED = (UnavailableError, DataSourceArchivedError)
-"""What ``on_unavailable="queue"`` takes in its stride."""
+"""The errors that ``on_unavailable="queue"`` does not raise."""
 
 
 class Mirror:
     """A SQLite file in front of the data sources of an HTTP service. Implements ``MirroringTarget``.
 
     Args:
-        url: The file: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``. The first upsert makes it; until then
-            there is nothing in it, and nothing else makes it.
+        url: The file: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``. The first upsert makes it, and nothing
+            else does; until then it counts as empty.
         service: The data sources of the HTTP service.
         token: The access token of the service, of which the file gets a salted hash.
-        options: How to behave.
+        options: How the mirror behaves.
         clock: What time it is.
 
     Raises:
@@ -103,14 +103,14 @@ class Mirror:
             DeliveryError: They could not be delivered now; the report counts them as pending.
             ConfigurationError: There is no access token, or no HTTP client can be made. Nothing was written.
             MirrorError: It is another target's mirror, or full. Nothing was written.
-            StoreError: The mirror's file failed; the report says what is in it.
+            StoreError: The mirror's file failed; the report says how many rows are in it.
         """
-        if not self._identity.has_token:  # a mirror of no account would refuse the token once it is there
+        if not self._identity.has_token:  # a mirror bound to no account would refuse the token later
             raise ConfigurationError(
-                f"The mirror {self._shown} belongs to one account, and there is no access token that tells which."
+                f"The mirror {self._shown} belongs to one account, and there is no access token that identifies it."
                 f" Nothing was written: {self._service.options.ADVICE.token}."
             )
-        self._service.prepare()  # else a proxy that cannot be used would be found out after the rows were written
+        self._service.prepare()  # else an unusable proxy would be noticed only after the rows were written
         with self._file.explained(tally.data_source, tally):
             self._interrupted.settle(tally.data_source)
             self._ensure_not_archived(tally)
@@ -125,7 +125,7 @@ class Mirror:
         """Deliver what is pending, oldest first.
 
         Args:
-            data_source: Of which data source.
+            data_source: The data source to flush.
             wait: Whether to wait for rows that may not be sent yet, until nothing is pending.
             progress: Told how many rows were delivered, each time some are.
         """
@@ -137,12 +137,16 @@ class Mirror:
         return flush.report()
 
     def pending(self, data_source: str) -> PendingInfo:
-        """What the service does not surely have."""
+        """Return how many rows the service is not known to have, and why."""
         with self._known(data_source) as (connection, source):
             return PendingInfo() if source is None else pending.info(connection, source.id)
 
     def discard_pending(self, data_source: str) -> int:
-        """Forget what is pending by now and not in flight, a transaction a batch; how many rows."""
+        """Forget what is pending and not in flight, one transaction per batch.
+
+        Returns:
+            The number of rows that were forgotten.
+        """
         with self._known(data_source) as (connection, source):
             ids = [] if source is None else pending.open_batches(connection, source.id)
         count = 0
@@ -152,12 +156,16 @@ class Mirror:
         return count
 
     def rejected_rows(self, data_source: str) -> pd.DataFrame:
-        """The rows that the service refused: timestamp, name, value, reason, rejected_at."""
+        """Return the rows that the service refused: timestamp, name, value, reason, rejected_at."""
         with self._known(data_source) as (connection, source):
             return rejected.frame(connection, -1 if source is None else source.id)
 
     def retry_rejected(self, data_source: str) -> int:
-        """Let the refused rows be pending again; how many."""
+        """Make the refused rows pending again.
+
+        Returns:
+            The number of rows.
+        """
         if not self._knows(data_source):
             return 0
         with self._changing(data_source) as tx:
@@ -167,55 +175,62 @@ class Mirror:
             return len(rows)
 
     def discard_rejected(self, data_source: str) -> int:
-        """Forget the refused rows; how many."""
+        """Forget the refused rows.
+
+        Returns:
+            The number of rows.
+        """
         if not self._knows(data_source):
             return 0
         with self._changing(data_source) as tx:
             return len(rejected.take_all(tx))
 
     def rebuild(self, progress: Progress | None = None) -> int:
-        """Let every row of every data source be pending, for a new or an emptied service, and bind the mirror to it.
+        """Make every row of every data source pending, for a new or an emptied service, and bind the mirror to it.
+
+        Args:
+            progress: Told how many rows were made pending, each time some are.
 
         Returns:
-            How many rows are pending now.
+            The number of rows that are pending now.
         """
         with self._file.explained():
             return pending.rebuild(self._file, progress)
 
     def rebind(self) -> None:
-        """From now on it is the mirror of this URL and token: the same account, with a new token."""
+        """Bind the mirror to this URL and token: those of the same account, which has a new token."""
         with self._file.explained():
             self._file.rebind()
 
     def data_sources(self) -> list[str]:
-        """The names of the data sources that the mirror knows, sorted."""
+        """Return the names of the data sources that the mirror knows, sorted."""
         with self._file.explained(), self._file.reading() as connection:
             return sources.names(connection, ACCOUNT)
 
     def archive_state(self, data_source: str) -> ArchiveState:
-        """Ask the service, and remember what it said."""
+        """Ask the service whether the data source is archived, and remember the answer."""
         with self._file.explained(data_source):
             return self._asked(data_source)
 
     def read(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> pd.DataFrame:
-        """What was written through the mirror, pending rows included, rejected ones not."""
+        """Return what was written through the mirror, including pending rows but not rejected ones."""
         with self._known(data_source) as (connection, source):
             return read.frame(connection, source or NOTHING, read.Selection(start, end, names))
 
     def content_digest(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> str:
-        """A text that is equal exactly when ``read`` would return the same, bit for bit."""
+        """Return a text that is equal exactly when ``read`` would return the same, bit for bit."""
         with self._known(data_source) as (connection, source):
             return read.digest(connection, source or NOTHING, read.Selection(start, end, names))
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections to the service and to the file."""
         self._service.close()
         with self._file.explained():
             self._file.close()
 
     @contextmanager
     def _known(self, data_source: str) -> Iterator[tuple[sa.Connection, sources.Source | None]]:
-        """A reading connection, and the data source if the mirror knows it."""
+        """Yield a reading connection, and the data source if the mirror knows it."""
         with self._file.explained(data_source), self._file.reading() as connection:
             yield connection, self._file.known(connection, data_source)
 
@@ -240,7 +255,7 @@ class Mirror:
         return state
 
     def _ensure_not_archived(self, tally: Tally) -> None:
-        """Refuse before anything is written, where the service said that it is archived and does not say otherwise."""
+        """Refuse before anything is written if the service called the data source archived, and still does."""
         if self._options.on_unavailable == "queue":
             return
         with self._file.reading() as connection:
@@ -279,4 +294,4 @@ class Mirror:
 
 
 NOTHING = sources.Source(-1, archived=False)
-"""What is read of a data source that the mirror does not know."""
+"""Stands in for a data source that the mirror does not know: it has no series."""

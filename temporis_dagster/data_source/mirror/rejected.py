@@ -48,7 +48,7 @@ def outdated(tx: Transaction, keys: Int64s) -> None:
 
 
 def count(connection: sa.Connection, source: int) -> int:
-    """Return how many rejected rows a data source has."""
+    """Return the number of rejected rows of a data source."""
     if connection.exec_driver_sql("SELECT 1 FROM temporis_mirror_rejected LIMIT 1").first() is None:
         return 0
     sql = f"SELECT count(*) FROM temporis_mirror_rejected WHERE {OF_SOURCE}"  # noqa: S608 no data in it

@@ -1,6 +1,7 @@
 """Rows: the keys and values that a batch carries, as two arrays.
 
-Comes in: arrays, or the bytes a batch keeps. Goes out: the other; and what two batches have to do with each other.
+Comes in: arrays, or the bytes in which a batch keeps them. Goes out: the one made from the other, and what two batches
+have in common.
 Never: touches the database.
 
 A key is one integer: the series' id in the upper bits, the seconds since the earliest timestamp in the lower 38.
@@ -19,36 +20,41 @@ from temporis_dagster.data_source.observations.model import Floats, Int64s, Mask
 
 TIME_BITS = (TIMESTAMP_LIMIT - FIRST_TIMESTAMP).bit_length()
 SERIES_LIMIT = 2 ** (63 - TIME_BITS)
-"""A mirror has fewer series than this: 33 million."""
+"""The number of series, 33 million, that a mirror stays below."""
 
 WIDEST_TABLE = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Some rows, each key at most once."""
+    """Some rows, each key at most once.
+
+    Attributes:
+        keys: Their keys, one integer each.
+        values: Their values, in the same order.
+    """
 
     keys: Int64s
     values: Floats
 
     @classmethod
     def from_bytes(cls, keys: bytes, values: bytes) -> Rows:
-        """What ``to_bytes`` gave."""
+        """Return the rows whose ``to_bytes`` gave this."""
         return cls(np.frombuffer(keys, dtype="<i8"), np.frombuffer(values, dtype="<f8"))
 
     def to_bytes(self) -> tuple[bytes, bytes]:
-        """Keys and values, 8 bytes each, little-endian."""
+        """Return keys and values, 8 bytes each, little-endian."""
         return self.keys.astype("<i8", copy=False).tobytes(), self.values.astype("<f8", copy=False).tobytes()
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def take(self, mask: Mask) -> Rows:
-        """Those of the mask."""
+        """Return the rows of the mask."""
         return Rows(self.keys[mask], self.values[mask])
 
     def series_ids(self) -> list[int]:
-        """The different series, ascending; without sorting all rows where ids are dense."""
+        """Return the different series, ascending, without sorting all rows where ids are dense."""
         series = self.keys >> TIME_BITS
         low, high = (int(series.min()), int(series.max())) if len(series) else (0, 0)
         if high - low >= WIDEST_TABLE:
@@ -60,14 +66,14 @@ class Rows:
         return dense
 
     def extent(self) -> tuple[int, int, int, int]:
-        """The first and last key, and the first and last time of a key, in its own units."""
+        """Return the first and last key, and the first and last time part of a key."""
         if not len(self.keys):
             return 0, 0, 0, 0
         times = self.keys & (2**TIME_BITS - 1)
         return int(self.keys.min()), int(self.keys.max()), int(times.min()), int(times.max())
 
     def shares_a_key_with(self, ascending: Int64s) -> bool:
-        """Whether any of these keys, in ascending order, is among the rows."""
+        """Return whether any of these keys, in ascending order, is among the rows."""
         if not len(ascending):
             return False
         at = np.searchsorted(ascending, self.keys)
@@ -76,25 +82,28 @@ class Rows:
 
 
 def packed(series: Int64s, timestamps: Seconds) -> Int64s:
-    """The keys of these observations."""
+    """Return the keys of observations, given as series ids and Unix seconds."""
     return (series << TIME_BITS) | (timestamps.astype(np.int64) - FIRST_TIMESTAMP)
 
 
 def unpacked(keys: Int64s) -> tuple[Int64s, Int64s]:
-    """The series ids and timestamps of keys."""
+    """Return the series ids and the timestamps of keys."""
     return keys >> TIME_BITS, (keys & (2**TIME_BITS - 1)) + FIRST_TIMESTAMP
 
 
 def same_bits(ours: Floats, theirs: Floats) -> Mask:
-    """Where two arrays of values are equal bit for bit: 0.0 and -0.0 are not."""
+    """Return where two arrays of values are equal bit for bit: 0.0 and -0.0 are not."""
     return np.equal(ours.view(np.int64), theirs.view(np.int64))
 
 
 class Risk:
-    """Until when a different value of which key may still arrive.
+    """Until when a different value may still arrive, for each of some rows.
 
     Args:
         rows: The rows in question.
+
+    Attributes:
+        until: For each row, the moment in Unix seconds, or 0.
     """
 
     def __init__(self, rows: Rows) -> None:
@@ -114,7 +123,7 @@ class Risk:
 
 
 def observations(rows: Rows, names: Mapping[int, str]) -> Observations:
-    """The rows as observations, in their order.
+    """Return the rows as observations, in their order.
 
     Args:
         rows: The rows.

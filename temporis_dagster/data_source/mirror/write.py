@@ -28,7 +28,7 @@ class Writing:
     Attributes:
         tally: The caller's tally.
         source: The data source.
-        skip_unchanged: Whether to leave out what the service surely has.
+        skip_unchanged: Whether to leave out what the service is known to have.
         own: The batches that are made and not settled, and which of the tally's observations each carries.
     """
 
@@ -108,7 +108,7 @@ class Chunk:
         ids: The ids of the series, by their place among the names.
         batch: The batch that it made; None for none.
         written: The positions of the observations that the batch carries.
-        unchanged: The positions of those that the service surely has.
+        unchanged: The positions of those that the service is known to have.
     """
 
     ids: Int64s
