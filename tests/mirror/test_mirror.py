@@ -115,7 +115,7 @@ def test_a_value_is_not_unchanged_while_another_may_still_arrive(world, process)
 
 
 def test_a_retried_value_counts_as_stored(world, process):
-    """That the same value may be applied once more harms nobody."""
+    """If the same value is applied once more, that does no harm."""
     a = process()
     world.next = ["cut applied"]
     report = put(a, 1.0)
@@ -392,7 +392,7 @@ def test_an_embedded_data_source_is_no_mirror(world, process, tmp_path):
 
 
 def small_file(monkeypatch, pages: int) -> None:
-    """Files that cannot grow beyond so many pages."""
+    """Let no file grow beyond this number of pages."""
     usual = sqlite._connect
 
     def limited(*arguments):
@@ -533,7 +533,7 @@ def test_a_doubt_does_not_get_shorter_when_the_clock_is_set_back(world, process)
 
 
 def test_the_window_is_kept_with_the_mirror(world, process):
-    """Whoever does not say how long a late write may take, such as the command line, takes the longest ever said."""
+    """A caller that does not choose a window, such as the command line, uses the longest one ever chosen."""
     long, short = 120.0, 5.0
     for window_s in (short, long, short):
         put(process(MirrorOptions(on_unavailable="queue", late_write_window_s=window_s)), 0.0, ("z", 1))
@@ -588,7 +588,7 @@ def test_an_answer_that_is_not_the_apis_rejects_nothing(tmp_path):
 
 
 def test_a_mirror_can_be_read_and_compared(world, process):
-    """read and content_digest work, in windows and by names; a data source nobody wrote to is empty."""
+    """read and content_digest work, in time ranges and by names; a data source without writes is empty."""
     a = process()
     assert a.source.read().empty
     a.source.upsert(long_frame({("a", 1): 1.0, ("b", 2): 2.0}))
@@ -666,7 +666,7 @@ def test_keys_pack_and_unpack():
 
 
 def test_risk_is_about_other_values_only():
-    """0.0 and -0.0 are two values; the same bits are no risk; the latest moment counts."""
+    """0.0 and -0.0 are two values; the same bits are not a risk; the latest moment counts."""
     rows = Rows(np.array([5, 3, 9]), np.array([0.0, 1.0, 2.0]))
     risk = Risk(rows)
     risk.add(Rows(np.array([3, 5, 7]), np.array([1.0, -0.0, 2.0])), 10.0)

@@ -100,7 +100,7 @@ def test_a_name_that_the_mirror_does_not_know_is_not_learned_by_asking(call, wor
 
 
 def test_asking_without_a_token_does_not_bind_the_mirror(process):
-    """Whoever asks first, with whatever token, decides nothing: the first upsert binds the mirror."""
+    """Asking first, with whatever token, decides nothing: the first upsert binds the mirror."""
     other = process(token="ts_other")
     assert other.source.pending().rows == 0
     assert process().source.upsert(long_frame(ROWS)).stored == 3
@@ -242,7 +242,7 @@ def test_a_close_in_the_middle_takes_nothing_back(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_forks_in_another_thread_change_nothing(tmp_path, monkeypatch):
-    """A thread that forks all the time, beside upserts into a mirror and into a store: every row is counted once."""
+    """A thread that forks all the time, during upserts into a mirror and into a store: every row is counted once."""
     monkeypatch.setattr(store_upsert, "CHUNK_ROWS", 500)
     monkeypatch.setattr(upsert, "CHUNK_ROWS", 500)
     frame, stop, forks = sample_frame(hours=5_000), threading.Event(), []
@@ -388,7 +388,7 @@ def test_a_damaged_store_raises_nothing_but_errors_of_the_tree(tmp_path, soak):
 
 @pytest.mark.parametrize("number", [1e300, -1e19, 1.5, float("nan"), float("inf")])
 def test_a_damaged_timestamp_is_no_other_moment(number):
-    """A number that is no whole one, or beyond all bounds, is an error, never rounded or cut."""
+    """A number that is not an integer, or is out of bounds, is an error, never rounded or cut."""
     with pytest.raises((ArithmeticError, ValueError)):
         integers(np.array([1_700_000_000.0, number]))
 

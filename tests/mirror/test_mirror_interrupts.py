@@ -84,7 +84,7 @@ def test_what_is_under_way_keeps_its_keys(ending, another_process, world, proces
 
 @pytest.mark.usefixtures("interruptible")
 def test_what_an_interrupted_request_came_to_is_not_lost(world, process):
-    """Acknowledged after the interruption: the next upsert knows, so nothing is sent twice and nobody waits."""
+    """Acknowledged after the interruption: the next upsert knows, so nothing is sent twice and no upsert waits."""
     a = process(MirrorOptions(skip_unchanged=True, late_write_window_s=WINDOW_S))
     world.next = [("interrupt", 3.0, "stored")]
     interrupted(a, {KEY: 1.0})
@@ -96,7 +96,7 @@ def test_what_an_interrupted_request_came_to_is_not_lost(world, process):
 
 @pytest.mark.usefixtures("interruptible")
 def test_other_keys_are_let_go(world, process):
-    """Of a group of batches, those that are not under way are sent by anybody at once."""
+    """Of a group of batches, those that are not under way can be sent by any process at once."""
     a = process(QUEUE)
     world.next = ["refused"] * 40
     put(a, 1.0, ("b", 1))
@@ -193,7 +193,7 @@ def test_a_signal_that_is_heard_after_the_commit(world, process, monkeypatch):
 
 
 def test_a_progress_that_raises_leaves_no_lease(world, process):
-    """What the caller's own function raises goes through; the rest is pending and free for anybody."""
+    """What the caller's own function raises goes through; the rest is pending and free for any process."""
     a = process(batch_rows=1)
     calls = []
 
@@ -321,7 +321,7 @@ class Interrupted(BaseException):
 
 @pytest.fixture
 def alarm():
-    """Lets something raise in this thread after so many seconds, once."""
+    """Make a function that has something raised in this thread, once, after a number of seconds."""
 
     def ring(_number, _frame) -> None:
         raise Interrupted
@@ -335,7 +335,7 @@ def alarm():
 
 
 def report_of(source, tally, alarm, seconds: float):
-    """The report of an upsert that is interrupted after so long, or returns before; None where it had not begun."""
+    """The report of an upsert that is interrupted after this time, or returns before; None where it had not begun."""
     try:
         try:
             alarm(seconds)

@@ -72,7 +72,7 @@ class Life:
         self.done: set[int] = set()
 
     def live(self, upserts: int, linger_s: float) -> None:
-        """Hear so many upserts return, wait for a moment, kill."""
+        """Hear this number of upserts return, wait for a moment, kill."""
         guard = threading.Timer(PATIENCE_S, self.process.kill)
         guard.start()
         death = threading.Timer(linger_s, self.process.kill)

@@ -1,4 +1,4 @@
-"""Shared by the tests of the mirror: a world in which time passes only when somebody waits, and late writes land."""
+"""Shared by the tests of the mirror: a world in which time passes only while a caller waits, and late writes land."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class World:
         overwritten: How many records landed late over another value.
         next: What happens to the next requests: None for nothing; ``refused``, ``busy``, ``cut``, ``cut applied``,
             ``kill``, ``kill applied``; or ``("late", seconds)``, ``("kill late", seconds)``; or ``("interrupt",
-            seconds, ending)``: the caller is interrupted, and the request goes on for so long and ends ``stored``,
+            seconds, ending)``: the caller is interrupted, and the request goes on for that long and ends ``stored``,
             ``cut`` or ``cut applied``; or a function that runs while the request is on its way, after it was applied.
         under_way: The requests that go on after an interruption.
         overlaps: Keys that were in a request while such a one carried them, too.
@@ -95,7 +95,7 @@ class UnderWay:
 
 
 INTERRUPT = threading.Event()
-"""Set by a request: whoever waits for it is interrupted."""
+"""Set by a request: the caller that waits for it is interrupted."""
 
 
 @pytest.fixture
