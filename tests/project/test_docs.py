@@ -164,6 +164,7 @@ def test_ci_runs_the_commands_of_the_readme():
     assert {"make demo", "make test"} <= set(ci.splitlines())
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="looks at the files that git tracks")
 def test_no_file_names_a_registry_host():
     """The project installs from wherever the machine is set up to, so no address of a registry stands in any file."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout.decode()
