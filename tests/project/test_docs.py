@@ -157,6 +157,13 @@ def test_every_page_is_in_the_index_and_in_the_readme():
     assert {f"docs/{page}" for page in pages} <= {link for link, _ in LINK.findall((ROOT / "README.md").read_text())}
 
 
+def test_the_links_of_the_readme_work_on_the_package_index():
+    """Relative links are dead there, so once pyproject.toml knows the repository's address, all links begin with it."""
+    known = re.search(r'^Repository = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    relative = [link for link, _ in LINK.findall(FENCED.sub("", (ROOT / "README.md").read_text()))]
+    assert not known or not relative, f"begin them with {known[1] if known else ''}"
+
+
 def test_ci_runs_the_commands_of_the_readme():
     """The two commands that the README promises are what every landing has passed."""
     ci = (ROOT / ".ci" / "run").read_text()
