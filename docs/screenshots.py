@@ -1,7 +1,7 @@
-"""Takes the pictures of ui.md again: drives Debian's chromium through the UI of the example project.
+"""Take the pictures of ui.md again: drive Debian's chromium through the UI of the example project.
 
-In: `make demo`, then `make ui`, in the same environment; the group `screenshots`. Out: docs/images/*.png.
-Archives the data source for a moment, to show a red check, and leaves everything as it was.
+Comes in: a running UI (`make demo`, then `make ui`) and the group `screenshots`. Goes out: docs/images/*.png.
+Never: leaves a change behind: it archives the data source for a moment, to show a red check, and unarchives it.
 
     python docs/screenshots.py
 """
@@ -25,7 +25,7 @@ COLOURS = 256
 
 
 def main() -> None:
-    """Everything green, then a data source archived, then healed."""
+    """Take pictures while all is green, then with an archived data source, then unarchive it."""
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = chromium.new_page(viewport={"width": 1440, "height": 860})
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def all_is_well(page: Page) -> None:
-    """The pictures of what the demo left."""
+    """Take the pictures of what the demo wrote."""
     visit(page, "/asset-groups", "100% filled")
     shoot(page, "asset-graph")
     visit(page, "/assets/departures?view=events", "[Show Markdown]")
@@ -57,7 +57,7 @@ def all_is_well(page: Page) -> None:
 
 
 def archived(page: Page) -> None:
-    """A run stops at the gate; check, schedule and sensor say why."""
+    """Take the pictures of a run that stops at the gate, and of the reasons that the check and the ticks give."""
     launch_departures()
     visit(page, f"/assets/temporis/{DATA_SOURCE}?view=checks", "Failed")
     shoot(page, "check-red")
@@ -66,13 +66,13 @@ def archived(page: Page) -> None:
 
 
 def launch_departures() -> None:
-    """The gated job over three days; while archived it fails, which is the point."""
+    """Launch the gated job over three days. While the data source is archived, it is meant to fail."""
     job = ["dg", "launch", "--job", "departures_job", "--partition-range", "2013-12-29...2013-12-31"]
     subprocess.run(job, cwd=settings.PROJECT, check=False, capture_output=True)
 
 
 def preview(page: Page, tick_of: str, name: str) -> None:
-    """What a schedule or a sensor would do now."""
+    """Take the picture of what a schedule or a sensor would do now."""
     visit(page, f"{AUTOMATION}/{tick_of}", "Preview tick result")
     page.get_by_text("Preview tick result").click()
     page.get_by_role("button", name="Continue").click()
@@ -81,13 +81,13 @@ def preview(page: Page, tick_of: str, name: str) -> None:
 
 
 def visit(page: Page, path: str, text: str) -> None:
-    """Open a page and wait until this text is on it."""
+    """Open a page and wait until it shows this text."""
     page.goto(UI + path)
     page.get_by_text(text).first.wait_for()
 
 
 def shoot(what: Page | Locator, name: str) -> None:
-    """A picture of few colours: docs are cloned."""
+    """Save a picture with few colours, because every clone contains it."""
     (what if isinstance(what, Page) else what.page).wait_for_timeout(2_000)  # animations
     path = IMAGES / f"{name}.png"
     what.screenshot(path=path)
