@@ -215,12 +215,12 @@ class Mirror:
     def read(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> pd.DataFrame:
         """Return what was written through the mirror, including pending rows but not rejected ones."""
         with self._known(data_source) as (connection, source):
-            return read.frame(connection, source or NOTHING, read.Selection(start, end, names))
+            return read.frame(connection, source or NOTHING, read.ReadBounds(start, end, names))
 
     def content_digest(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> str:
         """Return a text that is equal exactly when ``read`` would return the same, bit for bit."""
         with self._known(data_source) as (connection, source):
-            return read.digest(connection, source or NOTHING, read.Selection(start, end, names))
+            return read.digest(connection, source or NOTHING, read.ReadBounds(start, end, names))
 
     def close(self) -> None:
         """Close the connections to the service and to the file."""

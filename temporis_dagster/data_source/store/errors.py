@@ -1,8 +1,8 @@
 """What can go wrong in a store, in words: the one place where its errors are made.
 
-Comes in: the driver's exceptions and the signals below. Goes out: one error of the tree, with the report where the
-call was an upsert, its message ending with what to do.
-Never: lets an exception of the driver or of SQLAlchemy out, or holds back one of the caller's or an interrupt.
+Comes in: the driver's exceptions and the signals below. Goes out: one error of the tree, whose message ends with what
+to do; for an upsert, it carries the report.
+Never: lets an exception of the driver or of SQLAlchemy out, or holds back an exception of the caller or an interrupt.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from temporis_dagster.data_source.report import Tally, UpsertReport
 from temporis_dagster.errors import DataSourceArchivedError, DataSourceNotFoundError, StoreError, TemporisError
+from temporis_dagster.wording import agreeing, counted
 
 
 class SourceMissingError(Exception):
-    """Signal: no such data source, or no store at all."""
+    """Signal: there is no such data source, or no store at all."""
 
 
 class SourceArchivedError(Exception):
-    """Signal: the data source takes no observations."""
+    """Signal: the data source is archived, so it takes no observations."""
 
 
 class StoreUnusableError(Exception):
     """Signal: the store cannot be used.
 
     Args:
-        what: What happened, as the end of a sentence.
+        what: What happened, to follow "The store ... failed:", without a full stop.
         advice: What to do, as a sentence.
         retryable: Whether waiting may help.
     """
@@ -43,36 +44,37 @@ class StoreUnusableError(Exception):
 
 
 LOCKED = "is locked"
-"""What SQLite says, in any version, when another connection holds the lock. (Its codes come with Python 3.11.)"""
+"""Part of SQLite's message, in any version, when another connection holds the lock. (Python has its error codes only
+from 3.11 on.)"""
 
 DAMAGED_ADVICE = "The file is damaged: restore it from a backup."
 
 ADVICE = {
-    LOCKED: "Find out what holds a transaction open for so long (a database browser?), close it and try again.",
+    LOCKED: "Find out what holds a transaction open (a database browser?), close it and try again.",
     "disk is full": "Free some space and try again.",
     "readonly database": "Make the file and its directory writable for this user, and try again.",
     "Permission denied": "Check that this user may enter the directory, and try again.",
     "unable to open": "Check that it is a file this user may read and write, in a directory that is writable too.",
-    "not a database": "Check the path: this file is something else, or encrypted.",
+    "not a database": "Check the path: this file is not a SQLite database, or it is encrypted.",
     "malformed": DAMAGED_ADVICE,
     "no such table": "Tables of the store were removed from the file: restore it from a backup.",
     "disk I/O error": "Check the disk and the file system, and try again.",
 }
-"""Words of SQLite, and what to do about them."""
+"""Parts of SQLite's messages, and what to do about them."""
 
 
 @contextmanager
 def explained(
     url: str, data_source: str = "", account: str = "", *, path: Path, tally: Tally | None = None
 ) -> Iterator[None]:
-    """Turn whatever the driver raises within, and the signals, into errors of the tree.
+    """Turn what the driver raises inside the block, and the signals, into errors of the tree.
 
     Args:
-        url: The store.
-        data_source: The data source in question; empty where the call is about none.
-        account: Whose it is.
+        url: The store's URL, for the message.
+        data_source: The data source in question; empty where the call is not about one.
+        account: The account that the data source belongs to.
         path: The store's file.
-        tally: The upsert that is running, if one is.
+        tally: The tally of the upsert that is running; None outside an upsert.
     """
     try:
         yield
@@ -83,13 +85,13 @@ def explained(
     except StoreUnusableError as failure:
         raise _failed(url, failure, tally) from failure.__cause__
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-        # The driver's own error: SQLAlchemy's would bring a statement of thousands of parameters to the traceback.
+        # Chain the driver's own error: SQLAlchemy's would put thousands of parameters into the traceback.
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
         raise _failed(url, _failure(cause, path), tally) from cause
 
 
 def is_locked(error: BaseException) -> bool:
-    """Whether another connection's lock is all that was in the way."""
+    """Whether the error is only that another connection holds the lock."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     return isinstance(cause, sqlite3.OperationalError) and LOCKED in str(cause)
 
@@ -99,8 +101,8 @@ def _not_found(url: str, data_source: str, account: str, path: Path, tally: Tall
     missing = "" if path.exists() else " (the file does not exist)"
     whose = "" if account == "default" else f" --account {shlex.quote(account)}"
     return DataSourceNotFoundError(
-        f"There is no data source {data_source!r} of account {account!r} in {url}{missing}{_counted(report)}."
-        f" Create it in Python with create_data_source({data_source!r}) or create_missing=True, in a shell with:"
+        f"There is no data source {data_source!r} of account {account!r} in {url}{missing}{_stored_so_far(report)}."
+        f" Create it in Python with create_data_source({data_source!r}) or create_missing=True, or in a shell with:"
         f" temporis sources create {data_source} --store {shlex.quote(url)}{whose}.",
         data_source=data_source,
         report=report,
@@ -110,8 +112,8 @@ def _not_found(url: str, data_source: str, account: str, path: Path, tally: Tall
 def _archived(url: str, data_source: str, tally: Tally | None) -> TemporisError:
     report = tally.report("the data source is archived") if tally else UpsertReport(data_source=data_source)
     return DataSourceArchivedError(
-        f"The data source {data_source!r} in {url} is archived and takes no observations{_counted(report)}."
-        " Unarchive it and upsert the same data again, or leave it be.",
+        f"The data source {data_source!r} in {url} is archived and takes no observations{_stored_so_far(report)}."
+        " Unarchive it and upsert the same data again, or leave it archived.",
         data_source=data_source,
         report=report,
     )
@@ -119,9 +121,9 @@ def _archived(url: str, data_source: str, tally: Tally | None) -> TemporisError:
 
 def _failed(url: str, failure: StoreUnusableError, tally: Tally | None) -> TemporisError:
     report = tally.report(f"{failure.what}. {failure.advice}") if tally else None
-    counted = _counted(report) + ". Upserting all of it again is safe" if report else ""
+    so_far = _stored_so_far(report) + ". Upserting all of it again is safe" if report else ""
     return StoreError(
-        f"The store {url} failed: {failure.what}{counted}. {failure.advice}",
+        f"The store {url} failed: {failure.what}{so_far}. {failure.advice}",
         url=url,
         report=report,
         retryable=failure.retryable,
@@ -135,10 +137,14 @@ def _failure(cause: BaseException, path: Path) -> StoreUnusableError:
     return StoreUnusableError(str(cause).rstrip("."), advice, retryable=is_locked(cause))
 
 
-def _counted(report: UpsertReport) -> str:
+def _stored_so_far(report: UpsertReport) -> str:
     acknowledged, unknown = report.stored + report.unchanged, report.unknown
     total = acknowledged + unknown + report.unsent
     if not total:
         return ""
     doubtful = f", {unknown:,} may be (the commit failed)" if unknown else ""
-    return f": {acknowledged:,} of {total:,} observations are stored, {report.unsent:,} are not{doubtful}"
+    are = agreeing(1 if total == 1 else acknowledged, "is", "are")
+    are_not = agreeing(report.unsent, "is", "are")
+    return (
+        f": {acknowledged:,} of {counted(total, 'observation')} {are} stored, {report.unsent:,} {are_not} not{doubtful}"
+    )

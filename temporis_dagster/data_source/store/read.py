@@ -1,7 +1,7 @@
 """Read back: frames and digests of what is stored.
 
 Comes in: a connection inside a read transaction, a window of time, names. Goes out: a frame or a digest.
-Never: holds more than the arrays of the result and the row at hand.
+Never: holds more than the arrays of the result and the series at hand.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from temporis_dagster.data_source.store import sources
 from temporis_dagster.data_source.store.sqlite import driver
 
 FIRST, LAST = -(2**63), 2**63 - 1
-"""What SQLite's integers span."""
+"""The range of SQLite's integers."""
 
 ROWS = (
     "SELECT timestamp, value FROM temporis_observation"
@@ -29,8 +29,14 @@ ROWS = (
 )
 
 
-class Selection(NamedTuple):
-    """What to read: a half-open window of Unix seconds, and exact names; None is no bound."""
+class ReadBounds(NamedTuple):
+    """What to read.
+
+    Attributes:
+        start: First Unix second; None for no lower bound.
+        end: The Unix second after the last one; None for no upper bound.
+        names: Exact names of series; None for all.
+    """
 
     start: int | None
     end: int | None
@@ -38,29 +44,29 @@ class Selection(NamedTuple):
 
     @property
     def window(self) -> tuple[int, int]:
-        """The bounds as numbers that SQLite takes."""
+        """Start and end as numbers that SQLite takes."""
         start = FIRST if self.start is None else min(max(self.start, FIRST), LAST)
         end = LAST if self.end is None else min(max(self.end, FIRST), LAST)
         return start, end
 
 
 class SeriesRows(NamedTuple):
-    """The observations of one series, in the order of time."""
+    """The observations of one series, in time order."""
 
     name: str
     timestamps: Int64s
     values: Floats
 
 
-def frame(connection: sa.Connection, source: sources.Source, selection: Selection) -> pd.DataFrame:
-    """The observations: timestamp (datetime64[s, UTC]), name (str), value, sorted by (timestamp, name)."""
-    series = list(series_rows(connection, source, selection))
+def frame(connection: sa.Connection, source: sources.Source, bounds: ReadBounds) -> pd.DataFrame:
+    """Return the observations: timestamp (datetime64[s, UTC]), name (str), value; sorted by (timestamp, name)."""
+    series = list(series_rows(connection, source, bounds))
     timestamps = np.concatenate([one.timestamps for one in series] or [np.empty(0, np.int64)])
     values = np.concatenate([one.values for one in series] or [np.empty(0)])
     codes = np.repeat(np.arange(len(series), dtype=np.int32), [len(one.timestamps) for one in series])
     names = pd.Series([one.name for one in series], dtype=str).array
     del series
-    # The series come in the order of their names, so a stable sort by time alone leaves both in order.
+    # The series come in the order of their names, so a stable sort by time alone leaves the rows sorted by both.
     order = np.argsort(timestamps, kind="stable")
     return pd.DataFrame(
         {
@@ -71,10 +77,10 @@ def frame(connection: sa.Connection, source: sources.Source, selection: Selectio
     )
 
 
-def digest(connection: sa.Connection, source: sources.Source, selection: Selection) -> str:
-    """SHA-256 over the series in the order of their names: lengths first, so that no two contents look alike."""
+def digest(connection: sa.Connection, source: sources.Source, bounds: ReadBounds) -> str:
+    """Return the SHA-256 of the series in the order of their names. Lengths go first: no two contents look alike."""
     hashed = hashlib.sha256()
-    for one in series_rows(connection, source, selection):
+    for one in series_rows(connection, source, bounds):
         name = one.name.encode()
         hashed.update(len(name).to_bytes(8, "little") + name + len(one.values).to_bytes(8, "little"))
         hashed.update(one.timestamps.astype("<i8").tobytes())
@@ -82,28 +88,28 @@ def digest(connection: sa.Connection, source: sources.Source, selection: Selecti
     return hashed.hexdigest()
 
 
-def series_rows(connection: sa.Connection, source: sources.Source, selection: Selection) -> Iterator[SeriesRows]:
-    """The series that have observations in the selection, in the order of their names (code points, so UTF-8 too)."""
-    ids = _wanted(connection, source, selection.names)
+def series_rows(connection: sa.Connection, source: sources.Source, bounds: ReadBounds) -> Iterator[SeriesRows]:
+    """Yield the series that have observations within the bounds, in the order of their names (by code point)."""
+    ids = _wanted(connection, source, bounds.names)
     cursor = driver(connection).cursor()
     for name in sorted(ids):
-        found = cursor.execute(ROWS, (ids[name], *selection.window))
-        # One flat run of floats: half the time of tuples. A timestamp is far below 2**53, so a float holds it; and
-        # the text that stands for -0.0 becomes -0.0.
+        found = cursor.execute(ROWS, (ids[name], *bounds.window))
+        # One flat run of floats takes half the time of tuples. Timestamps are far below 2**53, so floats hold them
+        # exactly; and the text that stands for -0.0 becomes -0.0.
         pairs = np.fromiter(chain.from_iterable(found), dtype=np.float64).reshape(-1, 2)
         if len(pairs):
             yield SeriesRows(name, integers(pairs[:, 0]), pairs[:, 1].copy())
 
 
 def integers(column: Floats) -> Int64s:
-    """The whole numbers that came out of the file in an array of floats.
+    """Convert whole numbers that were read from the file as floats.
 
     Args:
         column: Whole numbers below 2**53, as floats.
 
     Raises:
-        ArithmeticError: One is beyond int64, as only a damaged file holds it.
-        ValueError: One is not whole: likewise.
+        ArithmeticError: One of them is beyond int64: the file is damaged.
+        ValueError: One of them is not whole: the file is damaged.
     """
     with np.errstate(invalid="raise"):
         whole = column.astype(np.int64)

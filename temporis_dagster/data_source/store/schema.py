@@ -1,8 +1,8 @@
 """The tables of a store, and the steps that make or migrate them.
 
-Comes in: a connection inside a write transaction. Goes out: the tables at the present version.
+Comes in: a connection inside a write transaction. Goes out: the tables at the current version.
 Never: begins or commits a transaction, or touches a table without the ``temporis_`` prefix (the file may be the
-user's own, with tables of theirs).
+user's own, with other tables in it).
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from temporis_dagster.data_source.store.errors import StoreUnusableError
 
 
 class Untyped(UserDefinedType[Any]):
-    """A column declared with no type: declared REAL, SQLite would turn the -0.0 it is given into 0.0."""
+    """A column without a declared type: in a REAL column SQLite would turn -0.0 into 0.0."""
 
     cache_ok = True
 
     def get_col_spec(self, **_: object) -> str:
-        """Nothing, which is what SQLite reads as "keep what it is given"."""
+        """Return no type at all: SQLite then keeps every value as it was given."""
         return ""
 
 
 NEGATIVE_ZERO = "-0.0"
-"""How the value -0.0 is stored: as this text. SQLite deems -0.0 and 0.0 equal and no function of it that is always
-there tells them apart, so an upsert could not see that one replaces the other. As a number SQL reads it as -0.0."""
+"""The text that stands for the value -0.0. To SQLite -0.0 and 0.0 are equal, and none of the functions that it always
+has tells them apart, so an upsert could not see that one replaces the other. SQL reads the text as the number -0.0."""
 
-# Version 1. Once released, these are never edited: a later shape is a further migration step.
+# Version 1. Once released, a version is never edited: a later shape is a further migration step.
 V1 = sa.MetaData()
 
 SCHEMA_VERSION = sa.Table("temporis_schema_version", V1, sa.Column("version", sa.Integer, nullable=False))
@@ -71,8 +71,8 @@ OBSERVATION = sa.Table(
     sa.Column("value", Untyped, nullable=False),
     sqlite_with_rowid=False,
 )
-"""One row an observation, in the order of its key. A series belongs to one data source, so the data source is not
-repeated in the key: it would lengthen every row and decide nothing."""
+"""One row per observation, in the order of its key. A series belongs to one data source, so the data source is not part
+of the key: it would lengthen every row and add nothing."""
 
 
 # Version 2: access tokens, of which only the hash is kept.
@@ -90,7 +90,7 @@ TOKEN = sa.Table(
 )
 
 
-# Version 3: what tells this file from another one that has its inode number: the system gives out such a number again.
+# Version 3: a random id, which tells this file from a later one with the same inode number: the system reuses them.
 V3 = sa.MetaData()
 
 STORE = sa.Table("temporis_store", V3, sa.Column("id", sa.LargeBinary, nullable=False, comment="16 random bytes"))
@@ -115,7 +115,7 @@ MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_make_version_1, _mak
 
 
 def installed_version(connection: sa.Connection) -> int:
-    """The version of the store in this file; 0 where there is none.
+    """Return the version of the store in this file; 0 if there is no store in it.
 
     Raises:
         StoreUnusableError: A newer version of this library wrote it.
@@ -127,14 +127,12 @@ def installed_version(connection: sa.Connection) -> int:
 
 
 def store_id(connection: sa.Connection) -> bytes:
-    """Which store this is, of a version that this library knows; the first statement of every transaction.
-
-    Empty before version 3.
+    """Return the id of this store, empty before version 3. It is read by the first statement of every transaction.
 
     Raises:
         StoreUnusableError: A newer version of this library wrote it.
     """
-    if _ensure_known(connection) < 3:  # noqa: PLR2004  # the version that has it
+    if _ensure_known(connection) < 3:  # noqa: PLR2004  # the first version that has it
         return b""
     return bytes(connection.exec_driver_sql("SELECT id FROM temporis_store").scalar_one())
 
@@ -144,14 +142,14 @@ def _ensure_known(connection: sa.Connection) -> int:
     if version > len(MIGRATIONS):
         raise StoreUnusableError(
             f"it was written by a newer temporis_dagster (its schema has version {version}, this library knows"
-            f" {len(MIGRATIONS)})",
+            f" versions up to {len(MIGRATIONS)})",
             "Upgrade temporis_dagster here.",
         )
     return version
 
 
 def migrate(connection: sa.Connection) -> None:
-    """Bring the store to the present version, from none or from any older one."""
+    """Bring the store to the current version, from any older version or from an empty file."""
     for step in MIGRATIONS[installed_version(connection) :]:
         step(connection)
     connection.execute(SCHEMA_VERSION.update().values(version=len(MIGRATIONS)))

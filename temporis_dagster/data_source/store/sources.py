@@ -1,7 +1,7 @@
 """Data sources and their series, by name.
 
 Comes in: a connection inside a transaction. Goes out: ids.
-Never: commits, so an id that was made here holds only once the caller committed.
+Never: commits. An id that was made here is valid only once the caller has committed.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ NAMES_PER_STATEMENT = PARAMETERS // 2
 
 
 class Source(NamedTuple):
-    """A data source as it is in the present transaction."""
+    """A data source as the current transaction sees it."""
 
     id: int
     archived: bool
 
 
 def find(connection: sa.Connection, account: str, name: str) -> Source:
-    """The account's data source of that name.
+    """Return the account's data source with this name.
 
     Raises:
-        SourceMissingError: There is none.
+        SourceMissingError: There is no such data source.
     """
     found = connection.exec_driver_sql(
         "SELECT s.id, s.archived FROM temporis_data_source s JOIN temporis_account a ON a.id = s.account"
@@ -43,7 +43,7 @@ def find(connection: sa.Connection, account: str, name: str) -> Source:
 
 
 def create(connection: sa.Connection, account: str, name: str) -> None:
-    """Make the data source, and the account if need be; leave those that exist as they are."""
+    """Create the data source, and the account if necessary; leave existing ones unchanged."""
     connection.exec_driver_sql("INSERT INTO temporis_account (name) VALUES (?) ON CONFLICT DO NOTHING", (account,))
     connection.exec_driver_sql(
         "INSERT INTO temporis_data_source (account, name, archived, created_at)"
@@ -53,7 +53,7 @@ def create(connection: sa.Connection, account: str, name: str) -> None:
 
 
 def names(connection: sa.Connection, account: str) -> list[str]:
-    """The names of the account's data sources, sorted."""
+    """Return the names of the account's data sources, sorted."""
     found = connection.exec_driver_sql(
         "SELECT s.name FROM temporis_data_source s JOIN temporis_account a ON a.id = s.account WHERE a.name = ?",
         (account,),
@@ -62,18 +62,18 @@ def names(connection: sa.Connection, account: str) -> list[str]:
 
 
 def set_archived(connection: sa.Connection, source: Source, archived: bool) -> None:
-    """Set the flag that every chunk of an upsert looks at."""
+    """Set the flag that every chunk of an upsert checks."""
     connection.exec_driver_sql("UPDATE temporis_data_source SET archived = ? WHERE id = ?", (int(archived), source.id))
 
 
 def all_series(connection: sa.Connection, source: Source) -> dict[str, int]:
-    """The id of every series of the data source, by name."""
+    """Return the id of every series of the data source, by name."""
     found = connection.exec_driver_sql("SELECT name, id FROM temporis_series WHERE data_source = ?", (source.id,))
     return {name: int(number) for name, number in found}
 
 
 def some_series(connection: sa.Connection, source: Source, wanted: Sequence[str]) -> dict[str, int]:
-    """The id of those of these series that exist, by name."""
+    """Return the ids of those of these series that exist, by name."""
     ids: dict[str, int] = {}
     for block in _blocks(wanted):
         named = ",".join("?" * len(block))
@@ -83,7 +83,7 @@ def some_series(connection: sa.Connection, source: Source, wanted: Sequence[str]
 
 
 def ensured_series(connection: sa.Connection, source: Source, wanted: Sequence[str]) -> dict[str, int]:
-    """The id of each of these series, by name; new ones get ascending ids in the order given."""
+    """Return the id of each of these series, by name; create new ones, with ascending ids in the order given."""
     ids = some_series(connection, source, wanted)
     new = [name for name in wanted if name not in ids]
     for block in _blocks(new):

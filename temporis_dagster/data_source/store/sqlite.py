@@ -1,16 +1,15 @@
 """One SQLite file: connections, transactions, locks, forks.
 
 Comes in: a path. Goes out: connections inside a transaction.
-Never: knows data sources or observations; opens the file other than through SQLite (closing such a handle would drop
-the process's locks on it).
+Never: knows data sources or observations, or opens the file other than through SQLite (closing such a handle would
+drop the process's locks on it).
 
 Durability: write-ahead log with ``synchronous=FULL``. What was committed survives the death of the process and a
 loss of power, as far as the disk keeps what it confirmed; the ephemeral disk of a pod survives neither.
 
-Which file: a ``Database`` may be closed by another thread, or before a fork, at any moment. So it is not asked which
-file a transaction is in: ``file_of`` has that from the transaction's own connection, which stays open, and in which
-the store's id was read. An inode number alone would not do: once a deleted file is open nowhere, the next file may get
-its number.
+Which file a transaction is in: ``file_of`` knows it from the transaction's own connection, which stays open, and in
+which the store's id was read. The ``Database`` is not asked, because another thread, or a fork, may close it at any
+moment. An inode number alone is not enough: once no process has a deleted file open, the next file may get its number.
 """
 
 from __future__ import annotations
@@ -38,26 +37,26 @@ from temporis_dagster.data_source.store.errors import (
 from temporis_dagster.data_source.store.schema import MIGRATIONS, installed_version, migrate, store_id
 
 BUSY_TIMEOUT_S = 60.0
-"""How long to wait for a lock that another connection holds."""
+"""How many seconds to wait for a lock that another connection holds."""
 
 PARAMETERS = 999
-"""How many parameters one statement may have in every version of SQLite. (From 3.32 on the limit is 32,766.)"""
+"""The number of parameters that one statement may have in every version of SQLite. (From 3.32 on it is 32,766.)"""
 
 POLL_S = 0.01
-"""How long SQLite itself waits for a lock before it gives the floor back to Python, so that an interrupt is heard and
-a waiter finds the short gap between two chunks of a writer (SQLite's own waits soon grow to 100 ms)."""
+"""How long SQLite itself waits for a lock before it returns to Python, so that an interrupt is noticed and a waiting
+connection finds the short gap between two chunks of a writer (SQLite's own waits soon grow to 100 ms)."""
 
 FILE = "temporis_file"
-"""Where a connection's ``info`` has the file of its transaction."""
+"""The key of a connection's ``info`` under which it keeps the file of its transaction."""
 
 CACHED_STATEMENTS = 32
-"""Prepared statements kept by a connection: a multi-row one takes some 400 kB."""
+"""Prepared statements that a connection keeps: one of many rows takes some 400 kB."""
 
 IDLE_CONNECTIONS = 5
-"""Kept open for whoever comes next."""
+"""The number of connections that stay open for the next transactions."""
 
 UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError)
-"""What reading a damaged file may raise besides the errors of SQLite: text that is not UTF-8, numbers that are none."""
+"""What reading a damaged file may raise besides the errors of SQLite: text that is not UTF-8, or text for a number."""
 
 T = TypeVar("T")
 
@@ -68,8 +67,8 @@ Place: TypeAlias = "tuple[int, int]"
 class FileId(NamedTuple):
     """Which file a transaction is in.
 
-    The inode tells a file from a copy of it at the same path. The store's own random id tells it from a later file that
-    was given the same inode number, which happens once the first one is deleted and nobody has it open.
+    The inode tells a file from a copy of it at the same path. The store's own random id tells it from a later file with
+    the same inode number: the system reuses the number once the first file is deleted and no process has it open.
     """
 
     place: Place
@@ -83,7 +82,7 @@ class Database:
         path: The file, absolute.
 
     Attributes:
-        busy_timeout_s: How long to wait for a lock that another connection holds; None for ``BUSY_TIMEOUT_S``.
+        busy_timeout_s: How many seconds to wait for a lock that another connection holds; None for ``BUSY_TIMEOUT_S``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -97,30 +96,30 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """A connection that sees one unchanging state of the file.
+        """Give a connection that sees one unchanging state of the file.
 
         Raises:
-            SourceMissingError: There is no store; none is made.
+            SourceMissingError: There is no store. None is made.
         """
         with self._transaction("BEGIN", create=False, wait_s=None) as connection:
             yield connection
 
     @contextmanager
     def writing(self, *, create: bool = False, wait_s: float | None = None) -> Iterator[sa.Connection]:
-        """A connection that holds the write lock. What is not committed with ``commit`` is rolled back.
+        """Give a connection that holds the write lock. What is not committed with ``commit`` is rolled back.
 
         Args:
-            create: Make the store where there is none.
-            wait_s: How long to wait for the lock; None for as long as always.
+            create: Make the store if there is none.
+            wait_s: How many seconds to wait for the lock; None for ``busy_timeout_s``.
 
         Raises:
-            SourceMissingError: There is no store and none is to be made.
+            SourceMissingError: There is no store, and ``create`` is false.
         """
         with self._transaction("BEGIN IMMEDIATE", create=create, wait_s=wait_s) as connection:
             yield connection
 
     def close(self) -> None:
-        """Close the idle connections; those in use close when they come back."""
+        """Close the idle connections; those in use close when they are given back."""
         with self._lock:
             self._dispose()
 
@@ -157,7 +156,7 @@ class Database:
             return self._engine, self._opened
 
     def _place(self) -> Place | None:
-        """Which file is at the path: one that was deleted or replaced must not be written to any more."""
+        """Which file is at the path now. A file that was deleted or replaced must no longer be written to."""
         try:
             found = self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -170,9 +169,9 @@ class Database:
             self._at_collection()
 
     def forget(self) -> None:
-        """In a forked child, let go of what belongs to the parent: neither close nor collect it.
+        """In a forked child, drop what belongs to the parent without closing it or having it collected.
 
-        A thread that is not in the child may hold the lock, so that is replaced as well.
+        A thread of the parent, which does not exist in the child, may hold the lock, so the lock is replaced as well.
         """
         if self._engine is not None:
             _abandoned.append(self._engine)
@@ -196,19 +195,19 @@ def _forget_all() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # A child that inherits an open file also inherits SQLite's belief in locks which only the parent holds, even for
-    # connections it opens itself. So idle connections are closed before a fork and opened again when needed. (A fork
-    # while another thread is in the middle of a call is as unsafe as Python says it is.)
+    # A child that inherits an open file also inherits SQLite's belief in locks that only the parent holds, even for
+    # connections that the child opens itself. So idle connections are closed before a fork, and opened again when they
+    # are needed. (A fork while another thread is in the middle of a call is as unsafe as Python's documentation warns.)
     os.register_at_fork(before=_close_all, after_in_child=_forget_all)
 
 
 def _abandon(connection: sa.Connection | None, raw: sqlite3.Connection | None) -> None:
-    """End a transaction in which something went wrong: whatever it is, no lock is held any more."""
+    """End a transaction in which something went wrong, so that it holds no lock, whatever went wrong."""
     if connection is not None:
-        with suppress(Exception):  # what is under way is raised; interrupted inside, SQLAlchemy may not close
+        with suppress(Exception):  # the original exception is raised; SQLAlchemy may fail to close after an interrupt
             connection.close()
     if raw is not None:
-        with suppress(sqlite3.ProgrammingError):  # it is closed
+        with suppress(sqlite3.ProgrammingError):  # it is closed already
             if raw.in_transaction:
                 raw.close()
 
@@ -217,7 +216,7 @@ def _close(connection: sa.Connection) -> None:
     try:
         connection.close()
     except AssertionError as error:
-        # Interrupted inside, SQLAlchemy finds in a ``finally`` that it is not done, and hides the interruption.
+        # Interrupted while it closes, SQLAlchemy finds in a ``finally`` that it is not done, and hides the interrupt.
         if error.__context__ is None or isinstance(error.__context__, Exception):
             raise
         raise error.__context__ from None
@@ -228,10 +227,10 @@ def commit(connection: sa.Connection, then: Callable[[], None] = lambda: None) -
 
     Args:
         connection: A connection inside a transaction.
-        then: Called once it is durable, also where the call is interrupted: Python hears of a signal that comes during
-            the commit only after it. Must do no more than take note.
+        then: Called once the transaction is durable, even if the call is interrupted: Python handles a signal that
+            arrives during the commit only after it. Must do no more than take note.
     """
-    # The driver's own connection: SQLAlchemy's closes it when it is interrupted, and nobody could ask it any more.
+    # The driver's own connection: SQLAlchemy would close it when interrupted, and then it could not be asked.
     raw = driver(connection)
     try:
         _patiently(lambda: raw.execute("COMMIT"))
@@ -245,24 +244,24 @@ def commit(connection: sa.Connection, then: Callable[[], None] = lambda: None) -
 
 
 def file_of(connection: sa.Connection) -> FileId:
-    """Which file the transaction of this connection is in.
+    """Return which file the transaction of this connection is in.
 
-    It is kept with the connection, because the ``Database`` may be closed, or the process forked, in another thread
-    while a transaction goes on.
+    The connection keeps it, because another thread may close the ``Database``, or fork the process, while the
+    transaction goes on.
     """
     return cast("FileId", connection.info[FILE])
 
 
 def driver(connection: sa.Connection) -> sqlite3.Connection:
-    """The driver's own connection, for statements that must cost nothing beside the driver."""
+    """Return the driver's own connection, for statements where SQLAlchemy's share of the time matters."""
     return cast(sqlite3.Connection, connection.connection.driver_connection)
 
 
 class _Idle(NullPool):
-    """Keeps some connections that nobody uses.
+    """A pool that keeps some idle connections.
 
-    SQLAlchemy's QueuePool has locks that are written in Python: an interruption inside would leave them locked, and
-    every other thread would wait for ever. This has none.
+    SQLAlchemy's QueuePool has locks that are written in Python: an interrupt inside would leave them locked, and every
+    other thread would wait forever. This pool has no locks.
     """
 
     _idle: deque[ConnectionPoolEntry] | None = None
@@ -283,7 +282,7 @@ class _Idle(NullPool):
             idle.append(record)
 
     def dispose(self) -> None:
-        """Close the idle connections; those in use close when they come back."""
+        """Close the idle connections; those in use close when they are given back."""
         idle, self._idle = self._idle, None
         while idle:
             idle.pop().close()
@@ -302,13 +301,13 @@ def _prepared(path: Path, create: bool) -> sa.Engine:
 class _Driver(sqlite3.Connection):
     """A connection whose transaction ends when it is closed.
 
-    SQLite keeps a closed connection, with its locks, until its last statement is reset. Where an interruption closed
-    it in the middle of one, that would be when the traceback is collected.
+    SQLite keeps a closed connection, with its locks, until its last statement is reset. If an interrupt closed it in
+    the middle of one, that would be when the traceback is collected.
     """
 
     def close(self) -> None:
-        """Roll back, and close."""
-        with suppress(sqlite3.Error):  # it is closed, or damaged
+        """Roll back and close."""
+        with suppress(sqlite3.Error):  # it is closed already, or the file is damaged
             if self.in_transaction:
                 self.rollback()
         super().close()
@@ -359,7 +358,7 @@ def _prepare(engine: sa.Engine, create: bool) -> None:
 
 
 def _patiently(attempt: Callable[[], T], timeout_s: float | None = None) -> T:
-    """Attempt until no lock is in the way. SQLite's own waiting does not cover the switch to the write-ahead log."""
+    """Try until no lock is in the way. SQLite's own waiting does not cover the switch to the write-ahead log."""
     deadline = time.monotonic() + (BUSY_TIMEOUT_S if timeout_s is None else timeout_s)
     while True:
         try:

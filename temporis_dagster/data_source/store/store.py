@@ -1,7 +1,7 @@
-"""SqlStore: the face of the store, one method an operation.
+"""SqlStore: the face of the store, one method per operation.
 
-Comes in: a URL, tallies, names. Goes out: what the ``ReadableTarget`` protocol says.
-Never: opens the file before it is needed, or makes it in an operation that only asks.
+Comes in: a URL, tallies, names. Goes out: what the ``ManageableTarget`` protocol promises.
+Never: opens the file before it is needed, or creates it in an operation that only asks.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from temporis_dagster.data_source.store import read, sources
 from temporis_dagster.data_source.store.errors import SourceMissingError, explained
 from temporis_dagster.data_source.store.sqlite import Database, commit
 from temporis_dagster.data_source.store.tokens import Tokens
-from temporis_dagster.data_source.store.upsert import Upsert
+from temporis_dagster.data_source.store.upsert import StoreUpsert
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.settings import trimmed
 
 
 class SqlStore:
-    """A host of data sources in one SQLite file. Implements ``ReadableTarget``.
+    """The data sources of one SQLite file. Implements ``ManageableTarget``.
 
     Many threads and processes may use the same file at once, also after a fork. An upsert holds the write lock for
-    one chunk of rows at a time. Committed observations survive process death and power loss (see ``sqlite``). The
-    file may hold tables of other applications; it is switched to SQLite's write-ahead log.
+    one chunk of observations at a time. Committed observations survive process death and power loss (see ``sqlite``).
+    The file may hold tables of other applications. It is switched to SQLite's write-ahead log.
 
     Args:
         url: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``. A relative path is resolved here, once.
-        account: Whose data sources these are. Others' are invisible.
-        create_missing: Whether an upsert creates its data source where it does not exist.
+        account: The account whose data sources these are. Those of other accounts are invisible.
+        create_missing: Whether an upsert creates its data source if that does not exist.
 
     Raises:
-        ConfigurationError: The URL is not that of a SQLite file. Nothing is opened before the first operation.
+        ConfigurationError: The URL is not that of a SQLite file. The file is not opened before the first operation.
     """
 
     def __init__(self, url: str, *, account: str = "default", create_missing: bool = False) -> None:
@@ -49,37 +49,37 @@ class SqlStore:
 
     @property
     def url(self) -> str:
-        """Where it is, with an absolute path."""
+        """The URL of the file, with an absolute path."""
         return sa.URL.create("sqlite", database=self._database.path.as_posix()).render_as_string()
 
     @property
     def creates_missing(self) -> bool:
-        """Whether an upsert creates its data source where it does not exist."""
+        """Whether an upsert creates its data source if that does not exist."""
         return self._create_missing
 
     @property
     def exists(self) -> bool:
-        """Whether there is a file yet: the first data source or token makes it."""
+        """Whether the file exists yet: the first data source or token creates it."""
         return self._database.path.exists()
 
     def __repr__(self) -> str:
-        # Also called while __init__ fails, by whatever shows a traceback with its variables.
+        # Tools that show a traceback with its variables call this even for an object whose __init__ failed.
         where = self.url if hasattr(self, "_database") else None
         return f"SqlStore({where!r}, account={getattr(self, '_account', None)!r})"
 
     @property
     def tokens(self) -> Tokens:
-        """The access tokens that a service over this store takes for this account."""
+        """The access tokens that a service over this store accepts for this account."""
         return Tokens(self._database, self.url, self._account)
 
     def of_account(self, account: str) -> SqlStore:
-        """Another account's data sources in the same file, over the same connections."""
+        """Return the store of another account, in the same file and over the same connections."""
         other = copy(self)
-        other._account = account  # noqa: SLF001  # of this very class
+        other._account = account  # noqa: SLF001  # of this class
         return other
 
     def wait_for_locks(self, at_most_s: float) -> None:
-        """Give up on a lock that another process holds after so long, instead of a minute."""
+        """Give up on a lock that another process holds after this time, instead of after a minute."""
         self._database.busy_timeout_s = at_most_s
 
     def upsert(self, tally: Tally) -> None:
@@ -89,14 +89,14 @@ class SqlStore:
             tally: The observations, and where their outcomes are recorded.
 
         Raises:
-            DataSourceNotFoundError: There is no such data source; nothing was stored.
-            DataSourceArchivedError: It is archived, perhaps since a moment ago; the report says what was stored.
-            StoreError: The database failed; the report says what was stored.
+            DataSourceNotFoundError: There is no such data source. Nothing was stored.
+            DataSourceArchivedError: It is archived, perhaps only since a moment ago. The report has what was stored.
+            StoreError: The database failed. The report has what was stored.
         """
-        Upsert(self._database, self.url, self._account, tally, create_missing=self._create_missing).run()
+        StoreUpsert(self._database, self.url, self._account, tally, create_missing=self._create_missing).run()
 
     def archive_state(self, data_source: str) -> ArchiveState:
-        """Whether the data source takes observations."""
+        """Return whether the data source takes observations."""
         with self._reading(data_source) as (_, source):
             return ArchiveState.ARCHIVED if source.archived else ArchiveState.ACTIVE
 
@@ -106,13 +106,13 @@ class SqlStore:
             self._database.close()
 
     def create_data_source(self, data_source: str) -> None:
-        """Create it, and the file if need be; one that exists is left as it is."""
+        """Create the data source, and the file if necessary. An existing one stays unchanged."""
         with self._explained(data_source), self._database.writing(create=True) as connection:
             sources.create(connection, self._account, data_source)
             commit(connection)
 
     def data_sources(self) -> list[str]:
-        """The names of the account's data sources, sorted; none where there is no file."""
+        """Return the names of the account's data sources, sorted; an empty list if there is no file."""
         with self._explained():
             try:
                 with self._database.reading() as connection:
@@ -121,21 +121,21 @@ class SqlStore:
                 return []
 
     def set_archived(self, data_source: str, *, archived: bool) -> None:
-        """Archive or unarchive. Once archiving returned, no observation lands: every chunk looks at the flag."""
+        """Archive or unarchive. After archiving has returned no observation is stored: every chunk checks the flag."""
         with self._explained(data_source), self._database.writing() as connection:
             source = sources.find(connection, self._account, data_source)
             sources.set_archived(connection, source, archived)
             commit(connection)
 
     def read(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> pd.DataFrame:
-        """The observations in [start, end), of these names: one consistent state, sorted by (timestamp, name)."""
+        """Return the observations of these names in [start, end): one consistent state, sorted by (timestamp, name)."""
         with self._reading(data_source) as (connection, source):
-            return read.frame(connection, source, read.Selection(start, end, names))
+            return read.frame(connection, source, read.ReadBounds(start, end, names))
 
     def content_digest(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> str:
-        """A text that is equal exactly when ``read`` would return the same, bit for bit."""
+        """Return a text that is equal exactly when ``read`` would return the same, bit for bit."""
         with self._reading(data_source) as (connection, source):
-            return read.digest(connection, source, read.Selection(start, end, names))
+            return read.digest(connection, source, read.ReadBounds(start, end, names))
 
     @contextmanager
     def _reading(self, data_source: str) -> Iterator[tuple[sa.Connection, sources.Source]]:
@@ -149,23 +149,23 @@ class SqlStore:
 
 
 def _path(url: str) -> Path:
-    """The absolute path of the file that a URL names. Messages never quote a URL: it may hold a password."""
+    """Return the absolute path of the file that a URL names. Messages never quote a URL: it may hold a password."""
     try:
         parsed = make_url(url)
     except (sa.exc.ArgumentError, ValueError):
-        raise ConfigurationError("The URL of the store is not a URL. Give one like sqlite:///temporis.db.") from None
+        raise ConfigurationError("The store's URL is not a URL. Pass one such as sqlite:///temporis.db.") from None
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
         raise ConfigurationError(
-            f"A store at a {parsed.drivername!r} URL is not supported (yet). Give one like sqlite:///temporis.db."
+            f"A store at a {parsed.drivername!r} URL is not supported (yet). Pass one such as sqlite:///temporis.db."
         )
     if parsed.host or parsed.query or parsed.username or parsed.password:
         raise ConfigurationError(
-            "The URL of a SQLite store has no host, user or options: it is sqlite:/// and then the path, as in"
+            "The URL of a SQLite store must not have a host, user or options: it is sqlite:/// and then the path, as in"
             " sqlite:///relative.db or sqlite:////absolute.db."
         )
     if parsed.database in (None, "", ":memory:") or "\0" in str(parsed.database):
         raise ConfigurationError(
-            "A store needs a file, because threads and processes could not share one in memory."
-            " Give a path, as in sqlite:///temporis.db."
+            "A store needs a file, because threads and processes cannot share one in memory."
+            " Pass a URL with a path, such as sqlite:///temporis.db."
         )
     return Path(str(parsed.database)).absolute()

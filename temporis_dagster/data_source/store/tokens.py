@@ -1,7 +1,7 @@
 """Access tokens: which account a request speaks for.
 
-Comes in: a label, or a token that somebody presents. Goes out: a new token, once; then only what is known about it.
-Never: keeps, logs or shows a token: the table has its SHA-256, which is enough as 256 random bits cannot be guessed.
+Comes in: a label, or a token that a client presents. Goes out: a new token, once; then only what is known about it.
+Never: keeps, logs or shows a token. The table has its SHA-256, which is enough: 256 random bits cannot be guessed.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ PREFIX = "ts_"
 RANDOM_BYTES = 32
 LABEL_LENGTH = 64
 SELECTOR_LENGTH = 8
-"""So many hex digits of the hash find the candidates through the index; the rest is compared in constant time."""
+"""The number of hex digits of the hash that find the candidates through the index; the rest is compared in constant
+time."""
 
 
 class Token(NamedTuple):
-    """What is known about a token once it was shown."""
+    """What is known about a token after it was shown."""
 
     label: str
     created_at: datetime
@@ -40,8 +41,8 @@ class Tokens:
 
     Args:
         database: The file.
-        url: How to call it in messages.
-        account: Whose tokens these are.
+        url: What messages call the file.
+        account: The account that the tokens belong to.
     """
 
     def __init__(self, database: Database, url: str, account: str) -> None:
@@ -51,16 +52,17 @@ class Tokens:
         return f"Tokens({self._url!r}, account={self._account!r})"
 
     def create(self, label: str) -> str:
-        """Make a token, and the account and the file if need be.
+        """Create a token, and the account and the file if necessary.
 
         Args:
-            label: What to call it from now on: different for each token of the account.
+            label: What lists and messages call the token: 1 to 64 printable characters, different for each token of
+                the account.
 
         Returns:
-            The token, which nothing can show again.
+            The token. It cannot be shown again.
 
         Raises:
-            ConfigurationError: The label is taken, or cannot be one.
+            ConfigurationError: The label is taken or invalid.
             StoreError: The database failed.
         """
         _check_label(label)
@@ -68,14 +70,14 @@ class Tokens:
         with self._explained(), self._database.writing(create=True) as connection:
             if not _insert(connection, self._account, label, _hash(token)):
                 raise ConfigurationError(
-                    f"Account {self._account!r} has a token labelled {label!r} already. Choose another label, or delete"
-                    " that one first."
+                    f"Account {self._account!r} already has a token labelled {label!r}. Choose another label, or delete"
+                    " that token first."
                 )
             commit(connection)
         return token
 
     def all(self) -> list[Token]:
-        """The tokens by age, the oldest first; none where there is no file."""
+        """Return the tokens, the oldest first; an empty list if there is no file."""
         with self._explained():
             try:
                 with self._database.reading() as connection:
@@ -84,9 +86,9 @@ class Tokens:
                 return []
 
     def delete(self, label: str) -> bool:
-        """Delete the token, with effect from the next request; tell whether there was one."""
+        """Delete the token, with effect from the next request. Return whether there was one."""
         if label.startswith(PREFIX):
-            return False  # A token, pasted for its label: it must not even reach the log of the statements.
+            return False  # A token, pasted in place of its label: it must not even reach the log of statements.
         with self._explained():
             try:
                 with self._database.writing() as connection:
@@ -97,7 +99,7 @@ class Tokens:
                 return False
 
     def owner(self, token: str) -> str | None:
-        """The account, this or any other, whose token this is; None for no token of this file."""
+        """Return the account, this one or another, that a token belongs to; None if this file has no such token."""
         presented = _hash(token)
         with self._explained():
             try:
@@ -118,11 +120,11 @@ def _hash(token: str) -> str:
 
 
 def _check_label(label: str) -> None:
-    """A label is shown in lists and messages. Not quoted here: it may be a token, pasted in the wrong place."""
+    """Refuse a label that cannot be shown. The error does not quote it: it may be a token in the wrong place."""
     if not (0 < len(label) <= LABEL_LENGTH and label.isprintable()) or label.startswith(PREFIX):
         raise ConfigurationError(
-            f"That cannot be the label of a token. Use 1 to {LABEL_LENGTH} printable characters that do not start with"
-            f" {PREFIX!r}, as tokens do."
+            f"The label of a token must be 1 to {LABEL_LENGTH} printable characters and must not start with {PREFIX!r},"
+            " as tokens do."
         )
 
 

@@ -1,7 +1,7 @@
-"""Upsert: observations into the store, chunk by chunk.
+"""StoreUpsert: observations into the store, chunk by chunk.
 
 Comes in: a tally of observations. Goes out: the same tally, settled; or one error of the tree that carries its report.
-Never: holds the write lock for longer than one chunk, or settles a row as stored before its transaction committed.
+Never: holds the write lock for longer than one chunk, or settles a row as stored before its transaction has committed.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class SortedColumns:
     values: list[float | str]
 
 
-class Upsert:
+class StoreUpsert:
     """One upsert into one data source.
 
     Args:
         database: The file.
-        url: How to call it in messages.
-        account: Whose data source it is.
-        tally: What to store where.
+        url: What messages call the file.
+        account: The account that the data source belongs to.
+        tally: The observations, and where their outcomes are recorded.
         create_missing: Create the data source if it does not exist.
     """
 
@@ -46,9 +46,9 @@ class Upsert:
         self._ids = unnumbered(tally.observations.names)
 
     def run(self) -> None:
-        """Store everything, or raise with the report of what was stored."""
+        """Store everything, or raise an error that carries the report of what was stored."""
         tally = self._tally
-        # Without observations there is still one, empty, transaction: is there such a data source, is it archived?
+        # Without observations there is still one empty transaction: does the data source exist, and is it archived?
         for start in range(0, max(len(tally.observations), 1), CHUNK_ROWS):
             rows = slice(start, start + CHUNK_ROWS)
             with explained(self._url, tally.data_source, self._account, path=self._database.path, tally=tally):
@@ -57,7 +57,7 @@ class Upsert:
             tally.settle(rows, Outcome.ACKNOWLEDGED, unchanged=count - changed)
 
     def _store(self, rows: slice) -> int:
-        """Store one chunk in one transaction, and say how many of its rows differed from what was there."""
+        """Store one chunk in one transaction. Return how many of its rows differed from what was there."""
         columns = _sorted_columns(self._tally.observations, self._ids, rows)
         self._tally.requests += 1
         with self._database.writing(create=self._create_missing) as connection:
@@ -71,7 +71,7 @@ class Upsert:
         return changed
 
     def _ensure_same_file(self, file: FileId) -> None:
-        """Refuse to go on in another file: the rows stored so far, and the ids of their series, are not in it."""
+        """Refuse to continue in another file: the rows stored so far, and the ids of their series, are not in it."""
         if self._file is None:
             self._file = file
         elif self._file != file:

@@ -27,19 +27,19 @@ ROWS_PER_STATEMENT = 1_000 if sqlite3.sqlite_version_info >= (3, 32) else PARAME
 """Each row takes three parameters. SQLite 3.32 raised the limit from 999 parameters to 32,766."""
 
 UNNUMBERED = 2**62
-"""Series that have not been looked up yet have ids from here on, in the order of their names in the observations: they
-sort as the ids will that new series are given."""
+"""The ids of series that have not been looked up yet begin here, in the order of their names in the observations: they
+sort in the same order as the ids that new series will get."""
 
 
 def unnumbered(names: Sequence[str]) -> Int64s:
-    """The ids of series of which none has been looked up yet."""
+    """Return ids for these series, none of which has been looked up yet."""
     return UNNUMBERED + np.arange(len(names), dtype=np.int64)
 
 
 def numbered(
     connection: sa.Connection, source: sources.Source, names: Sequence[str], ids: Int64s, codes: Codes
 ) -> Int64s:
-    """Look up, or make, the series of some observations that are still unnumbered.
+    """Look up, or create, those series of some observations that have no id yet.
 
     Args:
         connection: A connection inside a write transaction.
@@ -63,7 +63,7 @@ def numbered(
 
 
 def storable(values: Floats) -> list[float | str]:
-    """Values as the tables hold them: numbers, and the text that stands for -0.0."""
+    """Return values as the tables hold them: numbers, and the text that stands for -0.0."""
     stored: list[float | str] = values.tolist()
     for position in np.flatnonzero((values == 0) & np.signbit(values)).tolist():
         stored[position] = NEGATIVE_ZERO
@@ -77,7 +77,7 @@ def upsert_rows(
     values: Sequence[float | str],
     batch: int | None = None,
 ) -> int:
-    """Insert these rows, or replace the values that their keys have.
+    """Insert these rows, or replace the present values of their keys.
 
     Args:
         connection: A connection inside a write transaction.
