@@ -14,7 +14,7 @@ from temporis_dagster.cli.output import OutputError
 from temporis_dagster.cli.overwriting import ensure_replaceable
 from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.data_source.observations.conflicts import conflict_rows
-from temporis_dagster.data_source.observations.faults import in_words
+from temporis_dagster.data_source.observations.faults import faults_in_words
 from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.errors import ConfigurationError
 
@@ -55,7 +55,7 @@ class InvalidRows:
             index: The name of the labels.
         """
         self._parts.append(rows.assign(line=rows["label"] if index == LINE else None)[COLUMNS])
-        self._words = in_words(rows, "label" if index is None else str(index))
+        self._words = faults_in_words(rows, "label" if index is None else str(index))
 
     def in_words(self) -> str:
         """Describe the first few of the rows that were added last."""

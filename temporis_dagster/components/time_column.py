@@ -20,7 +20,7 @@ from pydantic import ConfigDict, Field, model_validator
 from temporis_dagster.components.fields import described
 from temporis_dagster.components.time_form import PER_SECOND, fits_epoch, fits_format, form_of, misfits, shown
 from temporis_dagster.data_source.observations import ObservationOptions
-from temporis_dagster.data_source.observations.aware import impossible
+from temporis_dagster.data_source.observations.aware_datetimes import impossible
 from temporis_dagster.data_source.observations.calendar_numbers import calendar_numbers
 from temporis_dagster.errors import ConfigurationError
 

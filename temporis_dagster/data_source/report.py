@@ -18,7 +18,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Mask, Observations, Rows, Superseded
+from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Mask, Observations, RowSelector, Superseded
 from temporis_dagster.wording import counted
 
 COUNTS = ("stored", "unchanged", "superseded", "dropped", "rejected", "unsent", "unknown", "pending")
@@ -249,7 +249,7 @@ class Tally:
         self._rejections: dict[int, str] = {}
         self._started = time.monotonic()
 
-    def settle(self, rows: Rows, outcome: Outcome, *, unchanged: int = 0, reason: str = "") -> None:
+    def settle(self, rows: RowSelector, outcome: Outcome, *, unchanged: int = 0, reason: str = "") -> None:
         """Record the outcome of some observations, replacing what was known of them before.
 
         Args:

@@ -29,7 +29,7 @@ from temporis_dagster.data_source.observations import (
     Unit,
     observe,
 )
-from temporis_dagster.data_source.observations.aware import Awareness, awareness, impossible
+from temporis_dagster.data_source.observations.aware_datetimes import Awareness, awareness, impossible
 from temporis_dagster.data_source.observations.conflicts import settle_conflicts
 from temporis_dagster.data_source.progress import shown
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport

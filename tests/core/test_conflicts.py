@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from temporis_dagster import InvalidObservationsError, connect
-from temporis_dagster.data_source.observations import ObservationOptions, model, names, observe, superseded, timestamps
+from temporis_dagster.data_source.observations import (
+    ObservationOptions,
+    model,
+    names,
+    observe,
+    repeated_keys,
+    timestamps,
+)
 
 JUNE = 1_718_841_600
 ROW = st.tuples(st.integers(0, 3), st.sampled_from("ab"), st.sampled_from([0.0, -0.0, 1.0, 5e-324, 2.5]))
@@ -23,7 +30,7 @@ CELLS = st.lists(
 @pytest.fixture(params=[2, 100_000], ids="in blocks of {} rows".format, scope="module")
 def _block_rows(request):
     with pytest.MonkeyPatch.context() as patch:
-        for room in (model, names, superseded, timestamps):
+        for room in (model, names, repeated_keys, timestamps):
             patch.setattr(room, "BLOCK_ROWS", request.param)
         yield
 

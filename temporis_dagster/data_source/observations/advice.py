@@ -1,6 +1,6 @@
-"""Advice: what a caller can do about a frame that cannot be read, which depends on where the caller stands.
+"""Advice: what the caller can do about a frame that cannot be read. The command line replaces it with its own.
 
-Comes in: nothing. Goes out: texts that messages end with.
+Comes in: nothing. Goes out: the texts that messages end with.
 Never: decides what is refused.
 """
 
@@ -12,25 +12,26 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do, in Python; the command line, which has files instead of frames, says it otherwise.
+    """What to do, in terms of pandas. The command line, which reads files instead of frames, has its own wording.
 
     Attributes:
-        index: For an index that holds no moments, by what it holds.
-        other_index: For one that holds something else.
-        no_index: What a message adds where an index would do instead of a column.
-        index_or_column: Where both hold timestamps; a place for the option that takes the index.
-        index_levels: For an index of several levels.
+        index: For an index that does not hold moments in time, by what it holds instead.
+        other_index: For an index that holds anything else.
+        no_index: What a message adds where an index would serve instead of a column.
+        index_or_column: Where both hold timestamps; with a placeholder for the option that takes the index.
+        index_levels: For an index with several levels.
         booleans: For booleans as values.
-        calendar_numbers: For numbers that read as dates; a place for what ``pd.to_datetime`` takes to convert them.
-        calendar_fractions: For those that it does not take.
-        passes: For a repeated hour whose passes the rows do not tell apart; a place for the zone.
+        calendar_numbers: For numbers that read as dates; with a placeholder for the arguments of
+            ``pd.to_datetime`` that convert them.
+        calendar_fractions: For those that ``pd.to_datetime`` cannot convert.
+        passes: For a repeated hour whose two passes the rows do not tell apart; with a placeholder for the zone.
         durations: For durations as values.
-        integers: For integers that float64 may not hold.
+        integers: For integers that float64 may not hold exactly.
         labels: For column labels of a wide frame that are not text.
         names: For series names of a long frame that are not text.
         periods: For periods as timestamps.
         texts: For text as values.
-        told_apart: For a column that was not used, though it tells conflicting rows apart.
+        told_apart: For an unused column that tells conflicting rows apart.
     """
 
     index: Mapping[str, str] = field(
@@ -39,7 +40,7 @@ class Advice:
             "durations": "Add the moment that they are counted from: frame.index = start + frame.index",
             "intervals": "Take one end of each: frame.index = frame.index.left",
             "text": (
-                "If that is time, convert it: frame.index = pd.to_datetime(frame.index, utc=True)"
+                "If these are times, convert them: frame.index = pd.to_datetime(frame.index, utc=True)"
                 "  # without utc=True where the text is local time"
             ),
             "numbers": "If these are Unix seconds, pass {take_index}",
@@ -48,7 +49,7 @@ class Advice:
     other_index: str = "Make it a DatetimeIndex"
     no_index: str = ", and the index is not a DatetimeIndex"
     index_or_column: str = "Pass {take_index} to take the index, or call .reset_index(drop=True) to take the column."
-    index_levels: str = "Call .reset_index() first, so that each of them is a column."
+    index_levels: str = "Call .reset_index() first, so that each level is a column."
     calendar_numbers: str = "convert it with pd.to_datetime({conversion})"
     calendar_fractions: str = "convert it to datetimes"
     passes: str = (
@@ -62,7 +63,7 @@ class Advice:
     names: str = "make the names text, with .astype(str)"
     periods: str = "convert it with .dt.to_timestamp(), which takes the start of each"
     texts: str = "convert it, or leave the column out"
-    told_apart: str = "if it says what was measured, make it part of the series names"
+    told_apart: str = "if it identifies what was measured, make it part of the series names"
 
 
 PYTHON = Advice()

@@ -1,13 +1,13 @@
-"""Calendar numbers: a column of 20240620 is dates, and as Unix seconds it would be stored in August 1970.
+"""Calendar numbers: numbers such as 20240620 are dates. As Unix seconds they would be stored in August 1970.
 
-The rule, in one place. A column of numbers is refused as calendar dates where *every* number in it fits one of the
-forms below, at least two of them differ, and none is 0 or negative. One number alone counts only in the forms of 8 or
-more digits. A number with a fraction only ever reads as days or years. ``unit="s"`` takes any second. Numbers that
-cannot be stored as Unix seconds, such as infinity, or whose row is at fault, do not save the others from being dates:
+The rule, in one place. A column of numbers is refused as calendar dates if *every* number in it fits one of the forms
+below, at least two of them differ, and none is 0 or negative. A single number counts only in the forms of 8 or more
+digits. A number with a fraction only ever reads as days or years. ``unit="s"`` takes any second. Numbers that cannot be
+stored as Unix seconds, such as infinity, and numbers in a row that is invalid for another reason are left out of this:
 if they are dropped, the others are what is stored.
 
 ======================  ==========================================================  ===============================
-form                    years that it must be of                                    Unix seconds that it could hide
+form                    years in which it must lie                                  Unix seconds that it could hide
 ======================  ==========================================================  ===============================
 YYYY                    1600 to 2200, or 9999                                       the first hours of 1970
 YYYYMM, YYYYDDD         1600 to 2200, or 9999 (days of the year: 1900 to 2100)      January 1970
@@ -22,7 +22,7 @@ So no column of Unix seconds from 1974 to March 2030 is ever refused. (9999, als
 open end.)
 
 Comes in: a column of timestamps. Goes out: the form that all its numbers fit, if there is one.
-Never: reads a number as a date: which zone it is in, nobody said.
+Never: reads a number as a date: the caller has not given its time zone.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ EXCEL_ZERO = datetime(1899, 12, 30)  # noqa: DTZ001  # a calendar has no zone
 UNIX_ZERO = datetime(1970, 1, 1)  # noqa: DTZ001
 LONG_AGO, RECENT = (1600, 2200), (1900, 2100)
 FIELDS = {"year": 4, "day of year": 3, "month": 2, "day": 2, "hour": 2, "minute": 2, "second": 2, "millisecond": 3}
-"""How many digits each takes."""
+"""The number of digits of each."""
 
 DAY_FIELDS, CLOCK_FIELDS = ("year", "month", "day", "day of year"), ("hour", "minute", "second")
 BOUNDS = {
@@ -65,15 +65,15 @@ class Form:
     """A way to write dates as numbers.
 
     Attributes:
-        called: What messages call it.
-        first: The smallest number of it.
-        last: The largest.
-        conversion: What ``pd.to_datetime`` takes to read a column of it; empty where it cannot.
-        date_of: One number as a date, as a reader writes it.
-        fits: Which of the numbers between first and last are of the form; all of them if None.
-        alone: Whether one number alone counts.
+        called: What messages call the form.
+        first: Its smallest number.
+        last: Its largest number.
+        conversion: The arguments with which ``pd.to_datetime`` reads such a column; empty if it cannot.
+        date_of: Writes one number as a date for a reader.
+        fits: Which of the numbers between first and last have the form; None if all of them do.
+        alone: Whether a single number counts.
         whole: Whether whole numbers count.
-        fractional: Whether numbers with a fraction count; of those, one alone does.
+        fractional: Whether numbers with a fraction count; of those, a single one does.
     """
 
     called: str
@@ -94,7 +94,7 @@ class CalendarNumbers:
     Attributes:
         form: How they are written.
         example: The first of them.
-        rows: Which rows hold them.
+        rows: Which rows hold them, as a mask.
     """
 
     form: Form
@@ -102,17 +102,17 @@ class CalendarNumbers:
     rows: Mask
 
     def in_words(self) -> str:
-        """What they read as, by the first of them."""
+        """Return the form, and the first number with the date that it reads as."""
         number = f"{self.example:.10g}" if self.example % 1 else str(int(self.example))
         return f"{self.form.called}: {number} is {self.form.date_of(self.example)}"
 
 
 def calendar_numbers(column: Column, stored: Mask | None = None) -> CalendarNumbers | None:
-    """The numbers of a plain column, if all of them, or all that would be stored, read as dates of one form.
+    """Return the numbers of a plain column if all of them, or all that would be stored, read as dates of one form.
 
     Args:
         column: The column.
-        stored: Which of its rows are observations without another fault; None for all.
+        stored: Which of its rows are observations that are otherwise valid; None for all.
     """
     numbers, rows = _numbers_in(column)
     for chosen in (slice(None), _storable(numbers, rows, stored)):
@@ -124,7 +124,7 @@ def calendar_numbers(column: Column, stored: Mask | None = None) -> CalendarNumb
 
 
 def _storable(numbers: npt.NDArray[Any], rows: Mask, stored: Mask | None) -> Mask | None:
-    """Which of the numbers would be stored as Unix seconds; None if that are all of them."""
+    """Return which of the numbers would be stored as Unix seconds; None if all of them would."""
     if not len(numbers) or (stored is None and numbers.max() < TIMESTAMP_LIMIT and numbers.min() >= FIRST_TIMESTAMP):
         return None
     chosen = np.asarray((numbers < TIMESTAMP_LIMIT) & (numbers >= FIRST_TIMESTAMP))
@@ -132,7 +132,7 @@ def _storable(numbers: npt.NDArray[Any], rows: Mask, stored: Mask | None) -> Mas
 
 
 def form_of(numbers: npt.NDArray[Any]) -> Form | None:
-    """The form that every one of these numbers fits, if there is one.
+    """Return the form that every one of these numbers fits; None if there is no such form.
 
     Examples:
         >>> form_of(np.array([20240620, 20240621])).called, form_of(np.array([1718870400, 1718874000]))
@@ -156,7 +156,7 @@ def _all_fit(form: Form, numbers: Int64s) -> bool:
 
 
 def written_form_of(number: int) -> Form | None:
-    """The form with minutes or finer that one number fits: those are too large for Unix seconds anyway.
+    """Return the form, with minutes or finer, that one number fits. Such numbers are too large for Unix seconds anyway.
 
     Examples:
         >>> written_form_of(202406200800).called, written_form_of(1718870400000)
@@ -167,7 +167,7 @@ def written_form_of(number: int) -> Form | None:
 
 
 def _numbers_in(column: Column) -> tuple[npt.NDArray[Any], Mask]:
-    """The numbers of a column and their rows, but those that are infinite or have no place in 64 bits."""
+    """Return the numbers of a column and their rows, without those that are infinite or do not fit into 64 bits."""
     kind = kind_of(column)
     if kind in ("int", "float"):
         numbers, missing = numbers_of(column)
@@ -194,12 +194,12 @@ def _is_number(kind: type) -> bool:
 
 
 def _near(numbers: npt.NDArray[Any]) -> bool:
-    """Whether all of them are known to be finite and to have a place in 64 bits, as NaN never is."""
+    """Return whether all of them are known to be finite and to fit into 64 bits. NaN never is."""
     return not len(numbers) or bool(numbers.min() > -FAR and numbers.max() < FAR)
 
 
 def _written(called: str, fields: str, years: tuple[int, int], directives: str, *, alone: bool = False) -> Form:
-    """A form of digits, such as YYYYMMDD."""
+    """Make a form of digits, such as YYYYMMDD."""
     parts = fields.split(", ")
     rest = 10 ** sum(FIELDS[field] for field in parts[1:])
     open_end = years == LONG_AGO

@@ -1,7 +1,7 @@
 """Cells: every place of a table that may hold an observation, checked, in row order.
 
-Comes in: a table. Goes out: its timestamps, names and values as equally long arrays, and what is wrong with which.
-Never: raises or drops: it only finds.
+Comes in: a table. Goes out: its timestamps, names and values as equally long arrays, and the faults of each column.
+Never: raises an error or drops a row. It only finds faults.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from temporis_dagster.data_source.observations.values import values_of
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """The cells of a table, row by row; see ``Origin`` for their numbers.
+    """The cells of a table, row by row; ``Origin`` explains how they are numbered.
 
     Attributes:
         seconds: Unix seconds, UTC.
         codes: Index into ``names``.
         names: Series names.
         floats: Values.
-        present: Which hold an observation: in a wide frame, those that are not missing.
-        bad: Which of the present ones are at fault.
+        present: Which cells hold an observation: in a wide frame, those that are not missing.
+        bad: Which of the present ones are invalid.
         faults: What is wrong, column by column.
     """
 
@@ -44,16 +44,16 @@ class Cells:
 
     @property
     def call_at_fault(self) -> bool:
-        """Whether an argument is wanting, so that dropping the rows would be a guess at what was meant."""
+        """Whether an argument is missing or wrong, so that dropping the rows would be a guess at what was meant."""
         return any(fault.of_call for column in self.faults for fault in column.faults)
 
     @property
     def droppable(self) -> bool:
-        """Whether to leave the rows at fault out is something to advise."""
+        """Whether the message may advise leaving the invalid rows out."""
         return not any(fault.of_call or fault.wanted for column in self.faults for fault in column.faults)
 
     def reasons(self, chosen: Int64s, width: int) -> list[list[str]]:
-        """What is wrong with each of the chosen cells."""
+        """Return what is wrong with each of the chosen cells, of a table that has ``width`` cells per row."""
         found: dict[int, list[str]] = {cell: [] for cell in chosen.tolist()}
         for column in self.faults:
             for fault in column.faults:
@@ -70,7 +70,7 @@ def cells_of(table: Table, options: ObservationOptions, *, now_s: float) -> Cell
     Args:
         table: The table.
         options: How to read it.
-        now_s: The clock, in Unix seconds.
+        now_s: The current time, in Unix seconds.
     """
     if table.names is None:
         return _wide_cells(table, options, now_s)
@@ -114,7 +114,7 @@ def _wide_cells(table: Table, options: ObservationOptions, now_s: float) -> Cell
 
 
 def _where_observed(faults: list[Fault], observed: Mask) -> list[Fault]:
-    """The faults of rows that hold an observation: an empty row of a wide frame may have any timestamp."""
+    """Keep the faults of rows that hold an observation: an empty row of a wide frame may have any timestamp."""
     kept = []
     for fault in faults:
         chosen = np.flatnonzero(observed[fault.rows])

@@ -1,7 +1,7 @@
-"""Conflicts: rows with one (timestamp, name) and different values, of which only the last one counts.
+"""Conflicts: rows with the same (timestamp, name) but different values, of which only the last one is kept.
 
-Comes in: observations, and which rows they won over. Goes out: a warning, or the error that names the rows.
-Never: keeps silent about a value that is not going to be stored, or minds rows that are repeated as they are.
+Comes in: observations, and the rows that they superseded. Goes out: a warning, or the error that names the rows.
+Never: keeps silent about a value that will not be stored, or complains about rows that are repeated unchanged.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from temporis_dagster.data_source.observations.layout import INDEX
 from temporis_dagster.data_source.observations.model import Observations, Superseded
 from temporis_dagster.data_source.observations.options import ObservationOptions
 from temporis_dagster.errors import InvalidObservationsError
+from temporis_dagster.wording import agreeing, counted
 
 LOGGER = logging.getLogger(__name__)
 
@@ -28,33 +29,33 @@ def settle_conflicts(
     data_source: str | None = None,
     warn: Callable[..., object] = LOGGER.warning,
 ) -> None:
-    """Warn of conflicts or refuse them, as the options say; return at once where there are none.
+    """Warn of conflicts or refuse them, according to the options. Do nothing if there are none.
 
     Args:
-        observations: What was read.
-        options: How.
-        data_source: Whose observations they are to be, for the text.
-        warn: Where the warning goes: a logger's method.
+        observations: The observations, with those that were superseded.
+        options: How the frame was read.
+        data_source: The data source that they are for, named in the message.
+        warn: Receives the warning: a logger's method.
 
     Raises:
-        InvalidObservationsError: There are some, and ``on_conflict="raise"``; or they belong to different series that
-            would become one, on a surface that has to be told to do that.
+        InvalidObservationsError: There are conflicts, and ``on_conflict="raise"``; or the rows seem to belong to
+            different series that would become one, and the options require an explicit choice then (``MAY_MERGE``).
     """
     superseded, count = observations.superseded_rows, observations.conflicts
     if superseded is None or not count:
         return
     if options.on_conflict == "last" and (options.MAY_MERGE or superseded.told_apart_by is None):
         warn(
-            "%s, so only the last row of each was kept. The first is %s.%s %s Pass %s to refuse such rows.",
-            *(_counted(observations, data_source), _first_in_words(superseded), _told_apart(superseded, options)),
+            "%s, so only the last row of each key was kept. The first is %s.%s %s Pass %s to refuse such rows.",
+            *(_shares(observations, data_source), _first_in_words(superseded), _told_apart(superseded, options)),
             *(options.LIST_OF_SUPERSEDED, options.spelled("on_conflict", "raise")),
         )
         return
     first, apart = _first_in_words(superseded), _told_apart(superseded, options)
     raise InvalidObservationsError(
-        f"{_counted(observations, data_source)}, so none was sent. The first is {first}.{apart or ' Correct them.'}"
-        f" {options.LIST_OF_INVALID} Pass {options.spelled('on_conflict', 'last')} only if the last row of each is all"
-        " that you want to keep.",
+        f"{_shares(observations, data_source)}, so nothing was sent. The first is {first}.{apart or ' Correct them.'}"
+        f" {options.LIST_OF_INVALID} Pass {options.spelled('on_conflict', 'last')} only if you want to"
+        " keep just the last row of each key.",
         rows=conflict_rows(superseded.conflicts(), options.value),
         invalid=count,
         conflicts=count,
@@ -62,16 +63,17 @@ def settle_conflicts(
     )
 
 
-def _counted(observations: Observations, data_source: str | None) -> str:
+def _shares(observations: Observations, data_source: str | None) -> str:
     count, whose = observations.conflicts, "" if data_source is None else f" for {data_source!r}"
+    given = counted(observations.observations_in, "observation")
     return (
-        f"{count:,} of {observations.observations_in:,} observations{whose} {'has' if count == 1 else 'have'} the"
-        " timestamp and name of a later row but another value"
+        f"{count:,} of {given}{whose} {agreeing(count, 'has', 'have')} the timestamp and name of a later row but"
+        " another value"
     )
 
 
 def _told_apart(superseded: Superseded, options: ObservationOptions) -> str:
-    """What advice says of the unused column that tells the rows apart, where there is one."""
+    """Return the advice about the unused column that tells the rows apart; nothing if there is no such column."""
     column = superseded.told_apart_by
     if column is None:
         return ""
@@ -80,7 +82,7 @@ def _told_apart(superseded: Superseded, options: ObservationOptions) -> str:
 
 
 def _first_in_words(superseded: Superseded) -> str:
-    """The first conflict, with both values."""
+    """Describe the first conflict, with both values."""
     first, origin = superseded.take(np.flatnonzero(superseded.differ)[:1]).frame().iloc[0], superseded.rows.origin
     place = f"row {first.position} ({origin.labels_called} {origin.labels[first.position]!r:.60})"
     moment = first.timestamp.isoformat()
@@ -88,7 +90,7 @@ def _first_in_words(superseded: Superseded) -> str:
 
 
 def conflict_rows(conflicts: Superseded, value_label: Hashable = None) -> pd.DataFrame:
-    """They as the rows of an error: position, label, column, value, reason."""
+    """Return the conflicts as the rows of an error: position, label, column, value, reason."""
     origin, cells = conflicts.rows.origin, conflicts.rows.frame()
     rows = cells["position"].to_numpy()
     columns = cells["name"].tolist() if origin.columns is not None else [value_label] * len(cells)

@@ -1,4 +1,4 @@
-"""Many pandas dtypes become few: Arrow, categorical and sparse columns as the plain dtype they stand for.
+"""Few dtypes from many: Arrow, categorical and sparse columns become the plain dtype that they stand for.
 
 Comes in: any column. Goes out: a column of a NumPy dtype, a masked (nullable) number, datetime64, string or object.
 Never: changes a value.
@@ -17,12 +17,12 @@ Column: TypeAlias = "pd.Series[Any]"
 
 
 def plain(column: Column) -> Column:
-    """The same values in a plain dtype, rows renumbered from 0."""
+    """Return the same values in a plain dtype, with rows numbered from 0."""
     column = renumbered(column)
     if isinstance(column.dtype, pd.SparseDtype):
         return pd.Series(np.asarray(column))
     if isinstance(column.dtype, pd.CategoricalDtype):
-        if column.isna().any():  # which a category of integers cannot hold
+        if column.isna().any():  # integers cannot represent a missing value
             return _with_dtype(column, "object")
         return plain(column.astype(column.dtype.categories.dtype))
     if isinstance(column.dtype, pd.ArrowDtype):
@@ -31,7 +31,7 @@ def plain(column: Column) -> Column:
 
 
 def renumbered(column: Column) -> Column:
-    """The same column, rows numbered from 0. Not by ``reset_index``, which copies it in pandas 2."""
+    """Return the same column with rows numbered from 0; ``reset_index`` would copy it in pandas 2."""
     if column.dtype == object:  # pandas 2 looks for missing values in its own array, and fails on Decimal("sNaN")
         return pd.Series(column.to_numpy(), dtype=object, copy=False)
     return pd.Series(column.array, dtype=column.dtype, copy=False)
@@ -57,7 +57,7 @@ def _with_dtype(column: Column, dtype: str) -> Column:
 
 
 def numbers_of(column: Column) -> tuple[np.ndarray[Any, np.dtype[Any]], Mask]:
-    """The numbers of a plain column, nullable or not, in their own NumPy dtype, and which are missing (NaN or NA)."""
+    """Return the numbers of a plain column, nullable or not, in their NumPy dtype, and which are missing."""
     missing = missing_in(column)
     if isinstance(column.dtype, np.dtype):
         return column.to_numpy(), missing
@@ -66,13 +66,13 @@ def numbers_of(column: Column) -> tuple[np.ndarray[Any, np.dtype[Any]], Mask]:
 
 
 def missing_in(column: Column) -> Mask:
-    """Which are missing. Read-only, and free, where none is."""
+    """Return which are missing. If none is, the mask is read-only and takes no memory."""
     missing = column.isna().to_numpy(dtype=np.bool_)
     return missing if missing.any() else np.broadcast_to(np.False_, len(column))
 
 
 def kind_of(column: Column) -> str:
-    """What a plain column holds: ``int``, ``float``, ``bool``, ``datetime``, ``object``, or the name of its dtype."""
+    """Return what a plain column holds: ``int``, ``float``, ``bool``, ``datetime``, ``object`` or its dtype's name."""
     dtype = column.dtype
     if isinstance(dtype, np.dtype) or hasattr(dtype, "numpy_dtype"):
         kinds = {"i": "int", "u": "int", "f": "float", "b": "bool", "M": "datetime", "O": "object"}
@@ -83,12 +83,12 @@ def kind_of(column: Column) -> str:
 
 
 def type_word(kind: type) -> str:
-    """What messages call a type, the same for a column of it as for one object among others."""
+    """Return what messages call a type, whether a whole column has it or one object among others."""
     return "text" if issubclass(kind, str) else kind.__name__
 
 
 def type_groups(items: list[object]) -> dict[type, np.ndarray[Any, np.dtype[np.int64]]]:
-    """The positions of the items of each type, in one pass."""
+    """Return the positions of the items of each type, in one pass."""
     types = list(map(type, items))
     kinds = list(dict.fromkeys(types))
     if len(kinds) == 1:

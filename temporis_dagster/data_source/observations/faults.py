@@ -1,6 +1,6 @@
 """Faults: which cells of a frame cannot be observations, and why.
 
-Comes in: row positions and a reason from each check. Goes out: the frame that errors and reports show, and its words.
+Comes in: row positions and a reason from each check. Goes out: the frame that errors and reports show, and its summary.
 Never: decides what a fault is.
 """
 
@@ -23,13 +23,13 @@ SHOWN_FAULTS = 3
 
 @dataclass(frozen=True, eq=False)
 class Fault:
-    """Rows of one column with one reason, or with a reason each.
+    """Rows of one column that are invalid, for one reason or for a reason each.
 
     Attributes:
         rows: Row positions.
-        reasons: One text for all of them, or one text a row.
-        of_call: Whether the call is at fault, for want of an argument, rather than the rows: they cannot be dropped.
-        wanted: Whether the rows are good observations whose time is not understood: nobody is told to drop them.
+        reasons: One text for all of them, or one text per row.
+        of_call: Whether the call is wrong, for example lacks an argument, rather than the rows. They cannot be dropped.
+        wanted: Whether the rows are good observations whose time is unclear. Messages do not advise dropping them.
     """
 
     rows: Int64s
@@ -38,17 +38,17 @@ class Fault:
     wanted: bool = False
 
     def each(self) -> list[str]:
-        """A reason for each of the rows."""
+        """Return one reason per row."""
         return [self.reasons] * len(self.rows) if isinstance(self.reasons, str) else list(self.reasons)
 
 
 def where(mask: Mask, reasons: str, *, of_call: bool = False) -> list[Fault]:
-    """The rows of a mask as a fault, or nothing where there are none."""
+    """Return the rows of a mask as a fault; an empty list if there are none."""
     return [Fault(np.flatnonzero(mask), reasons, of_call)] if mask.any() else []
 
 
 def elsewhere(faults: Sequence[Fault], rows: Int64s) -> list[Fault]:
-    """Faults found in a part of a column, as faults of the whole: the part's i-th row is ``rows[i]``."""
+    """Return faults found in a part of a column as faults of the whole: the part's i-th row is ``rows[i]``."""
     return [replace(fault, rows=rows[fault.rows]) for fault in faults]
 
 
@@ -58,9 +58,9 @@ class ColumnFaults:
 
     Attributes:
         column: The column's label, as the caller wrote it.
-        source: The column itself, to show the offending values.
+        source: The column itself, to show the invalid values.
         faults: What is wrong in it.
-        cell_in_row: Which cell of its row the column is; None where its faults spoil the whole row.
+        cell_in_row: The place of the column's cell in its row; None if its faults make the whole row invalid.
     """
 
     column: object
@@ -69,7 +69,7 @@ class ColumnFaults:
     cell_in_row: int | None = None
 
     def cells_of_row(self, row: int, width: int) -> range:
-        """The cells that a fault in this row spoils."""
+        """Return the cells that a fault in this row makes invalid."""
         first = row * width
         return (
             range(first, first + width)
@@ -79,7 +79,7 @@ class ColumnFaults:
 
 
 def mask_of(faults: Sequence[Fault], length: int) -> Mask:
-    """Which of so many rows have any of these faults. Read-only, and free, where there are none."""
+    """Return which of ``length`` rows have any of these faults. Read-only, and without memory, if there are none."""
     if not faults:
         return np.broadcast_to(np.False_, length)
     mask = np.zeros(length, dtype=np.bool_)
@@ -89,28 +89,26 @@ def mask_of(faults: Sequence[Fault], length: int) -> Mask:
 
 
 def fault_frame(columns: Sequence[ColumnFaults], labels: pd.Index) -> pd.DataFrame:
-    """One line per offending cell, by position: position, label, column, value, reason."""
+    """Return one row per invalid cell, by position: position, label, column, value, reason."""
     parts = [_part(column, fault, labels) for column in columns for fault in column.faults]
     if not parts:
         return pd.DataFrame({name: pd.Series(dtype=object) for name in FAULT_COLUMNS}).astype({"position": "int64"})
     return pd.concat(parts, ignore_index=True).sort_values("position", kind="stable", ignore_index=True)
 
 
-def in_words(rows: pd.DataFrame, labels_called: str) -> str:
-    """The first few kinds of fault of such a frame, each with its first cell.
+def faults_in_words(rows: pd.DataFrame, labels_called: str) -> str:
+    """Describe the first few kinds of fault, each with its first cell, as a sentence without a full stop.
 
     Args:
-        rows: What ``fault_frame`` made.
+        rows: What ``fault_frame`` returned.
         labels_called: What to call the labels.
     """
     counts = Counter(zip(rows["column"], rows["reason"], strict=True))
     first = []
     for row in rows[~rows.duplicated(["column", "reason"])].head(SHOWN_FAULTS).itertuples():
-        where_it_is = f"row {row.position} ({labels_called} {row.label!r:.60}), column {row.column!r:.60}"
+        place = f"row {row.position} ({labels_called} {row.label!r:.60}), column {row.column!r:.60}"
         alike = counts[row.column, row.reason]
-        first.append(
-            f"{where_it_is}, {row.value!r:.60}: {row.reason}" + (f" ({alike:,} such rows)" if alike > 1 else "")
-        )
+        first.append(f"{place}, {row.value!r:.60}: {row.reason}" + (f" ({alike:,} such rows)" if alike > 1 else ""))
     more = len(rows) - sum(list(counts.values())[:SHOWN_FAULTS])
     return "; ".join(first) + (f"; and {more:,} more" if more else "")
 
@@ -128,14 +126,14 @@ def _part(column: ColumnFaults, fault: Fault, labels: pd.Index) -> pd.DataFrame:
 
 
 def objects(items: Sequence[object]) -> Column:
-    """Any objects as they are, of which no pandas infers a dtype; text that cannot be shown as its repr."""
+    """Return a column of these objects, with no dtype inferred; text that cannot be shown becomes its repr."""
     array = np.empty(len(items), dtype=object)
     array[:] = [printable(item) for item in items]
     return pd.Series(array, dtype=object)
 
 
 def printable(item: object) -> object:
-    """The item, or text for one that a terminal cannot show (a NUL, a lone surrogate) or pandas cannot print."""
+    """Return the item, or text for one that a terminal cannot show (a NUL, a lone surrogate) or pandas cannot print."""
     if isinstance(item, pd.Timestamp) and item.year not in YEARS_WITH_A_TEXT:
         return str(item.to_datetime64())
     return repr(item) if isinstance(item, str) and not item.isprintable() else item

@@ -1,7 +1,7 @@
-"""The future: how far ahead of the clock a timestamp may lie before somebody has to ask for it.
+"""The future: how far ahead of the clock a timestamp may lie unless the caller allows more.
 
 Comes in: the seconds of a column, and what the caller allows. Goes out: faults of the call, never of the rows: one
-observation of the year 2099 moves the service's time grid for good, and over HTTP nothing can be deleted.
+observation in the year 2099 shifts the service's time grid permanently, and over HTTP nothing can be deleted.
 Never: reads a clock itself.
 """
 
@@ -20,17 +20,17 @@ from temporis_dagster.errors import ConfigurationError
 AllowFuture: TypeAlias = "timedelta | bool | str | None"
 
 DEFAULT_ALLOWED_FUTURE = timedelta(days=366)
-"""A year, a leap day included: forecasts and calendars of the next year pass unasked."""
+"""A year, including a leap day: forecasts and calendars of the next year need no option."""
 
-AHEAD = "the timestamp is more than {} ahead of the clock: correct it, or pass {} if that is meant"
+AHEAD = "the timestamp is more than {} ahead of the clock: correct it, or pass {} if that is intended"
 
 
 def allowed_future(said: AllowFuture, spelled: str = "") -> timedelta | None:
-    """How far ahead of the clock a timestamp may lie; None for any distance.
+    """Return how far ahead of the clock a timestamp may lie; None for any distance.
 
     Args:
         said: A timedelta, text that pandas reads as one, True for any distance, or None for the default.
-        spelled: How the caller said so, for the error's text.
+        spelled: How the caller wrote it, for the error.
 
     Raises:
         ConfigurationError: It is none of those, or negative.
@@ -46,19 +46,19 @@ def allowed_future(said: AllowFuture, spelled: str = "") -> timedelta | None:
     distance = said if isinstance(said, timedelta) else _distance(said)
     if distance is None or not distance >= timedelta():
         raise ConfigurationError(
-            f"{spelled or repr(said)} is not a distance in time. Use a timedelta, text such as '730 days', or True for"
-            " any distance."
+            f"{spelled or repr(said)} must be a timedelta of at least 0, text such as '730 days', or True for any"
+            " distance."
         )
     return distance
 
 
 def _distance(said: object) -> timedelta | None:
-    # Of text without a unit pandas makes nanoseconds.
+    # pandas reads text without a unit as nanoseconds.
     if not isinstance(said, str) or not any(character.isalpha() for character in said):
         return None
     try:
         distance: timedelta = pd.Timedelta(said).to_pytimedelta()
-    except (ValueError, OverflowError, AttributeError):  # AttributeError: it was "NaT"
+    except (ValueError, OverflowError, AttributeError):  # AttributeError: the text was "NaT"
         return None
     return distance
 
@@ -66,14 +66,14 @@ def _distance(said: object) -> timedelta | None:
 def too_far_ahead(
     seconds: Seconds, faults: list[Fault], allowed: timedelta | None, *, now_s: float, ask: str
 ) -> list[Fault]:
-    """The rows without another fault that lie further ahead of the clock than is allowed.
+    """Return the rows that lie further ahead of the clock than is allowed and have no other fault.
 
     Args:
         seconds: Unix seconds of every row.
-        faults: What is wrong with them already.
+        faults: The faults that were found so far.
         allowed: How far ahead of the clock they may lie; None for any distance.
-        now_s: The clock, in Unix seconds.
-        ask: How the caller asks for more.
+        now_s: The current time, in Unix seconds.
+        ask: The argument that allows more, as the caller would write it.
     """
     if allowed is None or not len(seconds):
         return []

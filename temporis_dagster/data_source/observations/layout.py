@@ -1,6 +1,6 @@
 """Layout: which part of a frame is the timestamp, which the series name, which the value.
 
-Comes in: a DataFrame or Series and the column choices. Goes out: its columns, taken apart.
+Comes in: a DataFrame or Series and the column choices. Goes out: a table: its columns by role.
 Never: looks at a value, or modifies the frame.
 """
 
@@ -17,8 +17,8 @@ from temporis_dagster.data_source.observations.faults import fault_frame
 from temporis_dagster.data_source.observations.options import ObservationOptions
 from temporis_dagster.data_source.observations.time_index import (
     as_column,
+    contents_in_words,
     holds_timestamps,
-    in_words,
     is_datetime_index,
     what_it_holds,
 )
@@ -29,16 +29,16 @@ INDEX = "the index"
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A frame taken apart: a row of it is a timestamp and one value (long) or a value for each series (wide).
+    """A frame taken apart: a row is a timestamp and one value (long) or one value per series (wide).
 
     Attributes:
         labels: The frame's index.
-        timestamps: The timestamps, a row each.
-        timestamp_label: What the caller calls them.
-        values: The value columns: one for a long frame, one a series for a wide one.
-        value_labels: What the caller calls those.
-        names: The series names, a row each; None for a wide frame, where a missing value is "no observation".
-        name_label: What the caller calls the names.
+        timestamps: The timestamps, one per row.
+        timestamp_label: The label of the timestamps: a column's, or ``INDEX``.
+        values: The value columns: one in a long frame, one per series in a wide one.
+        value_labels: The labels of the value columns.
+        names: The series names, one per row; None for a wide frame, where a missing value means "no observation".
+        name_label: The label of the column of names.
     """
 
     labels: pd.Index
@@ -54,34 +54,35 @@ def table_of(data: object, options: ObservationOptions) -> Table:
     """Take a DataFrame or Series apart.
 
     Raises:
-        InvalidObservationsError: It has no such columns, or more than one reading.
+        InvalidObservationsError: The chosen columns do not exist, or the frame can be read in more than one way.
     """
     if isinstance(data, pd.Series):
         return _from_series(data, options)
     if not isinstance(data, pd.DataFrame):
-        refuse(f"A {type(data).__name__} is not a DataFrame or Series. Convert it to a pandas.DataFrame first.")
+        refuse(f"The data must be a pandas DataFrame or Series, got {type(data).__name__}. Convert it first.")
     if not len(data):
         return Table(data.index, pd.Series(dtype="int64"), INDEX, [], [])
     return _with_rows(data, options)
 
 
 def check_columns(data: pd.DataFrame, options: ObservationOptions) -> None:
-    """Raise what ``table_of`` raises of the columns, also where there are no rows: a file may be no table at all.
+    """Check the columns as ``table_of`` does, even if there are no rows: a file may not be a table at all.
 
     Raises:
-        InvalidObservationsError: It has no such columns, or more than one reading.
+        InvalidObservationsError: The chosen columns do not exist, or the frame can be read in more than one way.
     """
     table = _with_rows(data, options)
     if not table.values:
-        refuse("There is no column beside the timestamps. Each series has a column of its own, which holds its values.")
+        refuse("There is no column besides the timestamps. Each series needs a column that holds its values.")
 
 
 def _with_rows(data: pd.DataFrame, options: ObservationOptions) -> Table:
     if data.columns.nlevels > 1:
-        refuse("The columns have several levels. Make them plain, one name a column, first.")
+        refuse("The columns have several levels. Flatten them first, so that each column has one name.")
     if not data.columns.is_unique:
         twice = data.columns[data.columns.duplicated()].unique().tolist()
-        refuse(f"The columns {twice} exist more than once. Rename or drop the duplicates.")
+        what = f"The column {twice[0]!r} exists" if len(twice) == 1 else f"The columns {twice} exist"
+        refuse(f"{what} more than once. Rename or drop the duplicates.")
     timestamps, label = _timestamps(data, options)
     if _is_long(data, options):
         return _long(data, options, timestamps, label)
@@ -89,13 +90,13 @@ def _with_rows(data: pd.DataFrame, options: ObservationOptions) -> Table:
 
 
 def refuse(message: str) -> NoReturn:
-    """Raise for a frame whose shape is at fault rather than its rows."""
+    """Raise the error for a frame whose shape is wrong, rather than its rows."""
     raise InvalidObservationsError(message, rows=fault_frame([], pd.Index([])))
 
 
 def _from_series(series: Column, options: ObservationOptions) -> Table:
     if series.name is None:
-        refuse("The Series has no name, so its series has none. Set it with .rename('orders').")
+        refuse("The Series has no name, so there is no series name. Set one, as in .rename('orders').")
     if isinstance(series.index, pd.MultiIndex):
         refuse(f"The index has several levels. {options.ADVICE.index_levels}")
     if not holds_timestamps(series.index, options):
@@ -110,7 +111,7 @@ def _timestamps(data: pd.DataFrame, options: ObservationOptions) -> tuple[Column
     in_column = column is not None and column in data.columns
     if in_column and is_datetime_index(data.index):
         refuse(
-            f"Both the column {column!r} and the DatetimeIndex may be the timestamp."
+            f"Both the column {column!r} and the DatetimeIndex could be the timestamp."
             f" {options.ADVICE.index_or_column.format(take_index=options.spelled('timestamp', None))}"
         )
     if in_column:
@@ -123,27 +124,25 @@ def _timestamps(data: pd.DataFrame, options: ObservationOptions) -> tuple[Column
 
 
 def _refuse_without_timestamps(data: pd.DataFrame, options: ObservationOptions) -> NoReturn:
-    """Say what to do with the index, where it is more than row numbers, and which columns there are."""
+    """Refuse the frame. Tell what to do with an index that is more than row numbers, and which columns there are."""
     column = options.timestamp
     missing = f"There is no column {column!r}{options.ADVICE.no_index}. " if column is not None else ""
     if column is None and isinstance(data.index, pd.RangeIndex):
         missing = "The index only numbers the rows, so it cannot be the timestamp. "
     about = _about_index(data.index, options)
     columns = (
-        f"ay which column of {data.columns.tolist()[:20]} holds the timestamps, with {options.spelled('timestamp')}."
+        f"hoose which column of {data.columns.tolist()[:20]} holds the timestamps, with {options.spelled('timestamp')}."
     )
-    refuse(f"{missing}{f'{about}. Or s' if about else 'S'}{columns}")
+    refuse(f"{missing}{f'{about}. Or c' if about else 'C'}{columns}")
 
 
 def _about_index(index: pd.Index, options: ObservationOptions) -> str:
-    """What an index holds that is no timestamp, and what to do about it; nothing where it only numbers the rows."""
+    """Describe an index that does not hold timestamps, and what to do; nothing if it only numbers the rows."""
     held, advice = what_it_holds(index), options.ADVICE
     if isinstance(index, pd.RangeIndex) or (held == "numbers" and held not in advice.index):
         return ""
-    take_index = options.spelled("timestamp", None)
-    return (
-        f"The index holds {in_words(index)}. {advice.index.get(held, advice.other_index).format(take_index=take_index)}"
-    )
+    what_to_do = advice.index.get(held, advice.other_index).format(take_index=options.spelled("timestamp", None))
+    return f"The index holds {contents_in_words(index)}. {what_to_do}"
 
 
 def _is_long(data: pd.DataFrame, options: ObservationOptions) -> bool:
@@ -154,12 +153,12 @@ def _is_long(data: pd.DataFrame, options: ObservationOptions) -> bool:
         there, missing = (options.name, options.value) if name else (options.value, options.name)
         refuse(
             f"There is a column {there!r} but no column {missing!r}. Pass {options.spelled('layout', 'wide')} if every"
-            " column is a series, or say which columns hold the series names and the values, with"
+            " column is a series, or choose the columns that hold the series names and the values, with"
             f" {options.spelled('name')} and {options.spelled('value')}."
         )
     if name and len(data) and kind_of(plain(data[options.name].iloc[:0])) in ("int", "float"):
         refuse(
-            f"The column {options.name!r} holds numbers, so it may be series names gone wrong or a series itself."
+            f"The column {options.name!r} holds numbers, so it could be series names of the wrong type or a series."
             f" Pass {options.spelled('layout', 'long')} or {options.spelled('layout', 'wide')}; in a long frame,"
             f" {options.ADVICE.names}."
         )
@@ -169,7 +168,7 @@ def _is_long(data: pd.DataFrame, options: ObservationOptions) -> bool:
 def _long(data: pd.DataFrame, options: ObservationOptions, timestamps: Column, label: Hashable) -> Table:
     for argument, column in (("name", options.name), ("value", options.value)):
         if column not in data.columns:
-            which = f"Say which of {data.columns.tolist()[:20]} it is, with {options.spelled(argument)}."
+            which = f"Choose one of {data.columns.tolist()[:20]} with {options.spelled(argument)}."
             refuse(f"There is no column {column!r}. {which}")
     names = renumbered(data[options.name])
     return Table(data.index, timestamps, label, [plain(data[options.value])], [options.value], names, options.name)

@@ -1,4 +1,4 @@
-"""Local time: wall-clock seconds in a named zone become UTC, and what the clock skipped or repeated becomes faults.
+"""Local time: wall-clock seconds in a named zone become UTC. Times that the clock skipped or repeated become faults.
 
 Comes in: seconds as a wall clock showed them. Goes out: UTC seconds, and faults that show both readings.
 Never: takes a local time for UTC.
@@ -18,8 +18,8 @@ from temporis_dagster.data_source.observations.options import ObservationOptions
 from temporis_dagster.data_source.observations.repeated_hour import Unclear, infer_passes
 
 INTERVALS = "If the timestamps name the ends of intervals, subtract an interval from each first"
-UNCLEAR = "the clock showed this time twice in {}, and which is meant cannot be inferred, because {}: {}"
-NO_ZONE = "the timestamp has no time zone: attach one, or pass {} or whichever it is in"
+UNCLEAR = "the clock showed this time twice in {}, and which one is meant cannot be inferred, because {}: {}"
+NO_ZONE = "the timestamp has no time zone: attach one, or pass the zone that it is in, such as {}"
 UNREADABLE = "{}: pass {}"
 
 
@@ -28,8 +28,8 @@ def to_utc(wall: Int64s, options: ObservationOptions, series: SeriesOfRows | Non
 
     Args:
         wall: Seconds since 1970-01-01 00:00 on the wall clock, none missing.
-        options: Their ``timezone``, ``ambiguous`` and ``nonexistent``.
-        series: Whose observations they are; None for one series. What is inferred is inferred for each.
+        options: Their ``timezone``, ``ambiguous`` and ``nonexistent`` are used.
+        series: The series of each row; None for one series. Repeated hours are inferred for each series separately.
     """
     if options.timezone is None:
         reason = NO_ZONE.format(options.spelled("timezone", "Europe/Berlin"))
@@ -37,12 +37,12 @@ def to_utc(wall: Int64s, options: ObservationOptions, series: SeriesOfRows | Non
     if not len(wall):
         return wall, []
     clock = pd.DatetimeIndex(wall.view("datetime64[s]"))
-    # A zone by name would be pytz's in pandas 2: minutes for seconds before 1900, no summer time after 2037.
+    # pandas 2 would look a name up in pytz: offsets rounded to minutes before 1900, no summer time after 2037.
     return _Reading(clock, ZoneInfo(options.timezone), series).resolve(options)
 
 
 class _Reading:
-    """One way to read a wall clock in a zone, with the rows that have no or two readings."""
+    """The readings of a wall clock in a zone, with the rows that have two readings or none."""
 
     def __init__(self, clock: pd.DatetimeIndex, zone: ZoneInfo, series: SeriesOfRows | None) -> None:
         self.clock, self.zone, self.series = clock, zone, series
@@ -54,7 +54,7 @@ class _Reading:
         return self.clock.tz_localize(self.zone, ambiguous=np.full(len(self.clock), dst), nonexistent=skipped)
 
     def resolve(self, options: ObservationOptions) -> tuple[Int64s, list[Fault]]:
-        """UTC seconds as the options say, and the rows that they leave without a reading."""
+        """Return UTC seconds according to the options, and faults for the rows that remain without a reading."""
         seconds = _seconds(self.summer)
         faults: list[Fault] = []
         for rows, resolve in ((self.repeated, self._resolve_repeated), (self.skipped, self._resolve_skipped)):
@@ -71,7 +71,7 @@ class _Reading:
             return self._infer(seconds, rows, options)
         pairs, advice = zip(self.summer[rows], self.winter[rows], strict=True), _advice("ambiguous", options)
         infer = options.spelled("ambiguous", "infer")
-        text = "the clock showed this time twice in {}: {} and {}. If both are there in order of time, pass {}; else {}"
+        text = "the clock showed this time twice in {}: {} and {}. If both are there in order, pass {}; otherwise {}"
         reasons = [text.format(self.zone, first, second, infer, advice) for first, second in pairs]
         return [Fault(rows, reasons, wanted=True)]
 
@@ -98,7 +98,7 @@ class _Reading:
         if options.nonexistent in ("raise", "NaT"):
             before, after = (self._localized(dst=True, skipped=way) for way in ("shift_backward", "shift_forward"))
             pairs, advice = zip(before[rows], after[rows], strict=True), _advice("nonexistent", options)
-            text = "the clock skipped this time in {}: it went from {} to {}. {}; else {}"
+            text = "the clock skipped this time in {}: it went from {} to {}. {}; otherwise {}"
             reasons = [text.format(self.zone, a, b, INTERVALS, advice) for a, b in pairs]
             return [Fault(rows, reasons, wanted=True)]
         try:
@@ -113,8 +113,8 @@ class _Reading:
 
 def _advice(argument: Literal["ambiguous", "nonexistent"], options: ObservationOptions) -> str:
     if getattr(options, argument) == "NaT":
-        return f"{options.spelled(argument, 'NaT')} takes no reading, so correct it"
-    return f"pass {options.spelled(argument)} to say what it means"
+        return f"{options.spelled(argument, 'NaT')} chooses no reading, so correct it"
+    return f"pass {options.spelled(argument)} to choose what it means"
 
 
 def _seconds(localized: pd.DatetimeIndex) -> Int64s:

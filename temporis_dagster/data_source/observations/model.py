@@ -17,36 +17,36 @@ import pandas as pd
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 Integers: TypeAlias = npt.NDArray[np.integer[Any]]
-"""As narrow as holds them all, because there is one for every observation; so widen them before reckoning."""
+"""As narrow as possible, because there is one per observation. Widen them before computing with them."""
 
 Codes: TypeAlias = Integers
-"""Series: 16 bits, or more for more than 32,768 of them."""
+"""The series of each observation: 16 bits, or more if there are more than 32,768 series."""
 
 Seconds: TypeAlias = Integers
-"""Unix seconds, UTC: 32 bits if all are from 1901 to 2038 (signed) or from 1970 to 2106 (unsigned), else 64."""
+"""Unix seconds, UTC: 32 bits if all are from 1901 to 2038 (signed) or from 1970 to 2106 (unsigned), otherwise 64."""
 
 Positions: TypeAlias = Integers
-"""Where observations stand."""
+"""Places of observations in a frame."""
 
 SeriesOfRows: TypeAlias = "Codes | Mask"
-"""Whose observations the rows of a frame are: one series for each row, or, of a wide frame, a mask of its columns."""
+"""The series of the rows of a frame: one for each row, or, for a wide frame, a mask of its columns."""
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
-Rows: TypeAlias = "slice | Mask | Int64s"
-"""Which observations: a slice costs no copy."""
+RowSelector: TypeAlias = "slice | Mask | Int64s"
+"""Which observations to take: a slice needs no copy."""
 
 T = TypeVar("T", Integers, Floats)
 
 
 BLOCK_ROWS = 100_000
-"""What is reckoned for every row is reckoned for so many at once, so that only what is kept takes memory for all."""
+"""Temporary results are computed for this many rows at once, so that only what is kept takes memory for all rows."""
 
 WIDTHS = (np.int16, np.int32, np.uint32, np.int64)
 
 
 def width_for(*numbers: int) -> type[np.integer[Any]]:
-    """The narrowest type that holds these."""
+    """Return the narrowest type that holds these numbers."""
     return next(width for width in WIDTHS if _holds(width, numbers))
 
 
@@ -55,7 +55,7 @@ def _holds(width: npt.DTypeLike, numbers: Sequence[int]) -> bool:
 
 
 def put(block: Integers, whole: Integers, start: int) -> Integers:
-    """Write a block into an array that is filled up to ``start``, and return the array: a wider one where needed."""
+    """Write a block into an array that is filled up to ``start``. Return the array, or a wider copy if necessary."""
     ends = [int(block.min()), int(block.max())]
     if not _holds(whole.dtype, ends):
         ends += [int(whole[:start].min()), int(whole[:start].max())] if start else []
@@ -71,8 +71,8 @@ class Origin:
     A *cell* is ``row * width + column``, with ``width`` 1 for a long frame, whose rows are the observations.
 
     Attributes:
-        labels: The frame's index: one label a row, repeats allowed.
-        columns: The series columns of a wide frame, else None.
+        labels: The frame's index: one label per row, repeats allowed.
+        columns: The series columns of a wide frame, otherwise None.
     """
 
     labels: pd.Index
@@ -80,7 +80,7 @@ class Origin:
 
     @property
     def width(self) -> int:
-        """How many cells a row has."""
+        """The number of cells per row."""
         return 1 if self.columns is None else len(self.columns)
 
     @property
@@ -89,11 +89,11 @@ class Origin:
         return "label" if self.labels.name is None else str(self.labels.name)
 
     def positions(self, cells: Positions) -> Positions:
-        """The row number of each cell."""
+        """Return the row number of each cell."""
         return cells if self.columns is None else cells // max(self.width, 1)
 
     def labels_of(self, cells: Positions) -> list[object]:
-        """The row label of each cell; for a wide frame the pair (row label, column)."""
+        """Return the row label of each cell; for a wide frame the pair (row label, column)."""
         rows = self.labels.take(self.positions(cells)).tolist()
         if self.columns is None:
             return rows
@@ -107,10 +107,11 @@ class Observations:
     Attributes:
         timestamps: Unix seconds, UTC.
         codes: Index into ``names``.
-        names: The series names that ``codes`` point at; some may have no observation.
+        names: The series names that ``codes`` point to; some may have no observation.
         values: Finite float64.
-        cells: Where each stands in ``origin``; None where the i-th observation is the i-th cell.
-        superseded_rows: The valid rows that lost to a later row with the same key; None where none did.
+        origin: The frame that they came from.
+        cells: The cell of each in ``origin``; None if the i-th observation is the i-th cell.
+        superseded_rows: The valid rows that lost to a later row with the same key; None if none did.
         dropped_rows: The rows that ``on_invalid="drop"`` left out: position, label, timestamp, name, value, reason.
     """
 
@@ -128,21 +129,21 @@ class Observations:
 
     @property
     def superseded(self) -> int:
-        """How many valid rows lost to a later row with the same key."""
+        """The number of valid rows that lost to a later row with the same key."""
         return 0 if self.superseded_rows is None else len(self.superseded_rows.rows)
 
     @property
     def conflicts(self) -> int:
-        """How many of those had another value than the row they lost to, bit for bit."""
+        """The number of those whose value differs from that of the row they lost to, bit for bit."""
         return 0 if self.superseded_rows is None else int(np.count_nonzero(self.superseded_rows.differ))
 
     @property
     def observations_in(self) -> int:
-        """How many observations the caller gave: these, the superseded and the dropped."""
+        """The number of observations that the caller passed: these, the superseded and the dropped."""
         return len(self) + self.superseded + len(self.dropped_rows)
 
-    def take(self, rows: Rows) -> Observations:
-        """These rows only; the superseded and dropped ones stay as they are.
+    def take(self, rows: RowSelector) -> Observations:
+        """Return only these observations. The superseded and dropped ones stay unchanged.
 
         Args:
             rows: A slice (no copy), a boolean mask or positions.
@@ -155,7 +156,7 @@ class Observations:
             values=_chosen(self.values, rows),
         )
 
-    def _cells_of(self, rows: Rows) -> Positions:
+    def _cells_of(self, rows: RowSelector) -> Positions:
         if self.cells is not None:
             return _chosen(self.cells, rows)
         dtype = width_for(len(self))
@@ -166,17 +167,17 @@ class Observations:
         return _chosen(np.arange(len(self), dtype=dtype), rows)
 
     def own_cells(self) -> Positions:
-        """The cell of each."""
+        """Return the cell of each observation."""
         return self._cells_of(slice(None))
 
     def in_time_order(self) -> Observations:
-        """The same observations by timestamp; those of one second keep their order. Free where they already are."""
+        """Return the observations by timestamp; those of one second keep their order. No copy if already in order."""
         if bool((self.timestamps[1:] >= self.timestamps[:-1]).all()):
             return self
         return self.take(np.argsort(self.timestamps, kind="stable"))
 
     def frame(self) -> pd.DataFrame:
-        """Columns ``position``, ``label``, ``timestamp`` (UTC), ``name``, ``value``: for reports, not for speed."""
+        """Return a frame of position, label, timestamp (UTC), name and value: for reports, because it is slow."""
         cells = self.own_cells()
         return pd.DataFrame(
             {
@@ -196,8 +197,8 @@ class Superseded:
     Attributes:
         rows: The observations.
         winners: The cell of the observation that each lost to.
-        winning_values: Its value.
-        told_apart_by: The column that was not used, and that differs wherever the values do; None where there is none.
+        winning_values: The value of that observation.
+        told_apart_by: An unused column that differs wherever the values do; None if there is no such column.
     """
 
     rows: Observations
@@ -207,20 +208,20 @@ class Superseded:
 
     @property
     def differ(self) -> Mask:
-        """Which have another value than the observation they lost to, bit for bit: 0.0 is not -0.0."""
+        """Which of them have another value than the observation they lost to, bit for bit: 0.0 is not -0.0."""
         differ: Mask = self.rows.values.view(np.int64) != self.winning_values.view(np.int64)
         return differ
 
-    def take(self, rows: Rows) -> Superseded:
-        """These only."""
+    def take(self, rows: RowSelector) -> Superseded:
+        """Return only these rows."""
         return Superseded(self.rows.take(rows), self.winners[rows], self.winning_values[rows], self.told_apart_by)
 
     def conflicts(self) -> Superseded:
-        """Those of another value only."""
+        """Return only those with another value than the row they lost to."""
         return self.take(np.flatnonzero(self.differ))
 
     def reasons(self) -> list[str]:
-        """For each, the row that it lost to, and that row's value."""
+        """Return, for each, the row that it lost to and that row's value, in words."""
         origin, values = self.rows.origin, self.winning_values.tolist()
         rows = origin.positions(self.winners)
         won = zip(rows.tolist(), origin.labels.take(rows).tolist(), values, self.differ.tolist(), strict=True)
@@ -231,12 +232,12 @@ class Superseded:
         ]
 
     def frame(self) -> pd.DataFrame:
-        """The rows as a new frame, each with its reason."""
+        """Return the rows as a new frame, each with its reason."""
         return self.rows.frame().assign(reason=pd.Series(self.reasons(), dtype=object))
 
 
-def _chosen(column: T, rows: Rows) -> T:
-    """``column[rows]``; by a mask, block by block: fast as by positions, and those of all rows are never there."""
+def _chosen(column: T, rows: RowSelector) -> T:
+    """Return ``column[rows]``. A mask is applied block by block, as fast as positions but without an array of all."""
     if isinstance(rows, slice) or rows.dtype != np.bool_:
         return column[rows]
     chosen, count = np.empty(np.count_nonzero(rows), dtype=column.dtype), 0

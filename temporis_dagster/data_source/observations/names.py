@@ -1,4 +1,4 @@
-"""Names: a column of series names becomes codes, one small integer a row, and the names they stand for.
+"""Names: a column of series names becomes codes, one small integer per row, and the names that they stand for.
 
 Comes in: a column, or the column labels of a wide frame. Goes out: codes, names, faults. Names compare byte by byte.
 Never: normalises Unicode, strips, or changes case.
@@ -21,7 +21,7 @@ from temporis_dagster.data_source.observations.dtypes import Column, plain
 from temporis_dagster.data_source.observations.faults import Fault, printable, where
 from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Codes, put, width_for
 
-STOPS_AT_NUL = int(pd.__version__.split(".")[0]) < 3  # noqa: PLR2004  # pandas 2's hash of texts
+STOPS_AT_NUL = int(pd.__version__.split(".")[0]) < 3  # noqa: PLR2004  # so does the hash of pandas 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +29,9 @@ class Names:
     """Series names after their checks.
 
     Attributes:
-        codes: Index into ``names``, a row each.
-        names: The names; an empty one stands for whatever is at fault.
-        faults: Rows whose name cannot name a series.
+        codes: Index into ``names``, one per row.
+        names: The names; an empty one stands for everything that is invalid.
+        faults: Rows whose name is missing or invalid.
     """
 
     codes: Codes
@@ -40,7 +40,7 @@ class Names:
 
 
 def names_of(column: Column, advice: Advice) -> Names:
-    """Read a column as series names: each different name is checked once."""
+    """Read a column as series names. Each different name is checked once."""
     codes, uniques = _factorize(column)
     wrong = [_fault(unique, advice.names) for unique in uniques]
     faults = [fault for i, reason in enumerate(wrong) if reason for fault in where(codes == i, reason)]
@@ -49,7 +49,7 @@ def names_of(column: Column, advice: Advice) -> Names:
 
 
 def labels_as_names(labels: Sequence[object], advice: Advice) -> tuple[tuple[str, ...], dict[int, str]]:
-    """Read the column labels of a wide frame as series names: the names, and what is wrong with which column."""
+    """Read the column labels of a wide frame as series names. Return the names, and what is wrong, by column number."""
     wrong = [_fault(label, advice.labels) for label in labels]
     return _texts(labels, wrong), {i: reason for i, reason in enumerate(wrong) if reason}
 
@@ -60,7 +60,7 @@ def _fault(name: object, advice: str) -> str | None:
 
 
 def _texts(labels: Iterable[Any], wrong: Iterable[str | None]) -> tuple[str, ...]:
-    # str.__str__: a subclass, such as a str enum, becomes the plain text that it equals.
+    # str.__str__ turns a subclass, such as a str enum, into the plain text that it equals.
     return tuple("" if fault else str.__str__(label) for label, fault in zip(labels, wrong, strict=True))
 
 
@@ -76,7 +76,7 @@ def _factorize(column: Column) -> tuple[Codes, Sequence[object]]:
 
 
 def _by_pandas(blocks: Sequence[Column]) -> tuple[Codes, Sequence[object]]:
-    """Block by block: pandas' own codes take 64 bits a row."""
+    """Factorize block by block, because pandas' own codes take 64 bits per row."""
     seen: dict[object, int] = {}
     all_codes: Codes = np.empty(sum(map(len, blocks)), dtype=np.int16)
     for i, block in enumerate(blocks):
@@ -87,7 +87,7 @@ def _by_pandas(blocks: Sequence[Column]) -> tuple[Codes, Sequence[object]]:
 
 
 def _hashes_texts_whole(objects: npt.NDArray[np.object_]) -> bool:
-    """Whether ``pd.factorize`` may be used: it fails on lone surrogates, and pandas 2 stops reading at a NUL."""
+    """Return whether ``pd.factorize`` is safe: it fails on lone surrogates, and pandas 2 stops reading at a NUL."""
     try:
         text = "".join(objects.tolist())
         text.encode()
@@ -97,7 +97,7 @@ def _hashes_texts_whole(objects: npt.NDArray[np.object_]) -> bool:
 
 
 def _one_by_one(objects: npt.NDArray[np.object_]) -> tuple[Codes, Sequence[object]]:
-    """The exact way, for columns that hold more than good text: equal only if type and content are."""
+    """Factorize exactly, for columns that hold more than valid text: items are equal if type and content are."""
     seen: dict[tuple[type, object], int] = {}
     uniques: list[object] = []
     codes = np.empty(len(objects), dtype=np.int32)

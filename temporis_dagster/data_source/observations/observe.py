@@ -1,7 +1,7 @@
 """observe: the one way from a frame to observations.
 
 Comes in: a DataFrame or Series and how to read it. Goes out: observations, at most one for each (timestamp, name).
-Never: sends anything, modifies the frame, stops at the first fault (all are found at once), or drops all in silence.
+Never: sends anything, modifies the frame, stops at the first fault (all are found at once), or silently drops all rows.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import pandas as pd
 
 from temporis_dagster.data_source.observations.cells import Cells, cells_of
 from temporis_dagster.data_source.observations.conflicts import settle_conflicts
-from temporis_dagster.data_source.observations.faults import fault_frame, in_words, objects
+from temporis_dagster.data_source.observations.distinguishing_column import column_that_tells_apart
+from temporis_dagster.data_source.observations.faults import fault_frame, faults_in_words, objects
 from temporis_dagster.data_source.observations.layout import Table, table_of
-from temporis_dagster.data_source.observations.merged import column_that_tells_apart
 from temporis_dagster.data_source.observations.model import Int64s, Observations, Origin, Superseded
 from temporis_dagster.data_source.observations.options import ObservationOptions
-from temporis_dagster.data_source.observations.superseded import repeats
+from temporis_dagster.data_source.observations.repeated_keys import repeats
 from temporis_dagster.errors import InvalidObservationsError
+from temporis_dagster.wording import agreeing, counted
 
 LOGGER = logging.getLogger(__name__)
 
@@ -36,23 +37,23 @@ def observe(
     clock: Callable[[], float] = time.time,
     warn: Callable[..., object] = LOGGER.warning,
 ) -> Observations:
-    """Check a frame and take its observations.
+    """Check a frame and return its observations.
 
     Args:
         data: A long or wide DataFrame, or a Series with a DatetimeIndex. Never modified.
-        options: How to read it; None takes every default.
-        data_source: Whose observations they are to be, for the error's text.
-        clock: Tells the Unix seconds of now: timestamps far ahead of it have to be asked for.
-        warn: Where warnings go, of conflicts and of frames without a valid row: a logger's method.
+        options: How to read it; None for the defaults.
+        data_source: The data source that they are for, named in messages.
+        clock: Returns the current Unix time in seconds. Timestamps far ahead of it need ``allow_future``.
+        warn: Receives warnings, about conflicts and about frames without a valid row: a logger's method.
 
     Returns:
         The valid observations in row order, the last of each (timestamp, name), and what was left out.
 
     Raises:
-        InvalidObservationsError: The frame's shape or some of its rows cannot be observations. With
-            ``on_invalid="drop"``, only for its shape, or where the call is at fault: timestamps without a zone and no
-            ``timezone``, numbers that read as calendar dates, timestamps further ahead than ``allow_future``; with
-            ``on_conflict="raise"``, also for rows of one key with different values.
+        InvalidObservationsError: The frame's shape or some of its rows are invalid. With ``on_invalid="drop"``, only
+            for its shape, or if the call is wrong: timestamps without a zone and no ``timezone``, numbers that read as
+            calendar dates, timestamps further ahead than ``allow_future``. With ``on_conflict="raise"``, also for rows
+            of one key with different values.
 
     Examples:
         >>> import pandas as pd
@@ -72,10 +73,10 @@ def observe(
     if len(dropped) and not len(observations):
         one = len(dropped) == 1
         warn(
-            "%s%s %s invalid and %s dropped, so there is nothing to store. The first: %s. Correct them.",
+            "%s%s %s invalid and %s dropped, so there is nothing to store. %s: %s. Correct %s.",
             *("The only observation" if one else f"All {len(dropped):,} observations", _for(data_source)),
             *(("is", "was") if one else ("are", "were")),
-            dropped["reason"].iloc[0],
+            *("The reason" if one else "The first reason", dropped["reason"].iloc[0], "it" if one else "them"),
         )
     if observations.superseded_rows is not None and observations.conflicts:
         apart = column_that_tells_apart(data, table, observations)
@@ -114,11 +115,12 @@ def _invalid(
     cells: Cells, bad: int, origin: Origin, options: ObservationOptions, data_source: str | None
 ) -> InvalidObservationsError:
     rows, total = fault_frame(cells.faults, origin.labels), int(cells.present.sum())
-    # What the call is at fault for is not dropped, and what is only not understood should not be.
+    # on_invalid="drop" would not drop faults of the call, and rows whose time is unclear should not be dropped.
     way_out = "" if not cells.droppable else f", or pass {options.spelled('on_invalid', 'drop')} to send the rest"
+    words, are = faults_in_words(rows, origin.labels_called), agreeing(bad, "is", "are")
     return InvalidObservationsError(
-        f"{bad:,} of {total:,} observations{_for(data_source)} {'is' if bad == 1 else 'are'} invalid, so none was sent."
-        f" {in_words(rows, origin.labels_called)}. {options.LIST_OF_INVALID} Correct them{way_out}.",
+        f"{bad:,} of {counted(total, 'observation')}{_for(data_source)} {are} invalid, so nothing was sent."
+        f" {words[:1].upper()}{words[1:]}. {options.LIST_OF_INVALID} Correct {agreeing(bad, 'it', 'them')}{way_out}.",
         rows=rows,
         invalid=bad,
         observations_in=total,

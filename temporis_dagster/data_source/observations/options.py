@@ -1,6 +1,6 @@
-"""How a frame is to be read: the keyword arguments of ``upsert`` and ``check`` as one checked value.
+"""Options: how to read a frame. The keyword arguments of ``upsert`` and ``check`` as one checked value.
 
-Comes in: what the caller said. Goes out: frozen options, or a ConfigurationError.
+Comes in: the caller's arguments. Goes out: frozen options, or a ConfigurationError.
 Never: looks at data.
 """
 
@@ -27,7 +27,7 @@ Nonexistent: TypeAlias = "timedelta | Literal['raise', 'shift_forward', 'shift_b
 
 
 class ObservationArguments(TypedDict, total=False):
-    """The fields of ObservationOptions, as keyword arguments."""
+    """The fields of ``ObservationOptions`` as keyword arguments."""
 
     layout: Layout
     timestamp: Hashable
@@ -46,29 +46,30 @@ class ObservationArguments(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ObservationOptions:
-    """How to read a frame. Every field has the default that ``upsert`` has.
+    """How to read a frame. Every field has the default of ``upsert``.
 
     Attributes:
         layout: ``"long"``: a row is an observation. ``"wide"``: a column is a series. ``"auto"``: by the columns.
         timestamp: The column of timestamps; a frame without it may have a DatetimeIndex instead. None takes the index.
         name: The column of series names (long).
         value: The column of values (long).
-        timezone: Zone name, such as ``"Europe/Berlin"``, that naive timestamps and dates are in.
-        ambiguous: What a local time that occurs twice means, in pandas' words, but one for all: no array. ``"infer"``
-            takes it from rows that go forward, or backward, in time, series by series.
-        nonexistent: What a local time that the clock skipped means, in pandas' words.
-        sub_second: ``"floor"`` cuts fractions of a second off; ``"raise"`` refuses them.
-        on_invalid: ``"drop"`` leaves offending rows out and reports them; ``"raise"`` sends nothing.
-        unit: What numbers count since 1970; None takes them for seconds, unless all of them read as calendar dates.
-        allow_future: How far ahead of the clock a timestamp may lie: a timedelta, text of one such as ``"730 days"``,
-            True for any distance, None for a year.
-        on_conflict: Of rows with one (timestamp, name) and different values, ``"last"`` keeps the last, counts the
-            others and warns; ``"raise"`` sends nothing.
+        timezone: The time zone of naive timestamps and dates, by name, such as ``"Europe/Berlin"``.
+        ambiguous: How to read a local time that occurs twice, as in pandas, but one value for all rows, not an array.
+            ``"infer"`` infers it from rows that go forward, or backward, in time, series by series.
+        nonexistent: How to read a local time that the clock skipped, as in pandas.
+        sub_second: ``"floor"`` cuts off fractions of a second; ``"raise"`` refuses them.
+        on_invalid: ``"drop"`` leaves invalid rows out and reports them; ``"raise"`` sends nothing.
+        unit: The unit of numbers, counted since 1970. None reads them as seconds, unless all of them read as calendar
+            dates.
+        allow_future: How far ahead of the clock a timestamp may lie: a timedelta, text such as ``"730 days"``, True for
+            any distance, None for a year.
+        on_conflict: For rows with the same (timestamp, name) and different values, ``"last"`` keeps the last, counts
+            the others and warns; ``"raise"`` sends nothing.
         decimals: For a decimal number that float64 does not hold exactly, ``"nearest"`` takes the nearest float;
             ``"exact"`` refuses it.
 
     Raises:
-        ConfigurationError: A word that none of these takes, or an unknown time zone.
+        ConfigurationError: A field has a value that it does not take, or the time zone is unknown.
     """
 
     layout: Layout = "auto"
@@ -85,7 +86,7 @@ class ObservationOptions:
     on_conflict: OnConflict = "last"
     decimals: Decimals = "nearest"
 
-    # What advice says, and no fields: whoever reads options from elsewhere than Python says it otherwise.
+    # Wording of advice, not fields. A surface other than Python, such as the command line, overrides it in a subclass.
     LIST_OF_INVALID = "The error's .rows lists them all."
     LIST_OF_REJECTED = "The error's .report.rejected_rows lists them all."
     LIST_OF_SUPERSEDED = "The report's .superseded_rows lists them all."
@@ -95,10 +96,10 @@ class ObservationOptions:
 
     ADVICE = PYTHON
     MAY_MERGE = True
-    """Whether rows of different things may become one series, with a warning, where nothing was said about it."""
+    """Whether rows of different things may become one series, with a warning, without an explicit ``on_conflict``."""
 
     def spelled(self, argument: str, value: object = ...) -> str:
-        """An argument as advice spells it.
+        """Return an argument as advice spells it.
 
         >>> ObservationOptions().spelled("on_invalid", "drop")
         "on_invalid='drop'"
@@ -121,7 +122,9 @@ class ObservationOptions:
         _one_of("decimals", self.decimals, get_args(Decimals))
         for argument in ("timestamp", "name", "value"):
             if not isinstance(getattr(self, argument), Hashable):
-                raise ConfigurationError(f"{argument}={getattr(self, argument)!r} is not a column. Name one column.")
+                raise ConfigurationError(
+                    f"{argument} must be the label of one column, got {getattr(self, argument)!r}."
+                )
         if not isinstance(self.ambiguous, bool):
             _one_of("ambiguous", self.ambiguous, ("raise", "infer", "NaT", True, False))
         if isinstance(self.nonexistent, timedelta):
@@ -134,12 +137,15 @@ class ObservationOptions:
 
 def _one_of(argument: str, given: object, allowed: tuple[object, ...]) -> None:
     if not isinstance(given, str) or given not in allowed or given == "a timedelta":
-        raise ConfigurationError(f"{argument}={given!r} is not known. Use one of {', '.join(map(repr, allowed))}.")
+        raise ConfigurationError(f"{argument} must be one of {', '.join(map(repr, allowed))}, got {given!r}.")
 
 
 def _ensure_within_a_day(shift: timedelta) -> None:
     if not timedelta(days=-1) <= shift <= timedelta(days=1):
-        raise ConfigurationError(f"nonexistent={shift!r} is more than a day. Pass how far to move out of the gap.")
+        raise ConfigurationError(
+            f"nonexistent must be at most a day in either direction, got {shift!r}. Pass how far to move times out of"
+            " the gap."
+        )
 
 
 def _ensure_zone(name: str, spelled: str) -> None:
@@ -147,5 +153,5 @@ def _ensure_zone(name: str, spelled: str) -> None:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, TypeError, OSError) as error:
         raise ConfigurationError(
-            f"{spelled} is not a time zone. Use a name of the IANA database, such as 'Europe/Berlin' or 'UTC'."
+            f"{spelled} is not a known time zone. Use a name from the IANA database, such as 'Europe/Berlin' or 'UTC'."
         ) from error

@@ -1,14 +1,14 @@
 """The repeated hour: which pass of the clock each row belongs to, inferred from the order of the rows.
 
-The rows of one series within a day of the hour must go strictly forward in time, or strictly backward, under exactly
-one of two readings: forward, the rows up to the one step back of the clock are the first pass; backward, the rows
-after the one step ahead are. Then every instant follows from the order. In any other order nothing follows: pairs
-(02:00, 02:00, 02:15, 02:15), a shuffle, an hour that is there once, ends of intervals (03:00 comes twice, 02:00 once).
-In a wide frame the rows of the index are in that order, and two rows of one clock time must not belong to different
-columns each: those may be one moment that was written twice, a column at a time.
+The rows of one series within a day of the hour must go strictly forward in time, or strictly backward, in exactly one
+of two readings. Forward: the rows before the one step back of the clock are the first pass. Backward: the rows after
+the one step ahead are. Then every instant follows from the order. From any other order nothing follows: pairs (02:00,
+02:00, 02:15, 02:15), a shuffle, an hour that is there once, ends of intervals (03:00 comes twice, 02:00 once). In a
+wide frame the rows of the index are in that order, and two rows of one clock time must not hold values of different
+columns: they may be one moment that was written twice, once per column.
 
 Comes in: a wall clock's seconds and their two readings, series by series. Goes out: the pass of each row, or why not.
-Never: takes the rows' order for time's order where it shows neither.
+Never: takes the order of rows for time order unless it shows one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DAY_S = 86_400
 
 
 class Unclear(enum.Enum):
-    """Why no pass can be told."""
+    """Why the pass cannot be inferred."""
 
     ONLY_ONCE = "only one of its two passes is there"
     DISORDER = "around it the rows go neither forward nor backward in time"
@@ -39,9 +39,9 @@ class Passes:
 
     Attributes:
         second: Which rows are of the second pass.
-        unclear: Rows of which that cannot be told, and why.
-        merging: Whether somewhere one clock time stands twice in one series, so that taking all of them for one pass
-            would make one observation of two.
+        unclear: Rows whose pass cannot be inferred, and why.
+        merging: Whether one clock time occurs twice in one series, so that reading all of them as one pass would make
+            one observation out of two.
     """
 
     second: Mask
@@ -50,14 +50,14 @@ class Passes:
 
 
 def infer_passes(first: Int64s, second: Int64s, wall: Int64s, known: Mask, series: SeriesOfRows | None) -> Passes:
-    """Tell the passes of the repeated hours of a column.
+    """Infer the passes of the repeated hours of a column.
 
     Args:
-        first: Each row's instant if it is of the first pass; the same as ``second`` where the clock showed it once.
-        second: Each row's instant if it is of the second pass.
+        first: Each row's instant if it is in the first pass; the same as ``second`` where the clock showed it once.
+        second: Each row's instant if it is in the second pass.
         wall: What the clock showed, in seconds.
         known: Which rows have an instant at all.
-        series: Whose observations the rows are; None for one series.
+        series: The series of each row; None for one series.
     """
     repeated = (first != second) & known
     passes = np.zeros(len(wall), dtype=np.bool_)
@@ -76,7 +76,7 @@ def infer_passes(first: Int64s, second: Int64s, wall: Int64s, known: Mask, serie
 
 
 def _around_each_change(wall: Int64s, repeated: Mask, known: Mask, series: SeriesOfRows | None) -> Iterator[Int64s]:
-    """The rows within a day of each repeated hour, in their order: one series at a time."""
+    """Yield the rows within a day of each repeated hour, in their order, one series at a time."""
     times = np.unique(wall[repeated])
     for hour in np.split(times, np.flatnonzero(np.diff(times) > DAY_S) + 1):
         rows = np.flatnonzero(known & (wall >= hour[0] - DAY_S) & (wall <= hour[-1] + DAY_S))
@@ -102,7 +102,7 @@ def _passes_of_one(first: Int64s, second: Int64s, repeated: Mask) -> Mask | Uncl
 
 
 def _of_one_column(wall: Int64s, held: Mask) -> bool:
-    """Whether rows of one clock time are observations of one column, rather than of two columns that take turns."""
+    """Return whether rows of one clock time are observations of one column, not of two columns that take turns."""
     order = np.argsort(wall, kind="stable")
     one, other = order[:-1], order[1:]
     same = wall[one] == wall[other]
@@ -112,7 +112,7 @@ def _of_one_column(wall: Int64s, held: Mask) -> bool:
 
 
 def _forward(first: Int64s, second: Int64s, repeated: Mask) -> Mask | Unclear:
-    """The rows of the second pass, if the rows go forward in time."""
+    """Return the rows of the second pass if the rows go forward in time."""
     places = np.flatnonzero(repeated)
     steps_back = np.flatnonzero(np.diff(first[places]) <= 0)
     passes = np.zeros(len(first), dtype=np.bool_)

@@ -1,7 +1,7 @@
-"""The index of a frame as its timestamps: which indexes hold moments, and what to do with those that do not.
+"""Time index: which indexes of a frame hold its timestamps, and what the others hold.
 
 Comes in: an index. Goes out: whether it is read as timestamps, or what it holds, in words.
-Never: takes row numbers for time, or numbers and text unless the caller says that the index is the timestamp.
+Never: takes row numbers for time, or numbers and text unless the caller declares the index to be the timestamp.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from temporis_dagster.data_source.observations.options import ObservationOptions
 
 
 def as_column(index: pd.Index) -> Column:
-    """The index as a plain column: of objects, no other dtype is inferred."""
+    """Return the index as a plain column. No other dtype is inferred for objects."""
     held = index.to_numpy() if index.dtype == object else index.array  # pandas 2 fails on the array of Decimal("sNaN")
     return plain(pd.Series(held, dtype=index.dtype, copy=False))
 
 
 def is_datetime_index(index: pd.Index) -> bool:
-    """Whether the dtype alone says that it holds moments: a DatetimeIndex, or one of Arrow's or a category of them."""
+    """Return whether the dtype alone shows that it holds moments: a DatetimeIndex, or one of Arrow or categories."""
     if isinstance(index, pd.DatetimeIndex | pd.MultiIndex):
         return isinstance(index, pd.DatetimeIndex)
     return kind_of(as_column(index[:0])) == "datetime"
 
 
 def holds_timestamps(index: pd.Index, options: ObservationOptions) -> bool:
-    """Whether an index is read as timestamps, where no column is.
+    """Return whether an index is read as timestamps, if no column is.
 
-    It is if it holds moments, also as objects (dates, datetimes of mixed offsets), or if the caller says so: with its
-    name, which is that of the timestamp column, or with ``timestamp=None``. Row numbers never are.
+    It is if it holds moments, including objects (dates, datetimes of mixed offsets), or if the caller declares it: by
+    naming it like the timestamp column, or with ``timestamp=None``. Row numbers never are.
     """
     if is_datetime_index(index):
         return True
@@ -48,7 +48,7 @@ def holds_timestamps(index: pd.Index, options: ObservationOptions) -> bool:
 
 
 def what_it_holds(index: pd.Index) -> str:
-    """What an index holds that is not a moment: the word that advice knows, or the name of its type."""
+    """Return what an index holds instead of moments: the word that ``Advice.index`` knows, or the name of its type."""
     for dtype, word in ((pd.PeriodDtype, "periods"), (pd.IntervalDtype, "intervals")):
         if isinstance(index.dtype, dtype):
             return word
@@ -58,8 +58,8 @@ def what_it_holds(index: pd.Index) -> str:
     return _WORDS.get(held.split("[")[0], held or "no values")
 
 
-def in_words(index: pd.Index) -> str:
-    """What it holds, with its dtype where that says more."""
+def contents_in_words(index: pd.Index) -> str:
+    """Return what an index holds, with its dtype if that tells more."""
     held = what_it_holds(index)
     return held if held == str(index.dtype) or index.dtype == object else f"{held} ({index.dtype})"
 
@@ -71,13 +71,13 @@ def _holds_moments(index: pd.Index) -> bool:
 
 
 def _types(column: Column) -> list[type]:
-    """The types of its objects that are not missing."""
+    """Return the types of its objects that are not missing."""
     known = [item for item in column.tolist() if not _is_missing(item)]
     return list(type_groups(known)) if known else []
 
 
 def _is_missing(item: object) -> bool:
-    """As pandas has it; pandas itself fails on ``Decimal("sNaN")``."""
+    """Return whether an item is missing, like pandas, which itself fails on ``Decimal("sNaN")``."""
     return item is None or item is pd.NA or item is pd.NaT or (isinstance(item, float) and math.isnan(item))
 
 

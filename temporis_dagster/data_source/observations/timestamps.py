@@ -1,7 +1,7 @@
 """Timestamps: a column of moments of any dtype becomes Unix seconds, UTC, or faults.
 
-Comes in: a plain column and what the caller said of time zones and fractions. Goes out: seconds and faults.
-Never: guesses a time zone or a unit, and never rounds unless told to floor.
+Comes in: a plain column, and the caller's options for time zones and fractions. Goes out: seconds and faults.
+Never: guesses a time zone or a unit, or rounds unless the caller asks for it with ``sub_second="floor"``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from temporis_dagster.contract import FIRST_TIMESTAMP, TIMESTAMP_LIMIT
-from temporis_dagster.data_source.observations.aware import NO_OFFSET, Awareness, awareness, impossible
+from temporis_dagster.data_source.observations.aware_datetimes import NO_OFFSET, Awareness, awareness, impossible
 from temporis_dagster.data_source.observations.calendar_numbers import CalendarNumbers, calendar_numbers
 from temporis_dagster.data_source.observations.dtypes import (
     Column,
@@ -28,7 +28,7 @@ from temporis_dagster.data_source.observations.dtypes import (
     type_groups,
     type_word,
 )
-from temporis_dagster.data_source.observations.epoch import (
+from temporis_dagster.data_source.observations.epoch_numbers import (
     OUT_OF_RANGE,
     PER_SECOND,
     fraction,
@@ -54,9 +54,9 @@ class Timestamps:
     """A column of timestamps after its checks.
 
     Attributes:
-        seconds: Unix seconds, UTC; anything within the range of timestamps where at fault.
+        seconds: Unix seconds, UTC; any value within the range of timestamps where the timestamp is invalid.
         faults: Rows that hold no usable timestamp.
-        local: Rows whose seconds are a wall clock's, which a zone has to make UTC; None for none.
+        local: Rows whose seconds are those of a wall clock, still to be converted to UTC; None if there are none.
     """
 
     seconds: Seconds
@@ -72,14 +72,14 @@ def timestamps_of(
     series: SeriesOfRows | None = None,
     stored: Mask | None = None,
 ) -> Timestamps:
-    """Read a plain column as timestamps, block by block: only the seconds take memory for every row.
+    """Read a plain column as timestamps, block by block, so that only the seconds take memory for every row.
 
     Args:
         column: Moments of any dtype.
         options: How to read them.
-        now_s: The clock, in Unix seconds: what lies far ahead of it has to be asked for.
-        series: Whose observations the rows are: repeated hours are inferred for each. None for one series.
-        stored: Which rows are observations without another fault; None for all.
+        now_s: The current time, in Unix seconds. Timestamps far ahead of it need ``allow_future``.
+        series: The series of each row, as repeated hours are inferred series by series. None for one series.
+        stored: Which rows are observations that are otherwise valid; None for all.
     """
     series = series if options.ambiguous == "infer" else None
     dates = calendar_numbers(column, stored) if options.unit is None else None
@@ -92,7 +92,7 @@ def timestamps_of(
 def _beside_dates(
     column: Column, dates: CalendarNumbers, options: ObservationOptions, series: SeriesOfRows | None
 ) -> Timestamps:
-    """A column whose numbers read as dates, with whatever else is in it. The call is at fault, not the rows."""
+    """Read a column whose numbers are dates, and what else is in it. It is a fault of the call, not of the rows."""
     numbers, others = np.flatnonzero(dates.rows), np.flatnonzero(~dates.rows)
     seconds: Seconds = np.zeros(len(column), dtype=np.int64)
     found = _read(renumbered(column.iloc[others]), options, None if series is None else series[others])
@@ -104,7 +104,7 @@ def _beside_dates(
 
 
 def _read(column: Column, options: ObservationOptions, series: SeriesOfRows | None) -> Timestamps:
-    # Which of two equal clock times is meant is inferred from the rows around them: that takes the whole column.
+    # Which of two equal clock times is meant is inferred from the rows around them, so it takes the whole column.
     block_rows = max(len(column), 1) if options.ambiguous == "infer" else BLOCK_ROWS
     seconds: Seconds = np.empty(len(column), dtype=np.int32)
     faults = list[Fault]()
@@ -139,7 +139,7 @@ def _unreadable(column: Column, options: ObservationOptions) -> Timestamps:
 
 
 def _not_a_timestamp(kind: str, options: ObservationOptions) -> str:
-    """What is wrong with timestamps of such a type, and what to do about it."""
+    """Return what is wrong with timestamps of such a type, and what to do about it."""
     if kind.lower().startswith("period"):
         return f"{kind} is not a timestamp: {options.ADVICE.periods}"
     return NOT_A_TIMESTAMP.format(kind, options.TEXT_AS_TIMESTAMP)
@@ -158,14 +158,14 @@ def _from_datetime64(stamps: npt.NDArray[np.datetime64], options: ObservationOpt
     faults += where(missing, MISSING)
     if aware:
         return Timestamps(seconds, faults)
-    # A clock further off than any zone from the range of timestamps is left as it is, and refused for its range.
+    # A clock time that no zone brings into the range of timestamps is not converted, but refused for its range.
     near = (seconds >= FIRST_TIMESTAMP + DAY_S) & (seconds < TIMESTAMP_LIMIT + DAY_S)
     far = where(~near & ~missing, OUT_OF_RANGE)
     return Timestamps(seconds, faults + far, np.flatnonzero(near & ~missing))
 
 
 def _whole(ticks: Int64s, per_second: int, missing: Mask, options: ObservationOptions) -> tuple[Int64s, list[Fault]]:
-    """Whole seconds, rounded down also before 1970, and the rows where that cuts something off."""
+    """Return whole seconds, rounded down even before 1970, and the rows where that cuts something off."""
     seconds = ticks // per_second
     if options.sub_second == "floor" or per_second == 1:
         return seconds, []
@@ -185,7 +185,7 @@ def _from_objects(column: Column, options: ObservationOptions) -> Timestamps:
 
 
 def _together(parts: Sequence[tuple[Int64s, Timestamps]]) -> Timestamps:
-    """Parts of a column, each with the rows that it is of."""
+    """Join the parts of a column, each given with its rows."""
     seconds, faults, local = np.zeros(sum(len(rows) for rows, _ in parts), dtype=np.int64), list[Fault](), [NO_ROWS]
     for rows, part in parts:
         seconds[rows] = part.seconds
@@ -227,7 +227,7 @@ def _decimals(items: list[Decimal], options: ObservationOptions) -> Timestamps:
 
 
 def _datetime64s(items: list[np.datetime64], options: ObservationOptions) -> Timestamps:
-    """NumPy datetimes, each read in its own unit: a common one might not hold them all."""
+    """Read NumPy datetimes, each in its own unit: a common unit might not hold them all."""
     parts = []
     for dtype in dict.fromkeys(item.dtype for item in items):
         rows = np.array([row for row, item in enumerate(items) if item.dtype == dtype])
@@ -239,7 +239,7 @@ def _datetime64s(items: list[np.datetime64], options: ObservationOptions) -> Tim
 
 
 def _datetimes(items: list[datetime], options: ObservationOptions) -> Timestamps:
-    """Datetime objects, aware and naive mixed as they come."""
+    """Read datetime objects, which may be aware and naive in any mixture."""
     kinds = np.array([awareness(item).value for item in items])
     parts = [(np.flatnonzero(kinds == kind.value), read) for kind, read in _DATETIME_READERS.items()]
     return _together([(rows, read([items[row] for row in rows], options)) for rows, read in parts])
@@ -259,13 +259,13 @@ def _naive_datetimes(items: list[datetime], options: ObservationOptions) -> Time
 
 
 def _nanoseconds(items: list[datetime], faults: list[Fault], options: ObservationOptions) -> list[Fault]:
-    """The rows of which a datetime of the standard library would lose a part."""
+    """Return faults for the rows that lose their nanoseconds as datetimes of the standard library."""
     finer = np.array([bool(getattr(item, "nanosecond", 0)) for item in items], dtype=np.bool_)
     return where(finer & ~mask_of(faults, len(items)) & (options.sub_second == "raise"), fraction(options))
 
 
 def _in_utc(moment: datetime) -> datetime:
-    """The moment in UTC; one that UTC pushes out of the years 1 to 9999 becomes one that is out of range."""
+    """Return the moment in UTC; one that leaves the years 1 to 9999 becomes one that is out of range."""
     try:
         return moment.astimezone(timezone.utc)
     except OverflowError:
@@ -290,7 +290,7 @@ _READERS: dict[str, Callable[[Column, ObservationOptions], Timestamps]] = {
     "object": _from_objects,
 }
 
-# In this order: NaT is a datetime, and a datetime is a date.
+# The order matters: NaT is a datetime, and a datetime is a date.
 _OBJECT_READERS: list[tuple[tuple[type, ...], Callable[[list[Any], ObservationOptions], Timestamps]]] = [
     ((type(None), type(pd.NA), type(pd.NaT)), lambda items, _: _all_of(items, MISSING)),
     ((datetime,), _datetimes),

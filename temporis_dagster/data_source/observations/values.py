@@ -1,8 +1,8 @@
 """Values: a column of numbers of any dtype becomes float64, bit for bit, or faults.
 
-Comes in: a plain column. Goes out: float64, which rows are missing, which are at fault.
+Comes in: a plain column. Goes out: float64, which rows are missing, and faults.
 Never: rounds a binary number. A decimal one becomes the nearest float, as the same digits in CSV would, unless the
-caller wants only exact ones.
+caller accepts only exact ones with ``decimals="exact"``.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from temporis_dagster.contract import EXACT_INTEGER_LIMIT
 from temporis_dagster.data_source.observations.dtypes import Column, kind_of, numbers_of, type_groups, type_word
 from temporis_dagster.data_source.observations.faults import Fault, elsewhere, where
 from temporis_dagster.data_source.observations.model import Floats, Mask
+from temporis_dagster.data_source.observations.number_texts import faults_of
 from temporis_dagster.data_source.observations.options import ObservationOptions
-from temporis_dagster.data_source.observations.texts import faults_of
 
-NOT_FINITE = "the value is infinite: a value is a finite number"
+NOT_FINITE = "the value is infinite: a value must be a finite number"
 TOO_PRECISE = "float64 does not hold this number exactly: convert it to float64 first"
 NOT_EXACT = "float64 does not hold this decimal number exactly: pass {} to take the nearest float"
-TOO_LARGE = "the number is beyond the largest float64, which is 1.8e308: scale it"
+TOO_LARGE = "the number is larger than the largest float64, which is 1.8e308: scale it"
 INTEGER_TOO_LARGE = "the integer is beyond 2**53, so float64 may not hold it: {}"
 
 
@@ -37,8 +37,8 @@ class Values:
     """A column of values after its checks.
 
     Attributes:
-        floats: float64; anything where ``missing`` or at fault.
-        missing: NaN, None or NA.
+        floats: float64; any value where missing or invalid.
+        missing: Which are NaN, None or NA.
         faults: Rows that hold something other than a finite number.
     """
 
@@ -98,7 +98,7 @@ def _of_type(kind: type, options: ObservationOptions) -> Callable[[list[Any]], V
 
 
 def _not_a_number(kind: str, options: ObservationOptions) -> str:
-    """What is wrong with values of such a type, and what to do about it."""
+    """Return what is wrong with values of such a type, and what to do about it."""
     known = {"bool": options.ADVICE.booleans, "Timedelta": options.ADVICE.durations, "text": options.ADVICE.texts}
     durations = kind.startswith("timedelta")
     how = options.ADVICE.durations if durations else known.get(kind, "convert it, or leave the column out")

@@ -1,7 +1,7 @@
-"""Texts where numbers are expected: which of them show that the whole column is written another way.
+"""Number texts: text where numbers are expected, which may show that the whole column is written another way.
 
-Comes in: cells that are no numbers. Goes out: faults.
-Never: reads a number: what a comma means is not for us to guess.
+Comes in: cells that are not numbers. Goes out: faults.
+Never: reads a number, because that would be a guess at what a comma means.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from temporis_dagster.data_source.observations.faults import Fault, where
 from temporis_dagster.data_source.observations.model import Mask
 
 SEPARATED = (
-    "the number has a decimal comma, a separator of thousands or a minus sign of another kind, so others of this column"
-    " may mean something else than they seem to: write all of them with a decimal point, without separators, and"
-    " negative ones with a - in front"
+    "the number has a decimal comma, a thousands separator or an unusual minus sign, so other numbers of this column"
+    " may not mean what they seem to: write all of them with a decimal point, without separators, and negative ones"
+    " with a leading -"
 )
 GAP = "['\u2019_ \u00a0\u2009\u202f]"
 NEGATIVE = r"[\u2212\u2013]\d+(?:\.\d+)?|\(\d+(?:\.\d+)?\)|\d+(?:\.\d+)?-"
-"""Of the signs of typesetters, accountants and mainframes: without these rows, no number of a column is negative."""
+"""Minus signs of typesetters, accountants and mainframes. If such rows were dropped, no number would be negative."""
 
 CURRENCY = "[$\u20ac\u00a3\u00a5]?"
 COMMA = r"\d*,\d+(?:[eE][+-]?\d+)?"
@@ -30,7 +30,7 @@ SEPARATED_NUMBER = re.compile(rf"{NEGATIVE}|{CURRENCY} ?[(]?[+\-\u2212]?(?:{COMM
 
 
 def is_separated_number(text: str) -> bool:
-    """Whether a text is a number as other countries write it, or with its thousands set apart.
+    """Return whether a text is a number with a decimal comma, separated thousands or an unusual minus sign.
 
     >>> [is_separated_number(text) for text in ("1,5", "1.234,5", "1 234", "1,234.5", "(12)", "12.05.2024", "many")]
     [True, True, True, True, True, False, False]
@@ -39,16 +39,16 @@ def is_separated_number(text: str) -> bool:
 
 
 def faults_of(items: Column, present: Mask, reason: str) -> list[Fault]:
-    """Faults for cells that are no numbers.
+    """Make the faults of cells that are not numbers.
 
     Args:
         items: The cells.
         present: Which of them are not missing.
-        reason: What is wrong with them, if nothing more is known.
+        reason: What is wrong with them, unless something more specific is known.
 
     Returns:
-        The faults. Of a number that is written another way the call is at fault: to drop only such cells would keep
-        those numbers of the column that happen to have no comma.
+        The faults. Numbers that are written another way are a fault of the call: dropping only such cells would keep
+        the numbers of the column that happen to have no comma.
     """
     cells = items.tolist() if present.any() else []
     found = [

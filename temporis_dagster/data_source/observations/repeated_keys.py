@@ -1,4 +1,4 @@
-"""Superseded: of observations with one key, the last one wins, before anything is cut into batches.
+"""Repeated keys: of observations with the same (timestamp, name) the last one wins, before anything is sent.
 
 Comes in: the keys of valid observations in row order. Goes out: which of them stay, and which of these beat the others.
 Never: looks at values.
@@ -18,8 +18,8 @@ from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Codes, I
 LARGEST_KEY = 2**62
 
 PARTS = 17
-"""Of keys looked at one after the other, so that their hash table takes a 17th of the memory. A prime: timestamps are
-multiples of a minute or an hour, and must fall into all parts."""
+"""The keys are looked at in this many parts, one after the other, so that the hash table takes a 17th of the memory. A
+prime, because timestamps are multiples of a minute or an hour and must spread over all parts."""
 
 HASH_BITS = 16
 FIBONACCI = np.uint64(0x9E3779B97F4A7C15)
@@ -30,9 +30,9 @@ class Repeats:
     """Rows whose (timestamp, name) a later row has as well.
 
     Attributes:
-        last: Which of all rows are the last with their key.
+        last: Which of all rows are the last with their key, as a mask.
         lost: The other rows, ascending.
-        winners: For each of those, the last row with its key.
+        winners: The last row with the key of each of those.
     """
 
     last: Mask
@@ -41,12 +41,14 @@ class Repeats:
 
 
 def repeats(timestamps: Seconds, codes: Codes, series: int) -> Repeats | None:
-    """Which observations are not the last with their (timestamp, name); None if all are, as ordered keys show at once.
+    """Find the observations that are not the last with their (timestamp, name); None if there are none.
+
+    Keys in ascending order show that at once.
 
     Args:
         timestamps: Unix seconds.
         codes: The series of each, from 0 up to but not including ``series``.
-        series: How many series there may be.
+        series: The number of series.
     """
     if not len(timestamps) or _ascend(timestamps, codes) or _ascend(codes, timestamps):
         return None
@@ -66,7 +68,7 @@ def repeats(timestamps: Seconds, codes: Codes, series: int) -> Repeats | None:
 
 
 def _winners(keys: Int64s, rows: Int64s, repeated: Mask) -> Int64s:
-    """For each repeated row, the last row with its key: those are looked for among the few of the same hash."""
+    """Return, for each repeated row, the last row with its key, looked up among the few rows of the same hash."""
     unique, key_of_lost = np.unique(keys[repeated], return_inverse=True)
     hashes = _hashes(keys)
     hit = np.zeros(1 << HASH_BITS, dtype=np.bool_)
@@ -79,13 +81,13 @@ def _winners(keys: Int64s, rows: Int64s, repeated: Mask) -> Int64s:
 
 
 def _hashes(keys: Int64s) -> npt.NDArray[np.uint64]:
-    """Fibonacci hashing: a few bits in which also keys that are all multiples of something differ."""
+    """Return Fibonacci hashes: a few bits that differ even if all keys are multiples of one number."""
     hashes: npt.NDArray[np.uint64] = (keys.view(np.uint64) * FIBONACCI) >> np.uint64(64 - HASH_BITS)
     return hashes
 
 
 def _ascend(major: Seconds | Codes, minor: Seconds | Codes) -> bool:
-    """Whether the pairs ascend strictly, looked at block by block: no array of all keys is made."""
+    """Return whether the pairs ascend strictly. They are compared block by block, without an array of all keys."""
     for start in range(0, len(major) - 1, BLOCK_ROWS):
         here, after = slice(start, start + BLOCK_ROWS), slice(start + 1, start + BLOCK_ROWS + 1)
         count = len(major[after])
@@ -96,7 +98,7 @@ def _ascend(major: Seconds | Codes, minor: Seconds | Codes) -> bool:
 
 
 def _parts(timestamps: Seconds) -> Iterator[Int64s]:
-    """The rows in parts that share no timestamp, or all of them where they are few."""
+    """Yield the rows in parts that share no timestamp, or all of them at once if they are few."""
     parts = PARTS if len(timestamps) > BLOCK_ROWS else 1
     part_of = np.empty(len(timestamps), dtype=np.int8)
     np.remainder(timestamps, parts, out=part_of, casting="unsafe")
@@ -105,7 +107,7 @@ def _parts(timestamps: Seconds) -> Iterator[Int64s]:
 
 
 def _keys(timestamps: Seconds, codes: Codes, series: int) -> Int64s:
-    """One number for each (timestamp, name); timestamps are ranked where it would not fit into 64 bits."""
+    """Return one number for each (timestamp, name). Timestamps are ranked if it would not fit into 64 bits."""
     keys: Int64s = timestamps.astype(np.int64)
     if not len(keys):
         return keys

@@ -1,10 +1,10 @@
-"""Merged: whether rows with one key and different values belong to different things, which a column left unused tells.
+"""Distinguishing column: an unused column that tells rows with the same key but different values apart.
 
-Comes in: a frame, and which of its observations lost to which others. Goes out: the label of such a column, or none.
+Comes in: a frame, and which of its observations lost to which others. Goes out: the label of such a column, or None.
 Never: decides what is done about it.
 
-Three airports in one file, with the column of the airport left unused, have three values for every hour. A column that
-only numbers the rows, as trades are numbered, or that holds measurements, tells rows apart as well and means nothing.
+Example: a file of three airports, whose airport column was not used, has three values for every hour. A column that
+only numbers the rows, as trades are numbered, or that holds measurements, tells rows apart as well, but means nothing.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from temporis_dagster.data_source.observations.layout import INDEX, Table
 from temporis_dagster.data_source.observations.model import Int64s, Observations, Superseded
 
 EXCEPTIONS = 0.01
-"""The share of keys where such a column may be the same: the three airports still have an hour twice in November."""
+"""The share of keys for which such a column may be the same: each airport still has one hour twice in November."""
 
 LOOK = 2_500
-"""Keys, from all over the frame, that are looked at before all are: most columns soon show that they tell nothing."""
+"""The number of keys, from all over the frame, that are tried before all are: most columns soon prove useless."""
 
 LOOK_EXCEPTIONS = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class Conflicts:
-    """Every row of keys that have different values, by (timestamp, name).
+    """Every row of the keys that have different values, by (timestamp, name).
 
     Attributes:
         rows: Row positions.
-        groups: Which (timestamp, name) each belongs to, ascending: the cell of the one that won.
-        bits: The values, as the integers of the same bits.
-        exceptions: In how many groups a column that tells them apart may fail to.
+        groups: The (timestamp, name) that each belongs to, ascending: the cell of the row that won.
+        bits: The values, as the integers with the same bits.
+        exceptions: The number of groups in which a column may fail to tell the rows apart.
     """
 
     rows: Int64s
@@ -46,12 +46,14 @@ class Conflicts:
 
 
 def column_that_tells_apart(data: object, table: Table, observations: Observations) -> Hashable | None:
-    """The label of an unused column that differs where the values of one key do; of several, the one of fewest kinds.
+    """Return the label of an unused column that differs where the values of one key do.
+
+    Of several such columns, the one with the fewest different cells is returned.
 
     Args:
-        data: What the caller gave.
+        data: What the caller passed.
         table: The same, taken apart.
-        observations: Those that were found in it.
+        observations: The observations that were found in it.
     """
     superseded = observations.superseded_rows
     if not isinstance(data, pd.DataFrame) or superseded is None:
@@ -67,7 +69,7 @@ def column_that_tells_apart(data: object, table: Table, observations: Observatio
 
 
 def _conflicts(superseded: Superseded, most: int | None) -> Conflicts:
-    """The rows that lost and those that won, of every key where they differ, or of some keys from all over."""
+    """Return the rows that lost and that won, of all keys where they differ, or of ``most`` keys from all over."""
     winners, differ = superseded.winners, superseded.differ
     chosen = winners[differ]
     step = 1 if most is None else max(len(chosen) // most, 1)
@@ -84,7 +86,7 @@ def _conflicts(superseded: Superseded, most: int | None) -> Conflicts:
 
 
 def _unused(data: pd.DataFrame, table: Table, observations: Observations) -> Iterator[tuple[Hashable, Column]]:
-    """The columns that are neither timestamp, name nor value; of a wide frame, those without a valid observation."""
+    """Yield the columns that are neither timestamp, name nor value; in a wide frame, those without valid cells."""
     used = [table.timestamp_label, table.name_label]
     used += table.value_labels if table.names is not None else _observed_labels(table, observations)
     for label in data.columns:
@@ -100,19 +102,19 @@ def _observed_labels(table: Table, observations: Observations) -> list[Hashable]
 
 
 def _kinds(column: Column, conflicts: Conflicts, table: Table) -> int:
-    """How many different cells the column has in these rows, if it tells the rows apart and means something; else 0."""
+    """Return how many different cells the column has in these rows; 0 if it does not distinguish them meaningfully."""
     try:
         kinds = _kinds_that_tell_apart(column, conflicts)
         means_nothing = kinds and (
             _numbers_rows(column, conflicts, table, kinds) or _measures(column, conflicts, table, kinds)
         )
-    except Exception:  # noqa: BLE001  # cells and dtypes that cannot be compared raise what they like, and are not used
+    except Exception:  # noqa: BLE001  # cells that cannot be compared raise anything; such a column is not used
         return 0
     return 0 if means_nothing else kinds
 
 
 def _kinds_that_tell_apart(column: Column, conflicts: Conflicts) -> int:
-    """How many different cells the column has in these rows if it tells the different values apart, else 0."""
+    """Return how many different cells the column has in these rows; 0 if it does not tell the values apart."""
     codes, kinds = pd.factorize(column.iloc[conflicts.rows], use_na_sentinel=False)
     if len(kinds) == 1:
         return 0
@@ -123,9 +125,9 @@ def _kinds_that_tell_apart(column: Column, conflicts: Conflicts) -> int:
 
 
 def _numbers_rows(column: Column, conflicts: Conflicts, table: Table, kinds: int) -> bool:
-    """Whether the column only numbers the rows: it never repeats, and there is more than one group to tell apart.
+    """Return whether the column only numbers the rows: it never repeats, and there is more than one group.
 
-    Within one group, it does so where the moments tell the rows apart as well, and were cut to whole seconds.
+    With one group, it does so if the original timestamps, before they were cut to whole seconds, also tell them apart.
     """
     if kinds < len(np.unique(conflicts.rows)) or not column.is_unique:
         return False
@@ -133,9 +135,10 @@ def _numbers_rows(column: Column, conflicts: Conflicts, table: Table, kinds: int
 
 
 def _measures(column: Column, conflicts: Conflicts, table: Table, kinds: int) -> bool:
-    """Whether the column holds measurements: fractions, of more kinds than any group has rows.
+    """Return whether the column holds measurements: fractions, more different ones than any group has rows.
 
-    Where the moments tell the rows apart as well, and were cut to whole seconds, any numbers are: the sizes of trades.
+    If the original timestamps, before they were cut to whole seconds, also tell the rows apart, any numbers count as
+    measurements: for example the sizes of trades.
     """
     cells = plain(column.iloc[conflicts.rows])
     if kind_of(cells) not in ("int", "float"):

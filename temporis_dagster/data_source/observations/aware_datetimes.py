@@ -1,6 +1,6 @@
-"""Aware datetimes that cannot be: their zone never showed that time, or never had that offset then.
+"""Aware datetimes that do not exist: their zone never showed that time, or had another offset then.
 
-Comes in: an aware datetime of any kind. Goes out: the reason why it is no moment, or nothing.
+Comes in: a datetime of any kind. Goes out: why it is not a moment in time, or None.
 Never: judges a fixed offset, which is always possible.
 """
 
@@ -13,16 +13,15 @@ from typing import Any
 import pandas as pd
 
 OF_PYTZ = (
-    "the timestamp has the offset {}, which {} does not have then ({}): zones of pytz are attached with"
+    "the timestamp has the offset {}, which {} does not have then ({}): attach a zone of pytz with"
     " zone.localize(moment), not with tzinfo="
 )
 SKIPPED = (
-    "the timestamp cannot be: the clock skipped that time in {} (as an instant it would be {}). If it names the end of"
-    " an interval, subtract the interval first; else correct it"
+    "the timestamp does not exist: the clock skipped that time in {} (as an instant it would be {}). If it names the"
+    " end of an interval, subtract the interval first; otherwise correct it"
 )
 
-
-NO_OFFSET = "the timestamp has a time zone that does not give its offset: attach another one"
+NO_OFFSET = "the timestamp has a time zone that does not give its offset: attach another time zone"
 
 
 class Awareness(enum.Enum):
@@ -31,24 +30,24 @@ class Awareness(enum.Enum):
     NAIVE = 0
     AWARE = 1
     BROKEN = 2
-    """Its zone raises instead of giving one."""
+    """Its zone raises an exception instead of giving one."""
 
 
 def awareness(moment: datetime) -> Awareness:
-    """Whether a datetime is aware, whatever its zone raises."""
+    """Return whether a datetime is aware, whatever its zone raises."""
     try:
         return Awareness.NAIVE if moment.utcoffset() is None else Awareness.AWARE
-    except Exception:  # noqa: BLE001  # zones are anybody's code
+    except Exception:  # noqa: BLE001  # a zone may be any code
         return Awareness.BROKEN
 
 
 def impossible(moment: datetime) -> str | None:
-    """Why an aware datetime is no moment, if it is none.
+    """Return why an aware datetime is not a moment in time; None if it is one.
 
     Examples:
         >>> from zoneinfo import ZoneInfo
-        >>> impossible(datetime(2024, 3, 31, 2, 30, tzinfo=ZoneInfo("Europe/Berlin")))[:69]
-        'the timestamp cannot be: the clock skipped that time in Europe/Berlin'
+        >>> impossible(datetime(2024, 3, 31, 2, 30, tzinfo=ZoneInfo("Europe/Berlin")))[:74]
+        'the timestamp does not exist: the clock skipped that time in Europe/Berlin'
         >>> impossible(datetime(2024, 3, 31, 3, 30, tzinfo=ZoneInfo("Europe/Berlin"))) is None
         True
     """
@@ -57,7 +56,7 @@ def impossible(moment: datetime) -> str | None:
         return None
     try:
         there_and_back = moment.astimezone(timezone.utc).astimezone(zone)
-    except Exception:  # noqa: BLE001  # out of range, which is judged elsewhere; or a zone that only knows its offset
+    except Exception:  # noqa: BLE001  # out of range, which is checked elsewhere; or a zone that only knows its offset
         return None
     if there_and_back.replace(tzinfo=None) == moment.replace(tzinfo=None):
         return None
@@ -68,7 +67,7 @@ def impossible(moment: datetime) -> str | None:
 
 
 def _localized_by_pytz(moment: datetime, zone: Any) -> datetime | None:
-    """The moment as pytz would have it; None if the zone is not of pytz, or has no such time."""
+    """Return the moment as pytz localizes it; None if the zone is not of pytz, or has no such time."""
     if not hasattr(zone, "localize") or not hasattr(zone, "normalize"):
         return None
     wall = moment.replace(tzinfo=None)

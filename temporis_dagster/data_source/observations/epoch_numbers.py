@@ -1,7 +1,7 @@
-"""Numbers as moments: a count of seconds since 1970, or of the finer unit that the caller names.
+"""Epoch numbers: seconds since 1970, or the finer unit that the caller names.
 
-Comes in: an array of integers or floats. Goes out: Unix seconds, and faults that show what the others look like.
-Never: guesses a unit, and never rounds unless told to floor.
+Comes in: an array of integers or floats. Goes out: Unix seconds, and faults that show what the other numbers look like.
+Never: guesses a unit, or rounds unless the caller asks for it with ``sub_second="floor"``.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Found: TypeAlias = "tuple[Int64s, list[Fault]]"
 
 FRACTION = "the timestamp has a fraction of a second: pass {} to cut it off"
 INFINITE = "the timestamp is infinite: correct it"
-OUT_OF_RANGE = "the timestamp is out of range: the first is the start of the year 1, the last is in the year 5138"
-OTHER_UNIT = "the timestamp looks like {}: divide by {:_} to get {} ({}), or pass {} if all of them are"
+OUT_OF_RANGE = "the timestamp is out of range: it must be from the start of the year 1 to the year 5138"
+OTHER_UNIT = "the timestamp looks like {}: divide it by {:_} to get {} ({}), or pass {} if all of them are"
 WRITTEN = "the timestamp reads as the date {} ({}), not as Unix seconds: convert it to a datetime"
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9, "ps": 10**12, "fs": 10**15, "as": 10**18}
 FAR, FAR_DIGITS = 2**62, 30
@@ -37,7 +37,7 @@ UNITS: dict[Literal["s", "ms", "us", "ns"], str] = {
 
 
 def fraction(options: ObservationOptions) -> str:
-    """The reason for a fraction of a second that nobody said to cut off."""
+    """Return the reason why a fraction of a second is refused."""
     return FRACTION.format(options.spelled("sub_second", "floor"))
 
 
@@ -46,7 +46,7 @@ def seconds_of(given: npt.NDArray[Any], options: ObservationOptions) -> Found:
 
     Args:
         given: Integers or floats of any width, none of them NaN.
-        options: Their ``unit`` and ``sub_second``.
+        options: Their ``unit`` and ``sub_second`` are used.
     """
     if given.dtype.kind == "f":
         return _of_floats(given.astype(np.float64), options)
@@ -70,14 +70,14 @@ def seconds_of_decimals(items: list[Decimal], options: ObservationOptions) -> Fo
 
 
 def _floor(item: Decimal) -> int:
-    """Rounded down; for one of more digits than any time has, another far integer, which is quicker to make."""
+    """Round down. A number with more digits than any time has becomes another far integer, which is quicker to make."""
     if not item.is_finite():
         return 0
     return int(item.to_integral_value(ROUND_FLOOR)) if item.adjusted() < FAR_DIGITS else FAR
 
 
 def seconds_of_integers(items: list[Any], options: ObservationOptions) -> Found:
-    """Read Python's integers, which have no bound."""
+    """Read Python integers, which are unbounded."""
     far = np.array([abs(item) >= FAR for item in items])
     near = np.array([0 if is_far else int(item) for item, is_far in zip(items, far, strict=True)], dtype=np.int64)
     seconds, faults = seconds_of(near, options)
@@ -107,7 +107,7 @@ def _too_large(beyond: Mask, given: npt.NDArray[Any], options: ObservationOption
 
 
 def _other_unit(number: int, options: ObservationOptions) -> str:
-    """The reason for a number too large for its unit, with the moment that it stands for in a finer one."""
+    """Return the reason for a number too large for its unit, with the moment that it stands for in a finer unit."""
     meant = options.unit or "s"
     form = written_form_of(number) if options.unit is None else None
     if form is not None:
