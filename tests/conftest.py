@@ -72,6 +72,12 @@ def debug_log(tmp_path_factory):
     assert shown == [], "the access token was logged"
 
 
+@pytest.fixture
+def url(tmp_path):
+    """The URL of a store whose file does not exist yet."""
+    return f"sqlite:///{tmp_path}/temporis.db"
+
+
 @pytest.fixture(scope="session")
 def postgres():
     """The URL of a real PostgreSQL whose sessions are in a time zone with clock changes."""

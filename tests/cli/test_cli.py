@@ -297,7 +297,7 @@ def test_the_invalid_rows_can_be_had_as_a_file(store, tmp_path, option, code):
         ["1", "5", "value", "many"],
         ["2", "6", "value", "inf"],
     ]
-    assert rows.reason.tolist()[1] == "the value is infinite: a value is a finite number"
+    assert rows.reason.tolist()[1] == "the value is infinite: a value must be a finite number"
     assert "row 1 (line 5), column 'value', 'many': text is not a number" in done.stderr
     assert "--invalid-rows FILE lists them all." in done.stderr
     assert len(content(store)) == (2 if code == 0 else 0)
@@ -383,7 +383,7 @@ ARGUMENT = re.compile(r"\b\w+=")
     ("timestamp,value\n0,1\n", ["--layout", "long"], "with --name."),
     ("timestamp,name,value\n2024-11-03T01:30,a,1\n", ["--timezone", "America/New_York"], "pass --ambiguous to"),
     ("timestamp,name,value\n2024-03-10T02:30,a,1\n", ["--timezone", "America/New_York"], "pass --nonexistent to"),
-    (LONG, ["--timezone", "Mars/Olympus"], "--timezone Mars/Olympus is not a time zone"),
+    (LONG, ["--timezone", "Mars/Olympus"], "--timezone Mars/Olympus is not a known time zone"),
 ])  # fmt: skip
 def test_advice_is_spelled_as_options(store, text, options, words):
     """A shell cannot pass timezone=: messages about a file name options that exist."""

@@ -51,7 +51,7 @@ def refused(done) -> str:
     ('{"timestamp": 0, "name": "a", "value": 1}\n', "is JSON"),
     ("", "is empty"), ("\n\n", "is empty"), ("   \n\t\n", "is empty"), ("\ufeff", "is empty"), ("\ufeff\n", "is empty"),
     ("# no data\n", "is a comment"), ("# source: scada\n# nothing\n", "is a comment"), ("// nothing\n", "is a comment"),
-    ("timestamp\n2024-06-20T08:00Z\n", "no column beside the timestamps"), ("timestamp\n", "no column beside"),
+    ("timestamp\n2024-06-20T08:00Z\n", "no column besides the timestamps"), ("timestamp\n", "no column besides"),
     ("timestamp,name\n", "no column 'value'"), ("timestamp,value\n", "no column 'name'"),
     ("timestamp;name;value\n", "--delimiter ';'"), ("Unauthorized\n", "no column 'timestamp'"),
 ])  # fmt: skip

@@ -238,52 +238,44 @@ def ingested(url, path, *options):
     return CliRunner().invoke(main, ["ingest", str(path), "--data-source", "store_metrics", "--url", url, *options])
 
 
-@pytest.fixture
-def url(tmp_path):
-    url = f"sqlite:///{tmp_path}/temporis.db"
-    with connect(url) as temporis:
-        temporis.create_data_source("store_metrics")
-    return url
-
-
 def stored(url):
     with connect(url) as temporis:
         return temporis.data_source("store_metrics").read()
 
 
 @pytest.mark.parametrize(("numbers", "words"), {**CALENDAR, **FRACTIONS}.values(), ids={**CALENDAR, **FRACTIONS})
-def test_the_command_line_refuses_them(url, tmp_path, numbers, words):
+def test_the_command_line_refuses_them(store_url, tmp_path, numbers, words):
     """In CSV, with a zone or without, never dropped; and its advice is in its own words."""
     path = tmp_path / "data.csv"
     path.write_text("timestamp,orders\n" + "".join(f"{number},1.5\n" for number in numbers))
     for options in ([], ["--timezone", "Europe/Berlin"], ["--on-invalid", "drop"], ["--ambiguous", "infer"]):
-        done = ingested(url, path, *options)
+        done = ingested(store_url, path, *options)
         assert done.exit_code == 3, done.output
         assert words in done.output
         assert "ISO 8601" in done.output
         assert "--unit s" in done.output
-    assert stored(url).empty
+    assert stored(store_url).empty
 
 
-def test_the_command_line_takes_them_as_seconds_where_that_is_said(url, tmp_path):
+def test_the_command_line_takes_them_as_seconds_where_that_is_said(store_url, tmp_path):
     """And ISO 8601 in its short form goes on being ISO 8601."""
     path = tmp_path / "data.csv"
     path.write_text("timestamp,orders\n20240620,1.5\n20240621,1.5\n")
-    assert ingested(url, path, "--unit", "s").exit_code == 0
-    assert stored(url)["timestamp"].dt.year.tolist() == [1970, 1970]
+    assert ingested(store_url, path, "--unit", "s").exit_code == 0
+    assert stored(store_url)["timestamp"].dt.year.tolist() == [1970, 1970]
     path.write_text("timestamp,orders\n20240620T080000Z,1.5\n")
-    assert ingested(url, path).exit_code == 0
-    assert stored(url)["timestamp"].iloc[-1] == pd.Timestamp("2024-06-20T08:00Z")
+    assert ingested(store_url, path).exit_code == 0
+    assert stored(store_url)["timestamp"].iloc[-1] == pd.Timestamp("2024-06-20T08:00Z")
 
 
 @pytest.mark.parametrize("form", ["YYYY", "YYYYMMDD", "YYYYMMDDHH", "Excel"])
-def test_the_io_manager_refuses_them(url, form):
+def test_the_io_manager_refuses_them(store_url, form):
     """Also where the asset says on_invalid="drop"."""
     numbers, words = CALENDAR[form]
-    success, said = through_dagster(url, wide(numbers), on_invalid="drop")
+    success, said = through_dagster(store_url, wide(numbers), on_invalid="drop")
     assert not success
     assert words in said
-    assert through_dagster(url, wide(numbers), unit="s", allow_future=True) == (True, "")
+    assert through_dagster(store_url, wide(numbers), unit="s", allow_future=True) == (True, "")
 
 
 @pytest.mark.parametrize("form", ["YYYYMMDD", "YYYYMMDDHH"])

@@ -235,14 +235,6 @@ def long_frame(stamps):
     return pd.DataFrame({"timestamp": pd.to_datetime(stamps), "name": "load", "value": np.arange(len(stamps)) * 1.0})
 
 
-@pytest.fixture
-def url(tmp_path):
-    url = f"sqlite:///{tmp_path}/temporis.db"
-    with connect(url) as temporis:
-        temporis.create_data_source("store_metrics")
-    return url
-
-
 def stored(url):
     with connect(url) as temporis:
         frame = temporis.data_source("store_metrics").read().sort_values("value")
@@ -256,25 +248,25 @@ def ingested(url, tmp_path, stamps, *options):
 
 
 @pytest.mark.parametrize(("zone", "stamps", "expected"), UNDERSTOOD.values(), ids=UNDERSTOOD)
-def test_rows_in_order_of_time_are_understood(zone, stamps, expected, url, tmp_path):
+def test_rows_in_order_of_time_are_understood(zone, stamps, expected, store_url, tmp_path):
     """Forward or backward, in Python and from a file, every row has its own instant."""
     found = observe(long_frame(stamps), ObservationOptions(timezone=zone, ambiguous="infer"))
     assert found.timestamps.tolist() == expected
-    done = ingested(url, tmp_path, stamps, "--timezone", zone, "--ambiguous", "infer")
+    done = ingested(store_url, tmp_path, stamps, "--timezone", zone, "--ambiguous", "infer")
     assert done.exit_code == 0, done.output
-    assert stored(url) == expected
+    assert stored(store_url) == expected
 
 
 @pytest.mark.parametrize("order", ["forward", "backward"])
-def test_an_asset_may_return_rows_of_either_order(url, order):
+def test_an_asset_may_return_rows_of_either_order(store_url, order):
     """The IO manager reads the frame as upsert does."""
     zone, stamps, expected = UNDERSTOOD[order]
-    assert through_dagster(url, long_frame(stamps), timezone=zone, ambiguous="infer") == (True, "")
-    assert stored(url) == expected
+    assert through_dagster(store_url, long_frame(stamps), timezone=zone, ambiguous="infer") == (True, "")
+    assert stored(store_url) == expected
 
 
 @pytest.mark.parametrize(("zone", "stamps"), REFUSED.values(), ids=REFUSED)
-def test_other_orders_are_refused_without_advice_that_loses_rows(zone, stamps, url, tmp_path):
+def test_other_orders_are_refused_without_advice_that_loses_rows(zone, stamps, store_url, tmp_path):
     """Neither "take all for one pass" nor "drop" where both passes are there; and what would work is said."""
     frame = long_frame(stamps)
     for layout in (frame, frame.set_index("timestamp")[["value"]].rename(columns={"value": "load"})):
@@ -286,7 +278,7 @@ def test_other_orders_are_refused_without_advice_that_loses_rows(zone, stamps, u
         assert "subtract an interval" in message
         assert "ambiguous=True" not in message
         assert "drop" not in message
-    done = ingested(url, tmp_path, stamps, "--timezone", zone, "--ambiguous", "infer")
+    done = ingested(store_url, tmp_path, stamps, "--timezone", zone, "--ambiguous", "infer")
     assert done.exit_code == 3
     assert "offset from UTC" in done.output
     assert not any(words in done.output for words in ("--ambiguous true", "--on-invalid drop", "tz_localize"))
@@ -386,11 +378,11 @@ class OffsetOnly(tzinfo):
     ("offset", "words"),
     [(timedelta(hours=1), None), (None, "has no time zone"), (OSError("no file"), "no.* give its offset")],
 )
-def test_a_zone_of_the_callers_own(offset, words, url):
+def test_a_zone_of_the_callers_own(offset, words, store_url):
     """One that gives an offset and nothing else is enough; one that raises is a fault of the row, and no traceback."""
     moment = datetime(2024, 6, 20, 10, tzinfo=OffsetOnly(offset))
     frame = pd.DataFrame({"timestamp": pd.Series([moment], dtype=object), "load": 1.0})
-    with connect(url) as temporis:
+    with connect(store_url) as temporis:
         source = temporis.data_source("store_metrics")
         if words is None:
             assert observe(frame).timestamps.tolist() == [1718874000]
@@ -403,7 +395,7 @@ def test_a_zone_of_the_callers_own(offset, words, url):
 
 
 @pytest.mark.parametrize(("moment", "words"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
-def test_an_aware_datetime_that_cannot_be_is_refused_with_the_reason(moment, words, url):
+def test_an_aware_datetime_that_cannot_be_is_refused_with_the_reason(moment, words, store_url):
     """As a cell among others, alone, in an asset; and as a bound of read."""
     fine = datetime(2024, 6, 20, 10, tzinfo=UTC)
     column = pd.Series([fine, moment, None], dtype=object)
@@ -413,19 +405,19 @@ def test_an_aware_datetime_that_cannot_be_is_refused_with_the_reason(moment, wor
     assert raised.value.rows["position"].tolist() == [1]
     assert "on_invalid" not in str(raised.value)
     assert len(observe(frame.iloc[:2], ObservationOptions(on_invalid="drop")).dropped_rows) == 1
-    success, said = through_dagster(url, frame.iloc[:2])
+    success, said = through_dagster(store_url, frame.iloc[:2])
     assert not success
     assert moment.tzinfo is not None
-    with connect(url) as temporis, pytest.raises(ConfigurationError, match=words):
+    with connect(store_url) as temporis, pytest.raises(ConfigurationError, match=words):
         temporis.data_source("store_metrics").read(start=moment)
     assert "timestamp" in said
 
 
 @pytest.mark.parametrize("moment", POSSIBLE.values(), ids=POSSIBLE)
-def test_an_aware_datetime_that_can_be_is_exactly_that_instant(moment, url):
+def test_an_aware_datetime_that_can_be_is_exactly_that_instant(moment, store_url):
     """Whatever made its zone."""
     frame = pd.DataFrame({"timestamp": pd.Series([moment], dtype=object), "load": 1.0})
     expected = (moment.replace(tzinfo=None) - moment.utcoffset() - datetime(1970, 1, 1)) // timedelta(seconds=1)
     assert observe(frame).timestamps.tolist() == [expected]
-    with connect(url) as temporis:
+    with connect(store_url) as temporis:
         assert temporis.data_source("store_metrics").read(start=moment).empty

@@ -23,11 +23,6 @@ FRAME = pd.DataFrame({"orders": [1.0, 2, 3, 4], "revenue": [1.5, None, 3.5, 4.5]
 
 
 @pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path}/temporis.db"
-
-
-@pytest.fixture
 def temporis(url):
     with connect(url) as temporis:
         temporis.create_data_source("store_metrics")

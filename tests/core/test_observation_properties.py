@@ -14,7 +14,7 @@ from temporis_dagster.data_source.observations import (
     model,
     names,
     observe,
-    superseded,
+    repeated_keys,
     timestamps,
 )
 from temporis_dagster.data_source.observations.model import put
@@ -32,7 +32,7 @@ UNITS = st.sampled_from(["s", "ms", "us", "int", "float", "objects"])
 def _block_rows(request):
     """Every rule holds however a frame is cut into blocks."""
     with pytest.MonkeyPatch.context() as patch:
-        for room in (model, names, superseded, timestamps):
+        for room in (model, names, repeated_keys, timestamps):
             patch.setattr(room, "BLOCK_ROWS", request.param)
         yield
 

@@ -133,7 +133,7 @@ def test_milliseconds_and_finer_are_refused_with_the_date_they_stand_for():
     for reason, unit, divisor in zip(
         reasons, ("milli", "micro", "nano"), ("1_000", "1_000_000", "1_000_000_000"), strict=False
     ):
-        assert f"looks like {unit}seconds: divide by {divisor} to get" in reason
+        assert f"looks like {unit}seconds: divide it by {divisor} to get" in reason
         assert "2024-06-20T08:00:00+00:00" in reason
     assert "1966-10-31T14:13:20" in reasons[3]
     assert "out of range" in reasons[4]
@@ -217,13 +217,13 @@ def test_the_advice_about_a_repeated_or_skipped_time_is_not_what_was_already_don
     """What was passed and did not help is named; what would help is another word."""
     repeated = long(pd.Series(pd.to_datetime(["2024-11-03 00:30", "2024-11-03 01:30"])))
     skipped = long(pd.Series(pd.to_datetime(["2024-03-10 02:30"])))
-    assert refusals(repeated, timezone=NEW_YORK)[0][2].endswith("pass ambiguous= to say what it means")
+    assert refusals(repeated, timezone=NEW_YORK)[0][2].endswith("pass ambiguous= to choose what it means")
     assert "pass ambiguous=True for the first" in refusals(repeated, timezone=NEW_YORK, ambiguous="infer")[0][2]
     assert refusals(repeated, timezone=NEW_YORK, ambiguous="NaT")[0][2].endswith(
-        "ambiguous='NaT' takes no reading, so correct it"
+        "ambiguous='NaT' chooses no reading, so correct it"
     )
-    assert refusals(skipped, timezone=NEW_YORK)[0][2].endswith("pass nonexistent= to say what it means")
-    assert "nonexistent='NaT' takes no reading" in refusals(skipped, timezone=NEW_YORK, nonexistent="NaT")[0][2]
+    assert refusals(skipped, timezone=NEW_YORK)[0][2].endswith("pass nonexistent= to choose what it means")
+    assert "nonexistent='NaT' chooses no reading" in refusals(skipped, timezone=NEW_YORK, nonexistent="NaT")[0][2]
 
 
 def test_a_skipped_local_time_shows_where_the_clock_went():
@@ -421,7 +421,7 @@ def test_all_faults_are_found_in_one_pass():
         [1, "x", "name"],
         [2, "y", "timestamp"],
     ]
-    assert str(raised.value).startswith("3 of 3 observations for 'store_metrics' are invalid, so none was sent.")
+    assert str(raised.value).startswith("3 of 3 observations for 'store_metrics' are invalid, so nothing was sent.")
     assert str(raised.value).endswith("pass on_invalid='drop' to send the rest.")
 
 
@@ -431,7 +431,7 @@ def test_a_fault_of_many_rows_is_said_once():
     with pytest.raises(InvalidObservationsError) as raised:
         observe(frame)
     assert str(raised.value).count("infinite") == 1
-    assert "column 'value', inf: the value is infinite: a value is a finite number (3 such rows); row 1" in str(
+    assert "column 'value', inf: the value is infinite: a value must be a finite number (3 such rows); row 1" in str(
         raised.value
     )
     assert (raised.value.invalid, raised.value.observations_in, len(raised.value.rows)) == (3, 4, 4)
@@ -448,8 +448,8 @@ def test_a_missing_zone_is_the_fault_of_the_call_and_drops_no_row(layout, naive)
     frame = long(stamps) if layout == "long" else pd.DataFrame({"timestamp": stamps, "orders": [1.0, 2.0]})
     with pytest.raises(InvalidObservationsError) as raised:
         observe(frame, ObservationOptions(on_invalid="drop"))
-    assert str(raised.value).count("pass timezone='Europe/Berlin' or whichever it is in") == 1
-    assert str(raised.value).endswith("Correct them.")
+    assert str(raised.value).count("pass the zone that it is in, such as timezone='Europe/Berlin'") == 1
+    assert str(raised.value).endswith("Correct them." if all(naive) else "Correct it.")
     assert raised.value.invalid == sum(naive)
     assert len(observe(frame, ObservationOptions(on_invalid="drop", timezone="UTC"))) == 2
 
@@ -461,7 +461,7 @@ def test_dropping_every_row_is_said_aloud(caplog):
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert "All 2 observations for 'store_metrics' are invalid and were dropped" in record.getMessage()
-    assert "divide by 1_000" in record.getMessage()
+    assert "divide it by 1_000" in record.getMessage()
     caplog.clear()
     observe(milliseconds.head(1), ObservationOptions(on_invalid="drop"))
     assert "The only observation is invalid and was dropped" in caplog.messages[0]
@@ -527,7 +527,7 @@ def test_the_same_observations_come_from_every_layout():
 
 TWO_READINGS = pd.DatetimeIndex(["2024-06-20"], tz="UTC")
 SHAPES = {
-    "a list": ([1, 2], {}, "A list is not a DataFrame"),
+    "a list": ([1, 2], {}, "must be a pandas DataFrame or Series, got list"),
     "no timestamp": (pd.DataFrame({"orders": [1]}), {}, "no column 'timestamp'"),
     "column and index": (pd.DataFrame({"timestamp": [0], "orders": [1]}, index=TWO_READINGS), {}, "timestamp=None"),
     "only a value": (pd.DataFrame({"timestamp": [0], "value": [1]}), {}, "layout='wide'"),
@@ -544,7 +544,11 @@ SHAPES = {
         r"Call \.reset_index\(\) first",
     ),
     "columns in levels": (pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("a", "b")])), {}, "several levels"),
-    "columns twice": (pd.DataFrame([[0, 1, 2]], columns=["timestamp", "a", "a"]), {}, r"\['a'\] exist more than once"),
+    "columns twice": (
+        pd.DataFrame([[0, 1, 2]], columns=["timestamp", "a", "a"]),
+        {},
+        "The column 'a' exists more than once",
+    ),
     "nameless Series": (pd.Series([1.0], index=TWO_READINGS), {}, "has no name"),
     "Series by number": (pd.Series([1.0], name="orders"), {}, "no DatetimeIndex"),
 }

@@ -77,11 +77,6 @@ def minutes(rows: int, value: float = 1.0, name: str = "orders") -> Content:
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/temporis.db"
-
-
-@pytest.fixture
 def store(url: str) -> Iterator[SqlStore]:
     store = SqlStore(url)
     store.create_data_source("metrics")

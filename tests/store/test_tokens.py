@@ -19,8 +19,8 @@ from temporis_dagster.errors import ConfigurationError, StoreError
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = SqlStore(f"sqlite:///{tmp_path}/temporis.db")
+def store(url):
+    store = SqlStore(url)
     yield store
     store.close()
 
@@ -100,7 +100,7 @@ def test_asking_makes_no_file(store, tmp_path):
 def test_a_label_is_taken_once(store):
     """A second token of that label is refused, and the first one goes on."""
     token = store.tokens.create("laptop")
-    with pytest.raises(ConfigurationError, match="delete that one first"):
+    with pytest.raises(ConfigurationError, match="delete that token first"):
         store.tokens.create("laptop")
     assert store.tokens.owner(token) == "default"
     assert len(store.tokens.all()) == 1

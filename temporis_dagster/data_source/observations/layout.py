@@ -131,9 +131,9 @@ def _refuse_without_timestamps(data: pd.DataFrame, options: ObservationOptions) 
         missing = "The index only numbers the rows, so it cannot be the timestamp. "
     about = _about_index(data.index, options)
     columns = (
-        f"hoose which column of {data.columns.tolist()[:20]} holds the timestamps, with {options.spelled('timestamp')}."
+        f"ay which column of {data.columns.tolist()[:20]} holds the timestamps, with {options.spelled('timestamp')}."
     )
-    refuse(f"{missing}{f'{about}. Or c' if about else 'C'}{columns}")
+    refuse(f"{missing}{f'{about}. Or s' if about else 'S'}{columns}")
 
 
 def _about_index(index: pd.Index, options: ObservationOptions) -> str:

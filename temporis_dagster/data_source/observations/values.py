@@ -28,7 +28,7 @@ from temporis_dagster.data_source.observations.options import ObservationOptions
 NOT_FINITE = "the value is infinite: a value must be a finite number"
 TOO_PRECISE = "float64 does not hold this number exactly: convert it to float64 first"
 NOT_EXACT = "float64 does not hold this decimal number exactly: pass {} to take the nearest float"
-TOO_LARGE = "the number is larger than the largest float64, which is 1.8e308: scale it"
+TOO_LARGE = "the number is beyond the largest float64, which is 1.8e308: scale it"
 INTEGER_TOO_LARGE = "the integer is beyond 2**53, so float64 may not hold it: {}"
 
 
