@@ -171,7 +171,7 @@ def test_the_command_line_takes_both_options(source, url, tmp_path):
 
 
 def through_dagster(url, frame, *, manager=None, **arguments):
-    """Whether an asset that returns this frame was stored, and what its failure says."""
+    """Return whether an asset's frame was stored, and the text of its failure."""
 
     @temporis_asset(data_source="store_metrics", **arguments)
     def orders():

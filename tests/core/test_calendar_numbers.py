@@ -86,7 +86,7 @@ def refused(data, **options) -> str:
 @pytest.mark.parametrize("dtype", ["int64", "uint64", "Int64", "float64", "object", "Decimal", "category", "sparse"])
 @pytest.mark.parametrize("on_invalid", ["raise", "drop"])
 def test_a_column_of_calendar_numbers_is_refused_with_the_date_it_reads_as(numbers, words, dtype, on_invalid):
-    """Whatever the dtype, and never dropped: the call is at fault."""
+    """Calendar numbers are refused in every dtype, and never dropped: it is a fault of the call."""
     column = {
         "Decimal": lambda: pd.Series([Decimal(number) for number in numbers], dtype=object),
         "sparse": lambda: pd.Series(pd.arrays.SparseArray(numbers)),
@@ -180,7 +180,7 @@ def test_a_long_frame_of_many_series_is_one_column():
 
 
 def test_what_is_beside_the_numbers_has_its_own_reason():
-    """Missing and text cells are named too, and moments among numbers are not at fault."""
+    """Missing and text cells are named too, and moments among numbers are valid."""
     mixed = pd.Series([20240620, None, "soon", pd.Timestamp("2024-06-21", tz="UTC"), True, float("nan")], dtype=object)
     with pytest.raises(InvalidObservationsError) as raised:
         observe(wide(mixed))
@@ -207,7 +207,7 @@ NOT_TO_BE_STORED = {
 @pytest.mark.parametrize("other", NOT_TO_BE_STORED.values(), ids=NOT_TO_BE_STORED)
 @pytest.mark.parametrize("dtype", [None, "object"])
 def test_dates_are_refused_also_where_a_number_beside_them_would_be_dropped(other, dtype):
-    """What is dropped is no reason to store the others in 1970."""
+    """Numbers that are dropped do not cause the others to be stored in 1970."""
     message = refused(wide([20240620, 20240621, other], dtype), on_invalid="drop")
     assert "20240620 is 2024-06-20" in message
     seconds = observe(wide([JUNE, JUNE + 1, other], dtype), ObservationOptions(on_invalid="drop")).timestamps
@@ -225,7 +225,7 @@ def test_rows_that_are_no_observations_do_not_make_seconds_of_dates():
 
 
 def test_one_bad_cell_does_not_turn_dates_into_milliseconds():
-    """YYYYMMDDHHMM beside a cell that is no date: its advice is not unit='ms', which would make 1976 of 2024."""
+    """YYYYMMDDHHMM next to a cell that is not a date: the advice is not unit='ms', which would turn 2024 into 1976."""
     message = refused(wide([202406200800, 202406209900, 202406200830]))
     assert "reads as the date 2024-06-20 08:00 (YYYYMMDDHHMM)" in message
     assert "on_invalid" not in message
@@ -294,5 +294,5 @@ def test_a_query_whose_time_column_is_a_date_as_a_number_fails(form, tmp_path, m
 
 
 def test_forms_with_minutes_are_too_large_for_seconds():
-    """So they are refused one by one as well, where a column holds something else beside."""
+    """So they are refused one by one as well, if the column also holds something else."""
     assert all(form.first >= 10**11 for form in WITH_MINUTES)

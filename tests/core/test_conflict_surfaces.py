@@ -250,7 +250,7 @@ def run(tmp_path):
 
 
 def test_an_asset_with_conflicts_warns_in_the_runs_log_and_shows_them(run):
-    """The write stands, and whoever looks at it sees how many values are not there, and the first of them."""
+    """The write stands, and the run shows how many values were not stored, and the first of them."""
     result, stored, warned = run()
     assert stored.value.tolist() == [2.0, 5.0]
     (metadata,) = materializations(result, "orders").values()

@@ -129,7 +129,7 @@ def test_an_invalid_row_neither_wins_nor_is_a_conflict(rows, bad):
 
 
 def test_a_warning_has_the_count_the_first_key_and_what_to_do(caplog):
-    """Whoever runs a pipeline sees that values vanished, which, and how to refuse them. Equal rows are no news."""
+    """A warning shows that values were lost, which ones, and how to refuse them. Equal rows cause no warning."""
     rows = [(0, "up", 1.0), (1, "up", 3.0), (0, "up", 0.0), (1, "up", 3.0)]
     with caplog.at_level(logging.WARNING, logger="temporis_dagster"):
         observe(long(rows), data_source="src")

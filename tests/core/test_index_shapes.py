@@ -76,7 +76,7 @@ def test_an_index_of_moments_is_read_whatever_its_dtype(index):
 
 
 def test_timestamp_none_takes_an_index_of_numbers_but_never_row_numbers():
-    """Whoever says that the index is the timestamp is believed, as far as it is one."""
+    """A caller who declares the index to be the timestamp is believed, if it can be one."""
     none = ObservationOptions(timestamp=None)
     assert observe(pd.DataFrame({"a": [1, 2]}, index=pd.Index(DAYS)), none).timestamps.tolist() == DAYS
     with pytest.raises(InvalidObservationsError, match="only numbers the rows"):
@@ -97,7 +97,7 @@ LABELS = {
 
 @pytest.mark.parametrize("index", LABELS.values(), ids=LABELS)
 def test_where_there_is_a_timestamp_column_another_index_is_left_alone(index):
-    """Only a DatetimeIndex beside it is a second reading; levels, dates or numbers are labels."""
+    """Only a DatetimeIndex makes a second reading of such a frame; levels, dates or numbers are labels."""
     frame = pd.DataFrame({"timestamp": DAYS, "name": "a", "value": [1.0, 2.0]}, index=index)
     observations = observe(frame)
     assert observations.timestamps.tolist() == DAYS

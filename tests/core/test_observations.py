@@ -93,7 +93,7 @@ def test_every_dtype_of_unambiguous_moments_is_read_exactly(column):
 @pytest.mark.parametrize("kind", ["aware", "naive"])
 def test_arrow_timestamps_are_read_exactly(unit, kind):
     """Arrow-backed timestamps of every unit, aware or naive in a named zone, are the same Unix seconds."""
-    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is optional and not installed beside this pandas")
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is optional and not installed with this pandas")
     naive = pd.Series(pd.to_datetime(MOMENTS)).dt.as_unit(unit)
     dtype = pd.ArrowDtype(pyarrow.timestamp(unit, "UTC" if kind == "aware" else None))
     column = (naive.dt.tz_localize("UTC") if kind == "aware" else naive).astype(dtype)
@@ -110,7 +110,7 @@ def test_arrow_timestamps_are_read_exactly(unit, kind):
     ids=["datetime64", "datetime", "np.datetime64"],
 )
 def test_naive_timestamps_are_read_in_the_named_zone_and_refused_without_one(column):
-    """A wall clock means nothing until somebody says where it hangs."""
+    """A wall clock means nothing until the caller tells where it hangs."""
     assert seconds(column, timezone="Europe/Berlin") == [JUNE]
     ((position, column_name, reason),) = refusals(long(column))
     assert (position, column_name) == (0, "timestamp")
@@ -142,7 +142,7 @@ def test_milliseconds_and_finer_are_refused_with_the_date_they_stand_for():
 
 
 def test_the_edges_of_the_range_are_exact():
-    """The first second of the year 1 and the last below 1e11 are taken; the ones beside them are not."""
+    """The first second of the year 1 and the last below 1e11 are taken; the next ones beyond them are not."""
     assert seconds([-62135596800, 10**11 - 1], allow_future=True) == [-62135596800, 10**11 - 1]
     assert [position for position, _, _ in refusals(long([-62135596801, 10**11]))] == [0, 1]
     late = pd.Series(np.array(["6000-01-01"], dtype="datetime64[s]")).dt.tz_localize("UTC")
@@ -605,7 +605,7 @@ def test_an_empty_frame_is_no_observation_and_no_error(frame):
 
 def memory_of(frame, **options) -> tuple[float, float]:
     """Bytes a row that observing a frame keeps, and the most that it takes on the way."""
-    observe(frame.iloc[:10], ObservationOptions(**options))  # what is imported at first use is no part of it
+    observe(frame.iloc[:10], ObservationOptions(**options))  # imports at first use are not part of the measurement
     tracemalloc.start()
     try:
         observations = observe(frame, ObservationOptions(**options))
@@ -631,7 +631,7 @@ FRUGAL_TIMESTAMPS = {
 def test_ordered_rows_take_six_bytes_each_beside_the_frame(made_of):
     """What is kept of a row is 4 bytes of seconds and 2 of its series; what is needed on the way hardly grows with it.
 
-    The blocks on the way take up to 7 MB, however many rows there are: here 7 bytes a row.
+    The blocks on the way take up to 7 MB, however many rows there are: here 7 bytes per row.
     """
     count = 1_000_000
     names = np.array([f"series {i}" for i in range(100)], dtype=object)[np.arange(count) % 100]

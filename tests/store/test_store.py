@@ -176,7 +176,7 @@ def test_a_late_chunk_brings_new_series(store, small_chunks):
 
 
 def test_requests_are_transactions(store, small_chunks):
-    """The report counts one request a chunk."""
+    """The report counts one request per chunk."""
     assert put(store, minutes(95)).requests == 10
 
 
@@ -197,7 +197,7 @@ def test_read_is_sorted_and_typed(store):
 
 
 def test_read_is_half_open(store):
-    """The start is in, the end is not; bounds beyond anything storable are no bounds."""
+    """The start is included, the end is not; bounds beyond anything storable do not exclude anything."""
     put(store, minutes(10))
     assert sorted(content(store, start=60, end=180)) == [(60, "orders"), (120, "orders")]
     assert len(content(store, start=-(10**30), end=10**30)) == 10
@@ -224,7 +224,7 @@ def test_the_digest_ignores_the_order_of_writing(store, small_chunks):
     for part in (dict(reversed(rows.items())), minutes(50)):
         put(store, part, "other")
     assert digest(store) == digest(store, "other")
-    assert digest(store, names=["orders"]) == digest(store, names=["orders", "nobody"]) != digest(store)
+    assert digest(store, names=["orders"]) == digest(store, names=["orders", "missing"]) != digest(store)
     assert digest(store, start=0, end=60) != digest(store, start=60, end=120)
     assert digest(store, start=-10, end=0) == digest(store, names=[])
 
@@ -343,7 +343,7 @@ def test_create_missing(url, rows):
 
 @pytest.mark.parametrize("present", [False, True])
 def test_asking_makes_no_file(tmp_path, url, present):
-    """Only creating makes a store: nothing else makes a file, or tables in a file of somebody else's."""
+    """Only creating makes a store: nothing else makes a file, or tables in a file of another application."""
     path = tmp_path / "temporis.db"
     if present:
         with sqlite3.connect(path) as own:
@@ -369,7 +369,7 @@ def test_asking_makes_no_file(tmp_path, url, present):
 
 
 def test_a_file_may_hold_tables_of_others(tmp_path, url):
-    """A store lives beside a user's own tables and leaves them alone."""
+    """A store lives alongside a user's own tables and leaves them alone."""
     with sqlite3.connect(tmp_path / "temporis.db") as own:
         own.execute("CREATE TABLE account (x)")
         own.execute("INSERT INTO account VALUES (42)")
@@ -433,7 +433,7 @@ BAD_URLS = [
 
 @pytest.mark.parametrize("bad", BAD_URLS)
 def test_bad_urls(bad):
-    """What is no SQLite file is refused before any I/O, with an example and without secrets."""
+    """A URL that does not name a SQLite file is refused before any I/O, with an example and without secrets."""
     with pytest.raises(ConfigurationError, match="sqlite:///") as caught:
         SqlStore(bad)
     assert "s3cret" not in str(caught.value)
@@ -526,7 +526,7 @@ def test_a_newer_store_is_refused(store, url, opened):
 
 
 def test_not_a_database(tmp_path, url):
-    """A file that is something else is an error that says so, and stays as it is."""
+    """A file that is not a database is refused with an error that explains it, and stays unchanged."""
     (tmp_path / "temporis.db").write_bytes(b"timestamp,name,value\n" * 100)
     every_call_fails(SqlStore(url), r"not a database.*Check the path")
     assert (tmp_path / "temporis.db").read_bytes() == b"timestamp,name,value\n" * 100

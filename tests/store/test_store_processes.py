@@ -109,7 +109,7 @@ def ended(started: list[Worker], stop: Path | None = None) -> Iterator[list[Work
 
 
 def test_four_processes_open_a_store_first(tmp_path):
-    """Whoever comes first makes the store, once; the others find it. Nobody is told that the database is locked."""
+    """The first process makes the store, once; the others find it, and none fails because the database is locked."""
     urls = [f"sqlite:///{tmp_path}/{number}.db" for number in range(8)]
     with openers(4, *urls) as processes:
         for url in urls:

@@ -60,7 +60,7 @@ def test_a_listing_has_label_and_age(store):
 
 
 def test_the_owner_of_a_token(store):
-    """The account it was made for, whichever account's view is asked; nobody for what is no token, or was deleted."""
+    """The account that a token was made for, whichever account asks; a deleted or unknown token has no owner."""
     other = store.of_account("other")
     mine, theirs = store.tokens.create("x"), other.tokens.create("x")
     for view in (store, other, SqlStore(store.url)):
