@@ -30,6 +30,7 @@ from temporis_dagster.cli.ingest import ingest as ingest_command
 from temporis_dagster.data_source.store import SqlStore, sqlite
 from temporis_dagster.errors import TemporisError
 from temporis_dagster.testing import FakeService
+from temporis_dagster.wording import counted
 from tests.support.cli_tools import LONG, ingest, run
 from tests.support.every_error import EVERY_ERROR
 from tests.support.service_fixture import ServiceProcess, content, ingest_of, started_service
@@ -201,8 +202,8 @@ def test_what_is_no_moment_is_named(store, text, others):
     lines = "".join(f"{moment},a,1\n" for moment in [*others, text])
     done = ingest(store, "timestamp,name,value\n" + lines)
     assert (done.exit_code, done.stdout) == (3, "")
-    assert f"1 of {len(others) + 1} observations" in done.stderr
-    assert f"row {len(others)} " in done.stderr
+    assert f"1 of {counted(len(others) + 1, 'observation')} for" in done.stderr
+    assert f"Row {len(others)} " in done.stderr
     assert content(store) == {}
 
 
@@ -298,7 +299,7 @@ def test_the_invalid_rows_can_be_had_as_a_file(store, tmp_path, option, code):
         ["2", "6", "value", "inf"],
     ]
     assert rows.reason.tolist()[1] == "the value is infinite: a value must be a finite number"
-    assert "row 1 (line 5), column 'value', 'many': text is not a number" in done.stderr
+    assert f"{'row' if code == 0 else 'Row'} 1 (line 5), column 'value', 'many': text is not a number" in done.stderr
     assert "--invalid-rows FILE lists them all." in done.stderr
     assert len(content(store)) == (2 if code == 0 else 0)
     assert ingest(store, LONG, "--invalid-rows", tmp_path / "bad.csv").exit_code == 0
@@ -339,7 +340,7 @@ def test_a_forgotten_zone_is_no_reason_to_drop_everything(store):
     naive = "timestamp,name,value\n2024-06-20T10:00,a,1\n2024-06-20T11:00,a,1\n"
     done = ingest(store, naive, "--on-invalid", "drop")
     assert (done.exit_code, done.stdout) == (3, "")
-    assert "pass --timezone Europe/Berlin" in done.stderr
+    assert "pass the zone that it is in, such as --timezone Europe/Berlin" in done.stderr
     done = ingest(store, "timestamp,name,value\n0,a,x\n60,a,y\n", "--on-invalid", "drop")
     assert done.exit_code == 0
     assert "Warning: All 2 observations for 'store_metrics' are invalid and were dropped" in done.stderr

@@ -328,7 +328,7 @@ def test_a_shape_that_is_only_unusual_is_read(store, file, count):
 def test_lines_are_counted_in_the_file(store):
     """Excel's first line, a BOM and blank lines are counted, too."""
     done = ingest(store, "\ufeffsep=,\ntimestamp,name,value\n0,a,1\n\n0,b,x\n")
-    assert "row 1 (line 5)" in done.stderr
+    assert "Row 1 (line 5)" in done.stderr
 
 
 # Other formats
