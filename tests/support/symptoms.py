@@ -294,6 +294,16 @@ def another_target(bench: Bench) -> str:
     return mirrored(bench)
 
 
+def full_mirror(bench: Bench) -> str:
+    """The message of an upsert into a mirror whose limit is reached."""
+
+    def twice(source: Any) -> None:
+        bench.raises(source.upsert, orders(1.0, 2.0))
+        source.upsert(orders(3.0, start=NOON + 3600))
+
+    return mirrored(bench, lambda _request: answer(503, "busy"), max_pending_rows=2, call=twice)
+
+
 def known_to_be_archived(bench: Bench) -> str:
     """The message of the second upsert into an archived data source."""
 
@@ -840,9 +850,9 @@ EVERYTHING: dict[str, list[Symptom]] = {
             "Use another file; after a new token for the same account run `temporis mirror rebind`.",
         ),
         Symptom(
-            lambda b: mirrored(b, lambda _request: answer(503, "busy"), max_pending_rows=1),
+            full_mirror,
             "As many rows as `max_pending_rows` allows are already waiting.",
-            "Find out why nothing is delivered (`temporis mirror status`), flush, then repeat the upsert.",
+            "See why nothing is delivered (`temporis mirror status`), flush, then repeat the upsert; or allow more rows.",
         ),
         Symptom(
             lambda b: mirrored(b, lambda _request: answer(503, "busy")),
