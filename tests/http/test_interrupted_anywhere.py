@@ -10,12 +10,13 @@ import dis
 import logging
 import sys
 import threading
+from contextlib import suppress
 from functools import cache
 
 import pytest
 
 from temporis_dagster import connect
-from temporis_dagster.data_source.http import delivery
+from temporis_dagster.data_source.http import client, delivery
 from temporis_dagster.data_source.http.retry import RetryPolicy
 from temporis_dagster.data_source.http.throttle import Throttle
 from temporis_dagster.testing import FakeService, sample_frame
@@ -145,3 +146,21 @@ def test_the_next_upsert_of_another_thread_goes_through(kind, tmp_path, request,
                 assert elsewhere(lambda later=later: source.upsert(later)), interruption.where
                 at += step
     assert at > 3 * step
+
+
+def test_an_interrupted_upsert_keeps_no_connection_open(monkeypatch):
+    """Wherever it was interrupted on its way to a request: once closed, the connection has no socket left."""
+    monkeypatch.setattr(delivery, "INTERRUPT_GRACE_S", 0.02)
+    pools, make = [], client.Client._made
+    monkeypatch.setattr(client.Client, "_made", lambda self: pools.append(make(self)) or pools[-1])
+    with FakeService(["metrics"]) as service:
+        at, interruption = 0, None
+        while interruption is None or interruption.where:
+            at += 1
+            with connect(service.url, service.token, batch_rows=2, max_in_flight=2) as temporis:
+                source = temporis.data_source("metrics")
+                source.upsert(sample_frame(hours=3))
+                with Interruption(at, "http/client.py") as interruption, suppress(Interrupted):
+                    source.upsert(sample_frame(hours=3))
+            assert all(pool.is_closed for pool in pools), interruption.where
+    assert at > 2

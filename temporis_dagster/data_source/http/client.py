@@ -168,8 +168,10 @@ class Client:
         Raises:
             ConfigurationError: The proxies or certificates that the environment names cannot be used.
         """
-        with self._opened():
-            pass
+        # Not counted as an attempt: the caller's thread may be interrupted between counting and taking it back, and a
+        # pool with an attempt that never ends would never be closed.
+        with self._lock:
+            self._current_pool()
 
     def close(self) -> None:
         """Close the pool, or leave that to the last attempt that uses it; the next attempt opens a new one.
@@ -189,9 +191,7 @@ class Client:
     @contextmanager
     def _opened(self) -> Iterator[httpx.Client]:
         with self._lock:
-            if self._pool is None:
-                self._pool = _Pool(self._made())
-            pool = self._pool
+            pool = self._current_pool()
             pool.attempts += 1
         try:
             yield pool.http
@@ -201,6 +201,11 @@ class Client:
                 abandoned = not pool.attempts and pool is not self._pool
             if abandoned:
                 pool.http.close()
+
+    def _current_pool(self) -> _Pool:
+        if self._pool is None:
+            self._pool = _Pool(self._made())
+        return self._pool
 
     def _made(self) -> httpx.Client:
         made = self._made_or_why_not()
