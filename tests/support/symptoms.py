@@ -852,7 +852,7 @@ EVERYTHING: dict[str, list[Symptom]] = {
         Symptom(
             full_mirror,
             "As many rows as `max_pending_rows` allows are already waiting.",
-            "See why nothing is delivered (`temporis mirror status`), flush, then repeat the upsert; or allow more rows.",
+            "Look at `temporis mirror status`, flush, and repeat the upsert. Or raise the limit.",
         ),
         Symptom(
             lambda b: mirrored(b, lambda _request: answer(503, "busy")),
