@@ -1,4 +1,4 @@
-"""What an asset says about itself: its data source, its series, how its frames are to be read.
+"""The options of an asset: its data source, its own series, how its frames are read.
 
 Comes in: an IO manager's configuration and the asset's ``temporis/...`` metadata. Goes out: checked options.
 Never: connects, or looks at data.
@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 
 import dagster as dg
 
-from temporis_dagster.contract import series_name_fault
+from temporis_dagster.contract import ensure_data_source_name, series_name_fault
 from temporis_dagster.data_source.observations import ObservationArguments, ObservationOptions
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.metadata_keys import NAMESPACE, SERIES, option_key
@@ -22,7 +22,7 @@ OutsidePartition: TypeAlias = Literal["raise", "drop", "allow"]
 SEVERAL = (list, tuple, set, frozenset)
 FRAME_OPTIONS = tuple(ObservationOptions.__dataclass_fields__)
 PER_RUN_OPTIONS = ("data_source", "outside_partition", "plot", *FRAME_OPTIONS)
-"""What a run may decide. Which series are the asset's own is not among them: a later load could not know."""
+"""The options that a run may set. The asset's own series are not among them: a later load could not know."""
 
 HOW_TO_NAME_A_DATA_SOURCE = (
     "Name it in one of three ways: @temporis_asset(data_source='store_metrics'), "
@@ -32,7 +32,7 @@ HOW_TO_NAME_A_DATA_SOURCE = (
 
 
 class AssetFrameOptions(ObservationOptions):
-    """``ObservationOptions`` of an asset, where advice spells them as its metadata does.
+    """``ObservationOptions`` of an asset. Advice in errors spells them as the asset's metadata.
 
     >>> AssetFrameOptions().spelled("on_invalid", "drop")
     "temporis/on_invalid='drop' (asset metadata)"
@@ -43,17 +43,17 @@ class AssetFrameOptions(ObservationOptions):
     LIST_OF_SUPERSEDED = "The materialization's temporis/conflict_rows shows the first of them."
 
     def spelled(self, argument: str, value: object = ...) -> str:
-        """An option as metadata, which an asset, its output and a component's asset all take."""
+        """Spell an option as metadata, which an asset, its output and a component's asset all take."""
         return f"{NAMESPACE}{super().spelled(argument, value).removesuffix('=')} (asset metadata)"
 
 
 @dataclass(frozen=True)
 class OwnSeries:
-    """The series that an asset may write and reads back: exact names, or all that start with a prefix.
+    """The series that an asset may write and reads back: exact names, or all with a prefix.
 
     Attributes:
-        names: The exact names, or None where a prefix decides.
-        prefix: What every name starts with.
+        names: The exact names; None if the prefix decides.
+        prefix: The prefix of every name; the empty one admits every series.
     """
 
     names: tuple[str, ...] | None = None
@@ -76,9 +76,9 @@ class AssetOptions:
 
     Attributes:
         data_source: The name of its data source.
-        outside_partition: What becomes of rows outside the partitions of a run.
-        series: Its own series; by default every series of the data source.
-        frame: How its frames are to be read.
+        outside_partition: What happens to rows outside the partitions of a run.
+        series: Its own series.
+        frame: How to read its frames.
         plot: Whether a materialization shows a plot of what was written.
     """
 
@@ -92,30 +92,30 @@ class AssetOptions:
 def asset_options(
     configured: Mapping[str, object], definition: Mapping[str, Any], run: Mapping[str, Any]
 ) -> AssetOptions:
-    """The options of one asset: what its run says, over its definition, over the IO manager's configuration.
+    """Return the options of one asset: the run's override the definition's, which override the IO manager's.
 
     Args:
-        configured: Options by name.
-        definition: The asset's metadata; ``temporis/<option>`` counts.
-        run: The output's metadata.
+        configured: The IO manager's configuration: options by name.
+        definition: The asset's metadata; only keys like ``temporis/<option>`` are read.
+        run: The output's metadata; likewise.
 
     Raises:
-        ConfigurationError: No data source is named, or an option has a value that it does not take.
+        ConfigurationError: No data source is named, or an option does not take its value.
     """
-    said = {**configured, **options_said(definition), **options_said(run)}
-    if not said.get("data_source"):
-        raise ConfigurationError(f"The asset's data source is not known. {HOW_TO_NAME_A_DATA_SOURCE}")
+    given = {**configured, **options_said(definition), **options_said(run)}
+    if not given.get("data_source"):
+        raise ConfigurationError(f"The asset does not name its data source. {HOW_TO_NAME_A_DATA_SOURCE}")
     return AssetOptions(
-        data_source=cast("str", said["data_source"]),
-        outside_partition=ensure_outside_partition(said["outside_partition"]),
+        data_source=cast("str", given["data_source"]),
+        outside_partition=ensure_outside_partition(given["outside_partition"]),
         series=own_series(_plain(definition.get(SERIES))),
-        frame=frame_options({option: said[option] for option in FRAME_OPTIONS}),
-        plot=ensure_plot(said["plot"]),
+        frame=frame_options({option: given[option] for option in FRAME_OPTIONS}),
+        plot=ensure_plot(given["plot"]),
     )
 
 
 def options_said(metadata: Mapping[str, Any]) -> dict[str, object]:
-    """The options among the metadata of an asset, an output or a materialization, by name."""
+    """Return the options, by name, among the metadata of an asset, an output or a materialization."""
     keys = {option: option_key(option) for option in PER_RUN_OPTIONS}
     return {option: _plain(metadata[key]) for option, key in keys.items() if key in metadata}
 
@@ -124,53 +124,70 @@ def _plain(value: object) -> object:
     return value.value if isinstance(value, dg.MetadataValue) else value
 
 
-def ensure_outside_partition(said: object) -> OutsidePartition:
-    """The option as it is.
+def ensure_data_source(name: object) -> None:
+    """Refuse what cannot name a data source in a definition, a ``dg.EnvVar`` included.
+
+    Args:
+        name: What the caller passed as a name.
 
     Raises:
-        ConfigurationError: It is none of its three words.
+        ConfigurationError: It cannot be the name of a data source.
     """
-    if said not in get_args(OutsidePartition):
+    if isinstance(name, dg.EnvVar):
+        raise ConfigurationError(
+            "A dg.EnvVar cannot name a data source: Dagster resolves it in a run, but the name is part of the "
+            f"definition. Pass its value: os.environ[{name.env_var_name!r}]."
+        )
+    ensure_data_source_name(name)
+
+
+def ensure_outside_partition(given: object) -> OutsidePartition:
+    """Validate ``outside_partition`` and return it unchanged.
+
+    Raises:
+        ConfigurationError: It is not one of its three words.
+    """
+    if given not in get_args(OutsidePartition):
         allowed = ", ".join(map(repr, get_args(OutsidePartition)))
-        raise ConfigurationError(f"outside_partition={said!r} is not known. Use one of {allowed}.")
-    return cast("OutsidePartition", said)
+        raise ConfigurationError(f"outside_partition must be one of {allowed}, got {given!r}.")
+    return cast("OutsidePartition", given)
 
 
-def ensure_plot(said: object) -> bool:
-    """The option as it is.
+def ensure_plot(given: object) -> bool:
+    """Validate ``plot`` and return it unchanged.
 
     Raises:
-        ConfigurationError: It is neither True nor False, or what draws plots is not installed.
+        ConfigurationError: It is neither True nor False, or matplotlib is not installed.
     """
-    if not isinstance(said, bool):
-        raise ConfigurationError(f"plot={said!r} is not known. Use True or False.")
-    if said and find_spec("matplotlib") is None:
+    if not isinstance(given, bool):
+        raise ConfigurationError(f"plot must be True or False, got {given!r}.")
+    if given and find_spec("matplotlib") is None:
         raise ConfigurationError("plot=True needs matplotlib. Install it: pip install 'temporis-dagster[plots]'.")
-    return said
+    return given
 
 
-def frame_options(said: Mapping[str, object]) -> ObservationOptions:
-    """How to read a frame, from options by name.
+def frame_options(given: Mapping[str, object]) -> ObservationOptions:
+    """Return how to read a frame, from options by name.
 
     Raises:
-        ConfigurationError: An option has a value that it does not take.
+        ConfigurationError: An option does not take its value.
     """
     for option in ("timestamp", "name", "value"):
-        if isinstance(said.get(option), list | dict):
-            raise ConfigurationError(f"{option}={said[option]!r} is not a column. Name one column.")
-    return AssetFrameOptions(**cast("ObservationArguments", said))
+        if isinstance(given.get(option), list | dict):
+            raise ConfigurationError(f"{option} must be the name of one column, got {given[option]!r}.")
+    return AssetFrameOptions(**cast("ObservationArguments", given))
 
 
-def own_series(said: object) -> OwnSeries:
-    """The series of an asset, from what it says: a prefix, exact names, or None for every series.
+def own_series(given: object) -> OwnSeries:
+    """Return the series of an asset, from a prefix, from exact names, or from None for every series.
 
     Raises:
-        ConfigurationError: Neither of those, or a name that no series can have.
+        ConfigurationError: The argument is none of these, or includes what cannot be the name of a series.
     """
-    if said is None:
+    if given is None:
         return OwnSeries()
-    names = (said,) if isinstance(said, str) else tuple(said) if isinstance(said, SEVERAL) else ()
-    fault = next(filter(None, map(series_name_fault, names)), None if names else "there is nothing in it")
+    names = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, SEVERAL) else ()
+    fault = next(filter(None, map(series_name_fault, names)), None if names else "it names no series")
     if fault:
-        raise ConfigurationError(f"series={said!r} cannot be used: {fault}. Give a list of exact names, or a prefix.")
-    return OwnSeries(prefix=said) if isinstance(said, str) else OwnSeries(names=names)
+        raise ConfigurationError(f"series={given!r} cannot be used: {fault}. Pass a list of exact names, or a prefix.")
+    return OwnSeries(prefix=given) if isinstance(given, str) else OwnSeries(names=names)

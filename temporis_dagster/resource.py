@@ -1,7 +1,7 @@
-"""TemporisResource: one connection to a host of data sources, for assets, checks, sensors and IO managers.
+"""TemporisResource: one connection to the data sources, for assets, checks, sensors and IO managers.
 
-Comes in: configuration, from code or from the environment. Goes out: a Temporis connection that lives as long as the
-process works on the run.
+Comes in: configuration, from code or from the environment. Goes out: a Temporis connection that lives for as long as
+the process works on the run.
 Never: opens anything before its first use (Dagster initialises a resource once for every resource that nests it).
 """
 
@@ -18,12 +18,12 @@ from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 from temporis_dagster.data_source.connection import Temporis, connect_with, noting
 from temporis_dagster.data_source.options import LATE_WRITE_WINDOW_S, HttpAdvice, HttpOptions, MirrorOptions
 from temporis_dagster.data_source.source import DataSource
-from temporis_dagster.env_vars import plain_value, said_by_env_vars
+from temporis_dagster.env_vars import env_var_note, plain_value
 from temporis_dagster.errors import ConfigurationError
 
 
 class _HttpOptions(HttpOptions):
-    """``HttpOptions`` of a resource, whose advice names its fields."""
+    """``HttpOptions`` whose advice names the fields of a ``TemporisResource``."""
 
     ADVICE = HttpAdvice(
         token="set token of the TemporisResource with dg.EnvVar, or the environment variable TEMPORIS_TOKEN",  # noqa: S106
@@ -33,13 +33,14 @@ class _HttpOptions(HttpOptions):
     )
 
 
-_CONNECTING = Lock()  # one for all resources: connecting does no I/O, so nobody waits
+_CONNECTING = Lock()  # one for all resources: connecting does no I/O, so no thread waits long
 
 
 class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
-    """A connection to a host of data sources. Connects at its first use, closes when the run's process is done.
+    """A connection to the data sources: a SQLite file, a local service or the Temporis cloud.
 
-    Safe to share between threads. Outside a run, as in a notebook, it works as it is, too:
+    It connects on first use and closes when the run's process is done. It is safe to share between threads, and works
+    outside a run as well, as in a notebook:
     ``TemporisResource(url=dg.EnvVar("TEMPORIS_URL")).data_source("store_metrics").read()``.
 
     Examples:
@@ -67,75 +68,81 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
 
     url: str | None = Field(
         default=None,
-        description="Where the data sources are, such as 'sqlite:///temporis.db'. Without it, TEMPORIS_URL says.",
+        description="URL of the Temporis service or SQLite file, e.g. 'sqlite:///temporis.db'. Defaults to the "
+        "TEMPORIS_URL environment variable.",
         repr=False,
         json_schema_extra={"dagster__is_secret": True},  # a URL may hold a password
     )
     token: str | None = Field(
         default=None,
-        description="The access token of an HTTP service, as dg.EnvVar. Without it, TEMPORIS_TOKEN says.",
+        description="Access token of the Temporis service. Pass it as a dg.EnvVar. Defaults to the TEMPORIS_TOKEN "
+        "environment variable.",
         repr=False,
         json_schema_extra={"dagster__is_secret": True},
     )
-    batch_rows: int = Field(default=HttpOptions.batch_rows, description="HTTP: at most so many observations a request.")
+    batch_rows: int = Field(
+        default=HttpOptions.batch_rows, description="HTTP: maximum number of observations per request."
+    )
     max_body_bytes: int = Field(
-        default=HttpOptions.max_body_bytes, description="HTTP: at most so many bytes a request."
+        default=HttpOptions.max_body_bytes, description="HTTP: maximum number of bytes per request."
     )
     max_in_flight: int = Field(
-        default=HttpOptions.max_in_flight, description="HTTP: at most so many requests at once, for each run."
+        default=HttpOptions.max_in_flight, description="HTTP: maximum number of concurrent requests per process."
     )
     requests_per_second: float | None = Field(
         default=None,
-        description="HTTP: the fastest pace of one process, in requests per second; no limit by default. With "
-        "Dagster's default executor each step is a process of its own, so a pool has to bound how many run at once.",
+        description="HTTP: maximum number of requests per second and process. Unlimited by default. Dagster's default "
+        "executor runs each step in a process of its own, so use a pool to limit how many run at once.",
     )
     timeout_s: float = Field(
         default=HttpOptions.timeout_s,
-        description="HTTP: how many seconds an attempt may take, on top of what its body needs on a slow line.",
+        description="HTTP: seconds that an attempt may take, in addition to the time its body needs on a slow line.",
     )
     give_up_after_s: float = Field(
         default=HttpOptions.give_up_after_s,
-        description="HTTP: for how many seconds to go on without any acknowledgement, so that a healthy load of any "
-        "size is never cut. A service that asks for a longer wait is tried again by Dagster when that is over.",
+        description="HTTP: seconds to keep trying without any acknowledgement. A load that is making progress is never "
+        "cut short, whatever its size. If the service asks for a longer wait, Dagster re-runs the step after it.",
     )
     allow_http: bool = Field(
         default=False, description="HTTP: whether the token may travel unencrypted to another machine."
     )
     verify: str | None = Field(
         default=None,
-        description="HTTP: the path of a file of CA certificates (PEM) to trust. Without it, the usual authorities. "
+        description="HTTP: path of a file of CA certificates (PEM) to trust. Defaults to the usual authorities. "
         "Certificates are always verified.",
     )
     create_missing: bool = Field(
-        default=False, description="SQL: whether the first write to a data source that is not there creates it."
+        default=False, description="SQL: whether the first write to a missing data source creates it."
     )
-    account: str = Field(default="default", description="SQL: whose data sources; accounts never see each other's.")
+    account: str = Field(
+        default="default", description="SQL: account that owns the data sources. Accounts never see each other's."
+    )
     mirror: str | None = Field(
         default=None,
-        description="HTTP: a file that keeps every row before it is sent, such as 'sqlite:///mirror.db', on a disk "
-        "that outlives the run. With it, what was written can be loaded back, and nothing is lost in an outage.",
+        description="HTTP: URL of a SQLite file that keeps every row before it is sent, e.g. 'sqlite:///mirror.db', on "
+        "a disk that outlives the run. With it, what was written can be loaded back, and an outage loses nothing.",
     )
     skip_unchanged: bool = Field(
         default=MirrorOptions.skip_unchanged,
-        description="With a mirror: send only what the service does not surely have.",
+        description="Mirror: whether to send only the observations that the service is not known to have.",
     )
     on_unavailable: Literal["raise", "queue"] = Field(
         default="raise",
-        description="With a mirror, when rows cannot be delivered now: 'raise' fails the step (the rows are kept all "
-        "the same), 'queue' goes on, and a later write or flush delivers them.",
+        description="Mirror: what happens when rows cannot be delivered now. 'raise' fails the step (the mirror keeps "
+        "the rows all the same); 'queue' goes on, and a later write or flush delivers them.",
     )
     late_write_window_s: float = Field(
         default=LATE_WRITE_WINDOW_S,
-        description="With a mirror: for how many seconds after an attempt without an answer the service may still "
-        "apply it.",
+        description="Mirror: seconds after an unanswered attempt in which the service may still apply it.",
     )
     max_pending_rows: int = Field(
         default=MirrorOptions.max_pending_rows,
-        description="With a mirror: how many rows may wait in it; a write beyond that is refused.",
+        description="Mirror: maximum number of rows that may wait in it. A write beyond that is refused.",
     )
     dry_run: bool = Field(
         default=False,
-        description="Check every frame and write nothing, as in branch deployments. Archive checks still ask.",
+        description="Whether to check every frame but write nothing, as in branch deployments. Archive checks still "
+        "ask the service.",
     )
 
     _connection: Temporis | None = PrivateAttr(default=None)
@@ -143,71 +150,71 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
 
     @model_validator(mode="before")
     @classmethod
-    def _known_options(cls, said: Mapping[str, Any]) -> Mapping[str, Any]:
-        ensure_known_options(cls.__name__, said, cls.model_fields)
-        return said
+    def _known_options(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        ensure_known_options(cls.__name__, given, cls.model_fields)
+        return given
 
     @property
     def connection(self) -> Temporis:
-        """The connection, made at its first use and shared by all threads of this process.
+        """The connection, made on first use and shared by all threads of this process.
 
         Raises:
-            ConfigurationError: There is no URL, or it cannot be used.
+            ConfigurationError: No URL was given, or it cannot be used.
         """
         with _CONNECTING:
             if self._connection is None:
                 connection = connect_with(
                     self._remote_options(),
-                    self._said("url"),
-                    self._said("token"),
-                    create_missing=self._said("create_missing"),
-                    account=self._said("account"),
-                    mirror=self._said("mirror"),
+                    self._plain("url"),
+                    self._plain("token"),
+                    create_missing=self._plain("create_missing"),
+                    account=self._plain("account"),
+                    mirror=self._plain("mirror"),
                     mirroring=self._mirror_options(),
                     dry_run=self.dry_run,
                 )
-                note = said_by_env_vars({option: getattr(self, option) for option in type(self).model_fields})
+                note = env_var_note({option: getattr(self, option) for option in type(self).model_fields})
                 self._connection = noting(connection, note) if note else connection
             return self._connection
 
-    def _said(self, option: str) -> Any:
+    def _plain(self, option: str) -> Any:
         return plain_value(type(self).__name__, option, getattr(self, option))
 
     def _remote_options(self) -> HttpOptions:
         return _HttpOptions(
-            batch_rows=self._said("batch_rows"),
-            max_body_bytes=self._said("max_body_bytes"),
-            max_in_flight=self._said("max_in_flight"),
-            requests_per_second=self._said("requests_per_second"),
-            timeout_s=self._said("timeout_s"),
-            give_up_after_s=self._said("give_up_after_s"),
-            allow_http=self._said("allow_http"),
-            verify=self._said("verify") or True,
+            batch_rows=self._plain("batch_rows"),
+            max_body_bytes=self._plain("max_body_bytes"),
+            max_in_flight=self._plain("max_in_flight"),
+            requests_per_second=self._plain("requests_per_second"),
+            timeout_s=self._plain("timeout_s"),
+            give_up_after_s=self._plain("give_up_after_s"),
+            allow_http=self._plain("allow_http"),
+            verify=self._plain("verify") or True,
             caller=f"dagster-run/{self._run_id}" if self._run_id else "",
         )
 
     def _mirror_options(self) -> MirrorOptions:
         return MirrorOptions(
-            skip_unchanged=self._said("skip_unchanged"),
-            on_unavailable=self._said("on_unavailable"),
-            late_write_window_s=self._said("late_write_window_s"),
-            max_pending_rows=self._said("max_pending_rows"),
+            skip_unchanged=self._plain("skip_unchanged"),
+            on_unavailable=self._plain("on_unavailable"),
+            late_write_window_s=self._plain("late_write_window_s"),
+            max_pending_rows=self._plain("max_pending_rows"),
         )
 
     @property
     def queues(self) -> bool:
-        """Whether a mirror keeps what cannot be delivered now, and the run goes on."""
+        """Whether a mirror keeps what cannot be delivered now, so that the run goes on."""
         return self.mirror is not None and self.on_unavailable == "queue"
 
     @contextmanager
     def asking(self, *, give_up_after_s: float) -> Iterator[Temporis]:
-        """A connection of its own for questions to the service: without the mirror, and not patient.
+        """Open a separate, impatient connection without the mirror, to ask the service about its data sources.
 
         Args:
-            give_up_after_s: For how many seconds to ask, and how long one attempt may take.
+            give_up_after_s: Maximum number of seconds to keep asking, and for one attempt to take.
 
         Raises:
-            ConfigurationError: There is no URL, or it cannot be used.
+            ConfigurationError: No URL was given, or it cannot be used.
         """
         options = self._remote_options()
         brief = replace(
@@ -215,17 +222,17 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
             give_up_after_s=min(options.give_up_after_s, give_up_after_s),
             timeout_s=min(options.timeout_s, give_up_after_s),
         )
-        with connect_with(brief, self._said("url"), self._said("token"), dry_run=self.dry_run) as connection:
+        with connect_with(brief, self._plain("url"), self._plain("token"), dry_run=self.dry_run) as connection:
             yield connection
 
     def data_source(self, name: str) -> DataSource:
-        """The data source of that name. Whether it exists shows at its first use.
+        """Return the data source with this name. Whether it exists is only known on first use.
 
         Args:
-            name: A lowercase letter, then lowercase letters, digits and underscores.
+            name: A lowercase letter, then lowercase letters, digits and underscores; at most 48 characters.
 
         Raises:
-            ConfigurationError: No data source can have this name, or there is nothing to connect to.
+            ConfigurationError: The name cannot be that of a data source, or no URL was given.
 
         Examples:
             .. code-block:: python
@@ -237,14 +244,14 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
         return self.connection.data_source(name)
 
     def ensure_writable(self, name: str) -> None:
-        """Return if the data source takes observations: the pre-flight of an expensive body. Writes nothing.
+        """Check that the data source accepts observations, before an expensive body runs. Writes nothing.
 
         Args:
             name: The name of the data source.
 
         Raises:
-            DataSourceArchivedError: It is archived.
-            DataSourceNotFoundError: There is no such data source.
+            DataSourceArchivedError: The data source is archived.
+            DataSourceNotFoundError: The data source does not exist.
             StoreError: The database failed.
 
         Examples:
@@ -258,14 +265,14 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
         self.data_source(name).ensure_writable()
 
     def close(self) -> None:
-        """Let go of the connection; the next use makes a new one. Dagster calls this at the end of a run."""
+        """Close the connection; the next use opens a new one. Dagster calls this at the end of a run."""
         with _CONNECTING:
             connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Remember the run, which the service then sees in the User-Agent of every request."""
+        """Remember the run, whose id every request then carries in its User-Agent."""
         self._run_id = context.run.run_id if context.run else None
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002  Dagster's signature
@@ -291,16 +298,16 @@ def temporis_of(context: HasResources, resource_key: str) -> TemporisResource:
     return cast("TemporisResource", getattr(context.resources, resource_key))
 
 
-def ensure_known_options(what: str, said: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse what Dagster would leave out without a word: a misspelt ``url`` would be the cloud.
+def ensure_known_options(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse options that Dagster would silently ignore: with a misspelt ``url``, rows would go to the cloud.
 
     Args:
-        what: What is configured.
-        said: The names of its options, as they were given.
-        known: The names that it has.
+        what: The class that is configured.
+        given: The names of the options that were given.
+        known: The names of the options that it has.
 
     Raises:
-        ConfigurationError: An option is unknown; the message has the nearest one.
+        ConfigurationError: An option is unknown; the message names the nearest known one.
 
     Examples:
         >>> ensure_known_options("TemporisResource", ["uri"], ["url", "token"])
@@ -308,8 +315,8 @@ def ensure_known_options(what: str, said: Iterable[str], known: Iterable[str]) -
         temporis_dagster.errors.ConfigurationError: TemporisResource has no option 'uri'. Did you mean 'url'?
     """
     names = list(known)
-    for option in said:
+    for option in given:
         if option not in names:
             near = get_close_matches(option, names, n=1)
-            advice = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(names)}."
+            advice = f"Did you mean {near[0]!r}?" if near else f"Its options are {', '.join(names)}."
             raise ConfigurationError(f"{what} has no option {option!r}. {advice}")

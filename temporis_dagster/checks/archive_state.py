@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import dagster as dg
 
+from temporis_dagster.asset_options import ensure_data_source
 from temporis_dagster.assets import data_source_key
 from temporis_dagster.checks.finding import Facts, Finding, could_not_ask
 from temporis_dagster.checks.unchecked import report_unchecked
@@ -149,7 +150,7 @@ def checked_states(data_sources: object) -> dict[str, ArchiveState]:
             "use, such as ['store_metrics'], or the state of each, such as {'store_metrics': ArchiveState.ACTIVE}."
         )
     for name, state in data_sources.items():
-        data_source_key(name)
+        ensure_data_source(name)
         if state not in tuple(REMEDIES):
             raise ConfigurationError(
                 f"The expected state of data source {name!r} must be ArchiveState.ACTIVE or ArchiveState.ARCHIVED, got "

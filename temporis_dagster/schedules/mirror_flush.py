@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from temporis_dagster.assets import data_source_key
+from temporis_dagster.asset_options import ensure_data_source
 from temporis_dagster.dagster_failures import failures_for_dagster
 from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.data_source.source import DataSource
@@ -117,7 +117,7 @@ def _checked(data_sources: object) -> tuple[str, ...]:
             f"data_sources must be a list of names, such as ['store_metrics'], got {data_sources!r}."
         )
     for name in data_sources:
-        data_source_key(name)
+        ensure_data_source(name)
     return tuple(dict.fromkeys(data_sources))
 
 

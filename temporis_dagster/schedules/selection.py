@@ -14,8 +14,7 @@ from typing import Any, Protocol, TypeAlias, cast
 
 import dagster as dg
 
-from temporis_dagster.asset_options import options_said
-from temporis_dagster.assets import data_source_key
+from temporis_dagster.asset_options import ensure_data_source, options_said
 from temporis_dagster.errors import ConfigurationError
 
 
@@ -158,7 +157,7 @@ def named_data_sources(given: Sequence[str] | None) -> tuple[str, ...] | None:
     if isinstance(given, str):
         raise ConfigurationError(f"data_sources must be a list, such as [{given!r}], got the text {given!r}.")
     for name in given:
-        data_source_key(name)
+        ensure_data_source(name)
     return tuple(given)
 
 

@@ -1,4 +1,4 @@
-"""@temporis_asset and data_source_spec: what they add to Dagster's own, and that what is given wins."""
+"""@temporis_asset and data_source_spec: what they add to Dagster's own, and that the caller's arguments win."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ def spec_of(**arguments):
 
 
 def test_adds_what_is_easy_to_forget():
-    """IO manager, dependency on the data source, one run a backfill, a pool for each data source, kinds, metadata."""
+    """IO manager, dependency on the data source, one run per backfill, one pool per data source, kinds, metadata."""
     orders = spec_of(partitions_def=DAYS, series=("orders", "returns"))
     assert isinstance(orders, dg.AssetsDefinition)
     spec = orders.get_asset_spec()
@@ -84,7 +84,7 @@ def test_without_partitions_there_is_no_backfill_policy_and_no_warning():
 
 
 def test_the_only_beta_feature_is_the_backfill_policy():
-    """What a user is warned of, is what this asserts by name."""
+    """The only warning that a user sees is the one asserted here by name."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         spec_of(partitions_def=DAYS, series="orders")
@@ -98,15 +98,15 @@ def test_the_only_beta_feature_is_the_backfill_policy():
     [
         ({"data_source": "Store-Metrics"}, "cannot name a data source"),
         ({"data_source": None}, "cannot name a data source"),
-        ({"series": []}, "there is nothing in it"),
+        ({"series": []}, "it names no series"),
         ({"series": ""}, "the series name is empty"),
-        ({"series": 5}, "there is nothing in it"),
+        ({"series": 5}, "it names no series"),
         ({"series": ["orders", 5]}, "a series name must be a string"),
-        ({"outside_partition": "ignore"}, "outside_partition='ignore'"),
+        ({"outside_partition": "ignore"}, "outside_partition must be one of 'raise', 'drop', 'allow', got 'ignore'"),
         ({"layout": "tall"}, "layout='tall'"),
         ({"timezone": "Mars/Olympus"}, "timezone='Mars/Olympus'"),
-        ({"timestamp": ["a"]}, "is not a column"),
-        ({"metadata": {"temporis/data_source": "other"}}, "Say it once"),
+        ({"timestamp": ["a"]}, "must be the name of one column"),
+        ({"metadata": {"temporis/data_source": "other"}}, "Set it in one place only"),
     ],
 )
 def test_mistakes_show_when_the_code_is_loaded(arguments, message):

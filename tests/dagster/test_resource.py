@@ -1,4 +1,4 @@
-"""TemporisResource: connects late and once, closes, works without a run, shows nothing it should not."""
+"""TemporisResource: connects late and once, closes, works without a run, and shows no secret."""
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -24,11 +24,6 @@ from tests.support.dagster_harness import shown_in_the_ui
 
 HOURS = pd.date_range("2024-06-20", periods=24, freq="h", tz="UTC")
 ORDERS = pd.DataFrame({"orders": range(24)}, index=HOURS)
-
-
-@pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path}/temporis.db"
 
 
 def test_works_outside_a_run(url):
@@ -99,14 +94,14 @@ def test_passes_every_option_on(url):
 
 
 def test_every_argument_of_connect_is_a_field():
-    """With the same default, so that code of a notebook becomes a resource as it is; verify= is the path only."""
+    """With the same default, so that code from a notebook works as a resource unchanged; verify= is the path only."""
     arguments = {name: argument.default for name, argument in signature(connect).parameters.items()}
     fields = {name: field.default for name, field in TemporisResource.model_fields.items()}
     assert fields == {**arguments, "verify": None}
 
 
 def test_options_of_http_reach_the_requests():
-    """Two rows a request, as configured, through a run whose values come from the environment."""
+    """Two rows per request, as configured, in a run whose values come from the environment."""
 
     @dg.asset
     def orders(temporis: TemporisResource) -> None:
@@ -138,7 +133,7 @@ def test_options_of_http_reach_the_requests():
     ],
 )
 def test_options_are_checked_when_it_connects(option, message):
-    """Not before: a field may be an EnvVar, whose value is not known when the code is loaded."""
+    """Not earlier: a field may be an EnvVar, whose value is unknown when the code is loaded."""
     resource = TemporisResource(**{"url": "https://example.org", "token": "ts_secret", **option})
     with pytest.raises(ConfigurationError, match=message):
         resource.data_source("store_metrics")
@@ -229,7 +224,7 @@ def test_warns_of_nothing(url):
     ("make", "message"),
     [
         (lambda: TemporisResource(uri="sqlite:///hunter2.db"), "TemporisResource has no option 'uri'.*mean 'url'"),
-        (lambda: TemporisResource(whatever="hunter2"), "has no option 'whatever'. It has url, token,"),
+        (lambda: TemporisResource(whatever="hunter2"), "has no option 'whatever'. Its options are url, token,"),
         (lambda: TemporisIOManager(temporis=TemporisResource(), data_sources="a"), "'data_sources'.*'data_source'"),
         (lambda: TemporisIOManager(temporis=TemporisResource(), url="sqlite:///hunter2.db"), "no option 'url'"),
         (TemporisIOManager, "has no connection.*temporis=TemporisResource"),
@@ -237,21 +232,21 @@ def test_warns_of_nothing(url):
     ],
 )
 def test_unknown_options_are_refused(make, message):
-    """Dagster leaves them out without a word, and a misspelt url would be the cloud. What was given is not shown."""
+    """Dagster ignores them silently, and with a misspelt url rows would go to the cloud. Values are not shown."""
     with pytest.raises(ConfigurationError, match=message) as caught:
         make()
     assert "hunter2" not in str(caught.value)
 
 
 def test_a_value_of_the_wrong_type_is_not_shown():
-    """It may be a token in the wrong wrapping."""
+    """It may be a token of the wrong type."""
     with pytest.raises(ValidationError) as caught:
         TemporisResource(token=["ts_hunter2"])
     assert "hunter2" not in str(caught.value)
 
 
 def test_what_is_configured_at_launch_still_is(url):
-    """A connection whose configuration is left to the run nests in an IO manager, and takes it."""
+    """A connection that is configured at launch may nest in an IO manager, and uses that configuration."""
 
     @dg.asset(io_manager_key="temporis_io_manager", metadata={"temporis/data_source": "store_metrics"})
     def orders() -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What a user is warned of: by Dagster, of what this library uses, that is the backfill policy and nothing else."""
+"""Warnings that a user sees: by Dagster, about what this library uses, only the one about the backfill policy."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ import pandas as pd
 from temporis_dagster import *
 
 warnings.filterwarnings("always", "Parameter `backfill_policy`", dg.BetaWarning)
-warnings.filterwarnings("ignore", "InitResourceContext.dagster_run", DeprecationWarning)  # Dagster of itself: nesting
+warnings.filterwarnings("ignore", "InitResourceContext.dagster_run", DeprecationWarning)  # Dagster itself: nesting
 warned = []
 warnings.showwarning = lambda message, category, *_: warned.append((category.__name__, str(message).split(" of ")[0]))
 
