@@ -183,10 +183,14 @@ def partition_rows(
     """
     if windows is None:
         return {keys[0]: len(observations) - report.rejected} if len(keys) == 1 else {}
+    return _rows_by_key(windows, windows.counts(windows.of(observations.timestamps)), report)
+
+
+def _rows_by_key(windows: PartitionWindows, counts: Int64s, report: UpsertReport) -> Mapping[str, int]:
     if not windows.one_key_each:
         return {}
-    counts = windows.counts(observations.timestamps) - windows.counts(_timestamps(report.rejected_rows))
-    return dict(zip(windows.keys, counts[windows.numbers].tolist(), strict=True))
+    stored = counts - windows.counts(windows.of(_timestamps(report.rejected_rows)))
+    return dict(zip(windows.keys, stored[windows.numbers].tolist(), strict=True))
 
 
 def stored_partitions(
@@ -207,9 +211,11 @@ def stored_partitions(
         report: What became of them.
         further: Further metadata for each materialization.
     """
-    done = windows.done(observations.timestamps, _not_stored(report))[windows.numbers]
-    rows = partition_rows(windows.keys, windows, observations, report)
-    newest = windows.newest(observations.timestamps)
+    placed = windows.of(observations.timestamps)
+    counts = windows.counts(placed)
+    done = windows.done(counts, windows.counts(windows.of(_not_stored(report))))[windows.numbers]
+    rows = _rows_by_key(windows, counts, report)
+    newest = windows.newest(observations.timestamps, placed)
     for key, number, stored in zip(windows.keys, windows.numbers.tolist(), done.tolist(), strict=True):
         if stored:
             counted = {PARTITION_ROWS: rows[key]} if rows else {}

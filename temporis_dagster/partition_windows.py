@@ -49,15 +49,23 @@ class PartitionWindows:
         numbers = np.searchsorted(self.starts, timestamps, side="right") - 1
         return np.where((numbers >= 0) & (timestamps < self.ends[numbers]), numbers, OUTSIDE)
 
-    def counts(self, timestamps: Seconds) -> Int64s:
-        """Return the number of timestamps in each window."""
-        numbers = self.of(timestamps)
+    def counts(self, numbers: Int64s) -> Int64s:
+        """Count the timestamps in each window.
+
+        Args:
+            numbers: The window number of each timestamp, from ``of``.
+        """
         return np.bincount(numbers[numbers != OUTSIDE], minlength=len(self.starts))
 
-    def newest(self, timestamps: Seconds) -> list[int | None]:
-        """Return the last timestamp in each window; None for an empty window."""
-        numbers = self.of(timestamps)
-        newest = pd.Series(timestamps[numbers != OUTSIDE]).groupby(numbers[numbers != OUTSIDE]).max().to_dict()
+    def newest(self, timestamps: Seconds, numbers: Int64s) -> list[int | None]:
+        """Return the last of the timestamps in each window; None for an empty one.
+
+        Args:
+            timestamps: Unix seconds, in any order.
+            numbers: The window number of each, from ``of``.
+        """
+        inside = numbers != OUTSIDE
+        newest = pd.Series(timestamps[inside]).groupby(numbers[inside]).max().to_dict()
         return [newest.get(number) for number in range(len(self.starts))]
 
     def spans(self) -> list[tuple[int, int]]:
@@ -67,18 +75,18 @@ class PartitionWindows:
         ends = self.ends[np.concatenate((apart, [True]))] if len(self.ends) else self.ends
         return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
-    def done(self, timestamps: Seconds, unfinished: Seconds) -> Mask:
-        """Return which windows are stored completely: all their timestamps are, or they are empty and between two such.
+    def done(self, counts: Int64s, unsettled: Int64s) -> Mask:
+        """Tell which windows are done: those without unsettled observations, and empty ones between two of these.
 
         Args:
-            timestamps: The timestamps of all observations.
-            unfinished: The timestamps of the observations that are not stored, or may not be.
+            counts: The number of observations in each window, from ``counts``.
+            unsettled: The number of those that are not, or may not be, stored.
         """
-        filled = np.flatnonzero(self.counts(timestamps))
-        settled = self.counts(unfinished)[filled] == 0
+        filled = np.flatnonzero(counts)
+        settled = unsettled[filled] == 0
         after = np.searchsorted(filled, np.arange(len(self.starts)))
         before = np.searchsorted(filled, np.arange(len(self.starts)), side="right") - 1
-        walled = np.concatenate((settled, [False]))  # nothing is done beyond either end: index n and index -1
+        walled = np.concatenate((settled, [False]))  # nothing past either end is done: indices n and -1 are False
         return walled[after] & walled[before]
 
 

@@ -1,7 +1,7 @@
-"""What an input asks for, and what Dagster knows of it: partitions, their materializations, where they were written.
+"""What an input asks for, and what Dagster knows about it: partitions, their materializations, their data source.
 
-Comes in: Dagster's context of an input. Goes out: the data source and the rows that are wanted, or an error that says
-what to do.
+Comes in: Dagster's context of an input. Goes out: the data source and the rows to read, or an error that says what to
+do.
 Never: reads observations.
 """
 
@@ -27,25 +27,27 @@ from temporis_dagster.io_manager.partition_series import (
 )
 from temporis_dagster.metadata_keys import SERIES_COUNT
 from temporis_dagster.partition_windows import PartitionWindows, in_own_order, partition_windows
+from temporis_dagster.wording import agreeing, counted
 
 ALLOW_MISSING = "allow_missing_partitions"
-"""Of the input's metadata, as Dagster's own file IO managers take it."""
+"""Key of the input's metadata, as Dagster's own file IO managers spell it."""
 
 SHOWN_KEYS = 5
 
 
 @dataclass(frozen=True)
-class Request:
+class InputRequest:
     """What an input asks for.
 
     Attributes:
-        data_source: Where it was written; None where nobody says.
-        keys: The partitions, in their own order; None where the asset has none.
-        windows: Their time windows; None for all of time.
-        spans: The series of each partition, where time does not tell the partitions apart.
-        apart: Whether the input is a frame per partition.
+        data_source: The data source that was written to; None if neither a materialization nor a default names one.
+        keys: The partitions, in their own order; None if the asset has none.
+        windows: The time windows of the partitions; None for all of time.
+        spans: The series of each partition, with their first and last second, if time does not tell the partitions
+            apart; None if it does, or if all of them are read.
+        apart: Whether the input is one frame per partition.
         series_count: How many series the materializations wrote: all that they list, or else the most that one of them
-            counted; None where none says.
+            counted; None if this is unknown.
     """
 
     data_source: str | None
@@ -56,18 +58,18 @@ class Request:
     series_count: int | None
 
 
-def request_of(context: dg.InputContext, default: str | None, *, dry_run: bool) -> Request:
-    """What an input asks for.
+def request_of(context: dg.InputContext, default: str | None, *, dry_run: bool) -> InputRequest:
+    """Return what an input asks for.
 
     Args:
-        context: Dagster's, of the input.
+        context: Dagster's context of the input.
         default: The data source of materializations that name none.
-        dry_run: Whether this is a dry run itself: then what dry runs materialized counts, too, and what is read is
-            whatever is there.
+        dry_run: Whether this run is itself a dry run: then what dry runs materialized counts, and the input gets
+            whatever is stored.
 
     Raises:
-        ConfigurationError: Something was never materialized, was written to several data sources, or does not say whose
-            rows are whose; the message says what to do.
+        ConfigurationError: Something was never materialized, was written to several data sources, or does not tell
+            which rows belong to which partition. The message says what to do.
     """
     apart = _wants_frames_apart(context)
     asked = (
@@ -77,7 +79,7 @@ def request_of(context: dg.InputContext, default: str | None, *, dry_run: bool) 
     )
     if not context.has_asset_partitions and apart:
         raise ConfigurationError(
-            f"{context.asset_key.to_user_string()} has no partitions, so its input cannot be a dict of frames. "
+            f"{context.asset_key.to_user_string()} has no partitions, so this input cannot be a dict of frames. "
             "Annotate the input as pd.DataFrame."
         )
     _ensure_not_of_this_run(context, asked)
@@ -90,11 +92,12 @@ def request_of(context: dg.InputContext, default: str | None, *, dry_run: bool) 
         spans = _spans(context, keys, latest, apart=apart, dry_run=dry_run)
     windows = partition_windows(context.asset_partitions_def, keys) if context.has_asset_partitions else None
     partitions = keys if context.has_asset_partitions else None
-    return Request(_place(context, latest, default), partitions, windows, spans, apart, _series_count(latest))
+    data_source = _data_source(context, latest, default)
+    return InputRequest(data_source, partitions, windows, spans, apart, _series_count(latest))
 
 
 def _series_count(latest: Mapping[str | None, dg.AssetMaterialization]) -> int | None:
-    """How many series these materializations wrote at the most, by their lists, or else by their counts."""
+    """Return how many series these materializations wrote at most, from their lists or else from their counts."""
     lists = [listed(each) for each in latest.values()]
     if lists and all(each is not None for each in lists):
         return len({name for each in lists for spans in (each or {}).values() for name in spans})
@@ -102,12 +105,12 @@ def _series_count(latest: Mapping[str | None, dg.AssetMaterialization]) -> int |
     return max((cast("int", count) for count in counts), default=None)
 
 
-def series_of_others(found: int, series: OwnSeries, request: Request) -> str | None:
-    """What to warn of where an asset does not say which series are its own, and more are there than it wrote.
+def series_of_others(found: int, series: OwnSeries, request: InputRequest) -> str | None:
+    """Return a warning if an asset does not declare its own series and more series were read than it wrote.
 
     Args:
         found: How many series were read.
-        series: The asset's own.
+        series: The asset's own series.
         request: What was asked for.
     """
     if series != OwnSeries() or request.series_count is None or request.spans is not None:
@@ -115,9 +118,9 @@ def series_of_others(found: int, series: OwnSeries, request: Request) -> str | N
     if found <= request.series_count:
         return None
     return (
-        f"{found:,} series were read, although no run that wrote these partitions had more than "
-        f"{request.series_count:,}: the others may be of other assets that write to {request.data_source!r}. Say which "
-        "series are the asset's own, with series= of @temporis_asset."
+        f"{counted(found, 'series')} {agreeing(found, 'was', 'were')} read, but no run that wrote these partitions had "
+        f"more than {request.series_count:,}: the others may belong to other assets that write to "
+        f"{request.data_source!r}. Declare the asset's own series, with series= of @temporis_asset."
     )
 
 
@@ -127,7 +130,7 @@ def _wants_frames_apart(context: dg.InputContext) -> bool:
 
 
 def _ensure_not_of_this_run(context: dg.InputContext, asked: Sequence[str]) -> None:
-    """Refuse what a run is still to write: an asset that depends on itself, over several of its partitions at once."""
+    """Refuse partitions that the run has yet to write: of an asset that depends on itself, several at once."""
     step = context.step_context if _in_a_run(context) else None
     assets = step.assets_def if step else None
     if step is None or assets is None or context.asset_key not in assets.keys or not step.has_partitions:
@@ -135,12 +138,12 @@ def _ensure_not_of_this_run(context: dg.InputContext, asked: Sequence[str]) -> N
     own = step.partition_key_range
     with dg.partition_loading_context(dynamic_partitions_store=context.instance):
         run = set(map(str, context.asset_partitions_def.get_partition_keys_in_range(own)))
-    still = [key for key in asked if key in run]
-    if still:
+    unwritten = [key for key in asked if key in run]
+    if unwritten:
         raise ConfigurationError(
-            f"{context.asset_key.to_user_string()} depends on itself, and this run is over {len(run):,} of its "
-            f"partitions at once ({own.start} to {own.end}): when the body starts, {_shown(still)} would be missing, "
-            "or as before this run. Run one partition at a time, the earliest first: "
+            f"{context.asset_key.to_user_string()} depends on itself, and this run covers {len(run):,} of its "
+            f"partitions at once ({own.start} to {own.end}): when the body starts, {_shown(unwritten)} would be "
+            "missing, or as before this run. Run one partition at a time, the earliest first: "
             "backfill_policy=dg.BackfillPolicy.multi_run(1), the default of @temporis_asset for such an asset."
         )
 
@@ -153,14 +156,14 @@ def _in_a_run(context: dg.InputContext) -> bool:
 
 
 def _is_data_source(context: dg.InputContext, default: str | None) -> bool:
-    """Whether the input is a data source itself, as ``data_source_spec`` defines it: nothing materializes that."""
+    """Tell whether the input is a data source itself, from ``data_source_spec``: no run materializes that."""
     return is_data_source_name(default) and context.asset_key.path[-2:] == data_source_key(str(default)).path
 
 
 def _latest(
     context: dg.InputContext, asked: Sequence[str], *, dry_run: bool
 ) -> Mapping[str | None, dg.AssetMaterialization]:
-    """The latest materializations of what is read; partitions without one are left out where that is allowed."""
+    """Return the latest materializations of what is read; partitions without one may be left out if that is allowed."""
     accept = _anything if dry_run else stored
     if not context.has_asset_partitions:
         if latest_of_asset(context.instance, context.asset_key, _anything) is None:
@@ -173,11 +176,9 @@ def _latest(
     latest = latest_of_partitions(context.instance, context.asset_key, ids, accept)
     if not _allows_missing(context):
         if never := [key for key in asked if key not in ids]:
-            raise _not_loadable(
-                context, never, "were never materialized" if len(never) > 1 else "was never materialized"
-            )
+            raise _not_loadable(context, never, f"{agreeing(len(never), 'was', 'were')} never materialized")
         if dry := [key for key in asked if key not in latest]:
-            were = "were" if len(dry) > 1 else "was"
+            were = agreeing(len(dry), "was", "were")
             raise _not_loadable(context, dry, f"{were} materialized only by dry runs, which store nothing")
     return {key: latest[key] for key in latest}
 
@@ -187,23 +188,24 @@ def _anything(_materialization: dg.AssetMaterialization) -> bool:
 
 
 def _allows_missing(context: dg.InputContext) -> bool:
-    said = context.definition_metadata.get(ALLOW_MISSING, False)
-    plain = said.value if isinstance(said, dg.MetadataValue) else said
+    given = context.definition_metadata.get(ALLOW_MISSING, False)
+    plain = given.value if isinstance(given, dg.MetadataValue) else given
     if not isinstance(plain, bool):
         raise ConfigurationError(f"{ALLOW_MISSING} of the input's metadata must be True or False, got {plain!r}.")
     return plain
 
 
 def _not_loadable(context: dg.InputContext, missing: Sequence[str], fault: str) -> ConfigurationError:
-    partitioned = (
-        ", ask for fewer partitions with a partition mapping, or let the input leave out what is missing: "
-        f"metadata={{{ALLOW_MISSING!r}: True}} of its AssetIn"
+    advice = (
+        f"Materialize {agreeing(len(missing), 'it', 'them')} first, ask for fewer partitions with a partition mapping, "
+        f"or let the input leave out what is missing: metadata={{{ALLOW_MISSING!r}: True}} of its AssetIn."
         if context.has_asset_partitions
-        else "; an external asset, which nothing materializes, can only be loaded as data_source_spec(...) defines it"
+        else "Materialize it first. An external asset, which no run materializes, can only be loaded if it is defined "
+        "by data_source_spec(...)."
     )
+    total = f" ({len(missing):,} in all)" if context.has_asset_partitions else ""
     return ConfigurationError(
-        f"{context.asset_key.to_user_string()} cannot be loaded: {_shown(missing)} ({len(missing):,} in all) {fault}. "
-        f"Materialize it first{partitioned}."
+        f"{context.asset_key.to_user_string()} cannot be loaded: {_shown(missing)}{total} {fault}. {advice}"
     )
 
 
@@ -211,17 +213,18 @@ def _shown(keys: Sequence[str]) -> str:
     return ", ".join(keys[:SHOWN_KEYS]) + (", ..." if len(keys) > SHOWN_KEYS else "")
 
 
-def _place(
+def _data_source(
     context: dg.InputContext, latest: Mapping[str | None, dg.AssetMaterialization], default: str | None
 ) -> str | None:
-    said = {options_said(each.metadata).get("data_source", default) for each in latest.values()}
-    if len(said) > 1:
+    """Return the one data source that these materializations were written to."""
+    names = {options_said(each.metadata).get("data_source", default) for each in latest.values()}
+    if len(names) > 1:
         raise ConfigurationError(
             f"The partitions of {context.asset_key.to_user_string()} were written to several data sources "
-            f"({', '.join(sorted(str(name or 'the default') for name in said))}). Read them in runs of their own, or "
-            "materialize them again."
+            f"({', '.join(sorted(str(name or 'the default') for name in names))}). Read those of each data source in a "
+            "run of its own, or materialize them again."
         )
-    return cast("str | None", said.pop() if said else default)
+    return cast("str | None", names.pop() if names else default)
 
 
 def _spans(
@@ -232,7 +235,7 @@ def _spans(
     apart: bool,
     dry_run: bool,
 ) -> Mapping[str, Spans] | None:
-    """The series of each partition; None where time alone tells them apart, or where all are read into one frame."""
+    """Return the series of each partition; None if time alone tells them apart or all are read into one frame."""
     parts = parts_of(context.asset_partitions_def) if context.has_asset_partitions else None
     if parts is None or dry_run or not keys:
         return None
@@ -243,17 +246,18 @@ def _spans(
     spans = spans_of_keys(parts, keys, {**latest, **further}, apart=apart)
     if unknown := [key for key in keys if spans[key] is None]:
         raise ConfigurationError(
-            f"{context.asset_key.to_user_string()} cannot be loaded: which rows are those of {_shown(unknown)} "
-            f"({len(unknown):,} in all) is not known. A data source has no partitions, and no materialization lists "
-            "the series of these alone: they were written in one run with others whose series' names do not say whose "
-            "they are, wrote more series than a materialization lists, or were reported by hand. Materialize them "
-            "again one partition per run (backfill_policy=dg.BackfillPolicy.multi_run(1)), with the partition's key in "
-            "the names of its series; or read all partitions at once, into one frame."
+            f"{context.asset_key.to_user_string()} cannot be loaded: it is unknown which rows belong to "
+            f"{_shown(unknown)} ({len(unknown):,} in all). A data source has no partitions, and no materialization "
+            "lists the series of these alone: they were written in one run together with others, under names that do "
+            "not tell whose series they are; they wrote more series than a materialization lists; or they were "
+            "reported by hand. Materialize them again, one partition per run "
+            "(backfill_policy=dg.BackfillPolicy.multi_run(1)), with the partition's key in the names of its series; "
+            "or read all partitions at once, into one frame."
         )
     return cast("Mapping[str, Spans]", spans)
 
 
 def _all_parts(parts: Parts, keys: Sequence[str], instance: dg.DagsterInstance) -> bool:
-    """Whether of each time all parts are read, so that nobody's rows have to be left out."""
-    there = parts.all(instance)
-    return all(there <= some for some in parts.read_together(keys).values())
+    """Tell whether every part is read at each time, so that no part's rows have to be left out."""
+    existing = parts.all(instance)
+    return all(existing <= some for some in parts.read_together(keys).values())

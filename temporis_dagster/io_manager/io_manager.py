@@ -1,7 +1,7 @@
-"""TemporisIOManager: what an asset returns becomes an upsert; what another asset asks for is read back.
+"""TemporisIOManager: upserts what an asset returns, and reads back what another asset asks for.
 
-Comes in: frames and Dagster's contexts. Goes out: one upsert a step and its metadata, a frame read back, or a failure.
-Never: knows how a frame is checked or delivered (the core does), or writes a row outside a run's partitions unasked.
+Comes in: frames and Dagster's contexts. Goes out: one upsert per step and its metadata, a frame read back, a failure.
+Never: knows how a frame is checked or delivered (the core does), or writes rows outside a run's partitions unasked.
 """
 
 from collections.abc import Mapping
@@ -52,38 +52,36 @@ from temporis_dagster.event_metadata import (
 from temporis_dagster.io_manager.input_request import request_of, series_of_others
 from temporis_dagster.io_manager.partition_guard import PartitionGuard, guard_of
 from temporis_dagster.io_manager.plots import plot_of
-from temporis_dagster.io_manager.read_back import Wanted, read_apart, read_back
+from temporis_dagster.io_manager.read_back import read_apart, read_back
 from temporis_dagster.metadata_keys import DATA_SOURCE, OUTSIDE_PARTITION, PLOT, WRITER
 from temporis_dagster.partition_windows import OUTSIDE, PartitionWindows, partition_windows
 from temporis_dagster.progress_log import ProgressLog
 from temporis_dagster.resource import TemporisResource, ensure_known_options
+from temporis_dagster.wording import agreeing, counted
 
 HOW_TO_RETURN_NOTHING = (
     "The asset returned None, and None cannot be stored. Return a DataFrame (an empty one is fine), "
     "or annotate the asset with '-> None' if it stores nothing."
 )
 
-LEFT_OUT = "%s of %s observations lie outside the run's partitions and were left out (outside_partition='drop')."
-WAITING = "%s observations wait in the mirror for a later write or flush; the others are stored. The reason: %s"
-
 
 class TemporisIOManager(dg.ConfigurableIOManager):
     """Upserts the frames that assets return, and reads them back for the assets that depend on them.
 
-    Every option but ``temporis`` can be said by one asset, with ``metadata={"temporis/<option>": ...}``, or by one
-    run of it, with output metadata of that key; what is nearer to the run wins. The asset's own series,
-    ``temporis/series`` (a list of exact names, or a prefix), belong to its definition: no other series can be written,
-    and only those are read back.
+    Every option but ``temporis`` can also be set for one asset, with ``metadata={"temporis/<option>": ...}``, or for
+    one run of it, with output metadata of that key. A run's options override its asset's, which override these. The
+    asset's own series, ``temporis/series`` (a list of exact names, or a prefix), are part of its definition: no other
+    series can be written, and only those are read back.
 
-    *Writing.* A run over a range of partitions is one upsert, in time order. If it fails on the way, the partitions
-    that are stored completely are recorded as materialized. An upsert never deletes: a row that vanished upstream
+    *Writing.* A run over a range of partitions is a single upsert, in time order. If it fails partway, the partitions
+    that are completely stored are recorded as materialized. An upsert never deletes: a row that vanished upstream
     stays.
 
-    *Reading.* An input is always the long frame that ``DataSource.read`` gives (``timestamp``, ``name``, ``value``),
-    whatever layout was written; or a dict of such frames by partition, where the input is annotated
-    ``dict[str, pd.DataFrame]``. A data source has no partitions: those that time does not tell apart (static, dynamic,
-    the zones of (day, zone)) are read as the series that their materializations list, so give each series of its own
-    name. Two that write the same rows are refused.
+    *Reading.* An input is always the long frame that ``DataSource.read`` returns (``timestamp``, ``name``, ``value``),
+    whatever layout was written. If the input is annotated ``dict[str, pd.DataFrame]``, it is one such frame per
+    partition. A data source has no partitions: partitions that time does not tell apart (static or dynamic ones, the
+    zones of (day, zone)) are read as the series that their materializations list, so give the series of each partition
+    names of their own. Two partitions that write the same rows are refused.
 
     Examples:
         .. code-block:: python
@@ -117,94 +115,102 @@ class TemporisIOManager(dg.ConfigurableIOManager):
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    temporis: dg.ResourceDependency[TemporisResource] = Field(description="The connection to the data sources.")
-    data_source: str | None = Field(default=None, description="The data source of assets that do not name their own.")
+    temporis: dg.ResourceDependency[TemporisResource] = Field(description="Connection to the data sources.")
+    data_source: str | None = Field(
+        default=None, description="Name of the data source of assets that do not name their own."
+    )
     outside_partition: OutsidePartition = Field(
         default="raise",
-        description="What becomes of rows outside the time windows of the run's partitions: 'raise' sends nothing and "
-        "fails, 'drop' leaves them out and counts them, 'allow' stores them all the same.",
+        description="What happens to rows outside the time windows of the run's partitions: 'raise' sends nothing and "
+        "fails the step, 'drop' leaves them out and counts them, 'allow' stores them.",
     )
     layout: Layout = Field(
-        default="auto", description="'long': a row is an observation; 'wide': a column is a series; 'auto' decides."
+        default="auto",
+        description="'long' (one row per observation), 'wide' (one column per series), or 'auto', which tells them "
+        "apart by their columns.",
     )
     timestamp: str | None = Field(
         default="timestamp",
-        description="The column of timestamps; a frame without it may have a DatetimeIndex. None takes the index.",
+        description="Name of the timestamp column. A frame without it may have a DatetimeIndex instead. None means the "
+        "index.",
     )
-    name: str = Field(default="name", description="The column of series names (long).")
-    value: str = Field(default="value", description="The column of values (long).")
+    name: str = Field(default="name", description="Name of the column of series names in a long frame.")
+    value: str = Field(default="value", description="Name of the value column in a long frame.")
     timezone: str | None = Field(
-        default=None, description="The time zone, such as 'Europe/Berlin', that naive timestamps and dates are in."
+        default=None, description="Time zone of naive timestamps and dates, e.g. 'Europe/Berlin'."
     )
     ambiguous: str = Field(
-        default="raise", description="What a local time that occurs twice means: 'raise', 'infer' or 'NaT'."
+        default="raise", description="How to read a local time that occurs twice: 'raise', 'infer' or 'NaT'."
     )
     nonexistent: str = Field(
         default="raise",
-        description="What a local time that the clock skipped means: 'raise', 'shift_forward', 'shift_backward' or "
+        description="How to read a local time that the clock skipped: 'raise', 'shift_forward', 'shift_backward' or "
         "'NaT'.",
     )
     sub_second: SubSecond = Field(
-        default="raise", description="'floor' cuts fractions of a second off instead of refusing them."
+        default="raise",
+        description="What happens to timestamps with fractions of a second: 'raise' refuses them, 'floor' cuts the "
+        "fraction off.",
     )
     on_invalid: OnInvalid = Field(
-        default="raise", description="'drop' stores the rest and counts the invalid rows; 'raise' sends nothing."
+        default="raise",
+        description="What happens to invalid rows: 'raise' sends nothing and fails the step, 'drop' stores the other "
+        "rows and counts the invalid ones.",
     )
     unit: str | None = Field(
-        default=None, description="What number timestamps count since 1970: 's' (the default), 'ms', 'us' or 'ns'."
+        default=None,
+        description="What numeric timestamps count since 1970: 's', 'ms', 'us' or 'ns'. Defaults to seconds.",
     )
     allow_future: str | None = Field(
         default=None,
-        description="How far ahead of the clock a timestamp may lie: a distance such as '730 days', or 'true' for any. "
-        "Defaults to a year.",
+        description="How far ahead of the clock a timestamp may lie: a length of time, e.g. '730 days', or 'true' for "
+        "any. Defaults to a year.",
     )
     on_conflict: OnConflict = Field(
         default="last",
-        description="What becomes of rows with the same timestamp and name but different values: 'last' stores the "
-        "last one, counts the others and warns; 'raise' sends nothing.",
+        description="What happens to rows with the same timestamp and name but different values: 'last' stores the "
+        "last one, counts the others and warns; 'raise' sends nothing and fails the step.",
     )
     decimals: Decimals = Field(
         default="nearest",
-        description="What becomes of decimal numbers that float64 does not hold exactly: 'nearest' stores the nearest "
-        "float; 'exact' refuses them.",
+        description="What happens to decimal numbers that float64 does not hold exactly: 'nearest' stores the nearest "
+        "float, 'exact' refuses them.",
     )
     plot: bool = Field(
         default=False,
-        description="Whether each materialization shows a small plot of what was written. Needs the extra [plots]; "
-        "Dagster keeps the image in its event log for good.",
+        description="Whether each materialization shows a small plot of what was written. Needs the extra [plots]. "
+        "Dagster keeps the image in its event log permanently.",
     )
 
     @field_validator("allow_future", mode="before")
     @classmethod
-    def _as_text(cls, said: object) -> object:
-        """Dagster's configuration has no type for either of several."""
-        if isinstance(said, timedelta):
-            return f"{said.total_seconds()} s"
-        return "true" if said is True else said
+    def _as_text(cls, given: object) -> object:
+        """Turn True and timedeltas into text: Dagster's configuration has no type for a choice of several."""
+        if isinstance(given, timedelta):
+            return f"{given.total_seconds()} s"
+        return "true" if given is True else given
 
     @model_validator(mode="before")
     @classmethod
-    def _known_options(cls, said: Mapping[str, Any]) -> Mapping[str, Any]:
-        if isinstance(said.get("temporis"), str | None):
-            raise ConfigurationError(
-                f"{cls.__name__} has no connection. Say how to connect: temporis=TemporisResource(url=...)."
-            )
-        ensure_known_options(cls.__name__, said, cls.model_fields)
-        return said
+    def _known_options(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        if isinstance(given.get("temporis"), str | None):
+            raise ConfigurationError(f"{cls.__name__} has no connection. Pass temporis=TemporisResource(url=...).")
+        ensure_known_options(cls.__name__, given, cls.model_fields)
+        return given
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
-        """Upsert what the asset returned, and say in its metadata what became of it.
+        """Upsert what the asset returned, and record in its metadata what became of it.
 
         Args:
-            context: Dagster's, of the output.
+            context: Dagster's context of the output.
             obj: A long or wide DataFrame, or a Series.
 
         Raises:
-            Failure: A retry cannot mend it: invalid rows, rows outside the partitions, an archived or missing data
-                source, a wrong option. Never retried, whatever the asset's retry policy.
-            RetryRequested: The service asks for a longer wait than the client's patience: the step starts again then.
-            UnavailableError: The service could not be reached; the asset's retry policy decides. With a mirror that
-                keeps the rows, a Failure that counts them as pending; the retry policy decides as well.
+            Failure: A retry cannot fix it: invalid rows, rows outside the partitions, an archived or missing data
+                source, a wrong option. Never retried, whatever the asset's retry policy is.
+            RetryRequested: The service asks for a longer wait than ``give_up_after_s``; the step runs again after it.
+            UnavailableError: The service could not be reached; the asset's retry policy decides. If a mirror keeps the
+                rows, this is a Failure that counts them as pending instead; the retry policy decides as well.
             StoreError: The database failed in a way that may pass; the asset's retry policy decides.
         """
         with failures_for_dagster(self.temporis.give_up_after_s):
@@ -213,22 +219,28 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             options = self._options(context.definition_metadata, context.output_metadata)
             source = self.temporis.data_source(options.data_source)
             windows = _windows(context)
-            frame = cast("pd.DataFrame", obj)  # anything else is refused
+
+            # Check everything before anything is sent.
+            frame = cast("pd.DataFrame", obj)  # observe refuses anything else
             checked = observe(frame, options.frame, warn=context.log.warning)
             _ensure_own(checked, options.series)
             observations = _inside(windows, checked, options.outside_partition).in_time_order()
             guard = guard_of(context, observations, source.name, options.outside_partition)
             guard.before()
+
+            # Send.
             report = _upsert(context, source, windows, observations, options.frame, guard)
             guard.after(report)
             context.log.info("%s", report)
+
+            # Record what became of it: of each partition, of the run, and on the page of the data source.
             if not report.dry_run and context.has_asset_partitions:
                 add_partition_rows(context, windows, observations, report)  # first: a partition's page opens with it
             guard.add_lists()
             left_out = len(checked) - len(observations)
             outside = {OUTSIDE_PARTITION: left_out} if left_out else {}
             if left_out:
-                context.log.warning(LEFT_OUT, f"{left_out:,}", f"{len(checked):,}")
+                context.log.warning("%s", _left_out(left_out, len(checked)))
             context.add_output_metadata(
                 {
                     **outcome(source, observations, report),
@@ -239,12 +251,12 @@ class TemporisIOManager(dg.ConfigurableIOManager):
                 }
             )
             if report.pending:
-                context.log.warning(WAITING, f"{report.pending:,}", source.pending().last_error or "not yet delivered")
+                context.log.warning("%s", _waiting(report, source.pending().last_error))
             left_out_tables = {**left_out_rows(report), **conflicting_rows(observations)}
             add_once(context, {**left_out_tables, **(_plot(context, observations) if options.plot else {})})
             if report.dry_run:
                 context.log.warning(
-                    "Dry run: %s. Dagster shows a materialization, but nothing was stored.", source.name
+                    "This was a dry run: Dagster shows a materialization, but nothing was stored in %s.", source.name
                 )
             else:
                 _observe_page(context, source, observations, report)
@@ -253,29 +265,28 @@ class TemporisIOManager(dg.ConfigurableIOManager):
         """Read the upstream asset's own series back, in the windows of the partitions that the input maps to.
 
         Args:
-            context: Dagster's, of the input.
+            context: Dagster's context of the input.
 
         Returns:
-            Columns ``timestamp`` (datetime64[s, UTC]), ``name`` (str) and ``value`` (float64), sorted by
-            (timestamp, name); for an input annotated ``dict[str, pd.DataFrame]``, such a frame per partition.
+            A frame with columns ``timestamp`` (datetime64[s, UTC]), ``name`` (str) and ``value`` (float64), sorted by
+            (timestamp, name). If the input is annotated ``dict[str, pd.DataFrame]``, one such frame per partition.
 
         Raises:
-            Failure: A retry cannot mend it: something was never materialized, there is no such data source. Never
+            Failure: A retry cannot fix it: something was never materialized, or the data source does not exist. Never
                 retried.
             StoreError: The database failed in a way that may pass; the asset's retry policy decides.
         """
         with failures_for_dagster(self.temporis.give_up_after_s):
             if not context.has_asset_key:
-                raise ConfigurationError("Only assets can be read back. Return the frame of an op as an asset.")
+                raise ConfigurationError("Only assets can be read back. Make the op that returns the frame an asset.")
             definition = _upstream_metadata(context)
             default = cast("str | None", options_said(definition).get("data_source", self.data_source))
             request = request_of(context, default, dry_run=self.temporis.dry_run)
             options = self._options(definition, {DATA_SOURCE: request.data_source} if request.data_source else {})
             source = self.temporis.data_source(options.data_source)
-            wanted = Wanted(request.keys, options.series, request.windows, request.spans)
             if request.apart:
-                return read_apart(source, wanted)
-            frame = read_back(source, wanted)
+                return read_apart(source, request, options.series)
+            frame = read_back(source, request, options.series)
             if warning := series_of_others(frame["name"].nunique(), options.series, request):
                 context.log.warning("Input %s: %s", context.asset_key.to_user_string(), warning)
             return frame
@@ -287,7 +298,7 @@ class TemporisIOManager(dg.ConfigurableIOManager):
 
 
 def _windows(context: dg.OutputContext) -> PartitionWindows | None:
-    """The windows of what is written: of the asset's partitions, or of the partition of the job of an op."""
+    """Return the windows of the asset's partitions or, for an op, of the partition that its job runs for."""
     if context.has_asset_partitions:
         return partition_windows(context.asset_partitions_def, context.asset_partition_keys)
     if context.has_asset_key or not context.has_partition_key:
@@ -301,20 +312,21 @@ def _upstream_metadata(context: dg.InputContext) -> Mapping[str, Any]:
 
 
 def _ensure_own(observations: Observations, series: OwnSeries) -> None:
-    """Refuse series that are not the asset's own: nobody could load them back."""
+    """Refuse series that are not the asset's own, because no load would return them."""
     used = (observations.names[code] for code in np.unique(observations.codes))
     strange = [name for name in used if name not in series]
     if strange:
         raise ConfigurationError(
-            f"{len(strange):,} series are not the asset's own, such as {', '.join(map(repr, strange[:5]))}. "
-            f"Its 'temporis/series' are {series}: write only these, or add the others to them."
+            f"{counted(len(strange), 'series')} {agreeing(len(strange), 'is', 'are')} not the asset's own, such as "
+            f"{', '.join(map(repr, strange[:5]))}. Its 'temporis/series' are {series}: write only these, or add the "
+            "others to them."
         )
 
 
 def _inside(
     windows: PartitionWindows | None, observations: Observations, outside_partition: OutsidePartition
 ) -> Observations:
-    """The observations inside the partitions of the run; all where partitions have no time or none is left out."""
+    """Return the observations inside the run's partitions; all of them if partitions have no time or 'allow' is set."""
     if windows is None or outside_partition == "allow":
         return observations
     outside = windows.of(observations.timestamps) == OUTSIDE
@@ -329,11 +341,30 @@ def _outside_failure(windows: PartitionWindows, observations: Observations, outs
     keys = windows.keys[0] if len(windows.keys) == 1 else f"{windows.keys[0]} to {windows.keys[-1]}"
     first = observations.take(outside[:SHOWN_ROWS]).frame()
     return dg.Failure(
-        f"{len(outside):,} of {len(observations):,} observations lie outside the run's partitions ({keys}), the first "
-        f"at {first['timestamp'].iloc[0].isoformat()}. Nothing was sent. Return only rows inside the partitions' time "
-        "windows (compared in UTC, their end left out), or set outside_partition to 'drop' or 'allow'.",
+        f"{_lie_outside(len(outside), len(observations))} ({keys}), the first at "
+        f"{first['timestamp'].iloc[0].isoformat()}. Nothing was sent. Return only rows inside the partitions' time "
+        "windows (compared in UTC, the end excluded), or set outside_partition to 'drop' or 'allow'.",
         metadata=offending_rows("outside", first, count=len(outside)),
         allow_retries=False,
+    )
+
+
+def _lie_outside(outside: int, total: int) -> str:
+    lie = agreeing(outside, "lies", "lie")
+    return f"{outside:,} of {counted(total, 'observation')} {lie} outside the run's partitions"
+
+
+def _left_out(outside: int, total: int) -> str:
+    were = agreeing(outside, "was", "were")
+    return f"{_lie_outside(outside, total)} and {were} left out (outside_partition='drop')."
+
+
+def _waiting(report: UpsertReport, last_error: str | None) -> str:
+    wait = agreeing(report.pending, "waits", "wait")
+    stored = report.stored + report.unchanged
+    return (
+        f"{counted(report.pending, 'observation')} {wait} in the mirror for a later write or flush; {stored:,} "
+        f"{agreeing(stored, 'is', 'are')} stored. The reason: {last_error or 'they have not been delivered yet.'}"
     )
 
 
@@ -345,16 +376,16 @@ def _upsert(
     options: ObservationOptions,
     guard: PartitionGuard,
 ) -> UpsertReport:
-    """Upsert; if that fails on the way, first record the partitions that are stored."""
+    """Upsert; if it fails partway, record the partitions that are stored before raising."""
     progress = ProgressLog(context.log.info, source.name, len(observations))
     try:
         report = source.upsert(observations, on_invalid="drop", progress=progress)
         if report.rejected and options.on_invalid == "raise":
-            raise rejection(report, observations, source.url, options)  # in the words of an asset's options
+            raise rejection(report, observations, source.url, options)  # advice in terms of an asset's options
     except (DeliveryError, StoreError) as error:
         if windows is not None and error.report is not None and context.has_asset_partitions:
-            said = guard.metadata()
-            for stored in stored_partitions(context, source, windows, observations, error.report, said):
+            further = guard.metadata()
+            for stored in stored_partitions(context, source, windows, observations, error.report, further):
                 context.log_event(stored)
         if error.report is not None:
             archived = isinstance(error, DataSourceArchivedError)
@@ -370,7 +401,7 @@ def _observe_page(
     report: UpsertReport,
     state: ArchiveState | None = None,
 ) -> None:
-    """Tell the page of the data source what was written, and the state that the write found; nothing of nothing."""
+    """Record on the data source's page what was written, and the archive state that the write found, if any."""
     state = ArchiveState.ACTIVE if state is None and report.stored else state
     if state is None and not report.unchanged and not report.pending:
         return
@@ -380,9 +411,9 @@ def _observe_page(
 
 
 def _plot(context: dg.OutputContext, observations: Observations) -> dict[str, dg.MetadataValue]:
-    """The plot of what was written; a warning in the log instead, where it cannot be drawn: the write stands."""
+    """Plot what was written. If that fails, only warn in the log: the write stands."""
     try:
         return {PLOT: dg.MetadataValue.md(plot_of(observations))}
-    except Exception:  # whatever a drawing library raises
-        context.log.warning("The plot could not be drawn. What was written is stored.", exc_info=True)
+    except Exception:  # a drawing library may raise anything
+        context.log.warning("The plot could not be drawn. The observations are stored all the same.", exc_info=True)
         return {}

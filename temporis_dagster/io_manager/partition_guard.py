@@ -1,11 +1,12 @@
-"""Between the partitions of one asset that time does not tell apart: no one overwrites another's rows unseen.
+"""Keeps partitions of one asset that time does not tell apart from silently overwriting each other's rows.
 
 Two such partitions that write the same series, at times that overlap, write the same rows: the second would overwrite
-the first. Whether another did is looked up before the upsert and, for runs that go on side by side, once more after it.
+the first. So the guard looks up whether another partition wrote these series: before the upsert and, because runs may
+go on side by side, once more after it.
 
 Comes in: an output and what it is about to write. Goes out: a failure or a warning, and the list of series for the
 materialization.
-Never: sends or reads observations, or hides that it found something.
+Never: sends or reads observations, or hides what it found.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ from temporis_dagster.metadata_keys import WARNING
 
 
 class PartitionGuard:
-    """For partitions that time tells apart, and outside a run: nothing to look at, and nothing to say."""
+    """The guard where there is nothing to guard: time tells the partitions apart, or this is not a run."""
 
     def before(self) -> None:
         """Refuse, before anything is sent, what would overwrite rows of another partition."""
@@ -41,22 +42,23 @@ class PartitionGuard:
         """Look again: another run may have been writing at the same time."""
 
     def metadata(self) -> Mapping[str, dg.MetadataValue]:
-        """What the materialization says of it."""
+        """Return the metadata for the materialization."""
         return {}
 
     def add_lists(self) -> None:
-        """What the materialization of each partition says of it, where that of all together would be too long."""
+        """Add each partition's list of series to its own materialization, if one list of all would be too long."""
 
 
 class SeriesGuard(PartitionGuard):
-    """What one run's partitions write, beside what the others of the asset wrote.
+    """Compares what one run's partitions write with what the asset's other partitions wrote.
 
     Args:
-        context: Dagster's, of the output.
-        parts: How its partition keys divide.
-        observations: What is about to be written.
-        data_source: Where.
-        outside_partition: ``"allow"`` warns of rows that overwrite another partition's; the others refuse them.
+        context: Dagster's context of the output.
+        parts: How the asset's partition keys are divided.
+        observations: The observations about to be written.
+        data_source: The name of the data source.
+        outside_partition: ``"allow"`` only warns of rows that overwrite another partition's; the other values refuse
+            them.
     """
 
     def __init__(
@@ -87,21 +89,21 @@ class SeriesGuard(PartitionGuard):
         """Look again: another run may have been writing at the same time.
 
         Raises:
-            Failure: Another partition has written some of these series meanwhile.
+            Failure: Another partition has meanwhile written some of these series.
         """
         self._dry_run = report.dry_run
         if not report.dry_run:
             self._look("It did so while this run was writing, so what is stored now may be the rows of either.")
 
     def metadata(self) -> Mapping[str, dg.MetadataValue]:
-        """The series that the partitions have written so far, and the warning, if there is one."""
-        said = {WARNING: dg.MetadataValue.text(self._warning)} if self._warning else {}
+        """Return the series that the partitions have written so far, and the warning, if there is one."""
+        warning = {WARNING: dg.MetadataValue.text(self._warning)} if self._warning else {}
         if self._dry_run:
-            return said
-        return {**said, **as_metadata(self._so_far)}
+            return warning
+        return {**warning, **as_metadata(self._so_far)}
 
     def add_lists(self) -> None:
-        """The series that each partition has written so far, where all of them together are too many for one list."""
+        """Add each partition's list of series to its own materialization, if one list of all would be too long."""
         if self._dry_run or not 1 < len(self._keys) <= MOST_COUNTED_APART or as_metadata(self._so_far):
             return
         for key in self._keys:
@@ -110,7 +112,7 @@ class SeriesGuard(PartitionGuard):
 
     @cached_property
     def _so_far(self) -> Written:
-        """Of this run and of those before."""
+        """The series that this run and earlier ones have written."""
         instance, asset = self._context.step_context.instance, self._context.asset_key
         return with_earlier(self._written, instance, asset, self._keys, self._data_source)
 
@@ -121,21 +123,21 @@ class SeriesGuard(PartitionGuard):
         if not found:
             return
         if not self._allowed:
-            raise dg.Failure(f"{_said(found)} {what_follows} {_what_to_do(found[0])}", allow_retries=False)
-        self._warning = f"{_said(found)} outside_partition='allow' lets them overwrite each other's rows."
+            raise dg.Failure(f"{_finding(found)} {what_follows} {_what_to_do(found[0])}", allow_retries=False)
+        self._warning = f"{_finding(found)} outside_partition='allow' lets them overwrite each other's rows."
         self._context.log.warning("%s", self._warning)
 
 
 def guard_of(
     context: dg.OutputContext, observations: Observations, data_source: str, outside_partition: OutsidePartition
 ) -> PartitionGuard:
-    """What guards the partitions of an output from each other.
+    """Return the guard for an output.
 
     Args:
-        context: Dagster's, of the output.
-        observations: What is about to be written.
-        data_source: Where.
-        outside_partition: The option.
+        context: Dagster's context of the output.
+        observations: The observations about to be written.
+        data_source: The name of the data source.
+        outside_partition: The asset's option of this name.
     """
     parts = parts_of(context.asset_partitions_def) if context.has_asset_partitions else None
     if parts is None or not _in_a_run(context):
@@ -146,11 +148,11 @@ def guard_of(
 def _in_a_run(context: dg.OutputContext) -> bool:
     try:
         return context.step_context is not None
-    except dg.DagsterInvariantViolationError:  # in a unit test of a project, with Dagster's build_output_context
+    except dg.DagsterInvariantViolationError:  # a project's unit test, with Dagster's build_output_context
         return False
 
 
-def _said(found: Sequence[Conflict]) -> str:
+def _finding(found: Sequence[Conflict]) -> str:
     first = found[0]
     series = f"Series {first.name!r} was" if len(found) == 1 else f"{len(found):,} series, such as {first.name!r}, were"
     return (
@@ -162,6 +164,6 @@ def _said(found: Sequence[Conflict]) -> str:
 def _what_to_do(first: Conflict) -> str:
     own = f"{first.name}_{{context.partition_key}}"
     return (
-        f"Give each partition series of its own name, such as f{own!r}, or set outside_partition='allow' "
-        "if overwriting is meant."
+        f"Put the partition's key into the names of its series, such as f{own!r}, or set outside_partition='allow' if "
+        "overwriting is intended."
     )

@@ -1,13 +1,14 @@
-"""Which series are those of a partition, where time does not tell partitions apart: static, dynamic, (day, zone).
+"""The series of each partition, if time does not tell partitions apart: static, dynamic, (day, zone).
 
-A data source knows timestamps and names, and no partitions. So each materialization of such a partition lists the
-series that the partition has written so far, and from when to when; see ``SERIES``:
+A data source has timestamps and names, but no partitions. So each materialization of such a partition lists the series
+that the partition has written so far, with their first and last second; see ``SERIES``:
 
     {"north": {"load_north": [1717200000, 1717282800]}}
 
-The key is the *part* of the partition key that is not time: a zone of (day, zone), a static or dynamic key. A run over
-several parts says whose series are whose only if their names do: each has exactly one of the parts in it as a word, as
-``load_north`` has ``north``. Otherwise they stand under all of the parts together, which cannot be read apart.
+The key is the *part* of the partition key that is not time: a static or dynamic key, the zone of (day, zone). A run
+over several parts can tell which series belong to which part only if each name has exactly one of the parts in it as a
+word, as ``load_north`` has ``north``. Otherwise the series are listed under all of the parts together, and these can no
+longer be read apart.
 
 Comes in: partition keys, names and moments, materializations. Goes out: lists of series by part, and conflicts.
 Never: reads or writes observations, or looks at more materializations than ``LOOKED_AT``.
@@ -27,29 +28,29 @@ from temporis_dagster.metadata_keys import DATA_SOURCE, SERIES
 from temporis_dagster.partition_windows import has_time
 
 BETWEEN = "\n"
-"""Stands between the parts of a run whose series' names do not say whose they are. No partition key may have one."""
+"""Separates the parts of a run whose series are listed under all of them. No partition key may have a newline."""
 
 MOST_TOGETHER = 100
-"""More parts than this are not named together."""
+"""More parts than this are not named in one key."""
 
 MOST_LISTED = 1_000
-"""More series than this are not listed: Dagster keeps metadata for good, and every materialization has the list."""
+"""More series than this are not listed: Dagster keeps metadata permanently, and each materialization has the list."""
 
 LOOKED_AT = 500
-"""Of how many other partitions, the latest written, a write looks at the series."""
+"""A write compares its series with those of this many other partitions, the ones that were written last."""
 
 MOST_SEARCHED = 1_000
-"""How far back to look for the list of a partition whose latest materialization has none, such as one made by hand."""
+"""How many materializations to search for a partition's list if its latest, say one reported by hand, has none."""
 
 Span: TypeAlias = tuple[int, int]
 Spans: TypeAlias = Mapping[str, Span]
 Written: TypeAlias = Mapping[str, Spans]
-"""Series and their first and last second, by part."""
+"""Series with their first and last second, by part."""
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """A series that another partition of the asset has written, too.
+    """A series that another partition of the asset has written as well.
 
     Attributes:
         name: The series.
@@ -62,12 +63,12 @@ class Conflict:
 
 @dataclass(frozen=True)
 class Parts:
-    """How the keys of an asset's partitions divide into time and part.
+    """How the keys of an asset's partitions are divided into time and part.
 
     Attributes:
         partitions_def: The asset's partitions.
-        timed: Whether there is a time dimension beside the parts.
-        places: The places of the part's dimensions among those of the key; None where the key is the part.
+        timed: Whether there is a time dimension next to the parts.
+        places: The positions of the part's dimensions in the key; None if the whole key is the part.
     """
 
     partitions_def: dg.PartitionsDefinition
@@ -75,29 +76,29 @@ class Parts:
     places: tuple[int, ...] | None
 
     def of(self, key: str) -> str:
-        """The part of a partition key."""
+        """Return the part of a partition key that is not time."""
         if self.places is None:
             return str(key)
         words = str(key).split("|")
-        if len(words) <= max(self.places):  # of a definition that the asset had before
+        if len(words) <= max(self.places):  # a key of a definition that the asset had earlier
             return str(key)
         return "|".join(words[place] for place in self.places)
 
     def time_of(self, key: str) -> str:
-        """The rest of a partition key: what names the time window; empty where there is none."""
+        """Return the rest of a partition key, which names the time window; empty if there is none."""
         if self.places is None:
             return ""
         return "|".join(word for place, word in enumerate(str(key).split("|")) if place not in self.places)
 
     def read_together(self, keys: Iterable[str]) -> Mapping[str, set[str]]:
-        """The parts among partition keys, by the rest of the key: of each time window, whose rows are read."""
+        """Return the parts among partition keys, by time window: those whose rows are read together."""
         read: dict[str, set[str]] = {}
         for key in keys:
             read.setdefault(self.time_of(key), set()).add(self.of(key))
         return read
 
     def all(self, instance: dg.DagsterInstance) -> frozenset[str]:
-        """Every part that there is now: a dynamic partition may be deleted."""
+        """Return every part that exists now; a dynamic partition may have been deleted."""
         with dg.partition_loading_context(dynamic_partitions_store=instance):
             if self.places is None:
                 return frozenset(map(str, self.partitions_def.get_partition_keys()))
@@ -112,19 +113,19 @@ class Parts:
 
 
 def parts_of(partitions_def: dg.PartitionsDefinition) -> Parts | None:
-    """The parts of partitions, or None where time alone tells them apart."""
+    """Return how partition keys are divided; None if time alone tells the partitions apart."""
     if not isinstance(partitions_def, dg.MultiPartitionsDefinition):
         return None if has_time(partitions_def) else Parts(partitions_def, timed=False, places=None)
-    dimensions = sorted(partitions_def.partitions_defs, key=attrgetter("name"))  # as Dagster orders the words of a key
+    dimensions = sorted(partitions_def.partitions_defs, key=attrgetter("name"))  # Dagster's order of a key's words
     places = tuple(place for place, each in enumerate(dimensions) if not has_time(each.partitions_def))
     return Parts(partitions_def, timed=len(places) < len(dimensions), places=places) if places else None
 
 
 def series_by_part(observations: Observations, parts: Sequence[str]) -> Written:
-    """The series that a run writes, by the part whose they are.
+    """Return the series that a run writes, by the part to which they belong.
 
     Args:
-        observations: What the run writes.
+        observations: The observations that the run writes.
         parts: The parts of its partitions.
 
     Examples:
@@ -154,7 +155,7 @@ def _spans(observations: Observations) -> dict[str, Span]:
 
 
 def _owners(names: Iterable[str], parts: Sequence[str]) -> dict[str, str] | None:
-    """The one part that each name has in it as words; None where any has none or several."""
+    """Return the one part that each name has in it as words; None if any name has none or several."""
     words = {part: frozenset(part.split("|")) for part in parts}
     known = frozenset().union(*words.values())
     parts_with: dict[str, list[str]] = {}
@@ -172,7 +173,7 @@ def _owners(names: Iterable[str], parts: Sequence[str]) -> dict[str, str] | None
 
 
 def _words_in(name: str, known: frozenset[str], lengths: Sequence[int]) -> set[str]:
-    """The known words that a name has in it, with neither a letter nor a digit just before and after."""
+    """Return the known words in a name: those with neither a letter nor a digit directly before or after them."""
     ends = [place for place in range(len(name) + 1) if not name[place : place + 1].isalnum()]
     starts = [place for place in range(len(name) + 1) if not place or not name[place - 1].isalnum()]
     last = frozenset(ends)
@@ -181,26 +182,26 @@ def _words_in(name: str, known: frozenset[str], lengths: Sequence[int]) -> set[s
 
 
 def listed(materialization: dg.AssetMaterialization) -> Written | None:
-    """The series that a materialization lists; None where it lists none."""
-    said = materialization.metadata.get(SERIES)
-    if said is None or not isinstance(said.value, dict):
+    """Return the series that a materialization lists; None if it has no list."""
+    found = materialization.metadata.get(SERIES)
+    if found is None or not isinstance(found.value, dict):
         return None
-    return cast("Written", said.value)
+    return cast("Written", found.value)
 
 
 def lists_series(materialization: dg.AssetMaterialization) -> bool:
-    """Whether a materialization says which series its partition has written."""
+    """Tell whether a materialization lists the series that its partition has written."""
     return stored(materialization) and listed(materialization) is not None
 
 
 def with_earlier(
     written: Written, instance: dg.DagsterInstance, asset: dg.AssetKey, keys: Sequence[str], data_source: str
 ) -> Written:
-    """The series that a run writes, and those that earlier runs of its partitions wrote to the same data source."""
+    """Add to the series that a run writes those that earlier runs of its partitions wrote to the same data source."""
     ids = latest_ids(instance, asset, keys)
     merged = {part: dict(spans) for part, spans in written.items()}
     for earlier in latest_of_partitions(instance, asset, ids, lists_series, MOST_SEARCHED).values():
-        if _place(earlier) != data_source:
+        if _data_source(earlier) != data_source:
             continue
         for part, spans in (listed(earlier) or {}).items():
             if part in merged:
@@ -215,7 +216,7 @@ def _join(spans: dict[str, Span], others: Spans) -> None:
 
 
 def as_metadata(written: Written, part: str | None = None) -> dict[str, dg.MetadataValue]:
-    """The list for a materialization, or of it that of one part; nothing where it would be too long."""
+    """Return the list for a materialization, of all parts or of one; nothing if it would be too long."""
     if part is not None:
         written = {part: written[part]} if part in written else {}
     if not written or sum(map(len, written.values())) > MOST_LISTED:
@@ -231,14 +232,14 @@ def conflicts(
     others: Mapping[str, dg.AssetMaterialization],
     data_source: str,
 ) -> Iterator[Conflict]:
-    """The series of a run that other partitions wrote, too, at times that overlap.
+    """Yield the series of a run that other partitions wrote as well, at times that overlap.
 
     Args:
-        written: What the run writes.
-        parts: How partition keys divide.
+        written: The series that the run writes.
+        parts: How partition keys are divided.
         keys: The partitions of the run.
         others: The latest materializations of other partitions.
-        data_source: Where the run writes.
+        data_source: The data source to which the run writes.
     """
     mine: dict[str, Span] = {}
     for spans in written.values():
@@ -246,7 +247,7 @@ def conflicts(
     own = {parts.of(key) for key in keys}
     seen: set[str] = set()
     for key, materialization in others.items():
-        if _place(materialization) != data_source:
+        if _data_source(materialization) != data_source:
             continue
         for part, spans in (listed(materialization) or {}).items():
             if own & set(part.split(BETWEEN)):
@@ -261,29 +262,33 @@ def _overlap(one: Span, other: Span) -> bool:
     return one[0] <= other[1] and other[0] <= one[1]
 
 
-def _place(materialization: dg.AssetMaterialization) -> object:
-    said = materialization.metadata.get(DATA_SOURCE)
-    return said.value if said is not None else None
+def _data_source(materialization: dg.AssetMaterialization) -> object:
+    found = materialization.metadata.get(DATA_SOURCE)
+    return found.value if found is not None else None
 
 
 def others_written(
     instance: dg.DagsterInstance, asset: dg.AssetKey, parts: Parts, keys: Sequence[str], after: int = 0
 ) -> tuple[dict[str, dg.AssetMaterialization], int]:
-    """The latest materializations of other partitions that could have written the same rows, and the last's number.
+    """Return the latest materializations of other partitions that could have written the same rows.
 
     Args:
-        instance: Where materializations are recorded.
+        instance: The instance that records materializations.
         asset: The asset.
-        parts: How its partition keys divide.
+        parts: How its partition keys are divided.
         keys: The partitions of the run.
-        after: Only what was materialized after this number.
+        after: Only look at materializations with a higher number than this.
+
+    Returns:
+        The materializations by partition, and the number of the asset's latest one, for the next call's ``after``.
     """
-    own, times, there = {parts.of(key) for key in keys}, {parts.time_of(key) for key in keys}, parts.all(instance)
+    own, times = {parts.of(key) for key in keys}, {parts.time_of(key) for key in keys}
+    existing = parts.all(instance)
     ids = latest_ids(instance, asset)
     candidates = [
         (number, key)
         for key, number in ids.items()
-        if number > after and parts.of(key) not in own and parts.of(key) in there and parts.time_of(key) in times
+        if number > after and parts.of(key) not in own and parts.of(key) in existing and parts.time_of(key) in times
     ]
     newest = {key: number for number, key in sorted(candidates, reverse=True)[:LOOKED_AT]}
     return latest_of_partitions(instance, asset, newest, most_searched=MOST_SEARCHED), max(ids.values(), default=0)
@@ -292,13 +297,13 @@ def others_written(
 def spans_of_keys(
     parts: Parts, keys: Sequence[str], materializations: Mapping[str, dg.AssetMaterialization], *, apart: bool = False
 ) -> dict[str, Spans | None]:
-    """The series of each partition, as its materialization lists them; None where it does not say which are its own.
+    """Return the series of each partition, as its materialization lists them; None if it does not tell them apart.
 
     Args:
-        parts: How partition keys divide.
+        parts: How partition keys are divided.
         keys: The partitions that are read.
-        materializations: The latest of each that lists series.
-        apart: Whether each is read by itself: then a list of several parts together says nothing.
+        materializations: For each, the latest materialization that lists series.
+        apart: Whether each partition is read separately: then a list under several parts does not help.
     """
     read = parts.read_together(keys)
     return {

@@ -1,7 +1,8 @@
 """A small plot of what a run wrote, for its materialization (extra ``[plots]``).
 
-Comes in: observations. Goes out: markdown with the image in it, at most some ten kilobytes: Dagster keeps it for good.
-Never: opens a window, touches disk, or lets a series name be markup: names stand in the picture only, as plain text.
+Comes in: observations. Goes out: Markdown with the image in it, some ten kilobytes at most, as Dagster keeps it
+permanently.
+Never: opens a window, touches disk, or lets a series name act as markup: names are plain text in the image only.
 """
 
 import base64
@@ -12,20 +13,21 @@ import numpy as np
 
 from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.data_source.observations.model import Codes, Floats, Int64s
+from temporis_dagster.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_LINES = 8
-"""More series than this are shown by how many observations there are over time."""
+"""If there are more series than this, the plot shows the number of observations over time instead."""
 
 SLICES = 300
-"""A line keeps the least and the greatest value of each of so many slices of time: peaks stay."""
+"""A line is thinned to the smallest and the largest value in each of this many slices of time, so peaks stay."""
 
 MOST_BARS = 120
 LARGEST_DRAWN = 1e100
-"""What is drawn of values beyond: axes have no room for them."""
+"""Values beyond this are drawn at this height: axes have no room for them."""
 
 COLOURS = 16
 LABEL_CHARACTERS = 40
@@ -33,13 +35,13 @@ NOTHING = "No observations."
 
 
 def plot_of(observations: Observations) -> str:
-    """A line for each series, or how many observations there are over time where there are too many lines.
+    """Draw one line per series or, if there are too many, the number of observations over time.
 
     Args:
         observations: What was written.
 
     Returns:
-        Markdown: one image (PNG, about 800 by 300 pixels), or a sentence where there is nothing to draw.
+        Markdown: one image (PNG, about 800 by 300 pixels), or a sentence if there is nothing to draw.
     """
     if not len(observations):
         return NOTHING
@@ -53,7 +55,7 @@ def plot_of(observations: Observations) -> str:
         _lines(figure, axes, observations, used)
     else:
         _density(axes, observations)
-    axes.set_title(f"{len(observations):,} observations of {len(used):,} series (UTC)", fontsize=10)
+    axes.set_title(f"{counted(len(observations), 'observation')} of {len(used):,} series (UTC)", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.3)
     axes.margins(x=0)  # also because no axis goes beyond the years 1 to 9999
@@ -80,7 +82,7 @@ def _lines(figure: "Figure", axes: "Axes", observations: Observations, used: Cod
 def _density(axes: "Axes", observations: Observations) -> None:
     moments = np.unique(observations.timestamps)
     step = int(np.median(np.diff(moments))) if len(moments) > 1 else 1
-    width = step * -(-int(moments[-1] - moments[0] + 1) // (step * MOST_BARS))  # whole steps, so that even looks even
+    width = step * -(-int(moments[-1] - moments[0] + 1) // (step * MOST_BARS))  # whole steps: even data look even
     edges = np.append(np.arange(moments[0], moments[-1] + 1, width), moments[-1] + 1)
     counts, _ = np.histogram(observations.timestamps, edges)
     axes.stairs(counts, edges.astype("datetime64[s]"), fill=True)
@@ -88,11 +90,11 @@ def _density(axes: "Axes", observations: Observations) -> None:
 
 
 def thinned(timestamps: Int64s, values: Floats) -> tuple[Int64s, Floats]:
-    """The least and the greatest value of each slice of time, in the order of their timestamps.
+    """Return the smallest and the largest value in each slice of time, in the order of their timestamps.
 
     Args:
         timestamps: Unix seconds, in any order.
-        values: One for each.
+        values: One per timestamp.
     """
     order = np.argsort(timestamps, kind="stable")
     timestamps, values = timestamps[order], np.clip(values[order], -LARGEST_DRAWN, LARGEST_DRAWN)
@@ -107,7 +109,7 @@ def thinned(timestamps: Int64s, values: Floats) -> tuple[Int64s, Floats]:
 
 
 def drawable(name: str) -> str:
-    r"""The name in characters that the font has, and not endless.
+    r"""Return the name in characters that the font has, cut if it is long.
 
     Examples:
         >>> drawable("load $kW$ \u96fb\n")

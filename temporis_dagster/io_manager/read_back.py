@@ -1,13 +1,12 @@
-"""What another asset asks for: the observations of its partitions, of the upstream asset's own series.
+"""The observations that an input asks for, read from the data source.
 
-Comes in: a data source, the windows, the series. Goes out: one frame (timestamp, name, value), sorted; or one for each
-partition.
-Never: gives an empty frame for a partition that was never stored, unless the input allows it, or rows of a partition
+Comes in: a data source, what the input asks for, the upstream asset's own series. Goes out: one frame (timestamp, name,
+value), sorted; or one per partition.
+Never: returns an empty frame for a partition that was never stored, unless the input allows it, or rows of a partition
 that was not asked for.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -16,67 +15,56 @@ import pandas as pd
 from temporis_dagster.asset_options import OwnSeries
 from temporis_dagster.data_source.observations.model import Int64s, Mask
 from temporis_dagster.data_source.source import DataSource
+from temporis_dagster.io_manager.input_request import InputRequest
 from temporis_dagster.io_manager.partition_series import Spans
 from temporis_dagster.partition_windows import OUTSIDE, PartitionWindows
 
 MOST_READS = 16
-"""Windows in more pieces than this are read at once, with what lies between them, which is then left out."""
+"""Windows in more pieces than this are read in one piece; what lies between them is then left out."""
 
 MOST_NAMES = 500
 """More series than this are not asked for by name: all are read, and the others left out."""
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Which rows of a data source an input asks for.
+def read_back(source: DataSource, request: InputRequest, series: OwnSeries) -> pd.DataFrame:
+    """Return the stored observations that an input asks for, in one frame.
 
-    Attributes:
-        keys: The partitions, in their own order; None where the asset has none.
+    Args:
+        source: The data source.
+        request: What the input asks for.
         series: The upstream asset's own series.
-        windows: The time windows of the partitions; None for all of time.
-        spans: The series of each partition and their first and last second, where time does not tell the partitions
-            apart; None where it does, or where all of them are read.
     """
-
-    keys: Sequence[str] | None
-    series: OwnSeries
-    windows: PartitionWindows | None
-    spans: Mapping[str, Spans] | None = None
-
-
-def read_back(source: DataSource, wanted: Wanted) -> pd.DataFrame:
-    """The stored observations of these windows and series, in one frame."""
-    if wanted.keys is not None and not wanted.keys:  # none is materialized yet, so there may be no data source either
+    if request.keys is not None and not request.keys:  # nothing is materialized yet, so the data source may be missing
         return no_rows()
-    frame = _read(source, wanted)
-    if wanted.spans is None or wanted.keys is None:
+    frame = _read(source, request, series)
+    if request.spans is None or request.keys is None:
         return frame
-    rows = _Rows(frame, wanted)
-    return frame.iloc[np.unique(np.concatenate([rows.of(key) for key in wanted.keys]))].reset_index(drop=True)
+    rows = _Rows(frame, request)
+    return frame.iloc[np.unique(np.concatenate([rows.of(key) for key in request.keys]))].reset_index(drop=True)
 
 
-def read_apart(source: DataSource, wanted: Wanted) -> dict[str, pd.DataFrame]:
-    """The stored observations of each partition, in the partitions' own order."""
-    if not wanted.keys:
+def read_apart(source: DataSource, request: InputRequest, series: OwnSeries) -> dict[str, pd.DataFrame]:
+    """Return the stored observations of each partition, in the partitions' own order; see ``read_back``."""
+    if not request.keys:
         return {}
-    frame = _read(source, wanted)
-    rows = _Rows(frame, wanted)
-    return {key: frame.iloc[rows.of(key)].reset_index(drop=True) for key in wanted.keys}
+    frame = _read(source, request, series)
+    rows = _Rows(frame, request)
+    return {key: frame.iloc[rows.of(key)].reset_index(drop=True) for key in request.keys}
 
 
-def _read(source: DataSource, wanted: Wanted) -> pd.DataFrame:
-    names = _names(wanted)
-    if wanted.windows is None:
-        return _of_prefix(source.read(names=names), wanted.series)
-    return _of_prefix(_read_windows(source, names, wanted.windows), wanted.series)
+def _read(source: DataSource, request: InputRequest, series: OwnSeries) -> pd.DataFrame:
+    names = _names(request.spans, series)
+    if request.windows is None:
+        return _of_prefix(source.read(names=names), series)
+    return _of_prefix(_read_windows(source, names, request.windows), series)
 
 
-def _names(wanted: Wanted) -> Sequence[str] | None:
-    """The exact names to ask for, where they are few."""
-    if wanted.spans is None:
-        return wanted.series.names
-    names = sorted({name for spans in wanted.spans.values() for name in spans if name in wanted.series})
-    return names if len(names) <= MOST_NAMES else wanted.series.names
+def _names(spans: Mapping[str, Spans] | None, series: OwnSeries) -> Sequence[str] | None:
+    """Return the exact names to ask for, if they are known and few."""
+    if spans is None:
+        return series.names
+    names = sorted({name for some in spans.values() for name in some if name in series})
+    return names if len(names) <= MOST_NAMES else series.names
 
 
 def _read_windows(source: DataSource, names: Sequence[str] | None, windows: PartitionWindows) -> pd.DataFrame:
@@ -90,7 +78,7 @@ def _read_windows(source: DataSource, names: Sequence[str] | None, windows: Part
 
 
 def no_rows() -> pd.DataFrame:
-    """A frame as ``DataSource.read`` gives it, without a row."""
+    """Return a frame like that of ``DataSource.read``, without rows."""
     columns = {"timestamp": pd.DatetimeIndex([], dtype="datetime64[s, UTC]"), "name": pd.Series(dtype=str)}
     return pd.DataFrame({**columns, "value": pd.Series(dtype=np.float64)})
 
@@ -108,18 +96,18 @@ def _seconds(frame: pd.DataFrame) -> Int64s:
 
 
 class _Rows:
-    """Which rows of a frame that is sorted by time are those of a partition."""
+    """Finds the rows of a partition in a frame that is sorted by time."""
 
-    def __init__(self, frame: pd.DataFrame, wanted: Wanted) -> None:
-        self._frame, self._wanted = frame, wanted
+    def __init__(self, frame: pd.DataFrame, request: InputRequest) -> None:
+        self._frame, self._request = frame, request
         self._seconds = _seconds(frame)
-        numbers = {} if wanted.windows is None else zip(wanted.windows.keys, wanted.windows.numbers, strict=True)
+        numbers = {} if request.windows is None else zip(request.windows.keys, request.windows.numbers, strict=True)
         self._number = {str(key): int(number) for key, number in numbers} if numbers else {}
 
     def of(self, key: str) -> Int64s:
-        """The positions of the rows, ascending."""
-        spans = None if self._wanted.spans is None else self._wanted.spans[key]
-        windows = self._wanted.windows
+        """Return the positions of the partition's rows, ascending."""
+        spans = None if self._request.spans is None else self._request.spans[key]
+        windows = self._request.windows
         if windows is None:
             return np.arange(len(self._frame)) if spans is None else self._of_spans(spans)
         number = self._number[key]
@@ -139,7 +127,7 @@ class _Rows:
 
     @cached_property
     def _by_series(self) -> tuple[Int64s, Int64s]:
-        """The rows series by series, and where each series starts among them."""
+        """The rows grouped by series, and where each series starts among them."""
         order = np.argsort(self._codes, kind="stable")
         return order, np.concatenate(([0], np.cumsum(np.bincount(self._codes, minlength=len(self._factorized[1])))))
 
@@ -156,11 +144,6 @@ class _Rows:
             code = self._factorized[1].get(name)
             if code is not None:
                 rows = order[starts[code] : starts[code + 1]]
-                found.append(
-                    rows[
-                        np.searchsorted(self._seconds[rows], first) : np.searchsorted(
-                            self._seconds[rows], last, "right"
-                        )
-                    ]
-                )
+                seconds = self._seconds[rows]
+                found.append(rows[np.searchsorted(seconds, first) : np.searchsorted(seconds, last, side="right")])
         return np.sort(np.concatenate(found))

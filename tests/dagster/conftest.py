@@ -4,6 +4,7 @@ import dagster as dg
 import pytest
 
 from temporis_dagster import connect
+from tests.support.io_manager_tools import Project
 
 
 @pytest.fixture
@@ -24,6 +25,12 @@ def instance():
     """An instance in memory, for one test."""
     with dg.DagsterInstance.ephemeral() as made:
         yield made
+
+
+@pytest.fixture
+def project(url, instance):
+    """Assets that share the store and the instance, and runs of them."""
+    return Project(url, instance)
 
 
 @pytest.fixture(scope="module")

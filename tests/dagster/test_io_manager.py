@@ -1,4 +1,4 @@
-"""TemporisIOManager, through real Dagster runs: one upsert a step, exact about partitions, never retried in vain."""
+"""TemporisIOManager, through real Dagster runs: one upsert per step, exact about partitions, never retried in vain."""
 
 import json
 import logging
@@ -45,24 +45,6 @@ FIVE_DAYS = key_range("2024-06-01", "2024-06-05")
 
 
 @pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path}/temporis.db"
-
-
-@pytest.fixture
-def source(url):
-    """The data source, seen from another connection than the runs'."""
-    with connect(url) as temporis:
-        yield temporis.create_data_source("store_metrics")
-
-
-@pytest.fixture
-def instance():
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
-
-
-@pytest.fixture
 def run(url, instance):
     """Materialize assets in process, against the data source of the test."""
 
@@ -85,7 +67,7 @@ def hourly(hours=HOURS, name="orders"):
 
 
 def storing(data, **arguments):
-    """An asset called orders that returns this, whatever its partitions."""
+    """Make an asset called orders that returns this, whatever its partitions."""
 
     @temporis_asset(**{"data_source": "store_metrics", "name": "orders", **arguments})
     def orders():
@@ -95,7 +77,7 @@ def storing(data, **arguments):
 
 
 def failure(result):
-    """What the one failed step says: its Failure, its metadata as plain values."""
+    """Return the Failure of the one failed step, and its metadata as plain values."""
     data = failure_of(result).event_specific_data
     metadata = data.user_failure_data.metadata if data.user_failure_data else {}
     return data.user_failure_data, {key: entry.value for key, entry in metadata.items()}
@@ -255,7 +237,7 @@ def test_rows_outside_the_partition_are_dropped_or_allowed_on_request(run, sourc
         assert len(source.read()) == stored
 
 
-# Writing: what a retry cannot mend, and what it can
+# Writing: what a retry cannot fix, and what it can
 
 
 def test_an_archived_data_source_fails_the_step_once(run, source, instance):
@@ -311,7 +293,7 @@ def test_a_table_is_once_in_a_range(run, source):
 
 
 def test_too_many_counts_stand_together(run, source, monkeypatch):
-    """Where more partitions differ than Dagster can be told one by one, the last one has the counts of all."""
+    """If the counts of too many partitions differ, the event of the last one has the counts of all."""
     monkeypatch.setattr(event_metadata, "MOST_COUNTED_APART", 2)
     uneven = hourly().drop(HOURS[30:72])
     events = materializations(run(storing(uneven, partitions_def=DAYS), tags=FIVE_DAYS), "orders")
@@ -341,7 +323,7 @@ def test_figures_are_numbers_and_moments(run, source):
 
 
 def test_none_is_not_a_frame(run, source):
-    """Returning nothing by mistake is said, with both ways out."""
+    """Returning nothing by mistake is an error, which names both ways out."""
     said, _ = failure(run(storing(None), raise_on_error=False))
     assert "Return a DataFrame" in said.description
     assert "-> None" in said.description
@@ -388,7 +370,7 @@ def test_a_long_write_logs_its_progress(run, source, instance, monkeypatch):
 
 
 def test_progress_is_at_most_a_line_in_half_a_minute():
-    """However many batches there are, on an injected clock: an hour of a batch a second is 120 lines."""
+    """However many calls there are, on an injected clock: an hour of one call per second is 120 lines."""
     seconds, lines = iter(range(3_601)), []
     log = progress_log.ProgressLog(lambda text, *parts: lines.append(text % parts), "a", 3_600, now=seconds.__next__)
     for _ in range(3_600):
@@ -402,7 +384,7 @@ def test_progress_is_at_most_a_line_in_half_a_minute():
 
 @pytest.fixture
 def archived_after(source, monkeypatch):
-    """Archive the data source after so many chunks of 12 observations."""
+    """Archive the data source after this many chunks of 12 observations."""
     monkeypatch.setattr(upsert, "CHUNK_ROWS", 12)
     store = upsert.Upsert._store
 
@@ -423,7 +405,7 @@ def archived_after(source, monkeypatch):
 
 @pytest.mark.parametrize(("chunks", "complete"), [(1, 0), (2, 1), (5, 2), (8, 4)])
 def test_partitions_stored_before_a_failure_are_recorded(run, source, instance, archived_after, chunks, complete):
-    """A range that fails on the way: complete partitions are materialized with their rows, the others are not."""
+    """If a range fails partway, complete partitions are materialized with their rows, and the others are not."""
     archived_after(chunks)
     result = run(storing(hourly(), partitions_def=DAYS), tags=FIVE_DAYS, raise_on_error=False)
     assert not result.success
@@ -437,7 +419,7 @@ def test_partitions_stored_before_a_failure_are_recorded(run, source, instance, 
 
 
 def test_an_empty_partition_is_recorded_only_between_two_complete_ones(run, instance, archived_after):
-    """Nobody knows of an empty partition at the edge of what was stored whether it was reached."""
+    """It is unknown whether the write reached an empty partition at the edge of what was stored."""
     archived_after(4)  # days 1 and 3; 2 and 4 are empty, 5 is not stored
     frame = hourly().drop(HOURS[24:48]).drop(HOURS[72:96])
     run(storing(frame, partitions_def=DAYS), tags=FIVE_DAYS, raise_on_error=False)
@@ -447,7 +429,7 @@ def test_an_empty_partition_is_recorded_only_between_two_complete_ones(run, inst
 
 
 def test_recorded_partitions_keep_what_the_run_said(run, source, instance, archived_after):
-    """The metadata of the body are theirs, too; so the data source that a run chose is known to a later load."""
+    """They have the metadata of the body as well, so a later load knows the data source that the run chose."""
     archived_after(2)
 
     @dg.asset(name="orders", partitions_def=DAYS, io_manager_key="temporis_io_manager")
@@ -496,7 +478,7 @@ def orders_job():
 
 @pytest.fixture
 def project(tmp_path, url, monkeypatch):
-    """A file of definitions, as a code location has it."""
+    """Writes a file of definitions, like that of a code location."""
 
     def written(executor):
         monkeypatch.setenv("TEST_STORE", url)
@@ -583,7 +565,7 @@ def test_an_input_is_the_windows_of_its_partitions(run, source):
 
 @pytest.mark.parametrize(("partitions", "statements"), [(1, 1), (5, 1), (30, 1)])
 def test_touching_partitions_are_read_in_one_query(run, source, partitions, statements):
-    """The windows of a range are one: as many statements for a month as for a day, one a series."""
+    """The windows of a range are joined: as many statements for a month as for a day, one per series."""
     month = pd.date_range("2024-06-01", "2024-07-01", freq="h", tz="UTC", inclusive="left")
     orders = storing(hourly(month), partitions_def=DAYS)
     keys = DAYS.get_partition_keys()
@@ -711,7 +693,7 @@ def test_without_a_data_source_the_failure_shows_three_ways(run, source):
 
 
 def test_frame_options_by_metadata_over_configuration(run, source):
-    """How a frame is to be read is said where it is known best."""
+    """How to read a frame can be set where it is known best."""
     naive = pd.DataFrame({"at": ["2024-06-01"], "series": "orders", "amount": 1.0}).astype({"at": "datetime64[s]"})
     orders = storing(naive, name_column="series", value="amount", metadata={"temporis/timestamp": "at"})
     run(orders, options={"timezone": "Europe/Berlin", "timestamp": "unknown"})
@@ -723,7 +705,7 @@ def test_frame_options_by_metadata_over_configuration(run, source):
     [{"temporis/layout": "tall"}, {"temporis/outside_partition": "ignore"}, {"temporis/timezone": "Mars/Olympus"}],
 )
 def test_an_unknown_option_value_fails_once(run, source, wrong):
-    """A typo in metadata is said, without retries."""
+    """A typo in metadata is an error, and not retried."""
 
     @dg.asset(
         io_manager_key="temporis_io_manager",
@@ -774,7 +756,7 @@ def test_a_dry_run_is_a_warning_in_the_event_log(run, source, instance):
 
 @pytest.mark.parametrize("partitioned", [False, True])
 def test_what_only_a_dry_run_materialized_is_not_read_back(run, source, partitioned):
-    """It stored nothing; a dry run of the reader reads what is there, and a run in earnest makes it whole."""
+    """It stored nothing; a dry run of the reader reads what is there, and a real run makes it complete."""
     single_run = {"partitions_def": DAYS, "backfill_policy": dg.BackfillPolicy.single_run()} if partitioned else {}
     when = {"partition_key": "2024-06-01"} if partitioned else {}
     orders, reader = storing(hourly(HOURS[:24]), **single_run), reading(**single_run)
@@ -871,7 +853,7 @@ def test_a_partition_is_read_from_the_data_source_it_was_written_to(run, instanc
 
 
 def test_an_asset_that_moved_is_read_from_where_it_was_written(run, url):
-    """Its definition names another data source now: what was stored before is read from where it is, never as empty."""
+    """Its definition now names another data source; what was stored earlier is read from where it is, not as empty."""
     with connect(url) as temporis:
         temporis.create_data_source("before")
         temporis.create_data_source("after")
@@ -889,7 +871,7 @@ def test_an_asset_that_moved_is_read_from_where_it_was_written(run, url):
 
 
 def test_what_was_materialized_by_hand_is_where_the_definition_says(run, instance, source):
-    """A partition reported in the UI names no data source; read with others, it is no other one."""
+    """A partition reported in the UI names no data source; read with others, it belongs to the definition's."""
     orders, reader = storing(hourly(), partitions_def=DAYS, outside_partition="drop"), reading()
     assert run(orders, tags=key_range("2024-06-01", "2024-06-29")).success
     instance.report_runless_asset_event(dg.AssetMaterialization("orders", partition="2024-06-30"))
@@ -914,13 +896,13 @@ def test_an_asset_that_depends_on_itself_starts_from_nothing(run, source):
 
 @pytest.mark.parametrize(("series", "warned"), [(None, True), (["orders"], False)])
 def test_series_of_others_are_warned_of(run, source, instance, series, warned):
-    """An asset that does not say which series are its own reads those of other assets, too; the run's log says so."""
+    """An asset that does not declare its own series also reads those of other assets; the run's log warns of it."""
     orders, reader = storing(hourly(), series=series), reading()
     alone = run(orders, reader)
     source.upsert(hourly(name="returns"))
     shared = run(orders, reader)
     warnings_of = [
-        [entry.user_message for entry in instance.all_logs(result.run_id) if "may be of other assets" in str(entry)]
+        [entry.user_message for entry in instance.all_logs(result.run_id) if "may belong to other assets" in str(entry)]
         for result in (alone, shared)
     ]
     assert [len(said) for said in warnings_of] == [0, int(warned)]

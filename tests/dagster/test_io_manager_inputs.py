@@ -18,17 +18,6 @@ ALLOWED = {"allow_missing_partitions": True}
 ITSELF = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
 
 
-@pytest.fixture
-def instance():
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
-
-
-@pytest.fixture
-def project(tmp_path, instance):
-    return Project(f"sqlite:///{tmp_path}/temporis.db", instance)
-
-
 def day_of_two_hours(day, value=1.0):
     return pd.DataFrame({"orders": value}, index=pd.date_range(day, periods=2, freq="h", tz="UTC"))
 
@@ -38,7 +27,7 @@ with warnings.catch_warnings():
 
     @temporis_asset(data_source=SOURCE, partitions_def=DAYS)
     def orders(context: dg.AssetExecutionContext):
-        """Two rows a day."""
+        """Two rows per day."""
         return day_of_two_hours(context.partition_key)
 
 
@@ -153,7 +142,7 @@ def test_a_dict_input_has_a_frame_per_partition(project):
 
 
 def test_a_dict_input_without_partitions_is_refused(project):
-    """There is nothing to take apart; the message says what to annotate."""
+    """There are no partitions to tell apart; the message says what to annotate."""
 
     @temporis_asset(data_source=SOURCE)
     def plain():
@@ -239,7 +228,7 @@ def test_a_data_source_that_is_not_there_is_said(project):
 
 
 def test_another_external_asset_says_what_to_do(project):
-    """Nothing materializes it, so 'materialize it first' alone would help nobody."""
+    """No run materializes it, so 'materialize it first' alone would not help."""
     spec = dg.AssetSpec("elsewhere", metadata={"temporis/data_source": SOURCE}).with_io_manager_key(
         "temporis_io_manager"
     )
@@ -324,7 +313,7 @@ def running_total(**arguments):
     ],
 )
 def test_an_asset_that_depends_on_itself_is_backfilled_one_by_one(arguments, policy):
-    """By default: each partition needs the one before. What is given wins."""
+    """By default, because each partition needs the one before it. The caller's policy wins."""
     assert running_total(**arguments).backfill_policy == policy
 
 
@@ -343,7 +332,7 @@ def test_depending_on_itself_is_seen_however_it_is_said(how):
 
 
 def test_a_range_of_an_asset_that_depends_on_itself_is_refused(project):
-    """It would read what it is about to write: missing, or as before. The failure says what to do."""
+    """It would read what it is about to write: missing, or as before the run. The failure says what to do."""
     running = running_total()
     for day in (1, 2, 3, 4):
         assert project.run(running, partition_key=f"2024-06-0{day}").success
@@ -373,7 +362,7 @@ def test_a_range_that_reads_only_what_is_before_it_runs(project):
 
 def test_partition_key_in_a_range_says_what_to_do_in_the_docs():
     """Dagster's own error is about the range; the decorator's documentation says which policy gives a key."""
-    assert "``context.partition_key`` fails in it" in temporis_asset.__doc__
+    assert "``context.partition_key`` raises in it" in temporis_asset.__doc__
 
 
 # Ops of a partitioned job
@@ -405,7 +394,7 @@ def test_an_op_of_a_partitioned_job_has_the_windows_of_its_partition(project, da
 
 
 def test_env_vars_are_read_outside_a_run(tmp_path, monkeypatch):
-    """In a notebook or a test, the resource of a project works as it is: text and whole numbers."""
+    """In a notebook or a test, the resource of a project works unchanged: text and whole numbers."""
     monkeypatch.setenv("OUR_STORE", f"sqlite:///{tmp_path}/temporis.db")
     monkeypatch.setenv("OUR_ROWS", "7")
     temporis = TemporisResource(url=dg.EnvVar("OUR_STORE"), batch_rows=dg.EnvVar.int("OUR_ROWS"), create_missing=True)

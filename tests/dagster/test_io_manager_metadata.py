@@ -1,4 +1,4 @@
-"""What a write says of itself: in the run's log, on the partition's page, on the page of the data source."""
+"""What a write records: in the run's log, on the partition's page, on the page of the data source."""
 
 import logging
 
@@ -16,17 +16,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`:dags
 
 HOURS = pd.date_range("2024-06-01", periods=120, freq="h", tz="UTC")
 AT_ONCE = {"give_up_after_s": 1e-9}
-
-
-@pytest.fixture
-def instance():
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
-
-
-@pytest.fixture
-def project(tmp_path, instance):
-    return Project(f"sqlite:///{tmp_path}/temporis.db", instance)
 
 
 def hourly(hours=HOURS):
@@ -66,14 +55,14 @@ def test_a_write_is_an_observation_on_the_page_of_the_data_source(project):
 
 
 def test_a_range_is_one_observation(project):
-    """Dagster keeps events for good: a backfill adds one line to the page, which names its partitions."""
+    """Dagster keeps events permanently: a backfill adds one line to the page, which names its partitions."""
     project.run(storing(hourly(), partitions_def=DAYS), tags=key_range("2024-06-01", "2024-06-05"))
     (page,) = project.observations()
     assert (page["temporis/partitions"], page["temporis/stored"]) == ("2024-06-01...2024-06-05 (5)", 120)
 
 
 def test_the_page_shows_that_the_data_source_is_archived(project):
-    """A write that met an archived data source says so there, too."""
+    """A write that met an archived data source records it there as well."""
     project.run(storing(hourly()))
     with connect(project.temporis.url) as temporis:
         temporis.data_source(SOURCE).archive()
@@ -83,7 +72,7 @@ def test_the_page_shows_that_the_data_source_is_archived(project):
 
 @pytest.mark.parametrize("frame", [hourly()[:0], pd.DataFrame()])
 def test_a_write_of_nothing_is_no_observation(project, frame):
-    """An empty frame tells nothing about the data source."""
+    """An empty frame reveals nothing about the data source."""
     assert project.run(storing(frame)).success
     assert project.observations() == []
 
@@ -215,7 +204,7 @@ def test_a_write_is_one_line_in_the_log(project, again):
 
 
 def test_a_partitions_page_opens_with_its_own_count(project):
-    """Then comes where it is, and only then what is said of the whole run; also where its count differs."""
+    """Next is where its rows are, and only then what is about the whole run; also if its count differs."""
     uneven = hourly().drop(HOURS[30:40])
     result = project.run(storing(uneven, partitions_def=DAYS), tags=key_range("2024-06-01", "2024-06-05"))
     pages = materializations(result, "orders")
@@ -246,7 +235,7 @@ def test_advice_about_rejected_rows_is_that_of_an_asset(tmp_path, instance):
 
 
 def test_a_dry_run_sends_no_observation_but_asks(tmp_path, instance):
-    """ensure_writable asks with an ingest of no records, as the documentation says; the write sends none."""
+    """ensure_writable asks with an ingest without records, as documented; the write sends no request."""
     with FakeService() as service:
         dry = served(tmp_path, instance, service, dry_run=True)
         dry.temporis.ensure_writable(SOURCE)

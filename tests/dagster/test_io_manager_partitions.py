@@ -1,4 +1,4 @@
-"""Partitions that time does not tell apart: each reads its own rows, and none overwrites another's unseen."""
+"""Partitions that time does not tell apart: each reads its own rows, and none silently overwrites another's."""
 
 import dagster as dg
 import numpy as np
@@ -24,17 +24,6 @@ DAYS = dg.DailyPartitionsDefinition("2024-06-01", end_date="2024-06-04")
 ZONES = dg.StaticPartitionsDefinition(["N", "S", "East Side"])
 DAY_ZONE = dg.MultiPartitionsDefinition({"zone": ZONES, "date": DAYS})
 ONE_BY_ONE = dg.BackfillPolicy.multi_run(1)
-
-
-@pytest.fixture
-def instance():
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
-
-
-@pytest.fixture
-def project(tmp_path, instance):
-    return Project(f"sqlite:///{tmp_path}/temporis.db", instance)
 
 
 def zone_of(key):
@@ -86,7 +75,7 @@ def names(frame):
 
 @pytest.fixture(params=["static", "dynamic", "day and zone", "two static dimensions"])
 def kind(request, instance):
-    """Partitions without time, or with another dimension beside it, and some of their keys."""
+    """Partitions without time, or with another dimension next to it, and some of their keys."""
     instance.add_dynamic_partitions("zones", ["N", "S", "East Side"])
     if request.param == "static":
         return ZONES, ["N", "S"]
@@ -108,7 +97,7 @@ def two_written(kind, project):
 
 
 def test_a_partition_reads_its_own_rows(project, two_written):
-    """Not those of everybody: sums would double, and nobody would know."""
+    """Not those of all partitions: sums would silently double."""
     load, partitions_def, keys = two_written
     got = []
     for each in keys:
@@ -197,12 +186,12 @@ def storing_range(partitions_def, frame, **arguments):
 
 
 def test_a_range_whose_names_do_not_say_it_is_refused_to_a_part(project):
-    """Whose rows they are cannot be known: the failure says so, and what to do; reading them together is fine."""
+    """It is unknown whose rows they are: the failure says so, and what to do; reading them together is fine."""
     frame = pd.concat([frame_of("N", "demand"), frame_of("S", "supply")], axis=1)
     load, got = storing_range(ZONES, frame), []
     assert project.run(load, tags=key_range("N", "S")).success
     refused = only(project, load, reader(ZONES, got), partition_key="N")
-    assert "which rows are those of N" in failure(refused)
+    assert "it is unknown which rows belong to N" in failure(refused)
     assert "backfill_policy=dg.BackfillPolicy.multi_run(1)" in failure(refused)
     both = reader(dg.StaticPartitionsDefinition(["x"]), got, dg.StaticPartitionMapping({"N": "x", "S": "x"}))
     assert project.run(load, both, selection=[both], partition_key="x").success
@@ -222,7 +211,7 @@ def test_what_was_reported_by_hand_keeps_the_list_of_the_run_before(project, ins
 
 
 def test_more_series_than_a_materialization_lists_are_refused_to_a_part(project, monkeypatch):
-    """The list would be too long to keep for good; nothing is guessed."""
+    """The list would be too long to keep permanently; nothing is guessed."""
     monkeypatch.setattr(partition_series, "MOST_LISTED", 1)
     load = writer(ZONES, lambda zone: frame_of(zone).assign(other=1.0).rename(columns={"other": f"other_{zone}"}))
     result = project.run(load, partition_key="N")
@@ -277,7 +266,7 @@ def test_a_dry_run_of_a_partition_changes_nothing_of_what_is_known(project):
 
 
 def test_another_data_source_starts_a_list_of_its_own(project):
-    """What the partition wrote elsewhere before is neither its own here nor in anybody's way."""
+    """What the partition wrote elsewhere earlier is neither its own here nor a conflict."""
     before, after = writer(ZONES, data_source="before"), writer(ZONES, lambda _key: frame_of("N", "load"))
     for zone in "NS":
         assert project.run(before, partition_key=zone).success
@@ -315,7 +304,7 @@ def test_the_same_partition_again_is_no_conflict(project, kind):
 
 
 def test_overwriting_on_request_is_a_warning(project, kind):
-    """outside_partition='allow' means it: green, and said in the log and on the partition's page."""
+    """With outside_partition='allow', the run is green, with a warning in the log and on the partition's page."""
     partitions_def, keys = kind
     load = writer(partitions_def, temperature, outside_partition="allow")
     assert project.run(load, partition_key=keys[0]).success
@@ -343,7 +332,7 @@ def test_days_of_one_series_do_not_conflict(project):
     assert len(project.read()) == 18
 
 
-def test_a_deleted_partition_is_in_nobodys_way(project, instance):
+def test_a_deleted_partition_is_no_conflict(project, instance):
     """A dynamic partition that was deleted and made again under another name may write its series."""
     instance.add_dynamic_partitions("stations", ["old"])
     stations = dg.DynamicPartitionsDefinition(name="stations")
@@ -354,8 +343,8 @@ def test_a_deleted_partition_is_in_nobodys_way(project, instance):
     assert project.run(load, partition_key="new").success
 
 
-def test_partitions_of_a_definition_that_is_gone_are_in_nobodys_way(project):
-    """The asset was partitioned by zone, and is by zone and kind now: its old keys are no keys any more."""
+def test_partitions_of_a_former_definition_are_no_conflict(project):
+    """The asset was partitioned by zone, and now is by zone and kind: its old keys no longer count."""
     assert project.run(writer(ZONES, temperature), partition_key="N").success
     two = dg.MultiPartitionsDefinition({"zone": ZONES, "kind": dg.StaticPartitionsDefinition(["a", "b"])})
     key_now = dg.MultiPartitionKey({"zone": "N", "kind": "a"})
@@ -371,7 +360,7 @@ def test_a_range_conflicts_like_a_partition(project):
 
 
 def test_partitions_of_a_failed_range_list_their_series(project):
-    """A range of (day, zone) that fails on the way: what it recorded can be read apart."""
+    """If a range of (day, zone) fails partway, what it recorded can be read apart."""
     days = pd.concat([frame_of(key(day, zone)) for day in DAYS.get_partition_keys() for zone in ("N",)])
     load = storing_range(DAY_ZONE, days)
     result = project.run(load, tags=key_range("2024-06-01|N", "2024-06-03|N"))
@@ -441,7 +430,7 @@ def test_the_parts_of_a_key():
     st.lists(st.sampled_from(["N", "S", "NE", "a.csv", "New York", "7"]), min_size=2, max_size=4, unique=True),
     st.permutations(range(6)),
 )
-def test_series_are_a_parts_own_or_nobodys(parts, order):
+def test_series_are_listed_under_one_part_or_all(parts, order):
     """Each series of a run is listed exactly once; under one part only if its name has that one as a word."""
     hours = pd.date_range("2024-06-01", periods=2, freq="h", tz="UTC")
     said = [f"load_{part}" for part in parts] + ["extra"] * (order[0] == 0)

@@ -74,7 +74,7 @@ def test_noise_of_many_rows_stays_small():
      "line\nbreak", "x" * 500, "\\frac", "%s {0}"],
 )  # fmt: skip
 def test_names_are_plain_text(name):
-    """Mathematics, markup, emoji, quotes, line breaks, endless names: drawn as text, and not in the markdown."""
+    """Mathematics, markup, emoji, quotes, line breaks, endless names: drawn as text, and not part of the Markdown."""
     markdown = plotted(long(5, names=[name]))
     image_of(markdown)
     assert name not in markdown
@@ -86,7 +86,7 @@ def test_a_name_is_in_the_picture():
 
 
 def test_thinning_keeps_peaks():
-    """The least and the greatest value of every slice of time survive, in the order of time."""
+    """The smallest and the largest value in every slice of time survive, in the order of time."""
     stamps = np.arange(100_000)
     values = np.sin(stamps / 500.0)
     values[[123, 77_777]] = [50.0, -50.0]
@@ -129,7 +129,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`:dags
 
 
 def test_a_plot_is_opt_in_and_once_a_run(run):
-    """Nothing by default; by asset or by configuration one image, on the event of the range's last partition."""
+    """None by default; one image if the asset or the configuration asks for it, on the event of the last partition."""
     assert all("temporis/plot" not in metadata for metadata in materializations(run(), "orders").values())
     for result in (run(plot=True), run(configured=True)):
         events = materializations(result, "orders")
@@ -149,8 +149,8 @@ def test_a_plot_that_cannot_be_drawn_fails_nothing(run, monkeypatch):
 
 
 def test_a_plot_without_its_extra_is_said_before_anything_is_sent(monkeypatch):
-    """With the command that installs it; and what is no answer is refused."""
-    with pytest.raises(ConfigurationError, match="plot='yes' is not known"):
+    """The error has the command that installs it; and a value that is neither True nor False is refused."""
+    with pytest.raises(ConfigurationError, match="plot must be True or False, got 'yes'"):
         temporis_asset(data_source="store_metrics", plot="yes")
     monkeypatch.setattr("temporis_dagster.asset_options.find_spec", lambda _name: None)
     with pytest.raises(ConfigurationError, match=r"pip install 'temporis-dagster\[plots\]'"):

@@ -1,6 +1,6 @@
 """Runs of assets through TemporisIOManager, for the tests of its parts.
 
-Comes in: assets, a store or a resource. Goes out: results of real runs in this process, and what they said.
+Comes in: assets, a store or a resource. Goes out: results of real runs in this process, and their log and metadata.
 Never: asserts anything.
 """
 
@@ -18,8 +18,8 @@ class Project:
     """Assets that share an instance and a store, or another resource.
 
     Args:
-        temporis: The resource; or the URL of a store, whose data sources are made when they are missing.
-        instance: Where the runs are recorded.
+        temporis: The resource, or the URL of a store, whose missing data sources are then created.
+        instance: The instance that records the runs.
     """
 
     def __init__(self, temporis: TemporisResource | str, instance: dg.DagsterInstance) -> None:
@@ -27,7 +27,7 @@ class Project:
         self.instance = instance
 
     def run(self, *assets, selection=None, options=None, **arguments) -> dg.ExecuteInProcessResult:
-        """One run of the assets, or of the selected ones; a failure is a result."""
+        """Run the assets, or the selected ones; a failure is a result."""
         io_manager = TemporisIOManager(temporis=self.temporis, **(options or {}))
         return dg.materialize(
             [data_source_spec(SOURCE), *assets],
@@ -39,20 +39,20 @@ class Project:
         )
 
     def read(self, data_source: str = SOURCE) -> pd.DataFrame:
-        """What is stored."""
+        """Return what is stored."""
         return self.temporis.data_source(data_source).read()
 
     def logged(self, result: dg.ExecuteInProcessResult) -> list[str]:
-        """The messages that the run's event log has from us or from bodies."""
+        """Return the messages in the run's event log that are from this package or from bodies."""
         return [entry.user_message for entry in self.instance.all_logs(result.run_id) if not entry.is_dagster_event]
 
     def observations(self, data_source: str = SOURCE) -> list[dict[str, object]]:
-        """The metadata of every observation on the page of the data source, oldest first."""
+        """Return the metadata of every observation on the data source's page, oldest first."""
         key = dg.AssetKey(["temporis", data_source])
         records = self.instance.fetch_observations(key, limit=1_000, ascending=True).records
         return [{name: each.value for name, each in record.asset_observation.metadata.items()} for record in records]
 
 
 def failure(result: dg.ExecuteInProcessResult) -> str:
-    """What the one failed step says."""
+    """Return the message of the one failed step."""
     return failure_of(result).event_specific_data.user_failure_data.description
