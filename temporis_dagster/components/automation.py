@@ -1,6 +1,6 @@
-"""What keeps a component's asset filled and watched: schedule, gap sensor, archive and series checks.
+"""The automation of a component's asset: schedule, gap sensor, archive and series checks.
 
-Comes in: attributes from YAML, and the asset. Goes out: definitions made by the same factories as from Python.
+Comes in: attributes from YAML, and the asset. Goes out: definitions, made by the same factories that Python code uses.
 Never: runs anything by itself; a schedule or a sensor is off until it is switched on, here or in the UI.
 """
 
@@ -16,7 +16,7 @@ from temporis_dagster.checks.archive_state import build_archive_state_checks
 from temporis_dagster.checks.gate import gated_selection
 from temporis_dagster.checks.series_checks import build_series_checks
 from temporis_dagster.checks.spacing import Interval
-from temporis_dagster.components.fields import count, described, interval, length, number, optional_count, pairs
+from temporis_dagster.components.resolvers import count, described, interval, length, number, optional_count, pairs
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.schedules.gap_fill import build_gap_fill_sensor
@@ -35,7 +35,7 @@ class ScheduleOptions(_Options):
     ]
     cron_schedule: Annotated[
         str | None,
-        described("When to tick. Defaults to the moment when a partition is complete.", examples=["5 * * * *"]),
+        described("When to tick. Defaults to the moment at which a partition is complete.", examples=["5 * * * *"]),
     ] = None
     execution_timezone: Annotated[
         str | None, described("Time zone of 'cron_schedule'. Defaults to that of the partitions.")
@@ -43,7 +43,7 @@ class ScheduleOptions(_Options):
     max_reach_back: Annotated[
         int | None,
         optional_count(
-            "Maximum number of partitions to fill at a tick that makes up for earlier ones. Defaults to as many as it "
+            "Maximum number of partitions to fill at a tick that makes up for missed ones. Defaults to as many as it "
             "takes."
         ),
     ] = None
@@ -65,7 +65,7 @@ class GapFillOptions(_Options):
     max_runs_per_tick: Annotated[int, count("Maximum number of runs to launch at each tick.")] = 4
     max_attempts: Annotated[int, count("Maximum number of attempts to fill a partition.")] = 6
     retry_delay_s: Annotated[
-        float, number("Seconds to wait before the second attempt; the delay doubles with each further one.")
+        float, number("Seconds to wait before the second attempt. The delay doubles with each further one.")
     ] = 300.0
     running: Annotated[bool, described("Whether the sensor is on as soon as it is deployed.")] = False
 
@@ -74,7 +74,7 @@ class GapFillOptions(_Options):
         if self.horizon <= self.exclude_latest:
             raise ValueError(
                 f"horizon must be greater than exclude_latest, got horizon: {self.horizon} and exclude_latest: "
-                f"{self.exclude_latest}: with these, no partition is ever looked at."
+                f"{self.exclude_latest}. With these, the sensor would never look at any partition."
             )
         return self
 
@@ -86,14 +86,14 @@ class SeriesCheckOptions(_Options):
     expected_interval: Annotated[
         Interval | None,
         interval(
-            "Maximum distance between neighbouring observations of one series: a length such as '15min', or a step of "
-            "the calendar such as 'D', 'B' (business days) or 'W-MON'."
+            "Maximum time between neighbouring observations of one series: a length such as '15min', or a step of the "
+            "calendar such as 'D', 'B' (business days) or 'W-MON'."
         ),
     ] = None
     timezone: Annotated[
         str | None,
         described(
-            "Time zone whose clock and calendar count for 'expected_interval'. Defaults to that of the partitions.",
+            "Time zone whose clock and calendar apply to 'expected_interval'. Defaults to that of the partitions.",
             examples=["Europe/Berlin"],
         ),
     ] = None
@@ -103,7 +103,7 @@ class SeriesCheckOptions(_Options):
     bounds: Annotated[
         Mapping[str, list[float | None]],
         pairs(
-            "Lowest and highest value of series, by name; 'null' for no bound on that side.",
+            "Lowest and highest value of each series, by name; 'null' for no bound on that side.",
             examples=[{"orders": [0, None]}],
         ),
     ] = Field(default_factory=dict)
@@ -117,14 +117,14 @@ class SeriesCheckOptions(_Options):
 
 
 class Automation(dg.Model):
-    """The attributes of a component besides its asset."""
+    """The attributes of a component that are not those of its asset."""
 
     resource_key: Annotated[str, described("Resource key of the project's 'TemporisResource'.")] = "temporis"
     define_data_source: Annotated[
         bool,
         described(
-            "Whether to define the data source's external asset and its archive check. Set it to 'false' where the "
-            "project defines them. Components that share a data source define it once."
+            "Whether to define the data source's external asset and its archive check. Set it to 'false' if the "
+            "project defines them elsewhere. Components that share a data source define it once."
         ),
     ] = True
     archive_check: Annotated[
@@ -133,30 +133,30 @@ class Automation(dg.Model):
     ] = True
     schedule: Annotated[
         ScheduleOptions | None,
-        described("A schedule that refills the trailing partitions.", examples=[{"lookback": 3}]),
+        described("Schedule that refills the trailing partitions.", examples=[{"lookback": 3}]),
     ] = None
     gap_fill: Annotated[
         GapFillOptions | None,
-        described("A sensor that finds and fills missing and failed partitions.", examples=[{"horizon": 720}]),
+        described("Sensor that finds and fills missing and failed partitions.", examples=[{"horizon": 720}]),
     ] = None
     series_checks: Annotated[
         SeriesCheckOptions | None,
-        described("Checks of what the asset's series hold.", examples=[{"max_age": "3h"}]),
+        described("Checks of the asset's series.", examples=[{"max_age": "3h"}]),
     ] = None
 
     def data_source_defs(self, data_source: str, *, archive_check: bool) -> dg.Definitions:
-        """The data source's external asset, and the check that it is not archived.
+        """Return the data source's external asset, and the check that it is not archived.
 
         Args:
-            data_source: Its name.
-            archive_check: Whether any of the components that share it waits for the check.
+            data_source: The name of the data source.
+            archive_check: Whether any of the components that share the data source needs the check.
         """
         expected = {data_source: ArchiveState.ACTIVE}
         checks = build_archive_state_checks(data_sources=expected, resource_key=self.resource_key)
         return dg.Definitions(assets=[data_source_spec(data_source)], asset_checks=checks if archive_check else [])
 
     def automate(self, asset: dg.AssetsDefinition, data_source: str) -> dg.Definitions:
-        """Everything around the asset, which is not among it.
+        """Return the checks, the job, the schedule and the sensor of the asset, without the asset itself.
 
         Raises:
             ConfigurationError: An attribute cannot be used with this asset.
@@ -167,7 +167,7 @@ class Automation(dg.Model):
         partitions = asset.partitions_def
         if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
             raise ConfigurationError(
-                "A schedule and a gap_fill fill partitions, and there are none. Add partitions_def."
+                "A schedule and a gap_fill need time partitions to fill, but the asset has none. Add partitions_def."
             )
         job = dg.define_asset_job(
             f"{asset.op.name}_job",
@@ -184,7 +184,7 @@ def _series_checks(
 ) -> Sequence[dg.AssetChecksDefinition]:
     bounds = {name: (pair[0], pair[-1]) for name, pair in options.bounds.items() if len(pair) == 2}  # noqa: PLR2004
     if len(bounds) < len(options.bounds):
-        raise ConfigurationError("Each of the bounds is a pair, as in 'orders: [0, null]'.")
+        raise ConfigurationError("Each of the bounds must be a pair, as in 'orders: [0, null]'.")
     return build_series_checks(
         assets=[asset],
         max_age=options.max_age,

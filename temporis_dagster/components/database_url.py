@@ -1,4 +1,4 @@
-"""The URL of a database that is read: where it comes from, and what of it may be shown.
+"""The URL of a database to read from: where it comes from, and which parts of it may be shown.
 
 Comes in: ``{{ env.NAME }}``, another template or a URL, from YAML; driver errors. Goes out: an engine; text to show.
 Never: reads an environment variable before a run needs it, or shows a user, a password or an option.
@@ -24,18 +24,18 @@ HIDDEN = "***"
 
 @dataclass(frozen=True)
 class DatabaseUrl:
-    """A URL, or the name of the environment variable that holds it: its text is in no repr.
+    """A URL, or the name of the environment variable that holds it. No repr shows the text.
 
     Attributes:
-        text: SQLAlchemy's URL of a database; may hold a password.
-        variable: The environment variable that is read instead, when a run needs it.
+        text: The SQLAlchemy URL of a database; it may hold a password.
+        variable: The environment variable to read instead, when a run needs the URL.
     """
 
     text: str = field(default="", repr=False)
     variable: str | None = None
 
     def reveal(self) -> str:
-        """The text.
+        """Return the text of the URL.
 
         Raises:
             ConfigurationError: The environment variable is not set, or the text is empty.
@@ -46,28 +46,28 @@ class DatabaseUrl:
         raise ConfigurationError(
             f"The environment variable {self.variable} is not set. Set it to the database's URL where assets run."
             if self.variable
-            else "The url is empty. Give the database's URL, best as '{{ env.WAREHOUSE_URL }}'."
+            else "The url is empty. Set it to the database's URL, preferably as '{{ env.WAREHOUSE_URL }}'."
         )
 
 
-def database_url(said: object) -> object:
-    """A string or ``dg.EnvVar`` as a DatabaseUrl; anything else as it is, to be refused."""
-    if isinstance(said, dg.EnvVar):
-        return DatabaseUrl(variable=said.env_var_name)
-    return DatabaseUrl(said) if isinstance(said, str) else said
+def database_url(given: object) -> object:
+    """Turn a string or a ``dg.EnvVar`` into a DatabaseUrl; return anything else unchanged, for pydantic to refuse."""
+    if isinstance(given, dg.EnvVar):
+        return DatabaseUrl(variable=given.env_var_name)
+    return DatabaseUrl(given) if isinstance(given, str) else given
 
 
-def resolve_url(context: dg.ResolutionContext, said: str) -> object:
-    """``{{ env.NAME }}`` stays a name, so that no definition holds the password; other templates are filled in."""
-    found = FROM_ENVIRONMENT.fullmatch(said.strip())
-    return DatabaseUrl(variable=found[1] or found[2]) if found else database_url(context.resolve_value(said))
+def resolve_url(context: dg.ResolutionContext, given: str) -> object:
+    """Keep ``{{ env.NAME }}`` as a name, so that no definition holds the password; fill in other templates."""
+    found = FROM_ENVIRONMENT.fullmatch(given.strip())
+    return DatabaseUrl(variable=found[1] or found[2]) if found else database_url(context.resolve_value(given))
 
 
 def engine_of(url: DatabaseUrl) -> "sa.Engine":
-    """An engine for the URL, which connects to nothing yet.
+    """Return an engine for the URL. It does not connect yet.
 
     Raises:
-        ConfigurationError: The environment variable is not set, it holds no URL, or its driver is not installed.
+        ConfigurationError: The environment variable is not set, its value is not a URL, or the driver is not installed.
     """
     import sqlalchemy as sa
 
@@ -77,25 +77,25 @@ def engine_of(url: DatabaseUrl) -> "sa.Engine":
         if found.host is not None and "@" in f"{found.host}{found.database or ''}":
             raise ConfigurationError(
                 "The database's URL has more than one '@' (it is not shown here, as it may hold a password). "
-                "Percent-encode an '@' of the user or the password as %40."
+                "Percent-encode an '@' in the user or the password as %40."
             )
         return sa.create_engine(found)
     except ImportError as error:
         raise ConfigurationError(
-            f"The driver of the database is not installed: {error}. Install it where runs are executed (for "
-            "PostgreSQL: pip install 'psycopg[binary]'), or name another in the URL, as in postgresql+psycopg2://."
+            f"The database driver is not installed: {error}. Install it where runs are executed (for PostgreSQL: "
+            "pip install 'psycopg[binary]'), or name another driver in the URL, as in postgresql+psycopg2://."
         ) from None
     except (sa.exc.ArgumentError, ValueError):
         raise ConfigurationError(
-            "The database's URL cannot be used (it is not shown here, as it may hold a password). Give one like "
-            "postgresql+psycopg://user:password@host/name, and percent-encode what is special in the password."
+            "The database's URL cannot be used (it is not shown here, as it may hold a password). Use a URL like "
+            "postgresql+psycopg://user:password@host/name, and percent-encode special characters in the password."
         ) from None
 
 
 def place_of(engine: "sa.Engine") -> str:
-    """The URL without user, password and options, any of which may be a secret.
+    """Return the URL without user, password and options, any of which may be a secret.
 
-    Where an option has an '@', the host may be the tail of a password that was not encoded, so nothing is shown of it.
+    If an option has an '@', the host may be the tail of a password that was not encoded, so it is hidden as well.
     """
     import sqlalchemy as sa
 
@@ -106,10 +106,10 @@ def place_of(engine: "sa.Engine") -> str:
 
 
 def without_secrets(text: str, engine: "sa.Engine") -> str:
-    """The text with everything hidden that the URL holds besides driver, host, port and database.
+    """Return the text with everything hidden that the URL holds besides driver, host, port and database.
 
-    The password and whole options are hidden wherever they stand, in any way that they may be written. The user and the
-    words of an option, which may be short, are hidden where they are words of the text.
+    The password and whole options are hidden wherever they occur, in any spelling. The user and the words of an option,
+    which may be short, are hidden where they are whole words.
     """
     url = engine.url
     options = _options(url)
@@ -131,7 +131,7 @@ def _options(url: "sa.URL") -> list[str]:
 
 
 def _written(secret: str) -> set[str]:
-    """The secret as it is, percent-encoded in two ways, and with its quotes and backslashes escaped."""
+    """Return the ways in which a secret may be written: plain, percent-encoded, with quotes and backslashes escaped."""
     escaped = secret.replace("\\", "\\\\")
     quoted = {text.replace("'", mark) for text in (secret, escaped) for mark in ("'", "\\'", "''")}
     return {secret, quote_plus(secret), quote(secret, safe=""), *quoted}

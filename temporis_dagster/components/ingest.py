@@ -1,7 +1,7 @@
 """TemporisIngestComponent: partitioned ingestion from a SQL query or a Python function, written in YAML.
 
-Comes in: attributes that Dagster resolved from YAML, or gave from Python. Goes out: plain Dagster definitions, made by
-the same factories that are used from Python.
+Comes in: attributes, resolved from YAML or passed from Python. Goes out: plain Dagster definitions, made by the same
+factories that Python code uses.
 Never: has behaviour of its own: the asset is a ``@temporis_asset``, and the resources are the project's.
 """
 
@@ -13,9 +13,9 @@ from pydantic import Field, model_validator
 
 from temporis_dagster.assets import temporis_asset
 from temporis_dagster.components.automation import Automation
-from temporis_dagster.components.fields import described
-from temporis_dagster.components.options import IngestOptions
+from temporis_dagster.components.ingest_options import IngestOptions
 from temporis_dagster.components.python_function import PythonFunction, resolve_python_function
+from temporis_dagster.components.resolvers import described
 from temporis_dagster.components.scaffolder import IngestScaffolder
 from temporis_dagster.components.sql_query import SqlQuery
 from temporis_dagster.dagster_failures import failures_for_dagster
@@ -28,16 +28,16 @@ from temporis_dagster.partition_windows import partition_windows
 class TemporisIngestComponent(dg.Component, dg.Resolvable, Automation, IngestOptions):
     """Ingests observations from a SQL query or a Python function into a Temporis data source.
 
-    The asset is a `@temporis_asset`: a run over a range of partitions asks for the whole range at once, and sends one
-    idempotent upsert. On request it comes with a schedule, a gap sensor and checks.
+    The asset is a `@temporis_asset`: a run over a range of partitions fetches the whole range at once, and sends one
+    idempotent upsert. A schedule, a gap sensor and checks are optional.
 
-    The project has a `TemporisResource` and a `TemporisIOManager` under the resource keys `temporis` and
+    The project needs a `TemporisResource` and a `TemporisIOManager` under the resource keys `temporis` and
     `temporis_io_manager`. `dg scaffold defs temporis_dagster.components.TemporisIngestComponent NAME` writes a first
     file.
     """
 
     asset: dg.ResolvedAssetSpec = Field(
-        description="The asset as other components write it: 'key', 'partitions_def', 'owners', ...",
+        description="The asset, as in other components: 'key', 'partitions_def', 'owners', ...",
         examples=[{"key": "orders", "partitions_def": {"type": "daily", "start_date": "2024-06-01"}}],
     )
     sql: Annotated[
@@ -48,7 +48,7 @@ class TemporisIngestComponent(dg.Component, dg.Resolvable, Automation, IngestOpt
         dg.Resolver(
             resolve_python_function,
             model_field_type=str | PythonFunction.model() | None,
-            description="The function whose frame is stored: it is called with start and end of the window, as "
+            description="The function whose frame is stored. It is called with the start and the end of the window, as "
             "datetimes in UTC. Either this or 'sql' must be given.",
             examples=["my_module.fetch", {"call": ".stations.fetch", "arguments": {"station": "KLGA"}}],
         ),
@@ -56,33 +56,33 @@ class TemporisIngestComponent(dg.Component, dg.Resolvable, Automation, IngestOpt
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
-        """What ``dg list components`` and the picker of the UI show."""
+        """Return what ``dg list components`` and the UI's picker show."""
         return dg.ComponentTypeSpec(tags=["temporis", "sql", "time-series", "ingest"])
 
     @model_validator(mode="after")
     def _one_source(self) -> "TemporisIngestComponent":
         if (self.sql is None) == (self.function is None):
-            raise ValueError("Give either sql: or function:, one of the two.")
+            raise ValueError("Exactly one of sql: and function: must be given.")
         return self
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """The asset, its data source, and what watches over them."""
+        """Return the asset, its data source, and the automation and checks around them."""
         self._ensure_usable()
         asset = self._asset()
         around = self.automate(asset, self.data_source)
-        return dg.Definitions.merge(dg.Definitions(assets=[asset]), around, self._source_defs(context))
+        return dg.Definitions.merge(dg.Definitions(assets=[asset]), around, self._shared_defs(context))
 
-    def _source_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """The data source's own definitions, where it is for this component to give them.
+    def _shared_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Return the data source's own definitions, if it is up to this component to provide them.
 
-        Dagster marks each definition with its component, and so takes the same one of two components for a conflict:
-        the first of those that define the data source does it for all of them, with the check if any waits for it.
+        Dagster marks each definition with its component, so two components with the same definition conflict. The first
+        of those that define the data source does so for all of them, including the check if any of them needs it.
         """
         if not self.define_data_source:
             return dg.Definitions()
         tree = context.component_tree
         defining: list[TemporisIngestComponent] = [self]
-        if isinstance(tree.defs_module, ModuleType):  # the tree of Dagster's test tools has none
+        if isinstance(tree.defs_module, ModuleType):  # Dagster's test tools make trees without one
             every = tree.get_all_components(TemporisIngestComponent)
             shared = [one for one in every if one.define_data_source and one.data_source == self.data_source]
             defining = shared or defining
@@ -91,17 +91,17 @@ class TemporisIngestComponent(dg.Component, dg.Resolvable, Automation, IngestOpt
         return self.data_source_defs(self.data_source, archive_check=any(one.archive_check for one in defining))
 
     def _ensure_usable(self) -> None:
-        """Refuse when the code is loaded what a run could not do."""
+        """Refuse, while the code is loaded, what a run could not do."""
         if self.asset.skippable:
             raise ConfigurationError(
-                f"{self._name} is skippable, but a window without rows is materialized, with 0 rows, so that nothing "
-                "looks for it again. Leave skippable out."
+                f"{self._name} is skippable, but a window without rows must be materialized, with 0 rows, so that it "
+                "does not count as a gap. Leave skippable out."
             )
         partitions = self.asset.partitions_def
         if not isinstance(partitions, dg.TimeWindowPartitionsDefinition | None):
             raise ConfigurationError(
-                f"The partitions of {self._name} are not windows of time, which neither a query nor a function could "
-                "know about. Use hourly, daily, weekly or time_window, or none and an asset for each part."
+                f"The partitions of {self._name} must be time windows: a query or a function is only given the start "
+                "and the end of one. Use hourly, daily, weekly or time_window, or an asset without partitions for each."
             )
         if self.function is not None:
             self.function.ensure_takes(window=partitions is not None)
@@ -126,7 +126,7 @@ class TemporisIngestComponent(dg.Component, dg.Resolvable, Automation, IngestOpt
         return ingest
 
     def _asset_arguments(self) -> dict[str, Any]:
-        """The attributes of the spec and the component's options, as ``@temporis_asset`` takes them."""
+        """Return the attributes of the spec and the component's options as arguments of ``@temporis_asset``."""
         spec, options = self.asset, self.arguments()
         if self.sql is not None and self.sql.time_column is not None and self.sql.time_column.timezone:
             options["timezone"] = self.timezone or self.sql.time_column.timezone
@@ -163,7 +163,7 @@ class TemporisIngestComponent(dg.Component, dg.Resolvable, Automation, IngestOpt
 def _spans(
     context: dg.AssetExecutionContext, partitions_def: dg.PartitionsDefinition | None
 ) -> list[tuple[int, int]] | None:
-    """The windows of the run's partitions, in Unix seconds, those that touch joined."""
+    """Return the windows of the run's partitions, in Unix seconds, adjacent ones joined."""
     if partitions_def is None:
         return None
     windows = partition_windows(partitions_def, context.partition_keys)

@@ -1,7 +1,7 @@
-"""A Python function as the source of observations: called with the window of a run, its result as it is.
+"""Fetches observations from a Python function, called with the window of a run.
 
-Comes in: ``my_module.fetch`` or ``.module_beside_the_yaml.fetch``. Goes out: what it returns.
-Never: hands Dagster's context on: such a function is an asset already, see ``@temporis_asset``.
+Comes in: ``my_module.fetch``, or ``.my_module.fetch`` for a module next to the YAML file. Goes out: what it returns.
+Never: passes Dagster's context on: a function that takes it is an asset already, see ``@temporis_asset``.
 """
 
 import importlib
@@ -14,36 +14,38 @@ import dagster as dg
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from temporis_dagster.components.fields import described
+from temporis_dagster.components.resolvers import described
 from temporis_dagster.errors import ConfigurationError
 
 
-def resolve_function(context: dg.ResolutionContext, said: object) -> Callable[..., Any]:
-    """The function of that name; one that starts with a dot is looked for beside the YAML file."""
-    if callable(said):
-        return said
-    module, _, name = str(said).rpartition(".")
+def resolve_function(context: dg.ResolutionContext, given: object) -> Callable[..., Any]:
+    """Import the function with this name; a name with a leading dot is relative to the YAML file's folder."""
+    if callable(given):
+        return given
+    module, _, name = str(given).rpartition(".")
     if not module:
-        raise ConfigurationError(f"{said!r} does not say where the function is. Give it as my_module.{said}.")
+        raise ConfigurationError(f"{given!r} does not name the function's module. Write it as my_module.{given}.")
     if module.startswith("."):
         load = dg.ComponentLoadContext.from_resolution_context(context)
         module = f"{load.defs_relative_module_name(load.path)}{module}"
     try:
         function: object = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
-        raise ConfigurationError(f"There is no module {error.name}, so no function {said}.") from None
+        raise ConfigurationError(
+            f"There is no module {error.name}, so the function {given} cannot be imported."
+        ) from None
     except AttributeError:
         raise ConfigurationError(f"The module {module} has no function {name}.") from None
     if not callable(function):
-        raise ConfigurationError(f"{said} is a {type(function).__name__}, not a function.")
+        raise ConfigurationError(f"{given} must be a function, got {type(function).__name__}.")
     return function
 
 
 class PythonFunction(dg.Resolvable, dg.Model):
     """A function that returns a frame of observations.
 
-    It is called as `function(start, end)` with the window of the run as datetimes in UTC, where the end is excluded;
-    without partitions as `function()`. So it can be called and tested without Dagster.
+    It is called as `function(start, end)` with the window of the run as datetimes in UTC, the end excluded; without
+    partitions, as `function()`. So it can be called and tested without Dagster.
     """
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
@@ -53,7 +55,7 @@ class PythonFunction(dg.Resolvable, dg.Model):
         dg.Resolver(
             resolve_function,
             model_field_type=str,
-            description="Import path of the function: 'my_module.fetch', or '.my_module.fetch' for a module beside "
+            description="Import path of the function: 'my_module.fetch', or '.my_module.fetch' for a module next to "
             "the YAML file.",
             examples=["my_module.fetch"],
         ),
@@ -63,10 +65,13 @@ class PythonFunction(dg.Resolvable, dg.Model):
     ] = Field(default_factory=dict)
 
     def ensure_takes(self, *, window: bool) -> None:
-        """Refuse a function that cannot be called so.
+        """Refuse a function that cannot be called with the window and the arguments.
+
+        Args:
+            window: Whether the function is called with start and end.
 
         Raises:
-            ConfigurationError: It takes something else.
+            ConfigurationError: The function takes other arguments.
         """
         names = [*(["start", "end"] if window else []), *self.arguments]
         try:
@@ -75,11 +80,12 @@ class PythonFunction(dg.Resolvable, dg.Model):
         except TypeError as error:
             raise ConfigurationError(
                 f"{getattr(self.call, '__name__', self.call)}{signature} cannot be called with ({', '.join(names)}): "
-                f"{error}. With partitions it takes start and end, without it takes neither; then come the arguments."
+                f"{error}. With partitions, the function must take start and end, without them neither; and in both "
+                "cases the given arguments."
             ) from None
 
     def fetch(self, spans: Sequence[tuple[int, int]] | None) -> Any:
-        """What the function returns, called once for each span of time; several results become one frame.
+        """Call the function once per span of time; several results become one frame.
 
         Args:
             spans: [start, end) in Unix seconds; None for an asset without partitions.
@@ -94,10 +100,10 @@ def _utc(second: int) -> datetime:
     return datetime.fromtimestamp(second, timezone.utc)
 
 
-def resolve_python_function(context: dg.ResolutionContext, said: object) -> PythonFunction:
-    """A function's name alone, or with its arguments."""
-    if isinstance(said, PythonFunction):
-        return said
-    if isinstance(said, BaseModel):
-        return cast("PythonFunction", PythonFunction.resolve_from_model(context, said))
-    return PythonFunction(call=resolve_function(context, said))
+def resolve_python_function(context: dg.ResolutionContext, given: object) -> PythonFunction:
+    """Accept a function's name alone, or a mapping of 'call' and 'arguments'."""
+    if isinstance(given, PythonFunction):
+        return given
+    if isinstance(given, BaseModel):
+        return cast("PythonFunction", PythonFunction.resolve_from_model(context, given))
+    return PythonFunction(call=resolve_function(context, given))

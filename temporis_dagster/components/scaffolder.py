@@ -1,8 +1,8 @@
-"""``dg scaffold defs``: a first YAML file that loads and runs as it is, and says what to change.
+"""``dg scaffold defs``: a first YAML file that loads and runs without edits, with comments on what to change.
 
-Comes in: the options of the command. Goes out: a defs.yaml, a function where one was asked for, and the project's
-resources where it has none.
-Never: writes a secret, or over a file of the project.
+Comes in: the options of the command. Goes out: a defs.yaml, a function if the user asked for one, and the project's
+resources if it has none.
+Never: writes a secret, or overwrites a file of the project.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ SQL = """\
   # Instead of sql: 'function: .my_module.fetch', called as fetch(start, end) with datetimes in UTC.
   sql:
     url: "{{{{ env.{url_variable} }}}}"
-    # This query runs on any database, and stores one observation per run. Put your own in its place, such as
+    # This query runs on any database and stores one observation per run. Replace it with your own, such as
     #   SELECT measured_at AS timestamp, sensor AS name, reading AS value
     #   FROM readings
     #   WHERE measured_at >= :start AND measured_at < :end
@@ -51,7 +51,7 @@ import pandas as pd
 
 
 def fetch(start: datetime, end: datetime) -> pd.DataFrame:
-    """The observations of a window, without its end: put your own in their place."""
+    """Return the observations of a window, its end excluded. Replace this with your own."""
     hours = pd.date_range(start, end, freq="h", inclusive="left")
     return pd.DataFrame({"example": 1.0}, index=hours)
 '''
@@ -81,15 +81,15 @@ class IngestScaffoldParams(BaseModel):
 
 
 class IngestScaffolder(Scaffolder[IngestScaffoldParams]):
-    """Writes the YAML file of a ``TemporisIngestComponent``, and what it needs."""
+    """Writes the YAML file of a ``TemporisIngestComponent``, and the files that it needs."""
 
     @classmethod
     def get_scaffold_params(cls) -> type[IngestScaffoldParams]:
-        """What the command asks for."""
+        """Return the options of the command."""
         return IngestScaffoldParams
 
     def scaffold(self, request: ScaffoldRequest[IngestScaffoldParams]) -> None:
-        """Write defs.yaml, or component.py where Python was asked for, and the resources of a project without any."""
+        """Write defs.yaml, or component.py for the Python format, and resources if the project has none."""
         _write_resources(request.target_path)
         if request.scaffold_format != "yaml":
             scaffold_component(request)
@@ -108,7 +108,7 @@ class IngestScaffolder(Scaffolder[IngestScaffoldParams]):
 
 
 def _write_resources(folder: Path) -> None:
-    """In a package none of whose modules names the IO manager: without it, no component of it would load."""
+    """Write resources if no module of the package names the IO manager, without which no component would load."""
     defs = next((parent for parent in folder.parents if parent.name == "defs"), None)
     if defs is None or not (defs.parent / "__init__.py").is_file() or any(_names_resources(defs.parent)):
         return

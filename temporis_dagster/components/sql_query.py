@@ -1,8 +1,8 @@
-"""A SQL query as the source of observations: run once for each stretch of time, its result as a frame.
+"""Fetches observations with a SQL query, run once per span of time.
 
-Comes in: a database's URL, a query, windows of time. Goes out: frames that ``DataSource.upsert`` takes, and why one
-may be empty.
-Never: writes to the database it reads, changes a value on the way, or shows the URL.
+Comes in: a database's URL, a query, windows of time. Goes out: frames that ``DataSource.upsert`` takes, and a remark on
+why one may be empty.
+Never: writes to the database it reads, changes a value, or shows the URL.
 """
 
 import re
@@ -15,7 +15,7 @@ import dagster as dg
 import pandas as pd
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from temporis_dagster.components.column_look import ZONED, Compared, compared_columns, first_values
+from temporis_dagster.components.column_sample import ZONED, Compared, compared_columns, first_values
 from temporis_dagster.components.database_url import (
     DatabaseUrl,
     database_url,
@@ -24,9 +24,9 @@ from temporis_dagster.components.database_url import (
     resolve_url,
     without_secrets,
 )
-from temporis_dagster.components.fields import described
+from temporis_dagster.components.resolvers import described
 from temporis_dagster.components.time_column import Bounds, TimeColumn
-from temporis_dagster.components.time_form import shown
+from temporis_dagster.components.value_forms import shown
 from temporis_dagster.dagster_failures import printable
 from temporis_dagster.errors import ConfigurationError, TemporisError
 from temporis_dagster.metadata_keys import QUERY
@@ -45,9 +45,10 @@ class Fetched:
 
     Attributes:
         frame: Its rows.
-        exact: Whether it was asked for nothing but the window; else rows beside the window are to be left out.
-        remark: Of a query that found nothing: what its time column holds.
-        suspicious: Whether some of it does not fit what was declared.
+        exact: Whether its bounds covered the window and nothing else; if not, rows outside the window are to be left
+            out.
+        remark: If it found nothing, what its time column holds.
+        suspicious: Whether some of these values do not fit the declaration.
     """
 
     frame: pd.DataFrame
@@ -59,8 +60,8 @@ class Fetched:
 class SqlQuery(dg.Resolvable, dg.Model):
     """A query whose rows are observations.
 
-    The query of a partitioned asset compares its time column with `:start` and `:end`; the end is excluded. A run over
-    a range of partitions runs it once for the whole range.
+    The query of a partitioned asset compares its time column with `:start` and `:end`; the end is excluded. In a run
+    over a range of partitions, it runs once for the whole range.
 
     Examples:
         >>> SqlQuery(
@@ -79,8 +80,8 @@ class SqlQuery(dg.Resolvable, dg.Model):
             resolve_url,
             model_field_type=str,
             inject_before_resolve=False,
-            description="SQLAlchemy URL of the database. '{{ env.NAME }}' is read when a run needs it, and never "
-            "shown.",
+            description="SQLAlchemy URL of the database. '{{ env.NAME }}' is only read when a run needs it, and is "
+            "never shown.",
             examples=["{{ env.WAREHOUSE_URL }}"],
         ),
     ] = Field(repr=False)
@@ -99,19 +100,20 @@ class SqlQuery(dg.Resolvable, dg.Model):
 
     @field_validator("url", mode="before")
     @classmethod
-    def _url(cls, said: object) -> object:
-        return database_url(said)
+    def _url(cls, given: object) -> object:
+        return database_url(given)
 
     @field_validator("query")
     @classmethod
     def _known_parameters(cls, query: str) -> str:
-        said = _parameters(query)
+        names = _parameters(query)
         if not query.strip():
-            raise ValueError("The query is empty. Give one SELECT.")
-        if said not in (set(), WINDOW):
+            raise ValueError("The query is empty. Write one SELECT.")
+        if names not in (set(), WINDOW):
             raise ValueError(
-                f"The query has the parameters {', '.join(f':{name}' for name in sorted(said))}. It takes :start and "
-                ":end, both or none. Write a colon that is none as \\:."
+                "The parameters of the query must be both :start and :end, or none, got "
+                f"{', '.join(f':{name}' for name in sorted(names))}. Write a colon that does not begin a parameter as "
+                "\\:."
             )
         return query
 
@@ -119,29 +121,29 @@ class SqlQuery(dg.Resolvable, dg.Model):
     def _complete(self) -> "SqlQuery":
         if self.has_window != (self.time_column is not None):
             raise ValueError(
-                "The query has :start and :end, so say how their column is stored, as in 'time_column: {stored_as: "
-                "timestamptz}'."
+                "The query has :start and :end, so it needs a time_column that declares how the column it compares "
+                "with them is stored, as in 'time_column: {stored_as: timestamptz}'."
                 if self.has_window
-                else "There is a time_column, but no :start and :end in the query. Compare that column with them, as "
+                else "There is a time_column, but the query has no :start and :end. Compare that column with them, as "
                 "in 'WHERE at >= :start AND at < :end'."
             )
         return self
 
     @property
     def has_window(self) -> bool:
-        """Whether the query is about a window of time."""
+        """Whether the query selects a window of time."""
         return bool(_parameters(self.query))
 
     def fetch(self, spans: Spans | None, timestamp: str) -> Fetched:
-        """Run the query, once for each span of time.
+        """Run the query, once per span of time.
 
         Args:
             spans: [start, end) in Unix seconds; None for a query without a window.
-            timestamp: The result's column of timestamps.
+            timestamp: The name of the result's timestamp column.
 
         Raises:
-            ConfigurationError: The URL or the time column is not what it is said to be.
-            Failure: The database failed. What may pass, such as a lost connection, leaves retries to the asset.
+            ConfigurationError: The URL cannot be used, or the time column is not what it is declared to be.
+            Failure: The database failed. If that may pass, as for a lost connection, the asset's retry policy decides.
         """
         engine = engine_of(self.url)
         with _failing_clearly(self.query, engine):
@@ -150,37 +152,40 @@ class SqlQuery(dg.Resolvable, dg.Model):
                 frames = [self._select(connection, bounds, timestamp) for bounds in windows]
                 found_any = any(len(frame) for frame in frames)
                 if found_any and self._has_zone_undeclared(frames, timestamp):
-                    self._looked_at(connection, "The query may have missed rows")
-                remark, suspicious = ("", False) if found_any else self._looked_at(connection)
+                    self._remark(connection, "The query may have missed rows")
+                remark, suspicious = ("", False) if found_any else self._remark(connection)
         frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
         exact = all(bounds is None or bounds.exact for bounds in windows)
         return Fetched(frame, exact=exact, remark=remark, suspicious=suspicious)
 
     def _has_zone_undeclared(self, frames: list[pd.DataFrame], timestamp: str) -> bool:
-        """Whether moments with a zone came of a column without one: the query converts, or the window missed rows."""
+        """Tell whether a column declared without a zone gave moments with one.
+
+        Then either the query converts them, or the window missed rows.
+        """
         if self.time_column is None or self.time_column.stored_as != "naive":
             return False
         columns = [frame[timestamp] for frame in frames if len(frame) and list(frame.columns).count(timestamp) == 1]
         return any(isinstance(column.dtype, pd.DatetimeTZDtype) for column in columns)
 
-    def _looked_at(self, connection: "sa.Connection", found: str = "The query found nothing") -> tuple[str, bool]:
-        """Why a query may have found nothing, and whether that is suspicious: is the column what it is declared to be?
+    def _remark(self, connection: "sa.Connection", found: str = "The query found nothing") -> tuple[str, bool]:
+        """Return why a query may have found nothing, and whether its column seems not to be what it is declared to be.
 
         Raises:
-            ConfigurationError: It is certainly not.
+            ConfigurationError: The column is certainly not what it is declared to be.
         """
         dialect = connection.dialect.name
         columns = compared_columns(self.query, dialect) if self.time_column is not None else []
-        remarks = [self._remark(column, first_values(connection, column), dialect, found) for column in columns]
+        remarks = [self._remark_on(column, first_values(connection, column), dialect, found) for column in columns]
         if not remarks:
-            return "The query found nothing. What its time column holds could not be looked at.", False
+            return "The query found nothing. The values of its time column could not be sampled.", False
         return " ".join(["The query found nothing.", *(words for words, _ in remarks)]), any(odd for _, odd in remarks)
 
-    def _remark(self, column: Compared, values: list[object] | None, dialect: str, found: str) -> tuple[str, bool]:
+    def _remark_on(self, column: Compared, values: list[object] | None, dialect: str, found: str) -> tuple[str, bool]:
         if values is None:
-            return f"What {column.text} holds could not be looked at.", False
+            return f"The values of {column.text} could not be sampled.", False
         if not values:
-            return f"The first rows of its tables hold no {column.text}, so its form is not known.", False
+            return f"The first rows of its tables have no values of {column.text}, so its form is unknown.", False
         declared = self.time_column
         if declared is None or (column.cast and not (declared.stored_as == "timestamptz" and column.cast in ZONED)):
             return f"{column.text} holds {shown(values[0])}.", False
@@ -191,7 +196,7 @@ class SqlQuery(dg.Resolvable, dg.Model):
             raise ConfigurationError(
                 f"{found}, and {column.text} cannot be compared with the window: {misfit.words} Nothing was written."
             )
-        return f"{column.text} is not of one form: {misfit.words} Rows of another form are missed.", True
+        return f"{column.text} has values of several forms: {misfit.words} Rows of another form are missed.", True
 
     def _windows(self, spans: Spans | None, dialect: str) -> list[Bounds | None]:
         if spans is None or self.time_column is None:
@@ -215,21 +220,21 @@ def _parameters(query: str) -> set[str]:
 
 
 def _statement(query: str) -> "sa.TextClause":
-    """The query with its parameters: of ``:start::timestamptz``, SQLAlchemy by itself would take ``:star``."""
+    """Parse the query's parameters. Of ``:start::timestamptz``, SQLAlchemy alone would make ``:star``."""
     import sqlalchemy as sa
 
     return sa.text(CAST_BOUND.sub(r":\1 ", query))
 
 
 def _column(values: list[Any]) -> pd.Series:
-    """Values as they are: next to a NULL, pandas would make floats of integers and lose digits."""
+    """Keep values unchanged: next to a NULL, pandas would turn integers into floats and lose digits."""
     column = pd.Series(values, dtype=object)
     return column if column.isna().any() else column.infer_objects()
 
 
 @contextmanager
 def _failing_clearly(query: str, engine: "sa.Engine") -> Iterator[None]:
-    """Turn what the database says into a failure that names the query, and not the password."""
+    """Turn a database error into a failure that shows the query but not the password."""
     import sqlalchemy as sa
 
     try:
@@ -238,10 +243,10 @@ def _failing_clearly(query: str, engine: "sa.Engine") -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001  # a driver may raise anything
         passing = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError)
-        said = without_secrets(str(getattr(error, "orig", None) or error), engine)
+        message = without_secrets(str(getattr(error, "orig", None) or error), engine)
         raise dg.Failure(
             printable(
-                f"The query failed at {place_of(engine)}: {said.strip()}\n"
+                f"The query failed at {place_of(engine)}: {message.strip()}\n"
                 f"{'Check that the database can be reached, then' if passing else 'Fix the query, then'} run the "
                 "asset again. Nothing was written."
             ),

@@ -1,8 +1,8 @@
-"""How a database holds time: window bounds in the form of a column, and the column's values as moments.
+"""How a database column holds time: window bounds in the column's form, and its values as moments.
 
 Comes in: windows in Unix seconds, columns of results. Goes out: values to bind to ``:start`` and ``:end``, datetimes,
-and what is wrong with a column that was declared to be another.
-Never: binds bounds that could miss a row of the window. They may cover more, and then say so.
+and what is wrong with a column that is not as declared.
+Never: binds bounds that could miss a row of the window. They may cover more than the window, and are then marked so.
 """
 
 import re
@@ -17,12 +17,13 @@ import dagster as dg
 import pandas as pd
 from pydantic import ConfigDict, Field, model_validator
 
-from temporis_dagster.components.fields import described
-from temporis_dagster.components.time_form import PER_SECOND, fits_epoch, fits_format, form_of, misfits, shown
+from temporis_dagster.components.resolvers import described
+from temporis_dagster.components.value_forms import PER_SECOND, fits_epoch, fits_format, form_of, misfits, shown
 from temporis_dagster.data_source.observations import ObservationOptions
 from temporis_dagster.data_source.observations.aware_datetimes import impossible
 from temporis_dagster.data_source.observations.calendar_numbers import calendar_numbers
 from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.wording import counted
 
 StoredAs: TypeAlias = Literal["timestamptz", "epoch", "naive", "text"]
 Unit: TypeAlias = Literal["s", "ms", "us", "ns"]
@@ -41,11 +42,11 @@ _SAMPLES = [
 
 @dataclass(frozen=True)
 class Bounds:
-    """What ``:start`` and ``:end`` are bound to.
+    """The values of ``:start`` and ``:end``.
 
     Attributes:
         start: The first value that may belong to the window.
-        end: The first value that no longer may.
+        end: The first value after it that may not.
         exact: Whether every row between them belongs to the window.
     """
 
@@ -60,7 +61,7 @@ class Misfit:
 
     Attributes:
         words: What it holds, what was declared, and how to declare it.
-        certain: Whether none of the values that were looked at can be of the declared form.
+        certain: Whether none of the sampled values can be of the declared form.
     """
 
     words: str
@@ -70,9 +71,9 @@ class Misfit:
 class TimeColumn(dg.Resolvable, dg.Model):
     """The form in which the column that a query compares with `:start` and `:end` holds time.
 
-    A datetime with a zone, compared with a column of text or of local time, misses rows without a word; so the form is
-    declared, and the bounds are given in it. The query's timestamp column has the same form, or is a datetime with a
-    zone.
+    A datetime with a zone, compared with a column of text or of local time, silently misses rows. So the form has to be
+    declared, and the bounds are passed in it. The query's timestamp column must have the same form, or be a datetime
+    with a zone.
 
     Examples:
         >>> TimeColumn(stored_as="epoch", unit="ms").bounds(0, 3_600, dialect="sqlite")
@@ -119,17 +120,17 @@ class TimeColumn(dg.Resolvable, dg.Model):
         return self
 
     def bounds(self, start_s: int, end_s: int, *, dialect: str) -> Bounds:
-        """What to bind for the window [start, end) of Unix seconds.
+        """Return the values to bind for the window [start, end) of Unix seconds.
 
-        A wall clock goes back once a year, so near such a change the bounds cover up to an hour more.
+        A wall clock goes back once a year; near such a change, the bounds cover up to an hour more.
 
         Args:
             start_s: The first second of the window.
-            end_s: The second after its last.
+            end_s: The second after its last one.
             dialect: SQLAlchemy's name of the database.
 
         Raises:
-            ConfigurationError: This database has no moments with a zone.
+            ConfigurationError: The column is declared as timestamptz, but the database has no such type.
         """
         if self.stored_as == "epoch":
             per_second = PER_SECOND[self.unit]
@@ -146,10 +147,10 @@ class TimeColumn(dg.Resolvable, dg.Model):
         return _text_bounds(first, last, str(self.format), exact=exact)
 
     def read(self, column: pd.Series) -> pd.Series:
-        """A column of a result as datetimes, naive in ``timezone`` or aware; whole Unix seconds stay numbers.
+        """Return a column of a result as datetimes, naive in ``timezone`` or aware; whole Unix seconds stay numbers.
 
         Raises:
-            ConfigurationError: It holds something else than was declared.
+            ConfigurationError: The column is not as declared.
         """
         values = column.astype(object)
         known = values[values.notna()]
@@ -165,10 +166,10 @@ class TimeColumn(dg.Resolvable, dg.Model):
         return _parsed(values, known, what=f"text in the form {self.format or ISO}", format=form)
 
     def misfit(self, sample: Sequence[object], *, dialect: str) -> Misfit | None:
-        """What is wrong with a column of which these are values; None where nothing is known to be.
+        """Return what is wrong with a column that has these values; None if nothing seems to be.
 
         Args:
-            sample: Some of its values.
+            sample: Some of the column's values.
             dialect: SQLAlchemy's name of the database.
 
         Examples:
@@ -178,7 +179,8 @@ class TimeColumn(dg.Resolvable, dg.Model):
         wrong, certain = misfits(sample, lambda value: self._fits(value, dialect))
         if not wrong:
             return None
-        form, share = form_of(wrong[0], dialect), "" if certain else f" in {len(wrong)} of {len(sample)} rows"
+        form = form_of(wrong[0], dialect)
+        share = "" if certain else f" in {len(wrong):,} of {counted(len(sample), 'row')}"
         return Misfit(
             f"it holds {shown(wrong[0])}{share}, {form.words}, but is declared with {self}. {form.advice[:1].upper()}"
             f"{form.advice[1:]}.",
@@ -186,7 +188,7 @@ class TimeColumn(dg.Resolvable, dg.Model):
         )
 
     def _fits(self, value: object, dialect: str) -> bool:
-        """Whether bounds of the declared form can be compared with a value so that no row is missed."""
+        """Tell whether comparing bounds of the declared form with a value misses no row."""
         if self.stored_as == "epoch":
             return fits_epoch(value, self.unit, dialect)
         if self.stored_as == "text":
@@ -200,15 +202,14 @@ class TimeColumn(dg.Resolvable, dg.Model):
 
     def __str__(self) -> str:
         more = {"unit": self.unit if self.stored_as == "epoch" else None, "format": self.format}
-        said = [f"stored_as: {self.stored_as}", *(f"{key}: {value}" for key, value in more.items() if value)]
-        return ", ".join(said)
+        return ", ".join([f"stored_as: {self.stored_as}", *(f"{key}: {value}" for key, value in more.items() if value)])
 
     def _epoch(self, column: pd.Series, values: pd.Series, known: pd.Series) -> pd.Series:
-        """Numbers as moments. Other databases' drivers give the ``extract(epoch from ...)`` of one as a Decimal."""
+        """Return numbers as moments. Some drivers return ``extract(epoch from ...)`` as a Decimal."""
         if self.unit == "s" and (
             not all(isinstance(value, int | Decimal) for value in known) or calendar_numbers(values) is not None
         ):
-            return column  # for the check of the frame, which refuses numbers that read as dates
+            return column  # the check of the frame refuses numbers that read as dates
         decimals = [value for value in known if isinstance(value, Decimal)]
         if all(value == value // 1 for value in decimals):
             whole, unit = values.map(lambda value: int(value) if isinstance(value, Decimal) else value), self.unit
@@ -221,38 +222,38 @@ class TimeColumn(dg.Resolvable, dg.Model):
         naive = [value for value in known if value.utcoffset() is None]
         if naive and self.stored_as in ("timestamptz", "epoch"):
             raise ConfigurationError(
-                f"{naive[0]} has no zone, so the column cannot have been compared as {self.stored_as}. Declare "
-                "stored_as: naive with its timezone, or give it a zone in the query."
+                f"{naive[0]} has no zone, so the query cannot have compared its column as {self.stored_as}. Declare "
+                "stored_as: naive with its timezone, or add a zone in the query."
             )
         as_they_are = naive or any(impossible(value) for value in known)
         return values if as_they_are else pd.to_datetime(values, utc=True)
 
 
 def _ensure_sorts(form: str) -> None:
-    """Bounds on text find rows only where later moments are later text."""
+    """Refuse formats in which later moments are not later text: bounds on such text would miss rows."""
     days = [moment.strftime(form) for moment in _SAMPLES if not moment.hour]
     every = [moment.strftime(form) for moment in _SAMPLES]
     if "%z" in form.lower() or sorted(set(days)) != days or sorted(every) != every:
         raise ValueError(
             f"Text in the form {form!r} does not sort as time does, so bounds on it would miss rows. It must go from "
-            "the year down to the day or finer, in digits and a clock of 24 hours, without %z (write a fixed 'Z' as it "
-            "is, with timezone: UTC). Otherwise compare and convert the column in the query."
+            "the year down to the day or finer, in digits and on a 24-hour clock, without %z (write a fixed 'Z' "
+            "literally, with timezone: UTC). Otherwise compare and convert the column in the query."
         )
 
 
 def _ensure_keeps_zones(dialect: str) -> None:
     if dialect in LOSES_ZONES:
         raise ConfigurationError(
-            f"{dialect} has no timestamptz: it would drop the zone and miss rows. Declare stored_as: epoch, naive or "
-            "text."
+            f"{dialect} has no timestamptz: it would drop the zone and miss rows. Declare the column as stored_as: "
+            "epoch, naive or text."
         )
 
 
 def _wall(start: datetime, end: datetime, zone: ZoneInfo) -> tuple[datetime, datetime, bool]:
-    """The wall clock's readings that cover a window, and whether they cover nothing else.
+    """Return the wall clock readings that cover a window, and whether they cover nothing else.
 
-    The clock may go back shortly after the start or before the end, never by more than a day: so the smaller offset
-    counts for the start, and the larger for the end.
+    The clock may go back shortly after the start or before the end, but never by more than a day. So the smaller offset
+    applies to the start, and the larger one to the end.
     """
 
     def offset(moment: datetime) -> timedelta:
@@ -264,14 +265,14 @@ def _wall(start: datetime, end: datetime, zone: ZoneInfo) -> tuple[datetime, dat
 
 
 def _text_bounds(first: datetime, last: datetime, form: str, *, exact: bool) -> Bounds:
-    """Bounds as text. Where the form is too coarse for the end, a day more, so that its own period is covered."""
-    form = FRACTION.split(form)[0]  # bounds are whole seconds, and sort before the same second with any fraction
+    """Return bounds as text. If the form is too coarse for the end, add a day, so that the end's period is covered."""
+    form = FRACTION.split(form)[0]  # bounds are whole seconds, which sort before the same second with a fraction
     fits = all(datetime.strptime(moment.strftime(form), form) == moment for moment in (first, last))  # noqa: DTZ007
     return Bounds(first.strftime(form), (last if fits else last + DAY).strftime(form), exact and fits)
 
 
 def _shortest(moment: datetime) -> str:
-    """The shortest text of a wall clock: it sorts before the same moment with seconds, a fraction or a clock at all."""
+    """Return the shortest text of a moment: it sorts before the same moment with a clock, seconds or a fraction."""
     return moment.strftime(ISO if moment.second else "%Y-%m-%d %H:%M" if moment.hour or moment.minute else "%Y-%m-%d")
 
 
@@ -282,7 +283,7 @@ def _spaced(text: str) -> bool:
 def _parsed(values: pd.Series, known: pd.Series, *, what: str, **how: Any) -> pd.Series:
     try:
         return pd.to_datetime(values, **how)
-    except Exception:  # noqa: BLE001  # pandas raises what its parsers do
+    except Exception:  # noqa: BLE001  # pandas raises whatever its parsers raise
         wrong = next((value for value in known if not _reads(value, how)), known.iloc[0])
         raise _not(wrong, what) from None
 

@@ -1,4 +1,4 @@
-"""TemporisIngestComponent: what it builds, what it refuses and where it points, and that it shows no secret."""
+"""TemporisIngestComponent: what it builds, what it refuses and where its errors point, and that it shows no secret."""
 
 import re
 import traceback
@@ -42,7 +42,7 @@ calls = []
 
 
 def fetch(start, end, *, series="orders"):
-    """What a user's function looks like."""
+    """An example of a user's function."""
     calls.append((start, end))
     hours = pd.date_range(start, end, freq="h", inclusive="left")
     return pd.DataFrame({series: range(len(hours))}, index=hours)
@@ -58,7 +58,7 @@ def function(name="fetch", **arguments):
 
 @pytest.fixture
 def warehouse(tmp_path, monkeypatch):
-    """A table of a week of orders, one an hour, as epoch seconds."""
+    """A table of a week of orders, one per hour, with epoch seconds."""
     engine = sa.create_engine(f"sqlite:///{tmp_path}/warehouse.db")
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE TABLE orders (at INTEGER, items INTEGER)"))
@@ -71,7 +71,7 @@ def warehouse(tmp_path, monkeypatch):
 
 @pytest.fixture
 def project(tmp_path):
-    """A project of one component; what is open is closed at the end."""
+    """Makes a project of one component, and closes it at the end."""
     opened = []
 
     def make(asset=None, **attributes):
@@ -150,7 +150,7 @@ def test_it_builds_what_the_factories_build(project, warehouse):
 
 @reads_yaml
 def test_two_components_share_a_data_source_and_its_check(tmp_path, warehouse):
-    """Nothing needs to be said about it: the equal external assets and the archive check are there once."""
+    """Without any option, the external asset and the archive check are defined only once."""
     with create_defs_folder_sandbox() as sandbox:
         for key in ("load", "returns"):
             attributes = {"data_source": "shop", "asset": {"key": key, "partitions_def": DAYS}, "sql": SQL}
@@ -176,7 +176,7 @@ SHARED = {  # two components of one data source, in the order of their folders; 
         False,
     ),
     "the project defines it": ({"define_data_source": False, **WAITS}, {"define_data_source": False}, True),
-    "nobody defines it": ({"define_data_source": False, **WAITS}, {"define_data_source": False}, None),
+    "no component defines it": ({"define_data_source": False, **WAITS}, {"define_data_source": False}, None),
     "the only one that defines it does without the check": (
         *({"archive_check": False}, {"define_data_source": False, **WAITS}),
         None,
@@ -188,7 +188,7 @@ SHARED = {  # two components of one data source, in the order of their folders; 
 @pytest.mark.parametrize("swapped", [False, True], ids=["in order", "swapped"])
 @pytest.mark.parametrize("case", SHARED)
 def test_components_that_share_a_data_source_load_in_any_order(case, swapped, warehouse):
-    """The archive check is defined if any component that defines the data source waits for it; else an error says how.
+    """The archive check is defined if any component that defines the data source needs it; else an error says how.
 
     Which one it is does not depend on the names of the folders.
     """
@@ -229,18 +229,18 @@ def test_components_that_share_a_data_source_load_in_any_order(case, swapped, wa
         ({"gap_fill": {"horizon": 3, "retry_delay_s": False}}, "retry_delay_s"),
         ({"series_checks": {"bounds": {"orders": [False, True]}}}, "bounds"),
         ({"gap_fill": {"horizon": 1}}, "horizon must be greater than exclude_latest, got horizon: 1"),
-        ({"gap_fill": {"horizon": 5, "exclude_latest": 5}}, "no partition is ever looked at"),
+        ({"gap_fill": {"horizon": 5, "exclude_latest": 5}}, "would never look at any partition"),
         ({"asset": {"key": "load", "partitions_def": DAYS, "skippable": True}}, "Leave skippable out"),
     ],
 )
 def test_what_would_mean_something_else_is_refused(tmp_path, monkeypatch, more, complaint):
-    """YAML's true is no 1, a horizon that sees nothing finds no gaps, and no attribute is taken and ignored."""
+    """YAML's true does not mean 1, a horizon without partitions finds no gaps, and no attribute is silently ignored."""
     with pytest.raises(Exception, match=complaint):
         Project(tmp_path, {"asset": {"key": "load", "partitions_def": DAYS}, "sql": SQL, **more})
 
 
 def test_numbers_may_come_from_templates(tmp_path, monkeypatch):
-    """A number of the environment is text, which is read as a number."""
+    """A number from the environment is text, which is read as a number."""
     monkeypatch.setenv("LOOKBACK", "4")
     more = {"schedule": {"lookback": "{{ env.LOOKBACK }}"}, "series_checks": {"bounds": {"orders": [0, None]}}}
     asset = {"key": "load", "partitions_def": DAYS}
@@ -271,32 +271,32 @@ def test_the_job_holds_the_archive_gate(project, warehouse):
 @pytest.mark.parametrize(
     ("attributes", "complaint"),
     [
-        ({}, "either sql: or function:"),
-        ({"sql": SQL, "function": "os.getcwd"}, "either sql: or function:"),
+        ({}, "Exactly one of sql: and function: must be given"),
+        ({"sql": SQL, "function": "os.getcwd"}, "Exactly one of sql: and function: must be given"),
         ({"sql": {**SQL, "query": " "}}, "The query is empty"),
-        ({"sql": {**SQL, "query": "SELECT :begin, :end"}}, "parameters :begin, :end"),
-        ({"sql": {**SQL, "query": "SELECT 1"}}, "no :start and :end in the query"),
-        ({"sql": {"url": "sqlite://", "query": QUERY}}, "say how their column is stored"),
+        ({"sql": {**SQL, "query": "SELECT :begin, :end"}}, "must be both :start and :end, or none, got :begin, :end"),
+        ({"sql": {**SQL, "query": "SELECT 1"}}, "the query has no :start and :end"),
+        ({"sql": {"url": "sqlite://", "query": QUERY}}, "needs a time_column that declares how"),
         ({"sql": {"url": "sqlite://", "query": "SELECT 1"}}, "every partition would fetch everything"),
         ({"sql": {**SQL, "time_column": {"stored_as": "naive"}}}, "naive needs timezone"),
         ({"sql": {**SQL, "time_column": {"stored_as": "epoch", "timezone": "UTC"}}}, "epoch takes no timezone"),
         ({"sql": {**SQL, "time_column": {"stored_as": "text", "timezone": "UTC"}}}, "text needs format"),
         ({"sql": {**SQL, "time_column": {"stored_as": "naive", "timezone": "Mars/Olympus"}}}, "Mars/Olympus"),
         ({"sql": {**SQL, "time_column": {"stored_as": "timestamptz", "unit": "ms"}}}, "takes no unit"),
-        ({"function": "fetch"}, "does not say where the function is"),
+        ({"function": "fetch"}, "does not name the function's module"),
         ({"function": "no_such_module.fetch"}, "There is no module no_such_module"),
         ({"function": f"{__name__}.fetched"}, "has no function fetched"),
-        ({"function": f"{__name__}.DAYS"}, "is a dict, not a function"),
+        ({"function": f"{__name__}.DAYS"}, "must be a function, got dict"),
         ({"function": function("once")}, r"once\(\) cannot be called with \(start, end\)"),
         ({"function": function(lag=3)}, "unexpected keyword argument 'lag'"),
         ({"sql": SQL, "series_checks": {"max_age": "soon"}}, "as in 90s, 15min, 3h or 7D, got 'soon'"),
         ({"sql": SQL, "series_checks": {"max_age": "15"}}, "must have a number and a unit"),
-        ({"sql": SQL, "series_checks": {"bounds": {"orders": [1]}}}, "Each of the bounds is a pair"),
+        ({"sql": SQL, "series_checks": {"bounds": {"orders": [1]}}}, "Each of the bounds must be a pair"),
         ({"sql": SQL, "data_source": "Grid Load"}, "cannot name a data source"),
         ({"sql": SQL, "asset": {"key": "load"}}, "the asset has no partitions"),
         (
             {"sql": SQL, "asset": {"key": "load", "partitions_def": {"type": "static", "partition_keys": ["a"]}}},
-            "are not windows of time",
+            "must be time windows",
         ),
         ({"function": f"{__name__}.once", "asset": {"key": "load"}, "gap_fill": {"horizon": 3}}, "Add partitions_def"),
         ({"sql": SQL, "schedul": {}}, "schedul"),
@@ -321,7 +321,7 @@ def test_a_mistake_points_at_its_line():
             pass
     said = "".join(traceback.format_exception(caught.value))
     assert f"defs.yaml:{line} " in said
-    assert "It takes :start and :end" in said
+    assert "must be both :start and :end, or none" in said
 
 
 def scaffolded(sandbox, *, project, **params):
@@ -334,7 +334,7 @@ def scaffolded(sandbox, *, project, **params):
 @reads_yaml
 @pytest.mark.parametrize("source", ["sqlite", "postgres", "function"])
 def test_what_is_scaffolded_loads_and_runs(source, request, tmp_path, monkeypatch):
-    """As it is, with the project's resources beside it: from any database, or from the function."""
+    """Without edits, with the project's resources next to it: from any database, or from the function."""
     databases = {"postgres": lambda: request.getfixturevalue("postgres"), "function": str}
     monkeypatch.setenv("WAREHOUSE_URL", databases.get(source, lambda: "sqlite://")())
     monkeypatch.setenv("TEMPORIS_URL", f"sqlite:///{tmp_path}/temporis.db")
@@ -387,7 +387,7 @@ def test_every_attribute_is_described_as_the_ui_shows_it():
 
 
 def test_the_password_is_nowhere(project, monkeypatch):
-    """Neither definitions nor failures nor the log hold it, in whichever way the URL is given."""
+    """Neither definitions nor failures nor the log contain it, however the URL is given."""
     url = f"postgresql+psycopg://reader:{CANARY}@127.0.0.1:1/shop?sslpassword={CANARY}"
     monkeypatch.setenv("WAREHOUSE_URL", url)
     for said in (url, "{{ env.WAREHOUSE_URL }}"):
@@ -427,7 +427,7 @@ SECRETS = {  # the URL, the words of a driver, what of them may be seen
 
 @pytest.mark.parametrize("case", SECRETS)
 def test_nothing_of_the_url_but_its_place_is_repeated(case):
-    """Whatever the driver's words repeat of user, password and options is hidden, however it is written there."""
+    """Whatever a driver's message repeats of user, password and options is hidden, in any spelling."""
     url, said, shown = SECRETS[case]
     engine = SimpleNamespace(url=sa.make_url(url))
     hidden = without_secrets(said, engine)
@@ -442,7 +442,7 @@ def test_a_host_that_may_be_the_tail_of_a_password_is_not_shown():
 
 
 def test_the_user_is_in_no_failure(postgres, project, monkeypatch):
-    """A real PostgreSQL that names the role it does not know."""
+    """A real PostgreSQL names the role that it does not know."""
     url = sa.make_url(postgres).set(username="scada_reader")
     monkeypatch.setenv("WAREHOUSE_URL", url.render_as_string(hide_password=False))
     ours = project({"partitions_def": DAYS}, sql=SQL)
@@ -453,7 +453,7 @@ def test_the_user_is_in_no_failure(postgres, project, monkeypatch):
 
 
 def test_the_environment_is_read_by_runs_not_by_definitions(project, monkeypatch):
-    """Definitions load where the variable is not set, and no definition holds its value; a run says what is missing."""
+    """Definitions load without the variable, and none contains its value; a run says what is missing."""
     monkeypatch.delenv("WAREHOUSE_URL", raising=False)
     ours = project({"partitions_def": DAYS}, sql=SQL)
     assert ours.component.sql.url.variable == "WAREHOUSE_URL"
@@ -467,14 +467,14 @@ def test_the_environment_is_read_by_runs_not_by_definitions(project, monkeypatch
         (f"postgresql//reader:{CANARY}@host/shop", "The database's URL cannot be used"),
         (f"postgresql://reader:{CANARY}@host:{CANARY}/shop", "The database's URL cannot be used"),
         (f"nosuch://reader:{CANARY}@host/shop", "The database's URL cannot be used"),
-        (f"oracle+oracledb://reader:{CANARY}@host/shop", "The driver of the database is not installed"),
+        (f"oracle+oracledb://reader:{CANARY}@host/shop", "The database driver is not installed"),
         (f"postgresql+psycopg://reader:pass@{CANARY}@host/shop", "has more than one '@'"),
         (f"postgresql+psycopg://reader:pass@{CANARY}/x@host/shop", "has more than one '@'"),
         (f"postgresql+psycopg://rea/der:{CANARY}@host/shop", "has more than one '@'"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_not_shown(project, monkeypatch, url, complaint):
-    """It may hold a password even where it cannot be read."""
+    """It may hold a password even if it cannot be parsed."""
     monkeypatch.setenv("WAREHOUSE_URL", url)
     failure = failure_of(project({"partitions_def": DAYS}, sql=SQL).run("2024-06-01", raise_on_error=False))
     assert complaint in failure.step_failure_data.user_failure_data.description
@@ -505,7 +505,7 @@ def test_a_url_that_cannot_be_used_is_not_shown(project, monkeypatch, url, compl
     ],
 )
 def test_a_failing_query_says_what_to_do(project, warehouse, query, time_column, complaint):
-    """The failure has the database's words, or what the column was declared to be; nothing is stored."""
+    """The failure has the database's message, or what the column was declared to be; nothing is stored."""
     ours = project({"partitions_def": DAYS}, sql={**SQL, "query": query, "time_column": time_column})
     run = ours.run("2024-06-01", raise_on_error=False)
     assert complaint in failure_of(run).step_failure_data.error.to_string()
@@ -513,7 +513,7 @@ def test_a_failing_query_says_what_to_do(project, warehouse, query, time_column,
 
 
 def test_digits_survive_a_null_in_their_column(project, warehouse):
-    """An integer of 53 bits next to a NULL is stored as it is, and the NULL is no observation."""
+    """An integer of 53 bits next to a NULL is stored exactly, and the NULL is not an observation."""
     query = """
         SELECT :start AS timestamp, 9007199254740991 AS many, 1 AS few WHERE :end > 0
         UNION ALL SELECT :start + 60, NULL, 2
@@ -524,14 +524,14 @@ def test_digits_survive_a_null_in_their_column(project, warehouse):
 
 
 def test_rows_that_the_query_was_not_asked_for_are_refused(project, warehouse):
-    """A query that shifts its times fails, and never fills a neighbour."""
+    """A query that shifts its times fails; it never fills a neighbouring partition."""
     ours = project({"partitions_def": DAYS}, sql={**SQL, "query": QUERY.replace("SELECT at", "SELECT at + 3600")})
     run = ours.run("2024-06-01", raise_on_error=False)
     assert "outside the run's partitions" in failure_of(run).step_failure_data.user_failure_data.description
 
 
 def test_the_only_beta_feature_is_the_backfill_policy(tmp_path, warehouse):
-    """What a user is warned of, is what this asserts by name."""
+    """The only warning that a user sees is the one asserted here by name."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with Project(tmp_path, {"asset": {"key": "load", "partitions_def": DAYS}, "sql": SQL}):
@@ -581,13 +581,13 @@ def test_bounds_of_a_wall_clock_cover_the_window(zone, off, length, inside):
     "form", ["%d.%m.%Y", "%y-%m-%d", "%Y-%m", "%Y-%b-%d", "%Y-%m-%d %I:%M", "%Y-%m-%d %z", "%H:%M"]
 )
 def test_text_that_does_not_sort_as_time_is_refused(form):
-    """Bounds on it would miss rows without a word."""
+    """Bounds on it would silently miss rows."""
     with pytest.raises(ValueError, match="does not sort as time does"):
         TimeColumn(stored_as="text", timezone="UTC", format=form)
 
 
 def test_python_builds_it_too(tmp_path, warehouse):
-    """Without YAML it is the same component, and dg.EnvVar is a URL."""
+    """Without YAML, it is the same component, and a dg.EnvVar may be the URL."""
     component = TemporisIngestComponent(
         data_source="grid_load",
         asset=dg.AssetSpec("load", partitions_def=dg.DailyPartitionsDefinition("2024-06-01")),

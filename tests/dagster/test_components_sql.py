@@ -54,7 +54,7 @@ FORMS = {
 
 @pytest.fixture
 def database(request, tmp_path, monkeypatch):
-    """The URL of an empty database of the kind that is asked for, also in the environment."""
+    """Makes an empty database of a kind; its URL is also in the environment."""
 
     def make(kind):
         url = request.getfixturevalue("postgres") if kind == "postgres" else f"sqlite:///{tmp_path}/warehouse.db"
@@ -126,7 +126,7 @@ def test_no_row_is_missed_and_none_is_fetched_twice(form, change, database, tmp_
 
 @pytest.mark.parametrize("form", ["sqlite naive", "sqlite text", "postgres naive"])
 def test_rows_may_come_newest_first_and_other_orders_of_a_repeated_hour_are_refused(form, database, tmp_path):
-    """What is stored is the truth, to the row; of an order that does not tell the passes apart nothing is stored."""
+    """What is stored is right, to the row; nothing is stored if the order does not tell the two passes apart."""
     kind, column, write, time_column = FORMS[form]
     rows = observations("autumn")
     fill(database(kind), column, [(number, write(moment), *rest) for number, moment, *rest in rows])
@@ -148,7 +148,7 @@ def test_rows_may_come_newest_first_and_other_orders_of_a_repeated_hour_are_refu
                 assert project.stored().empty
 
 
-def test_a_date_as_a_number_beside_an_epoch_column_is_refused_as_a_date(database, tmp_path):
+def test_a_date_as_a_number_next_to_an_epoch_column_is_refused_as_a_date(database, tmp_path):
     """The column that is compared is an epoch; the one that is selected is not."""
     url = database("sqlite")
     fill(url, "INTEGER", [(0, 1718870400, "north", 1.0), (1, 1718874000, "north", 2.0)])
@@ -169,7 +169,7 @@ def test_a_date_as_a_number_beside_an_epoch_column_is_refused_as_a_date(database
     ],
 )
 def test_a_column_of_another_form_than_declared_fails(column, declared, complaint, database, tmp_path):
-    """PostgreSQL would compare it in the session's zone, and miss rows without a word."""
+    """PostgreSQL would compare it in the session's zone, and silently miss rows."""
     rows = observations("spring")
     fill(database("postgres"), column, [(number, at.to_pydatetime(), *rest) for number, at, *rest in rows])
     days = {"type": "daily", "start_date": "2024-03-10", "end_date": "2024-03-12", "timezone": ZONE}
@@ -180,7 +180,7 @@ def test_a_column_of_another_form_than_declared_fails(column, declared, complain
 
 
 def test_a_percent_sign_in_the_query_is_a_percent_sign(database, tmp_path):
-    """Drivers that mark parameters with it get it doubled."""
+    """It is doubled for drivers that use it to mark parameters."""
     rows = [row for row in observations("spring") if row[2] == "east"]
     fill(database("postgres"), "timestamptz", [(number, at.to_pydatetime(), *rest) for number, at, *rest in rows])
     query = QUERY.replace("ORDER BY", "AND zone LIKE 'ea%' AND id % 2 = 0 AND '1'::int = 1 ORDER BY")

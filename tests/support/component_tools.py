@@ -1,6 +1,6 @@
 """Components for tests: from the YAML that a user writes to definitions with resources, and runs of them.
 
-Comes in: attributes, as YAML would give them. Goes out: a project in one object: definitions, runs, what was stored.
+Comes in: attributes, as in YAML. Goes out: a project in one object: definitions, runs, what was stored.
 """
 
 import dagster as dg

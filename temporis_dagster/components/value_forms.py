@@ -1,7 +1,7 @@
-"""The form in which values hold time, and whether it can be the one that was declared.
+"""Recognizes the form in which values hold time, and whether it can be the declared one.
 
-Comes in: a few values of a column, what was declared of it. Goes out: what they look like, how to declare it.
-Never: reads, or judges where two readings are possible.
+Comes in: a few values of a column, and its declaration. Goes out: what they look like, and how to declare them.
+Never: connects to a database, or decides if two readings are possible.
 """
 
 import re
@@ -13,7 +13,7 @@ from decimal import Decimal
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 USUAL = tuple(int(datetime(year, 1, 1, tzinfo=timezone.utc).timestamp()) for year in (1980, 2100))
-"""Numbers that one unit places in these years and another one outside of them were counted in the former."""
+"""A number that only one unit places between these years was counted in that unit."""
 
 JULIAN = (2_444_239.5, 2_488_069.5)
 CALENDAR = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
@@ -33,8 +33,8 @@ class Form:
         kind: ``timestamptz``, ``naive``, ``date``, ``epoch``, ``text``, ``number`` or ``other``.
         words: What it is, in words.
         advice: How to declare or to convert it.
-        unit: Of ``epoch``.
-        format: Of ``text``, in the words of strftime; empty where it does not sort as time does.
+        unit: The unit of ``epoch``.
+        format: The strftime format of ``text``; empty if it does not sort as time does.
     """
 
     kind: str
@@ -45,10 +45,10 @@ class Form:
 
 
 def form_of(value: object, dialect: str) -> Form:
-    """What a value that stands for a time looks like.
+    """Return the form of a value that stands for a time.
 
     Args:
-        value: As the driver gave it.
+        value: The value, as the driver returned it.
         dialect: SQLAlchemy's name of the database.
 
     Examples:
@@ -88,7 +88,7 @@ def _usual(value: float | Decimal, per_second: int) -> bool:
 
 
 def _calendar(value: float | Decimal) -> str:
-    """The form of a number whose digits are a date of these years."""
+    """Return the strftime format of a number whose digits are a date between 1980 and 2100; empty if it has none."""
     digits = str(int(value)) if value == value // 1 and value > 0 else ""
     form = CALENDAR.get(len(digits), "")
     return form if form and "1980" <= digits[:4] < "2100" and _reads(digits, form) else ""
@@ -117,7 +117,7 @@ def _written(form: str, dialect: str) -> Form:
 
 
 def _format(found: "re.Match[str]") -> str:
-    """The strftime form of text that the pattern matched; a numeric offset stays as it is, and reads as nothing."""
+    """Return the strftime format of text that the pattern matched; a numeric offset makes one that never parses."""
     separator, clock, text = found["date"], found["clock"], found[0]
     form = f"%Y{separator}%m{separator}%d"
     if found["between"] is not None:
@@ -141,12 +141,12 @@ def _reads(text: str, form: str) -> bool:
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: text in quotes, nothing endless."""
+    """Return a value as messages show it: text in quotes, cut if it is long."""
     return f"{value!r:.80}" if isinstance(value, str | bytes) else f"{value!s:.80}"
 
 
 def misfits(values: Iterable[object], fits: Callable[[object], bool]) -> tuple[list[object], bool]:
-    """The values that cannot be of the declared form, and whether that is all of them.
+    """Return the values that cannot be of the declared form, and whether those are all of them.
 
     Examples:
         >>> misfits([1, "b", None], lambda value: isinstance(value, int))
@@ -158,7 +158,7 @@ def misfits(values: Iterable[object], fits: Callable[[object], bool]) -> tuple[l
 
 
 def fits_epoch(value: object, unit: str, dialect: str) -> bool:
-    """Whether a number may count this unit: not where only another unit places it in the years of today."""
+    """Tell whether a number may count this unit: not if only another unit places it between 1980 and 2100."""
     form = form_of(value, dialect)
     if form.kind == "epoch":
         return form.unit == unit or _usual(value, PER_SECOND[unit])  # type: ignore[arg-type]  # a number
@@ -169,13 +169,13 @@ def fits_epoch(value: object, unit: str, dialect: str) -> bool:
 
 
 def fits_format(value: object, form: str) -> bool:
-    """Whether text begins as the form says: what goes on after it sorts all the same.
+    """Tell whether text begins in this format; whatever follows does not change how it sorts.
 
     Examples:
         >>> fits_format("2024-06-20 08:00", "%Y-%m-%d"), fits_format("2024-06-20", "%Y-%m-%d %H:%M")
         (True, False)
     """
-    text = str(value) if isinstance(value, int) else value  # a column of numeric affinity makes numbers of digits
+    text = str(value) if isinstance(value, int) else value  # a column of numeric affinity turns digits into numbers
     if not isinstance(text, str):
         return False
     try:

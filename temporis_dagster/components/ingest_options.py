@@ -1,7 +1,7 @@
-"""The options that ``@temporis_asset`` takes, under the same names, as attributes of a component.
+"""The options of ``@temporis_asset`` as attributes of a component, under the same names.
 
 Comes in: attributes from YAML. Goes out: keyword arguments of ``@temporis_asset``.
-Never: has an option that the decorator has not.
+Never: has an option that the decorator lacks.
 """
 
 from typing import Annotated, Any, Literal
@@ -10,14 +10,14 @@ import dagster as dg
 from pydantic import ConfigDict, Field
 
 from temporis_dagster.asset_options import OutsidePartition
-from temporis_dagster.components.fields import described
+from temporis_dagster.components.resolvers import described
 from temporis_dagster.data_source.observations import Decimals, Layout, OnConflict, OnInvalid, SubSecond, Unit
 
-CONFIGURED = "Defaults to what the IO manager is configured with."
+CONFIGURED = "Defaults to the IO manager's configuration."
 
 
 class IngestOptions(dg.Model):
-    """Where observations go, and how a frame is read."""
+    """Where observations go, and how to read a frame."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -25,8 +25,8 @@ class IngestOptions(dg.Model):
     series: Annotated[
         str | list[str] | None,
         described(
-            "The asset's own series: a list of exact names, or one prefix as text. Only these can be written and are "
-            "read back. Defaults to every series of the data source.",
+            "The asset's own series: a list of exact names, or one prefix as text. No others can be written, and only "
+            "these are read back. Defaults to every series of the data source.",
             examples=[["orders", "revenue"], "load_"],
         ),
     ] = None
@@ -75,14 +75,15 @@ class IngestOptions(dg.Model):
     on_invalid: Annotated[
         OnInvalid | None,
         described(
-            "What happens to rows that cannot be stored: 'raise' sends nothing, 'drop' stores the others and counts "
-            "these. " + CONFIGURED
+            "What happens to invalid rows: 'raise' sends nothing and fails the step, 'drop' stores the other rows and "
+            "counts the invalid ones. " + CONFIGURED
         ),
     ] = None
     unit: Annotated[
         Unit | None,
         described(
-            "What numeric timestamps count since 1970: 's', 'ms', 'us' or 'ns'. With 'sql', 'time_column' says so.",
+            "What numeric timestamps count since 1970: 's', 'ms', 'us' or 'ns'. With 'sql', 'time_column' decides "
+            "instead.",
         ),
     ] = None
     allow_future: Annotated[
@@ -102,7 +103,7 @@ class IngestOptions(dg.Model):
     decimals: Annotated[
         Decimals | None,
         described(
-            "What happens to decimal numbers ('NUMERIC') that a float64 does not hold exactly: 'nearest' stores the "
+            "What happens to decimal numbers ('NUMERIC') that float64 does not hold exactly: 'nearest' stores the "
             "nearest float, 'exact' refuses them. " + CONFIGURED
         ),
     ] = None
@@ -115,5 +116,5 @@ class IngestOptions(dg.Model):
     ] = None
 
     def arguments(self) -> dict[str, Any]:
-        """The keyword arguments of ``@temporis_asset``."""
+        """Return the keyword arguments of ``@temporis_asset``."""
         return {option: getattr(self, option) for option in IngestOptions.model_fields}

@@ -1,7 +1,7 @@
-"""Where a query finds nothing: one look at the column that it compares with ``:start`` and ``:end``.
+"""A sample of the column that a query compares with ``:start`` and ``:end``, taken when the query finds nothing.
 
-Comes in: a query and an open connection. Goes out: a few values of each column that it compares.
-Never: reads more than its first rows, waits for long, or fails for a reason of its own.
+Comes in: a query and an open connection. Goes out: a few values of each column that the query compares.
+Never: reads more than the first rows, waits long, or fails the run by itself.
 """
 
 import re
@@ -27,19 +27,20 @@ class Compared:
 
     Attributes:
         text: The column, or the expression, in SQL.
-        look: The SELECT of its first values.
-        cast: The type to which the query casts the bound; empty where it is compared as it is.
+        select: The SELECT that samples its first values.
+        cast: The type to which the query casts the bound; empty if it does not.
     """
 
     text: str
-    look: str
+    select: str
     cast: str = ""
 
 
 def compared_columns(query: str, dialect: str) -> list[Compared]:
-    """What a query compares with its window, as far as its SQL can be read.
+    """Return the columns that a query compares with its window, as far as its SQL can be parsed.
 
-    What the query computes from a bound (``to_timestamp(:start)``) has a form of its own, so it is left out.
+    If the query computes something from a bound (``to_timestamp(:start)``), the result has a form of its own, so that
+    comparison is left out.
 
     Args:
         query: SQL with ``:start`` and ``:end``.
@@ -47,7 +48,7 @@ def compared_columns(query: str, dialect: str) -> list[Compared]:
 
     Examples:
         >>> [found] = compared_columns("SELECT at, v FROM m WHERE at >= :start AND at < :end", "sqlite")
-        >>> found.text, found.look
+        >>> found.text, found.select
         ('at', 'SELECT at FROM m LIMIT 100')
     """
     import sqlglot
@@ -58,7 +59,7 @@ def compared_columns(query: str, dialect: str) -> list[Compared]:
     try:
         tree = sqlglot.parse_one(query.replace("\\:", ":"), dialect=language or None)
         found = {one.text: one for one in _compared(tree, language)}
-    except (SqlglotError, RecursionError):  # SQL that only its own database can read
+    except (SqlglotError, RecursionError):  # SQL that only its own database can parse
         return []
     return list(found.values())[:COLUMNS]
 
@@ -76,10 +77,10 @@ def _compared(tree: Any, language: str) -> Iterator[Compared]:
         other = next((side for side in sides if side is not mine and side is not None), None)
         if mine is None or other is None or not _plain(mine, bound):
             continue
-        look = _look(tree, select, other)
-        if look is not None:
+        sample = _sample(tree, select, other)
+        if sample is not None:
             cast = mine.args["to"].sql() if isinstance(mine, exp.Cast) else ""
-            yield Compared(other.sql(language), look.sql(language), cast.upper())
+            yield Compared(other.sql(language), sample.sql(language), cast.upper())
 
 
 def _is_bound(bound: Any) -> bool:
@@ -87,7 +88,7 @@ def _is_bound(bound: Any) -> bool:
 
 
 def _plain(side: Any, bound: Any) -> bool:
-    """Whether a side is the bound itself, in brackets or cast; anything else has a form of its own."""
+    """Tell whether a side is the bound itself, in brackets or cast; anything else has a form of its own."""
     from sqlglot import exp
 
     while isinstance(side, exp.Paren | exp.Cast):
@@ -95,46 +96,46 @@ def _plain(side: Any, bound: Any) -> bool:
     return side is bound
 
 
-def _look(tree: Any, select: Any, column: Any) -> Any:
-    """The first values of a column, of the same tables, without conditions; nothing where there is no table."""
+def _sample(tree: Any, select: Any, column: Any) -> Any:
+    """Return a SELECT of a column's first values, from the same tables, without conditions; None without a table."""
     from sqlglot import exp
 
-    look = exp.Select(expressions=[column.copy()])
+    sample = exp.Select(expressions=[column.copy()])
     for key in FROM_KEYS:
         if select.args.get(key):
             part = select.args[key]
-            look.set(key, [one.copy() for one in part] if isinstance(part, list) else part.copy())
-    tables = {table.name for table in look.find_all(exp.Table)}
+            sample.set(key, [one.copy() for one in part] if isinstance(part, list) else part.copy())
+    tables = {table.name for table in sample.find_all(exp.Table)}
     if not tables:
         return None
     for key in ("with_", "with"):
         ctes = (tree.args.get(key) or select.args.get(key)) if select.args.get(key) is None else select.args[key]
         if ctes is not None and tables & {cte.alias for cte in ctes.find_all(exp.CTE)}:
-            look.set(key, ctes.copy())
-    if any(map(_is_bound, [*look.find_all(exp.Placeholder), *look.find_all(exp.Parameter)])):
+            sample.set(key, ctes.copy())
+    if any(map(_is_bound, [*sample.find_all(exp.Placeholder), *sample.find_all(exp.Parameter)])):
         return None
-    return look.limit(ROWS)
+    return sample.limit(ROWS)
 
 
 def first_values(connection: "sa.Connection", column: Compared) -> list[object] | None:
-    """The first values of a column, without NULLs and empty text; None where they cannot be had quickly.
+    """Return a column's first values, without NULLs and empty text; None if they cannot be read quickly.
 
     Args:
-        connection: To the database; its transaction may fail.
-        column: What to look at.
+        connection: A connection to the database, whose transaction may fail.
+        column: The column to sample.
     """
     import sqlalchemy as sa
 
     try:
         _bound_in_time(connection)
-        rows = connection.execute(sa.text(re.sub(r"(?<!\\):", r"\\:", column.look))).fetchmany(ROWS)
-    except Exception:  # noqa: BLE001  # a driver may raise anything, and a look must not fail a run
+        rows = connection.execute(sa.text(re.sub(r"(?<!\\):", r"\\:", column.select))).fetchmany(ROWS)
+    except Exception:  # noqa: BLE001  # a driver may raise anything, and sampling must not fail a run
         return None
     return [row[0] for row in rows if row[0] is not None and row[0] != ""]
 
 
 def _bound_in_time(connection: "sa.Connection") -> None:
-    """A view may make a whole table of the first rows: then there is no cheap look."""
+    """Limit how long sampling may take: for its first rows, a view may compute a whole table."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(WITHIN_S * 1_000)}")
     elif connection.dialect.name == "sqlite":
