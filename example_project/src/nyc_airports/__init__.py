@@ -1,1 +1,1 @@
-"""A Dagster project: New York's airports in 2013, from an operational database into a Temporis data source."""
+"""New York's airports in 2013: a Dagster project that loads an operational database into a Temporis data source."""

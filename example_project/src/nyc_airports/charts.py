@@ -1,6 +1,7 @@
-"""Draws the report's chart. In: one table per weather measure. Out: markdown with the PNG inside. Never: touches disk.
+"""Draws the report's chart.
 
-The image is kept small (few colours): Dagster keeps metadata in its event log for good.
+In: one table per weather measure. Out: Markdown with a small PNG in it: Dagster keeps metadata permanently.
+Never: touches disk, or keeps state between charts (pyplot would).
 """
 
 import base64
@@ -17,7 +18,7 @@ COLOURS = {"EWR": "#0072b2", "JFK": "#d55e00", "LGA": "#009e73"}
 
 
 def weather_chart(impact: dict[str, pd.DataFrame]) -> str:
-    """A column of panels per weather measure, a row per consequence, a line per airport."""
+    """Draw one column of panels per weather measure, one row per consequence, one line per airport."""
     figure = Figure(figsize=(9, 6), layout="constrained")
     panels = figure.subplots(len(Y_LABELS), len(impact), sharex="col", sharey="row", squeeze=False)
     for column, (measure, table) in enumerate(impact.items()):
@@ -28,7 +29,7 @@ def weather_chart(impact: dict[str, pd.DataFrame]) -> str:
         panels[row, 0].set_ylabel(label)
     panels[0, 0].legend(title="from", frameon=False)
     figure.suptitle("Departures in bad weather, New York 2013: later, and more often cancelled")
-    return _markdown(figure)
+    return as_markdown(figure)
 
 
 def _lines(axes: Axes, by_airport: pd.DataFrame) -> None:
@@ -39,8 +40,9 @@ def _lines(axes: Axes, by_airport: pd.DataFrame) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _markdown(figure: Figure) -> str:
+def as_markdown(figure: Figure) -> str:
+    """Turn the figure into text that Dagster's UI shows as an image. With few colours, it is a third of the size."""
     drawn, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=100)
+    figure.savefig(drawn, format="png")
     Image.open(drawn).convert("RGB").quantize(64).save(small, format="png", optimize=True)
     return f"![chart](data:image/png;base64,{base64.b64encode(small.getvalue()).decode()})"

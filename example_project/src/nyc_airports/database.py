@@ -1,4 +1,4 @@
-"""The resource through which assets ask the operational database for a window of time.
+"""The resource with which assets query the operational database for a window of time.
 
 In: SQL with `:start` and `:end`, and a Dagster time window. Out: a pandas frame. Never: writes.
 """
@@ -11,14 +11,14 @@ import sqlalchemy as sa
 
 
 class OperationalDatabase(dg.ConfigurableResource["OperationalDatabase"]):
-    """The airports' operational database: an SQLite file whose times are Unix seconds."""
+    """The airports' operational database: a SQLite file that holds times as Unix seconds."""
 
     path: str
 
     def query(self, sql: str, window: dg.TimeWindow) -> pd.DataFrame:
-        """One query for the whole window, of one partition or of a range.
+        """Run one query for the whole window, whether it is one partition or a range of them.
 
-        The bounds are bound as UTC instants: local days have 23 to 25 hours, Unix seconds do not care.
+        `:start` and `:end` are bound as Unix seconds, so it does not matter that local days have 23 to 25 hours.
         """
         bounds = {"start": int(window.start.timestamp()), "end": int(window.end.timestamp())}
         with self._engine().connect() as connection:
@@ -26,5 +26,5 @@ class OperationalDatabase(dg.ConfigurableResource["OperationalDatabase"]):
 
     def _engine(self) -> sa.Engine:
         if not Path(self.path).is_file():
-            raise FileNotFoundError(f"{self.path} is not there yet: python -m nyc_airports.operational_db makes it")
+            raise FileNotFoundError(f"{self.path} does not exist. Build it: python -m nyc_airports.operational_db")
         return sa.create_engine(f"sqlite:///{self.path}", poolclass=sa.NullPool)

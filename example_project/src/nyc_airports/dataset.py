@@ -1,4 +1,4 @@
-"""What the definitions agree on: data sources, partitions, names of series. Never: reads or writes data.
+"""Facts that the definitions share: data sources, partitions, names of series. Never: reads or writes data.
 
 A series is named `measure__airport`, for example `temp_f__JFK`.
 """
@@ -10,23 +10,23 @@ import dagster as dg
 from temporis_dagster import ArchiveState
 
 DATA_SOURCE = "nyc_airports"
-FIRST_QUARTER = "nyc_airports_2013_q1"  # frozen, so that what was published of it can be computed again
+FIRST_QUARTER = "nyc_airports_2013_q1"  # frozen, so that what was published can be computed again
 STATES = {DATA_SOURCE: ArchiveState.ACTIVE, FIRST_QUARTER: ArchiveState.ARCHIVED}
 
 GROUP = "nyc_airports"
 AIRPORTS = ("EWR", "JFK", "LGA")
 
-# Days as New Yorkers count them: 2013-03-10 has 23 hours and 2013-11-03 has 25.
+# Days in New York: 2013-03-10 has 23 hours and 2013-11-03 has 25.
 NYC_DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2014-01-01", timezone="America/New_York")
 
 
 def series_names(measures: Iterable[str]) -> list[str]:
-    """Every measure at every airport."""
+    """Name the series of every measure at every airport."""
     return [f"{measure}__{airport}" for measure in measures for airport in AIRPORTS]
 
 
 def end_of_data() -> float:
-    """What time it is as far as the checks are concerned: the midnight on which the year ended, in Unix seconds."""
+    """Return the time at which the checks look back: the midnight at which the year ended, in Unix seconds."""
     return NYC_DAYS.time_window_for_partition_key("2013-12-31").end.timestamp()
 
 

@@ -1,4 +1,4 @@
-"""The project's entry point for Dagster: all that is defined under `defs/`. Never defines anything itself."""
+"""The project's entry point for Dagster: everything that is defined under `defs/`. Never: defines anything itself."""
 
 from pathlib import Path
 
@@ -7,5 +7,5 @@ import dagster as dg
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Everything in the folder `defs`."""
+    """Load everything in the folder `defs`."""
     return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)

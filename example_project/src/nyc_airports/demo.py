@@ -1,8 +1,8 @@
-"""The whole example in one command: a year of real data, backfilled twice, then read back and looked at.
+"""The whole example in one command: a year of real data, backfilled twice, read back, and checked.
 
-In: the committed CSV files. Out: the operational database, a data source full of observations, another that is frozen,
-Dagster runs to look at in the UI, and on the terminal what happened. Fails if the second backfill writes anything or
-changes the content, or if a check does not pass.
+In: the committed CSV files. Out: the operational database, a data source full of observations, a frozen one, Dagster
+runs to look at in the UI, and a summary on the terminal. Fails if the second backfill writes anything or changes the
+content, or if a check does not pass.
 Never: needs a network or a clean start; run it as often as you like.
 
     python -m nyc_airports.demo
@@ -40,7 +40,7 @@ console = Console()
 
 
 def main() -> None:
-    """Two backfills and a report, and the proof that the second backfill changed nothing."""
+    """Run two backfills, a report and the checks, and verify that the second backfill changed nothing."""
     warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*backfill_policy.*")
     prepare(settings.dagster_home())
     with dg.DagsterInstance.get() as instance, connect(settings.temporis_url()) as temporis:
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def prepare(dagster_home: Path) -> None:
-    """Dagster's home, so that the UI finds the runs, and the operational database that the assets query."""
+    """Set up Dagster's home, where the UI finds the runs, and the operational database that the assets query."""
     os.environ["DAGSTER_HOME"] = str(dagster_home)
     dagster_home.mkdir(parents=True, exist_ok=True)
     if not (dagster_home / "dagster.yaml").exists():
@@ -75,14 +75,14 @@ def prepare(dagster_home: Path) -> None:
 
 
 def end_leftovers(instance: dg.DagsterInstance) -> None:
-    """A demo that was killed leaves runs that seem to go on forever, and schedules would wait for them."""
+    """End the runs of a demo that was killed: they would seem to go on forever, and schedules would wait for them."""
     unfinished = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
     for run in instance.get_runs(dg.RunsFilter(tags=OF_DEMO, statuses=unfinished)):
-        instance.report_run_failed(run, "The demo that made this run was killed.")
+        instance.report_run_failed(run, "The demo that launched this run was killed.")
 
 
 def backfill(title: str, instance: dg.DagsterInstance) -> dict[str, Metadata]:
-    """One run per asset for the whole year, as a single-run backfill from the UI makes it; its metadata, by asset."""
+    """Run each asset once for the whole year, like a single-run backfill from the UI; return the metadata by asset."""
     days = NYC_DAYS.get_partition_keys()
     the_year = {"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[-1]}
     metadata = {}
@@ -93,13 +93,13 @@ def backfill(title: str, instance: dg.DagsterInstance) -> dict[str, Metadata]:
 
 
 def backfill_again() -> dict[str, Metadata]:
-    """The same runs, in a Dagster instance that is forgotten: the UI keeps showing what the first backfill stored."""
-    with dg.DagsterInstance.ephemeral() as forgotten:
-        return backfill("the same again", forgotten)
+    """Repeat the runs in a throwaway Dagster instance, so that the UI still shows what the first backfill stored."""
+    with dg.DagsterInstance.ephemeral() as throwaway:
+        return backfill("the same again", throwaway)
 
 
 def materialize(asset: str, instance: dg.DagsterInstance, tags: dict[str, str] | None = None) -> Metadata:
-    """Run one asset in this process and return the metadata of its materialization; errors are raised in full."""
+    """Run one asset in this process and return the metadata of its materialization; errors are raised."""
     job = defs().resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(
         ERRORS_ONLY, instance, asset_selection=[dg.AssetKey(asset)], tags={**OF_DEMO, **(tags or {})}
@@ -109,7 +109,7 @@ def materialize(asset: str, instance: dg.DagsterInstance, tags: dict[str, str] |
 
 
 def overview(first: dict[str, Metadata], again: dict[str, Metadata]) -> Table:
-    """A column per asset: what there is, and what became of it in both backfills."""
+    """Make a table with one column per asset: what it has, and what became of it in both backfills."""
     table = Table("", *(Column(asset, justify="right") for asset in first), box=box.SIMPLE_HEAD)
     table.add_row("series", *(f"{metadata['temporis/series_count']}" for metadata in first.values()))
     table.add_row("observations", *(f"{sum(outcomes(metadata)):,}" for metadata in first.values()))
@@ -123,25 +123,25 @@ def overview(first: dict[str, Metadata], again: dict[str, Metadata]) -> Table:
 
 
 def outcomes(metadata: Metadata) -> list[int]:
-    """How many observations had each outcome."""
+    """Return the number of observations with each outcome."""
     return [metadata.get(f"temporis/{outcome}", 0) for outcome in OUTCOMES]
 
 
 def hour(unix_seconds: float) -> str:
-    """For example 2013-01-01 06:00."""
+    """Format a moment, for example as 2013-01-01 06:00."""
     return f"{datetime.fromtimestamp(unix_seconds, timezone.utc):%Y-%m-%d %H:%M}"
 
 
 def verify_nothing_changed(again: dict[str, Metadata], before: str, after: str) -> None:
-    """The promise of an idempotent upsert, or a non-zero exit."""
+    """Exit with an error unless the second backfill was idempotent, as upserts promise."""
     written = sum(metadata["temporis/stored"] for metadata in again.values())
     if written or before != after:
-        sys.exit(f"The second backfill wrote {written:,} observations; content digest {before} became {after}")
-    console.print(f"[green]✓[/] nothing was written again, the content is the same: digest {after}", soft_wrap=True)
+        sys.exit(f"The second backfill wrote {written:,} observations; content digest {before} became {after}.")
+    console.print(f"[green]✓[/] nothing was written again; the content digest is still {after}", soft_wrap=True)
 
 
 def freeze_first_quarter(temporis: Temporis) -> None:
-    """Copy the quarter, then archive it: from then on it takes no observations, and this leaves it alone."""
+    """Copy the quarter and archive the copy, unless that was done before: it no longer accepts observations."""
     frozen = temporis.create_data_source(FIRST_QUARTER)
     if frozen.archive_state() is not ArchiveState.ARCHIVED:
         april = NYC_DAYS.time_window_for_partition_key("2013-04-01").start
@@ -150,7 +150,7 @@ def freeze_first_quarter(temporis: Temporis) -> None:
 
 
 def run_checks(instance: dg.DagsterInstance) -> None:
-    """Every check of the project once, or a non-zero exit that names those that failed."""
+    """Evaluate every check of the project once; if any fails, exit with an error that names those that did."""
     result = (
         defs()
         .resolve_job_def("checks_job")
@@ -167,7 +167,7 @@ def run_checks(instance: dg.DagsterInstance) -> None:
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """A spinner on a terminal; in a log, one line when it is done."""
+    """Show a spinner on a terminal, and print one line at the end."""
     start = time.perf_counter()
     with console.status(what):
         yield

@@ -1,7 +1,7 @@
 """Builds the example's operational database: one SQLite file with the tables `flights` and `weather`.
 
-In: the two committed CSV files. Out: a SQLite file, complete or not there at all; building again replaces it whole.
-Never: aggregates or corrects anything, that is the assets' work. Times are Unix seconds, this database's own choice.
+In: the two committed CSV files. Out: a complete SQLite file or none; building again replaces the whole file.
+Never: aggregates or corrects anything; that is up to the assets. Times are Unix seconds, this database's own choice.
 
     python -m nyc_airports.operational_db
 """
@@ -27,7 +27,7 @@ CREATE INDEX weather_by_time ON weather (observed_at);
 
 
 def build(path: Path, data: Path = settings.DATA) -> Path:
-    """Build next to the final path, then rename: a reader sees the old database or the new one, never half of one."""
+    """Write a new file next to the old one, then rename it: readers see the old database or the new one, never half."""
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     try:
         partial.unlink(missing_ok=True)
@@ -49,15 +49,15 @@ def _fill(path: Path, data: Path) -> None:
 
 
 def _flights(data: Path) -> pd.DataFrame:
-    """One row per scheduled flight; without a delay it was cancelled."""
+    """Return one row per scheduled flight; a flight without a delay was cancelled."""
     flights = pd.read_csv(data / "departures.csv.xz", dtype={"dep_delay_min": "Int64"})
     return flights.assign(scheduled_at=_unix_seconds(flights.pop("scheduled_utc")))
 
 
 def _weather(data: Path) -> pd.DataFrame:
-    """One row per airport and hour; a measure that the station did not report is NULL.
+    """Return one row per airport and hour; a measure that the station did not report is NULL.
 
-    Read as text, then turned into numbers: the CSV reader of pandas 2 gets some last digits wrong.
+    Values are read as text and then converted: the CSV reader of pandas 2 gets some last digits wrong.
     """
     text = pd.read_csv(data / "weather.csv.xz", dtype=str).set_index(["observed_utc", "origin"])
     weather = text.astype("float64").reset_index()

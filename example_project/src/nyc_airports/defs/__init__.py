@@ -1,1 +1,1 @@
-"""Every definition of the project. `definitions.py` collects whatever is found in this folder."""
+"""All definitions of the project. `definitions.py` collects everything in this folder."""

@@ -1,6 +1,7 @@
-"""What keeps `departures` filled: a gated job, the schedule and the sensor that launch it.
+"""The automation of `departures`: a gated job, and the schedule and the sensor that launch it.
 
-`weather` has the same from five lines of its `defs.yaml`. All are off until switched on in the UI, under Automation.
+`weather` has the same, from two lines of its `defs.yaml`. All of them are off until you switch them on in the UI, under
+Automation.
 """
 
 import dagster as dg
@@ -12,12 +13,12 @@ from temporis_dagster import build_gap_fill_sensor, build_trailing_window_schedu
 
 @dg.definitions
 def automation() -> dg.Definitions:
-    """In the job, the archive check of the data source runs first; where it fails, `departures` does not run."""
+    """In the job, the archive check of the data source runs first; if it fails, `departures` does not run."""
     job = dg.define_asset_job("departures_job", selection=gated_selection(departures))
     return dg.Definitions(
         jobs=[job],
-        # Every night the last three days once more: airlines report late, and correct what they reported.
+        # Load the last three days again every night: airlines report late, and correct what they reported.
         schedules=[build_trailing_window_schedule(target=job, lookback=3, partitions_def=NYC_DAYS, hour_of_day=2)],
-        # Whatever of the year is missing or failed, a few attempts each.
+        # Fill every partition of the year that is missing or failed, with a few attempts each.
         sensors=[build_gap_fill_sensor(target=job, horizon=365)],
     )

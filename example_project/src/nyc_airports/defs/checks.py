@@ -1,23 +1,21 @@
-"""What is expected of the series, and a job that evaluates these checks and those of `data_sources.py` once an hour.
+"""Checks of the series, and a job that evaluates them and those of `data_sources.py` once an hour.
 
-The year is long over, so the checks get a clock that stands at its end. With data of today, leave `clock=` out.
+The year is long over, so the checks get a clock that stands still at its end. With current data, leave `clock=` out.
 """
 
 from datetime import timedelta
 
 import dagster as dg
 
-from nyc_airports.dataset import AIRPORTS, DATA_SOURCE, DEPARTURE_SERIES, WEATHER_SERIES, end_of_data
+from nyc_airports.dataset import AIRPORTS, DEPARTURE_SERIES, WEATHER_SERIES, end_of_data
 from nyc_airports.defs.departures import departures
 from temporis_dagster import build_series_checks
 
-# The asset stands in YAML; this much of it the checks need.
-WEATHER = dg.AssetSpec("weather", metadata={"temporis/data_source": DATA_SOURCE, "temporis/series": WEATHER_SERIES})
-
 
 @dg.definitions
-def checks() -> dg.Definitions:
-    """Freshness, gaps, expected series and bounds, each where it makes sense; they warn, and block nothing."""
+def checks(context: dg.ComponentLoadContext) -> dg.Definitions:
+    """Freshness, gaps, expected series and bounds, where each makes sense. They warn, but block nothing."""
+    (weather,) = context.build_defs("weather").assets or ()  # from weather/defs.yaml
     of_series = [
         *build_series_checks(
             assets=[departures],
@@ -28,7 +26,7 @@ def checks() -> dg.Definitions:
             clock=end_of_data,
         ),
         *build_series_checks(
-            assets=[WEATHER],
+            assets=[weather],
             max_age=timedelta(days=2),
             expected_series=WEATHER_SERIES,
             bounds={f"wind_speed_mph__{airport}": (0, 150) for airport in AIRPORTS},

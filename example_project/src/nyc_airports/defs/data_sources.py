@@ -1,4 +1,4 @@
-"""The data sources as external assets, and who watches that one is in use and the other frozen.
+"""The data sources as external assets, with checks that one is in use and the other is frozen.
 
 The checks gate the jobs that write (see `automation.py`); the sensor evaluates them without a run.
 """
@@ -16,7 +16,7 @@ def data_sources() -> dg.Definitions:
         assets=[
             data_source_spec(DATA_SOURCE, group_name=GROUP, description="36 series of three airports, in use."),
             data_source_spec(
-                FIRST_QUARTER, group_name=GROUP, description="January to March as published: archived, read-only."
+                FIRST_QUARTER, group_name=GROUP, description="January to March as published; archived, never written."
             ),
         ],
         asset_checks=build_archive_state_checks(data_sources=STATES),

@@ -1,7 +1,7 @@
-"""Departures, mean delay and cancellations per airport and hour, counted from single flights.
+"""Departures, mean delay and cancellations per airport and hour, computed from individual flights.
 
-In: the flights scheduled in the partitions' days. Out: a wide frame, one row per hour and one column per series.
-Never: an hour in which an airport scheduled nothing; the cell stays empty, which is "no observation".
+In: the flights scheduled on the partitions' days. Out: a wide frame, one row per hour and one column per series.
+Never: fills an hour in which an airport scheduled nothing; its cells stay empty, and are not observations.
 """
 
 import dagster as dg
@@ -29,19 +29,19 @@ ORDER BY hour
     data_source=DATA_SOURCE,
     partitions_def=NYC_DAYS,
     series=DEPARTURE_SERIES,
-    plot=True,  # a small picture of what a run wrote, in its metadata
+    plot=True,  # each materialization shows a small plot of what its run wrote
     group_name=GROUP,
     kinds={"sqlite"},
 )
 def departures(context: dg.AssetExecutionContext, operational_db: OperationalDatabase) -> pd.DataFrame:
-    """Flights that left, their mean delay in minutes (negative: early) and cancellations, by scheduled UTC hour."""
+    """Flights that left, their mean delay in minutes (negative if early) and cancellations, by scheduled UTC hour."""
     hours = operational_db.query(HOURLY_DEPARTURES, context.partition_time_window)
     return wide(hours)
 
 
 def wide(hours: pd.DataFrame) -> pd.DataFrame:
-    """One row per hour and airport becomes one row per hour, with columns such as `departures__JFK`."""
-    frame = hours.pivot(index="hour", columns="origin", values=DEPARTURE_MEASURES)  # noqa: PD010  nothing left to aggregate
+    """Turn one row per hour and airport into one row per hour, with columns such as `departures__JFK`."""
+    frame = hours.pivot(index="hour", columns="origin", values=DEPARTURE_MEASURES)  # noqa: PD010  nothing to aggregate
     frame.columns = frame.columns.map("__".join)
     frame.index = pd.to_datetime(frame.index, unit="s", utc=True)
     return frame.astype("float64")

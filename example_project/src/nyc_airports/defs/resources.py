@@ -1,4 +1,4 @@
-"""The project's resources: where the assets read from, and where their frames go."""
+"""The project's resources: where the assets read, and where their frames go."""
 
 import dagster as dg
 
@@ -9,7 +9,7 @@ from temporis_dagster import TemporisIOManager, TemporisResource
 
 @dg.definitions
 def resources() -> dg.Definitions:
-    """Made when Dagster loads the project, so that the environment of that moment counts."""
+    """Define the resources when Dagster loads the project, with the environment of that moment."""
     temporis = TemporisResource(url=settings.temporis_url())
     return dg.Definitions(
         resources={
@@ -17,6 +17,6 @@ def resources() -> dg.Definitions:
             "temporis_io_manager": TemporisIOManager(temporis=temporis),
             "operational_db": OperationalDatabase(path=str(settings.operational_db())),
         },
-        # Three small assets are done sooner than three worker processes have started.
+        # Three small assets finish before three worker processes have started.
         executor=dg.in_process_executor,
     )

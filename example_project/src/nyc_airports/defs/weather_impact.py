@@ -1,6 +1,6 @@
-"""What weather does to departures: mean delay and cancelled flights as visibility falls and wind rises.
+"""How weather affects departures: mean delay and cancelled flights as visibility falls and wind rises.
 
-In: both hourly assets, read back from the data source for the whole year. Out: a plot and a table, as metadata.
+In: both hourly assets, read back from the data source for the whole year. Out: a plot and two tables, as metadata.
 Never: writes an observation.
 """
 
@@ -12,7 +12,7 @@ import pandas as pd
 from nyc_airports.charts import weather_chart
 from nyc_airports.dataset import GROUP
 
-# Wide enough for some hundred flights each. A wind of 1,048 mph (EWR, 12 February) is a broken sensor: left out.
+# Each bin has some hundred flights. A wind of 1,048 mph (EWR, 12 February) is a broken sensor, and in no bin.
 BIN_EDGES: dict[str, list[float]] = {
     "visibility_mi": [0, 0.5, 1, 2, 5, 9, 10],
     "wind_speed_mph": [0, 5, 10, 15, 20, 25, 30, 100],
@@ -35,14 +35,14 @@ def weather_impact(departures: pd.DataFrame, weather: pd.DataFrame) -> dg.Materi
 
 
 def by_airport(observations: pd.DataFrame) -> pd.DataFrame:
-    """From `measure__airport` names to one row per hour and airport, with a column per measure."""
+    """Turn series named `measure__airport` into one row per hour and airport, with one column per measure."""
     names = observations["name"].str.split("__", expand=True)
     cells = observations.assign(measure=names[0], airport=names[1])
     return cells.pivot(index=["timestamp", "airport"], columns="measure", values="value")  # noqa: PD010  one value each
 
 
 def by_bin(hours: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Flights, mean delay and cancelled share per bin and airport. A busy hour counts for as many flights as it has."""
+    """Compute flights, mean delay and cancelled share per bin and airport; hours are weighted by their flights."""
     edges = BIN_EDGES[measure]
     labels = [f"{low:g}-{high:g}" for low, high in pairwise(edges)]
     bins = pd.cut(hours[measure], edges, labels=labels, include_lowest=True)
@@ -59,6 +59,6 @@ def by_bin(hours: pd.DataFrame, measure: str) -> pd.DataFrame:
 
 
 def table(impact: pd.DataFrame) -> dg.TableMetadataValue:
-    """The same figures, for the UI to show as a table."""
+    """Return the same figures as a table for the UI."""
     rows = impact.round(1).reset_index().to_dict("records")
     return dg.MetadataValue.table([dg.TableRecord({str(name): cell for name, cell in row.items()}) for row in rows])

@@ -1,4 +1,4 @@
-"""What `defs.yaml` takes from Python."""
+"""Values that `defs.yaml` takes from Python."""
 
 import dagster as dg
 from nyc_airports import settings
@@ -7,11 +7,14 @@ from nyc_airports.dataset import WEATHER_SERIES
 
 @dg.template_var
 def weather_series() -> list[str]:
-    """The names of all nine measures at all three airports."""
+    """Return the names of all nine measures at all three airports."""
     return WEATHER_SERIES
 
 
 @dg.template_var
 def operational_db_url() -> str:
-    """No secret in it. One with a password stands in the YAML as `{{ env.NAME }}`, and no definition ever holds it."""
+    """Return the database's URL, which holds no secret.
+
+    Write a URL with a password into the YAML as `{{ env.NAME }}` instead: then no definition ever holds it.
+    """
     return f"sqlite:///{settings.operational_db()}"
