@@ -8,7 +8,7 @@ from pathlib import Path
 
 from temporis_dagster import DataSource, TemporisIOManager, temporis_asset
 from temporis_dagster.cli.ingest import ingest
-from temporis_dagster.components.options import IngestOptions
+from temporis_dagster.components.ingest_options import IngestOptions
 from temporis_dagster.data_source.observations import ObservationArguments, ObservationOptions
 
 ROOT = Path(__file__).parents[2]
