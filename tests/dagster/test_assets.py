@@ -103,7 +103,7 @@ def test_the_only_beta_feature_is_the_backfill_policy():
         ({"series": 5}, "it names no series"),
         ({"series": ["orders", 5]}, "a series name must be a string"),
         ({"outside_partition": "ignore"}, "outside_partition must be one of 'raise', 'drop', 'allow', got 'ignore'"),
-        ({"layout": "tall"}, "layout='tall'"),
+        ({"layout": "tall"}, "layout must be one of .*, got 'tall'"),
         ({"timezone": "Mars/Olympus"}, "timezone='Mars/Olympus'"),
         ({"timestamp": ["a"]}, "must be the name of one column"),
         ({"metadata": {"temporis/data_source": "other"}}, "Set it in one place only"),

@@ -29,7 +29,7 @@ The rooms, in the order in which data passes
 ``model``                  Observations: what comes out
 
 A new frame option is a field of ``options``, read in the room that it concerns. It is offered by ``DataSource`` in
-``source.py``, ``@temporis_asset`` in ``assets.py``, ``io_manager/io_manager.py``, ``components/options.py`` and
+``source.py``, ``@temporis_asset`` in ``assets.py``, ``io_manager/io_manager.py``, ``components/ingest_options.py`` and
 ``cli/ingest.py``.
 """
 
