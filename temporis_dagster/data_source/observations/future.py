@@ -16,6 +16,7 @@ import pandas as pd
 from temporis_dagster.data_source.observations.faults import Fault, mask_of, where
 from temporis_dagster.data_source.observations.model import Seconds
 from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.wording import counted
 
 AllowFuture: TypeAlias = "timedelta | bool | str | None"
 
@@ -85,4 +86,5 @@ def too_far_ahead(
 
 
 def _in_words(distance: timedelta) -> str:
-    return f"{distance.days:,} days" if distance.days and distance == timedelta(days=distance.days) else str(distance)
+    whole_days = distance.days and distance == timedelta(days=distance.days)
+    return counted(distance.days, "day") if whole_days else str(distance)
