@@ -281,6 +281,15 @@ def test_waiting_is_not_silent(caplog):
     assert all(after - before >= 30 for before, after in pairwise(moments))
 
 
+def test_a_warning_states_the_limit_that_comes_first(caplog):
+    """A failure that may be permanent is attempted three times in all, and its warning does not promise 300 s."""
+    clock = FakeClock()
+    with connected(DirectTransport(fake_state(lambda _request: answer(500))), clock=clock) as temporis:
+        outcome(temporis.data_source("store_metrics"), rows(1))
+    [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.endswith("(500: Internal Server Error). Trying again at most 2 more times, for up to 300 s.")
+
+
 # Retry-After
 
 

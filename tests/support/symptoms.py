@@ -6,6 +6,7 @@ Never: holds a message itself. After changing one, run ``python -m tests.support
 
 import logging
 import re
+import socket
 import sys
 import tempfile
 import warnings
@@ -55,7 +56,7 @@ PLACEHOLDERS = [
     (re.compile(r"Python/[\d.]+"), "Python/..."),
     (re.compile(r"temporis-dagster/[\w.]+"), "temporis-dagster/..."),
     (re.compile(r"np\.int64\((\d+)\)"), r"\1"),
-    (re.compile(r"Errno \d+"), "Errno ..."),
+    (re.compile(r"Errno -?\d+"), "Errno ..."),
     (re.compile(r"python-httpx/[\w.]+"), "..."),
     (re.compile(r"\bt(ests|mp)\.support\.symptoms\b"), "my_project"),
     (re.compile(r"\bAssetSelection\(.*\)"), "AssetSelection(...)"),
@@ -314,6 +315,19 @@ def known_to_be_archived(bench: Bench) -> str:
     return mirrored(bench, service={"data_sources": {"store_metrics": True}}, call=twice)
 
 
+def unknown_host(bench: Bench) -> str:
+    """The message of an upsert to a host that no name server knows, with the defaults of ``connect``."""
+
+    def lookup(*_arguments: object, **_named: object) -> object:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    with (
+        patch.object(socket, "getaddrinfo", lookup),
+        connect("https://no-such-host.invalid", "ts_abc") as temporis,
+    ):
+        return bench.raises(temporis.data_source("store_metrics").upsert, orders(1.0))
+
+
 def refused(record: Mapping[str, Any]) -> str | None:
     """The reason that a service might give for refusing a negative value."""
     return "value must not be negative" if record["value"] < 0 else None
@@ -499,14 +513,19 @@ def service_log(bench: Bench) -> str:
         return bench.logs(lambda: httpx.post(service.endpoint, json=sent, headers=service.headers).raise_for_status())
 
 
-def waiting_for_an_answer(bench: Bench) -> str:
+def waiting_for_an_answer(bench: Bench, status: int = 503, text: str = "busy") -> str:
     """What is logged by an upsert that the service keeps refusing."""
     with (
-        FakeService(script=in_sequence(answer(503, "busy"))) as service,
+        FakeService(script=in_sequence(answer(status, text))) as service,
         connect(service.url, service.token) as temporis,
     ):
         source = temporis.data_source("store_metrics")
         return bench.logs(lambda: source.upsert(orders(1.0)), level=logging.WARNING)
+
+
+def waiting_after_a_fault(bench: Bench) -> str:
+    """What is logged by an upsert after a failure that may be permanent."""
+    return waiting_for_an_answer(bench, 500, "boom")
 
 
 def each_attempt(bench: Bench) -> str:
@@ -773,6 +792,20 @@ EVERYTHING: dict[str, list[Symptom]] = {
             lambda b: b.send(lambda _request: answer(429, "slow down", retry_after=7200), give_up_after_s=300.0),
             "The service asked for a longer wait than `give_up_after_s`.",
             "Come back after `error.retry_after_s`.",
+        ),
+        Symptom(
+            lambda b: b.send(lambda _request: answer(500, "boom"), give_up_after_s=300.0),
+            "A failure that may be permanent is attempted three times in all, whatever `give_up_after_s` is: a 500, or "
+            "a 400, 409 or 422 that the API did not write itself.",
+            "Look at the service's log, or at the proxy that answered, for why it fails; then repeat the upsert, which "
+            "is safe. From cron, exit code 8 means: try again at the next run. With a [mirror](mirror.md) and "
+            '`on_unavailable="queue"`, rows wait on disk instead.',
+        ),
+        Symptom(
+            unknown_host,
+            "No name server knows the host. Nothing was sent. This, too, is attempted three times in all.",
+            "Check the URL for a typo, then this machine's name server, VPN and proxy (`HTTPS_PROXY`); then repeat the "
+            "upsert.",
         ),
         Symptom(
             lambda b: b.send(lambda _request: html_page(502)),
@@ -1080,6 +1113,11 @@ EVERYTHING: dict[str, list[Symptom]] = {
             "Nothing, unless it goes on: the upsert raises once `give_up_after_s` have passed.",
         ),
         Symptom(
+            waiting_after_a_fault,
+            "The service failed in a way that may be permanent, so only two more attempts follow.",
+            "If the upsert raises, look for *it failed in this way* under [Delivery over HTTP](#delivery-over-http).",
+        ),
+        Symptom(
             each_attempt,
             "One attempt failed (level INFO).",
             "Nothing. Use these lines to see how often and why the service fails.",
@@ -1182,7 +1220,8 @@ def quoted(line: str) -> str:
 HEAD = """\
 # Symptoms: what a message means, and what to do
 
-Search this page for a part of the message. Paths, ports and times are shown as `...`. Each error itself states what to
+Search this page for a part of the message that has no numbers, names or paths of your own: the page shows one
+example of each message, with paths, ports and times as `...`. Each error itself states what to
 do; this page adds what is usually behind it. Exit codes are in [delivery.md](delivery.md#the-command-line).
 
 The test suite produces every message on this page (`tests/support/symptoms.py`), so the page shows what the code

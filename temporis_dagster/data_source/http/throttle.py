@@ -52,6 +52,7 @@ from temporis_dagster.contract import Meaning
 from temporis_dagster.data_source.http.client import Answer
 from temporis_dagster.data_source.http.rate import Rate
 from temporis_dagster.data_source.http.retry import GiveUp, RetryPolicy, Situation, next_step
+from temporis_dagster.wording import counted
 
 LOGGER = logging.getLogger(__name__)
 
@@ -261,7 +262,7 @@ class Throttle:
             if number > self._charged or self._failures > self._max_in_flight:
                 self._budget -= 1
                 self._charged = self._rate.count
-            self._warn(answer, self._policy.give_up_after_s - situation.silence_s)
+            self._warn(answer, unclear, self._policy.give_up_after_s - situation.silence_s)
             return self._resume_at(answer, self._clock.now() + step.seconds)
 
     def _slow_down(self, number: int, answer: Answer) -> None:
@@ -275,14 +276,17 @@ class Throttle:
         """When the rate allows the next request, but no later than the moment at which to give up: the last attempt."""
         return min(self._rate.next_start(), self._last_sign + self._policy.give_up_after_s)
 
-    def _warn(self, answer: Answer, left_s: float) -> None:
+    def _warn(self, answer: Answer, unclear: int, left_s: float) -> None:
         """Log a warning, because minutes of silence would look like work."""
         if self._clock.now() < self._warn_at:
             return
         self._warn_at = self._clock.now() + WARN_EVERY_S
         said = f"{answer.status}: {answer.words}" if answer.status else answer.words
         asked = "" if answer.retry_after_s is None else f" It asks to wait {answer.retry_after_s:.0f} s."
-        LOGGER.warning("%s failed (%s).%s Trying again for up to %.0f s.", self._service, said, asked, left_s)
+        # An answer that may be permanent ends the attempts by their number, long before the time is over.
+        left = counted(self._policy.unclear + 1 - unclear, "more time")
+        limit = f" at most {left}," if answer.meaning is Meaning.UNCLEAR else ""
+        LOGGER.warning("%s failed (%s).%s Trying again%s for up to %.0f s.", self._service, said, asked, limit, left_s)
 
     def _resume_at(self, answer: Answer, moment: float) -> float:
         """Delay all requests while the service asks for it or nothing gets through; otherwise only this body's."""
