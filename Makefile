@@ -1,4 +1,4 @@
-# Every target works on a machine that has only Python 3.10 or newer and make.
+# Every target works on a machine that has only Python 3.10 to 3.13 and make.
 
 PYTHON  ?= python3
 # The number of processes in which pytest runs tests. "logical" is one per core: 2 on two cores.
@@ -33,7 +33,7 @@ ui: $(VENV)/ready     ## open the example in the Dagster UI, after `make demo`
 	cd $(EXAMPLE) && $(BIN)/dg dev --host 127.0.0.1 --port 3000
 
 # Every pass runs, even after an earlier one failed: a cause often shows in only one of them.
-test: $(VENV)/ready $(OLDEST)/ready $(NEWEST)/ready   ## run all tests three times: current, oldest and newest dependencies
+test: $(VENV)/ready $(OLDEST)/ready $(NEWEST)/ready   ## run all tests with current, oldest and newest dependencies (about 15 minutes on two cores)
 	@failed=; \
 	echo "1 of 3: all tests"; \
 	$(BIN)/python $(PYTEST) $(MEASURE) || failed="constraints.txt"; \
@@ -49,7 +49,7 @@ test-fast: $(VENV)/ready   ## run the tests once, in one environment, without th
 coverage: $(VENV)/ready   ## run all tests once, and list the lines that none of them runs
 	$(BIN)/python $(PYTEST) --cov --cov-report=term-missing:skip-covered
 
-soak: $(VENV)/ready   ## run the long and random tests in their long form (hours)
+soak: $(VENV)/ready   ## run all tests, the long and random ones in their long form (more than an hour)
 	$(BIN)/python -m pytest --soak
 
 check: $(VENV)/ready  ## check lint, format, types and spelling
