@@ -1,8 +1,8 @@
 # Every target works on a machine that has only Python 3.10 to 3.13 and make.
 
 PYTHON  ?= python3
-# The number of processes in which pytest runs tests. "logical" is one per core: 2 on two cores.
-WORKERS ?= logical
+# The number of processes in which pytest runs tests, e.g. `make test WORKERS=8`.
+WORKERS ?= 2
 VENV    := .venv
 BIN     := $(CURDIR)/$(VENV)/bin
 OLDEST  := .venv-oldest
@@ -12,7 +12,7 @@ EXAMPLE := example_project
 DAGSTER_TESTS := tests/dagster tests/end_to_end
 BENCHMARKS := $(filter-out %/null_server.py,$(sort $(wildcard benchmarks/*.py)))
 # Lines that the tests run, in percent: just below what was measured. `make test` fails below it if COVERAGE is set.
-FLOOR   := 90
+FLOOR   := 80
 MEASURE := $(if $(COVERAGE),--cov --cov-report=term:skip-covered --cov-fail-under=$(FLOOR))
 PYTEST  := -m pytest --numprocesses $(WORKERS)
 export DAGSTER_DISABLE_TELEMETRY := yes
