@@ -266,7 +266,7 @@ def _merged(metadata: Mapping[str, Any] | None, options: Mapping[str, object]) -
     for key, value in (metadata or {}).items():
         if own.get(key, value) != value:
             raise ConfigurationError(
-                f"The metadata have {key}={value!r}, but the arguments have {own[key]!r}. Set it in one place only."
+                f"The metadata has {key}={value!r}, but the arguments have {own[key]!r}. Set it in one place only."
             )
     return {**own, **(metadata or {})}
 

@@ -70,7 +70,8 @@ class Expectations:
                 raise ConfigurationError(f"{name!r} cannot name a series: {fault}. Use the exact names of series.")
         if not self.descriptions:
             raise ConfigurationError(
-                "Nothing is expected. Pass max_age, expected_interval, expected_series, bounds or max_pending_age."
+                "There is no expectation to check. Pass max_age, expected_interval, expected_series, bounds or"
+                " max_pending_age."
             )
 
     def spacing(self, own_zone: str | None = None) -> Spacing | None:

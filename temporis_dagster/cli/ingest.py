@@ -97,8 +97,8 @@ if TYPE_CHECKING:
     default="raise",
     show_default=True,
     help="What to do with a local time that occurs twice: refuse it (raise), tell the two apart by the order of the"
-    " rows (infer), or take it for missing (NaT). true takes every one for the first, in summer time, and false for"
-    " the second: use them only if the file has just one of the two.",
+    " rows (infer), or treat it as missing (NaT). true treats each as the first, in summer time, and false as the"
+    " second; use them only if the file contains just one of the two.",
 )
 @click.option(
     "--nonexistent",
@@ -106,7 +106,7 @@ if TYPE_CHECKING:
     default="raise",
     show_default=True,
     help="What to do with a local time that the clock skipped: refuse it (raise), move it to the end or the start of"
-    " the gap (shift_forward, shift_backward), or take it for missing (NaT).",
+    " the gap (shift_forward, shift_backward), or treat it as missing (NaT).",
 )
 @click.option(
     "--sub-second",

@@ -1,7 +1,7 @@
 """Invalid rows: the file that lists which rows were not stored, and why.
 
 Comes in: what the checks found and what the service refused. Goes out: CSV with position, line, column, value, reason.
-Never: overwrites the file that is ingested, or leaves the rows of an earlier run in place.
+Never: overwrites the file being ingested, or leaves the rows of an earlier run in place.
 """
 
 from __future__ import annotations

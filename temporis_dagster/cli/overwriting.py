@@ -1,7 +1,7 @@
 """Overwriting: which files the list of invalid rows may replace.
 
 Comes in: a path to write to, and what must survive. Goes out: nothing, or an error before a byte is written.
-Never: lets a store, a mirror, their companions, the file that is ingested or an unrelated file be overwritten.
+Never: lets a store, a mirror, their companions, the file being ingested or an unrelated file be overwritten.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def ensure_replaceable(path: str, source: str, urls: Iterable[str | None], begin
     """
     target = Path(path)
     if _is_source(target, source):
-        _refuse(path, "is the file that is ingested")
+        _refuse(path, "is the file being ingested")
     for url in urls:
         if url is not None and url.startswith("sqlite") and any(_same(target, file) for file in _files_of(url)):
             _refuse(path, f"belongs to {url}")

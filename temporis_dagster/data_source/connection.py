@@ -152,7 +152,7 @@ def _url_and_token(url: str | None, token: str | None, options: HttpOptions) -> 
     if not isinstance(url, str | None):
         raise ConfigurationError(f"The URL must be a string, got {type(url).__name__}. {options.ADVICE.connect}")
     if not url:
-        raise ConfigurationError(f"There is nothing to connect to. {options.ADVICE.connect}")
+        raise ConfigurationError(f"There is no URL to connect to. {options.ADVICE.connect}")
     return url, token
 
 
@@ -163,7 +163,7 @@ def _refuse_for_http(url: str, *, create_missing: bool, account: str) -> None:
             f" {to_manage(url, 'sources create NAME')}."
         )
     if account != "default":
-        raise ConfigurationError("Over HTTP, the token determines the account. Leave out the account.")
+        raise ConfigurationError("Over HTTP, the token determines the account. Leave out account=.")
 
 
 def _refuse_without_mirror(options: MirrorOptions) -> None:

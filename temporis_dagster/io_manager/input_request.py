@@ -143,7 +143,7 @@ def _ensure_not_of_this_run(context: dg.InputContext, asked: Sequence[str]) -> N
         raise ConfigurationError(
             f"{context.asset_key.to_user_string()} depends on itself, and this run covers {len(run):,} of its "
             f"partitions at once ({own.start} to {own.end}): when the body starts, {_shown(unwritten)} would be "
-            "missing, or as before this run. Run one partition at a time, the earliest first: "
+            "missing or still be as before this run. Run one partition at a time, the earliest first: "
             "backfill_policy=dg.BackfillPolicy.multi_run(1), the default of @temporis_asset for such an asset."
         )
 
@@ -248,8 +248,8 @@ def _spans(
         raise ConfigurationError(
             f"{context.asset_key.to_user_string()} cannot be loaded: it is unknown which rows belong to "
             f"{_shown(unknown)} ({len(unknown):,} in all). A data source has no partitions, and no materialization "
-            "lists the series of these alone: they were written in one run together with others, under names that do "
-            "not tell whose series they are; they wrote more series than a materialization lists; or they were "
+            "lists the series of these alone. They were written in one run together with others, under series names "
+            "that do not contain the partition; or they wrote more series than a materialization lists; or they were "
             "reported by hand. Materialize them again, one partition per run "
             "(backfill_policy=dg.BackfillPolicy.multi_run(1)), with the partition's key in the names of its series; "
             "or read all partitions at once, into one frame."

@@ -40,7 +40,7 @@ def temporis_at_tick(context: TickContext, resource_key: str) -> Iterator[Tempor
                 resource = cast("TemporisResource", getattr(made, resource_key))
         except dg.DagsterError as error:
             context.log.warning(
-                "Resource %r cannot be made in this code location, so no archive state is checked and runs are "
+                "Resource %r cannot be created in this code location, so no archive state is checked and runs are "
                 "launched: %s",
                 resource_key,
                 printable(str(error)),

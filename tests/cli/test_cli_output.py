@@ -176,7 +176,7 @@ def test_a_file_on_stdin_is_the_source_too(tmp_path):
     text = "position,line,column,value,reason\n"
     (tmp_path / "bad.csv").write_text(text)
     done = shell(f"temporis ingest - --data-source a --check --invalid-rows {tmp_path}/bad.csv < {tmp_path}/bad.csv")
-    assert (done.returncode, "is the file that is ingested" in done.stderr) == (2, True)
+    assert (done.returncode, "is the file being ingested" in done.stderr) == (2, True)
     assert (tmp_path / "bad.csv").read_text() == text
 
 

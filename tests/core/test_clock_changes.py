@@ -339,7 +339,7 @@ IMPOSSIBLE = {
     "pytz, skipped": (PYTZ.localize(datetime(2024, 3, 31, 2, 30)), "skipped that time"),
     "pytz, offset of the other season": (
         datetime(2024, 6, 20, 10, tzinfo=PYTZ.localize(datetime(2024, 1, 1)).tzinfo),
-        r"\+01:00, which Europe/Berlin does not have then \(\+02:00\)",
+        r"\+01:00, which Europe/Berlin does not have at that time \(\+02:00\)",
     ),
 }
 POSSIBLE = {

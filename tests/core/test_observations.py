@@ -220,10 +220,10 @@ def test_the_advice_about_a_repeated_or_skipped_time_is_not_what_was_already_don
     assert refusals(repeated, timezone=NEW_YORK)[0][2].endswith("pass ambiguous= to choose what it means")
     assert "pass ambiguous=True for the first" in refusals(repeated, timezone=NEW_YORK, ambiguous="infer")[0][2]
     assert refusals(repeated, timezone=NEW_YORK, ambiguous="NaT")[0][2].endswith(
-        "ambiguous='NaT' chooses no reading, so correct it"
+        "ambiguous='NaT' does not choose one, so correct it"
     )
     assert refusals(skipped, timezone=NEW_YORK)[0][2].endswith("pass nonexistent= to choose what it means")
-    assert "nonexistent='NaT' chooses no reading" in refusals(skipped, timezone=NEW_YORK, nonexistent="NaT")[0][2]
+    assert "nonexistent='NaT' does not choose one" in refusals(skipped, timezone=NEW_YORK, nonexistent="NaT")[0][2]
 
 
 def test_a_skipped_local_time_shows_where_the_clock_went():

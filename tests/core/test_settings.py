@@ -91,9 +91,9 @@ def test_a_setting_of_white_space_is_none(monkeypatch, blank):
     """An empty variable counts as not set; an empty argument is refused, and never means the cloud."""
     for name in ("TEMPORIS_URL", "TEMPORIS_TOKEN"):
         monkeypatch.setenv(name, blank)
-    with pytest.raises(ConfigurationError, match="nothing to connect to"):
+    with pytest.raises(ConfigurationError, match="no URL to connect to"):
         connect()
-    with pytest.raises(ConfigurationError, match="nothing to connect to"):
+    with pytest.raises(ConfigurationError, match="no URL to connect to"):
         connect(blank, "ts_x")
     with pytest.raises(ConfigurationError, match="access token"):
         connect("http://127.0.0.1:1", blank)

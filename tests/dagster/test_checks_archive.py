@@ -353,7 +353,7 @@ def test_nothing_to_connect_to_is_a_red_check(monkeypatch):
     monkeypatch.delenv("TEMPORIS_TOKEN", raising=False)
     (one,) = checked(None, {"store_metrics": ACTIVE}).values()
     assert not one.passed
-    assert "There is nothing to connect to" in one.description
+    assert "There is no URL to connect to" in one.description
 
 
 def test_a_state_that_nobody_tells_passes_with_a_warning():

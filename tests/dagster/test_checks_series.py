@@ -466,7 +466,7 @@ def homeless():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({}, "Nothing is expected"),
+        ({}, "There is no expectation to check"),
         ({"max_age": 3600}, "max_age must be a timedelta of at least one second, got 3600"),
         ({"max_age": timedelta(0)}, "max_age"),
         ({"expected_interval": -HOUR}, "expected_interval"),

@@ -37,7 +37,7 @@ def checked_url(url: str, options: HttpOptions) -> str:
         raise ConfigurationError(f"{shown!r} has no host. Pass a URL such as 'https://api.temporis.co'.")
     if has_more:
         raise ConfigurationError(
-            f"{shown!r} came with more than a host, a port and a path. Leave out the rest; for an access token,"
+            f"{shown!r} has more than a host, a port and a path. Leave out the rest; for an access token,"
             f" {options.ADVICE.token}."
         )
     if parsed.port is not None and not 0 < parsed.port < 2**16:
@@ -73,7 +73,7 @@ def check_token(token: object, url: str, options: HttpOptions) -> None:
         ConfigurationError: The URL requires a token and there is none, or the token is not valid.
     """
     if token is None and url.startswith("https:"):
-        raise ConfigurationError(f"{url} requires an access token, and there is none: {options.ADVICE.token}.")
+        raise ConfigurationError(f"{url} requires an access token, but none was given: {options.ADVICE.token}.")
     if token is not None and not (isinstance(token, str) and TOKEN.fullmatch(token)):
         raise ConfigurationError(
             "The access token is not valid: it must start with 'ts_' and contain no spaces or line breaks. It was not"

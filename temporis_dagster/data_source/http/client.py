@@ -211,9 +211,9 @@ class Client:
         made = self._made_or_why_not()
         if isinstance(made, str):
             raise ConfigurationError(
-                f"No HTTP client can be made ({made}). Check the proxies and certificates that the environment names"
-                f" (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, {', '.join(BUNDLES)}, {DIRECTORY}). A SOCKS proxy requires: pip"
-                " install 'httpx[socks]'."
+                f"The HTTP client cannot be created ({made}). Check the proxies and certificates that the environment"
+                f" names (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, {', '.join(BUNDLES)}, {DIRECTORY}). A SOCKS proxy"
+                " requires: pip install 'httpx[socks]'."
             )
         return made
 

@@ -93,7 +93,7 @@ def _done(report: UpsertReport) -> str:
 def _hint(answer: Answer, advice: HttpAdvice) -> str:
     """Say what may be behind a failure that was retried, as a sentence that follows another."""
     if answer.unknown_host:
-        return " No name server knows the host: check the URL, and the proxy if there is one."
+        return " The host name cannot be resolved: check the URL, and the proxy if there is one."
     if answer.too_slow:
         return f" For a slow line, {advice.slow_line}."
     is_foreign = answer.meaning is Meaning.UNCLEAR and not answer.from_api

@@ -162,7 +162,7 @@ class MirrorFile:
         except schema.WrongTargetError as error:
             report = tally.report("the mirror is bound to another target") if tally else None
             raise MirrorError(
-                f"The mirror {self.url} cannot be used here: {error.what}. Use a mirror of its own for each target. If"
+                f"The mirror {self.url} cannot be used here: {error.what}. Use a separate mirror for each target. If"
                 " it is the same account with a new token, run `temporis mirror rebind`; to send everything to a new"
                 " target, `temporis mirror rebuild`.",
                 url=self.url,

@@ -147,7 +147,7 @@ class Flush:
                 return refusal
             waiting.warn(
                 "The flush of %s waits for %s that may not be sent yet: another request carries their keys, or older"
-                " values of theirs may still arrive. The first may be sent in %.0f s.",
+                " values for them may still arrive. The first may be sent in %.0f s.",
                 self._data_source,
                 counted(self._pending, "row"),
                 wait_s,

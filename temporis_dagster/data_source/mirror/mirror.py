@@ -284,7 +284,7 @@ class Mirror:
 
     def _full(self, full: FullError, tally: Tally) -> MirrorError:
         return MirrorError(
-            f"The mirror {self.mirror_url} keeps {full.pending:,} pending rows and takes no"
+            f"The mirror {self.mirror_url} holds {full.pending:,} pending rows and cannot take"
             f" {len(tally.observations):,} more (max_pending_rows={self._options.max_pending_rows:,}). Nothing was"
             f" written. Find out why they are not delivered ({self._options.ADVICE.look}), then flush, and upsert"
             " again.",

@@ -157,8 +157,8 @@ class Upsert:
             if clock.monotonic() > patience:
                 return ELSEWHERE
             waiting.warn(
-                "The upsert into %s waits for keys that another request carries, of another upsert or of one that was"
-                " interrupted. It gives up after %.0f s.",
+                "The upsert into %s waits for keys that another request is carrying, from another upsert or from one"
+                " that was interrupted. It gives up after %.0f s.",
                 begun.source.name,
                 patience - clock.monotonic(),
             )
@@ -286,6 +286,6 @@ class Own:
 
 
 ELSEWHERE = Reply(
-    Answer(None, "another process is sending these very keys"), 0, maybe_applied=False, gave_up="it did not end"
+    Answer(None, "another process is sending the same keys"), 0, maybe_applied=False, gave_up="it did not finish"
 )
 """The reply where the keys of an upsert stay in another request."""

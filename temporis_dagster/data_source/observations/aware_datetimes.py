@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 
 OF_PYTZ = (
-    "the timestamp has the offset {}, which {} does not have then ({}): attach a zone of pytz with"
-    " zone.localize(moment), not with tzinfo="
+    "the timestamp has the offset {}, which {} does not have at that time ({}): attach a pytz zone"
+    " with zone.localize(moment), not with tzinfo="
 )
 SKIPPED = (
     "the timestamp does not exist: the clock skipped that time in {} (as an instant it would be {}). If it names the"

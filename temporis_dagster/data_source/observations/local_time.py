@@ -113,7 +113,7 @@ class _Reading:
 
 def _advice(argument: Literal["ambiguous", "nonexistent"], options: ObservationOptions) -> str:
     if getattr(options, argument) == "NaT":
-        return f"{options.spelled(argument, 'NaT')} chooses no reading, so correct it"
+        return f"{options.spelled(argument, 'NaT')} does not choose one, so correct it"
     return f"pass {options.spelled(argument)} to choose what it means"
 
 

@@ -112,7 +112,7 @@ def _not_found(url: str, data_source: str, account: str, path: Path, tally: Tall
 def _archived(url: str, data_source: str, tally: Tally | None) -> TemporisError:
     report = tally.report("the data source is archived") if tally else UpsertReport(data_source=data_source)
     return DataSourceArchivedError(
-        f"The data source {data_source!r} in {url} is archived and takes no observations{_stored_so_far(report)}."
+        f"Data source {data_source!r} at {url} is archived and takes no observations{_stored_so_far(report)}."
         " Unarchive it and upsert the same data again, or leave it archived.",
         data_source=data_source,
         report=report,

@@ -153,7 +153,7 @@ def _path(url: str) -> Path:
     try:
         parsed = make_url(url)
     except (sa.exc.ArgumentError, ValueError):
-        raise ConfigurationError("The store's URL is not a URL. Pass one such as sqlite:///temporis.db.") from None
+        raise ConfigurationError("The store's URL is not valid. Pass one such as sqlite:///temporis.db.") from None
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
         raise ConfigurationError(
             f"A store at a {parsed.drivername!r} URL is not supported (yet). Pass one such as sqlite:///temporis.db."
