@@ -29,7 +29,8 @@ Options that name a place or a secret can also be set in the environment: `TEMPO
 `TEMPORIS_MIRROR` and `TEMPORIS_STORE`. Data goes to stdout; warnings, progress and errors go to stderr. `temporis
 --version` prints the version.
 
-Every page of `--help` ends with the exit codes, shown here only once:
+This page is generated: `docs/cli.py` writes it from the commands in `temporis_dagster/cli/`. Every page of `--help`
+ends with the exit codes, shown here only once:
 """
 
 EXAMPLES = {

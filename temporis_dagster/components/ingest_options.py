@@ -14,6 +14,7 @@ from temporis_dagster.components.resolvers import described
 from temporis_dagster.data_source.observations import Decimals, Layout, OnConflict, OnInvalid, SubSecond, Unit
 
 CONFIGURED = "Defaults to the IO manager's configuration."
+CONFIGURED_AS = "Defaults to the IO manager's configuration, which is {} unless it is set there."
 
 
 class IngestOptions(dg.Model):
@@ -43,13 +44,17 @@ class IngestOptions(dg.Model):
             "'long' (a column of names and one of values), 'wide' (one column per series) or 'auto'. " + CONFIGURED
         ),
     ] = None
-    timestamp: Annotated[str | None, described("Name of the timestamp column. Defaults to 'timestamp'.")] = None
-    name_column: Annotated[str | None, described("Name of the column of series names. Defaults to 'name'.")] = None
-    value: Annotated[str | None, described("Name of the value column. Defaults to 'value'.")] = None
+    timestamp: Annotated[
+        str | None, described("Name of the timestamp column. " + CONFIGURED_AS.format("'timestamp'"))
+    ] = None
+    name_column: Annotated[
+        str | None, described("Name of the column of series names. " + CONFIGURED_AS.format("'name'"))
+    ] = None
+    value: Annotated[str | None, described("Name of the value column. " + CONFIGURED_AS.format("'value'"))] = None
     timezone: Annotated[
         str | None,
         described(
-            "Time zone of naive timestamps. With 'sql', defaults to that of 'time_column'.",
+            f"Time zone of naive timestamps. With 'sql', defaults to that of 'time_column', if any. {CONFIGURED}",
             examples=["Europe/Berlin"],
         ),
     ] = None
@@ -83,13 +88,14 @@ class IngestOptions(dg.Model):
         Unit | None,
         described(
             "What numeric timestamps count since 1970: 's', 'ms', 'us' or 'ns'. With 'sql', 'time_column' decides "
-            "instead.",
+            "instead. " + CONFIGURED_AS.format("seconds"),
         ),
     ] = None
     allow_future: Annotated[
         bool | str | None,
         described(
-            "How far ahead of the clock a timestamp may be: a length of time, or 'true' for any. Defaults to one year.",
+            "How far ahead of the clock a timestamp may be: a length of time, or 'true' for any. "
+            + CONFIGURED_AS.format("366 days"),
             examples=["730 days"],
         ),
     ] = None
