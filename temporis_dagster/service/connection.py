@@ -58,7 +58,7 @@ class Connection(H11Protocol):
     """uvicorn's HTTP/1.1 connection, with the bounds above."""
 
     idle_since: float | None = None
-    """When the connection last began to wait for a request; None while one is under way."""
+    """When the connection last began to wait for its client; None while a request is under way."""
 
     _too_late: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
@@ -157,7 +157,9 @@ class Connection(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]  # can be None
 
     def _note_idle(self) -> None:
-        if self._is_under_way():
+        # A client that leaves answers unread, or whose request we have refused and closed, is the one we wait for.
+        waits_for_client = self._unread is not None or self.transport.is_closing()
+        if self._is_under_way() and not waits_for_client:
             self.idle_since = None
         elif self.idle_since is None:
             self.idle_since = self.loop.time()

@@ -343,6 +343,28 @@ def test_a_request_that_came_with_the_one_before_keeps_its_connection(service, m
         assert answer_on(client)[0] == 204
 
 
+def test_a_client_that_asks_again_without_reading_shuts_nobody_out(service, monkeypatch):
+    """If the last bytes of an answer fill its buffer, it counts as idle although its next request has begun."""
+    monkeypatch.setattr(connection, "most_connections", lambda: 1)
+    complete = connection.Connection.on_response_complete
+    monkeypatch.setattr(
+        connection.Connection, "on_response_complete", lambda self: (self.pause_writing(), complete(self))
+    )
+    with ExitStack() as stack:
+        client = connected(service, stack, health() * 2)
+        assert answer_on(client)[0] == 200
+        assert is_well(service)
+
+
+def test_a_client_whose_body_was_no_http_shuts_nobody_out(service, monkeypatch):
+    """It may take its time to read the refusal, but counts as idle: a further client takes its place."""
+    monkeypatch.setattr(connection, "most_connections", lambda: 1)
+    with ExitStack() as stack:
+        client = connected(service, stack, head(service, "Transfer-Encoding: chunked", token="ts_nobody") + b"zz\r\n")
+        assert answer_on(client)[0] == 400
+        assert is_well(service)
+
+
 @pytest.mark.parametrize("token", [None, "ts_nobody"])
 @pytest.mark.parametrize("sent", [b"zz\r\n", b"1\r\n{\r\nzz\r\n", b"1\r\n{xx"], ids=repr)
 def test_a_body_that_is_no_http_is_told_so_once(service, caplog, token, sent):
