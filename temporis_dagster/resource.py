@@ -16,7 +16,13 @@ import dagster as dg
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
 from temporis_dagster.data_source.connection import Temporis, connect_with, noting
-from temporis_dagster.data_source.options import LATE_WRITE_WINDOW_S, HttpAdvice, HttpOptions, MirrorOptions
+from temporis_dagster.data_source.options import (
+    LATE_WRITE_WINDOW_S,
+    HttpAdvice,
+    HttpOptions,
+    MirrorAdvice,
+    MirrorOptions,
+)
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.env_vars import env_var_note, plain_value
 from temporis_dagster.errors import ConfigurationError
@@ -30,6 +36,23 @@ class _HttpOptions(HttpOptions):
         ca_bundle="set verify of the TemporisResource to the file of its CA bundle",
         allow_http="set allow_http of the TemporisResource if you must",
         slow_line="set a larger timeout_s or a smaller batch_rows of the TemporisResource",
+        connect=(
+            "Set url of the TemporisResource, or the environment variable TEMPORIS_URL, to 'sqlite:///temporis.db' for"
+            " an embedded data source on this machine; for the Temporis cloud, set token, or the environment variable"
+            " TEMPORIS_TOKEN."
+        ),
+    )
+
+
+class _MirrorOptions(MirrorOptions):
+    """``MirrorOptions`` whose advice names the fields of a ``TemporisResource``."""
+
+    ADVICE = MirrorAdvice(
+        mirror="set mirror of the TemporisResource to 'sqlite:///mirror.db'",
+        without_mirror="Leave out mirror of the TemporisResource.",
+        need_mirror="skip_unchanged and on_unavailable='queue' need a mirror",
+        queue="on_unavailable='queue' of the TemporisResource",
+        look="temporis mirror status",
     )
 
 
@@ -194,7 +217,7 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
         )
 
     def _mirror_options(self) -> MirrorOptions:
-        return MirrorOptions(
+        return _MirrorOptions(
             skip_unchanged=self._plain("skip_unchanged"),
             on_unavailable=self._plain("on_unavailable"),
             late_write_window_s=self._plain("late_write_window_s"),

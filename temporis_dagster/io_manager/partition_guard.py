@@ -30,6 +30,7 @@ from temporis_dagster.io_manager.partition_series import (
     with_earlier,
 )
 from temporis_dagster.metadata_keys import WARNING
+from temporis_dagster.wording import counted
 
 
 class PartitionGuard:
@@ -154,7 +155,8 @@ def _in_a_run(context: dg.OutputContext) -> bool:
 
 def _finding(found: Sequence[Conflict]) -> str:
     first = found[0]
-    series = f"Series {first.name!r} was" if len(found) == 1 else f"{len(found):,} series, such as {first.name!r}, were"
+    several = f"{counted(len(found), 'series')}, such as {first.name!r}, were"
+    series = f"Series {first.name!r} was" if len(found) == 1 else several
     return (
         f"{series} also written by partition {first.partition!r} of this asset, at times that overlap. A data source "
         "has no partitions, only series."

@@ -55,7 +55,7 @@ def plot_of(observations: Observations) -> str:
         _lines(figure, axes, observations, used)
     else:
         _density(axes, observations)
-    axes.set_title(f"{counted(len(observations), 'observation')} of {len(used):,} series (UTC)", fontsize=10)
+    axes.set_title(f"{counted(len(observations), 'observation')} of {counted(len(used), 'series')} (UTC)", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.3)
     axes.margins(x=0)  # also because no axis goes beyond the years 1 to 9999

@@ -130,6 +130,10 @@ def test_options_of_http_reach_the_requests():
         ({"requests_per_second": 0.0}, "requests_per_second"),
         ({"verify": "/no/such/file.pem"}, "verify='/no/such/file.pem' is not a CA bundle"),
         ({"url": "http://example.org"}, "unencrypted"),
+        ({"url": "sqlite:///x.db", "mirror": "sqlite:///m.db"}, "Leave out mirror of the TemporisResource"),
+        ({"skip_unchanged": True}, "set mirror of the TemporisResource to 'sqlite:///mirror.db'"),
+        ({"url": "ftp://example.org"}, "Set url of the TemporisResource"),
+        ({"url": "", "token": ""}, "Set url of the TemporisResource"),
     ],
 )
 def test_options_are_checked_when_it_connects(option, message):
