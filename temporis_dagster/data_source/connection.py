@@ -66,7 +66,7 @@ def connect(  # noqa: PLR0913  # one argument per option
             never cut off.
         allow_http: HTTP: whether the token may travel unencrypted to another machine.
         verify: HTTP: True verifies certificates with the CA bundle that ``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE``,
-            ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` names, or else with certifi's; a path names the CA bundle to use;
+            ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` names, otherwise with certifi's; a path names the CA bundle to use;
             False accepts any certificate. Proxies come from the environment.
         create_missing: SQL: whether an upsert creates a data source that does not exist.
         account: SQL: whose data sources to use; accounts never see each other's.

@@ -46,8 +46,8 @@ class InputRequest:
         spans: The series of each partition, with their first and last second, if time does not tell the partitions
             apart; None if it does, or if all of them are read.
         apart: Whether the input is one frame per partition.
-        series_count: How many series the materializations wrote: all that they list, or else the most that one of them
-            counted; None if this is unknown.
+        series_count: How many series the materializations wrote: all that they list, otherwise the most that one of
+            them counted; None if this is unknown.
     """
 
     data_source: str | None
@@ -97,7 +97,7 @@ def request_of(context: dg.InputContext, default: str | None, *, dry_run: bool) 
 
 
 def _series_count(latest: Mapping[str | None, dg.AssetMaterialization]) -> int | None:
-    """Return how many series these materializations wrote at most, from their lists or else from their counts."""
+    """Return how many series these materializations wrote at most, from their lists, otherwise from their counts."""
     lists = [listed(each) for each in latest.values()]
     if lists and all(each is not None for each in lists):
         return len({name for each in lists for spans in (each or {}).values() for name in spans})

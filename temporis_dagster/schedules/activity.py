@@ -127,7 +127,7 @@ class Writers:
     _planned: dict[str, dg.AssetKey | None] = field(default_factory=dict)
 
     def include(self, run: dg.DagsterRun) -> bool:
-        """Whether a run writes any of the assets: by its own asset selection, or else by the assets of its job."""
+        """Whether a run writes any of the assets: by its own asset selection, otherwise by the assets of its job."""
         if run.asset_selection:
             return not self.assets.keys.isdisjoint(run.asset_selection)
         if run.asset_check_selection:  # a run of checks only, which write no observations

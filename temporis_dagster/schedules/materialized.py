@@ -185,7 +185,7 @@ def _as_of(instance: dg.DagsterInstance, records: Sequence[dg.EventLogRecord]) -
 
 
 def _starts(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> dict[str, float]:
-    """Return as of when runs read their upstream: the tick that launched each, or else when it started."""
+    """Return as of when runs read their upstream: the tick that launched each, otherwise when it started."""
     starts: dict[str, float] = {}
     for start in range(0, len(run_ids), CHUNK):
         for record in instance.get_run_records(dg.RunsFilter(run_ids=list(run_ids[start : start + CHUNK]))):

@@ -1209,7 +1209,7 @@ def text_of(symptom: Symptom, folder: Path) -> list[str]:
 def shown(symptom: Symptom, folder: Path) -> str:
     """A symptom as it stands on the page."""
     lines = "\n>\n".join(f"> {quoted(line)}" for line in text_of(symptom, folder))
-    return f"{lines}\n\n*Cause:* {symptom.cause} *Cure:* {symptom.cure}\n"
+    return f"{lines}\n\n*Cause:* {symptom.cause} *What to do:* {symptom.cure}\n"
 
 
 def quoted(line: str) -> str:

@@ -95,7 +95,7 @@ class Batch:
 
 
 def insert(tx: Transaction, rows: Rows) -> Batch:
-    """Keep a new batch of rows that were written just now, all of which are to be delivered."""
+    """Keep a new batch of rows that were written just now, all of them to be delivered."""
     return Batch(_insert(tx, rows, live=len(rows), written_at=tx.now), rows, tx.now, tx.now)
 
 
@@ -164,7 +164,7 @@ def lease(tx: Transaction, ids: Sequence[int], *, holder: int, until: float, dou
 
 
 def renew(tx: Transaction, *, holder: int, until: float, doubtful_until: float) -> int:
-    """Prolong all leases of a holder that still last, and return how many they are."""
+    """Extend all leases of a holder that have not ended, and return their number."""
     return tx.connection.exec_driver_sql(
         "UPDATE temporis_mirror_batch SET lease_until = ?, doubtful_until = ?, stamped_at = ?"
         " WHERE data_source = ? AND doubtful_until > ? AND sender = ? AND lease_until > ?",
@@ -173,7 +173,7 @@ def renew(tx: Transaction, *, holder: int, until: float, doubtful_until: float) 
 
 
 def release(tx: Transaction, batch: Batch) -> None:
-    """Let a batch wait as before it was claimed: nothing came of it."""
+    """Return a batch to waiting, as before it was claimed: nothing came of it."""
     tx.connection.exec_driver_sql(
         "UPDATE temporis_mirror_batch SET sender = NULL, lease_until = NULL, doubtful_until = ? WHERE id = ?",
         (batch.doubt_as_of(tx.now), batch.id),
@@ -181,7 +181,7 @@ def release(tx: Transaction, batch: Batch) -> None:
 
 
 def close(tx: Transaction, batch: Batch, live: int) -> None:
-    """Note that nothing of a batch is to be delivered any more. It stays only while it is doubtful.
+    """Note that a batch has nothing left to deliver. It stays only while it is doubtful.
 
     Args:
         tx: A write transaction.
@@ -201,7 +201,7 @@ def close(tx: Transaction, batch: Batch, live: int) -> None:
 
 
 def overwrite(tx: Transaction, batches: Int64s) -> None:
-    """Note that newer writes took keys of these batches, one key for each time that a batch is named."""
+    """Note that newer writes took keys of these batches, one key per mention of a batch."""
     ids, counts = np.unique(batches, return_counts=True)
     taken = dict(zip(ids.tolist(), counts.tolist(), strict=True))
     for number in open_ones(tx.connection, list(taken)):
@@ -234,7 +234,7 @@ def close_all(connection: sa.Connection) -> None:
 
 
 def bound_moments(connection: sa.Connection, now: float) -> None:
-    """Undo the damage of a clock that was ahead and is right again, so that nothing waits for that future.
+    """Undo the effects of a clock that was ahead and is right again, so that nothing waits for that future.
 
     A moment that was set at ``stamped_at`` lies at most a lease and the window after it. Where ``stamped_at`` is in the
     future, the clock has been set back since, by at least the difference: all moments of the batch come forward by it.
@@ -250,7 +250,7 @@ def bound_moments(connection: sa.Connection, now: float) -> None:
 
 
 def _count_pending(tx: Transaction, more: int) -> None:
-    """Note that this number of rows, negative for fewer, is pending besides those that were."""
+    """Add this number, which may be negative, to the count of pending rows."""
     if more:
         tx.connection.exec_driver_sql(
             "INSERT INTO temporis_mirror_source (data_source, pending) VALUES (?, ?)"
@@ -368,7 +368,7 @@ def waiting(tx: Transaction, wanted: Iterable[int] | None, *, limit: int) -> lis
 
 
 def in_flight(tx: Transaction) -> Int64s:
-    """Return the keys of what any process is sending right now, ascending."""
+    """Return the keys that any process is sending right now, ascending."""
     found = tx.connection.exec_driver_sql(
         "SELECT keys, vals FROM temporis_mirror_batch JOIN temporis_mirror_rows ON batch = id"
         " WHERE data_source = ? AND doubtful_until > ? AND sender IS NOT NULL AND lease_until > ?",

@@ -1,4 +1,4 @@
-"""File: the mirror's file, opened, bound to a target, and seen to be the same file as before; and its clock.
+"""File: the mirror's file and its clock. Opens the file, binds it to a target, checks that it is still the same.
 
 Comes in: a path and who the target is. Goes out: transactions, and errors of the tree.
 Never: changes an observation. Leases and windows are measured by the database's clock, which all processes share; how
@@ -108,13 +108,13 @@ class MirrorFile:
 
     @contextmanager
     def writing_of(self, source: KnownSource, *, wait_s: float | None = None) -> Iterator[Transaction]:
-        """As ``writing``, about a data source, in the file in which it is known."""
+        """Like ``writing``, for a data source, in the file in which it is known."""
         with self.writing(same_file=source.file, wait_s=wait_s) as connection:
             yield Transaction(connection, source.id, self.clock.now(connection))
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """Yield a connection that sees one unchanging state. Without a mirror, that of an empty one; none is made.
+        """Yield a connection that sees one unchanging state: that of an empty mirror if there is none. None is created.
 
         Raises:
             WrongTargetError: It is the mirror of another target.
@@ -135,13 +135,13 @@ class MirrorFile:
 
     @contextmanager
     def reading_of(self, source: KnownSource) -> Iterator[Transaction]:
-        """As ``reading``, about a data source."""
+        """Like ``reading``, for a data source."""
         with self.reading() as connection:
             yield Transaction(connection, source.id, self.clock.now(connection))
 
     @property
     def exists(self) -> bool:
-        """Whether there is a mirror at the path, of whichever target."""
+        """Whether there is a mirror at the path, for any target."""
         try:
             with self._database.reading() as connection:
                 return schema.salt(connection) is not None
@@ -150,7 +150,7 @@ class MirrorFile:
 
     @contextmanager
     def explained(self, data_source: str = "", tally: Tally | None = None) -> Iterator[None]:
-        """Turn whatever goes wrong within into errors of the tree.
+        """Turn whatever goes wrong in the block into errors of the tree.
 
         Args:
             data_source: The data source in question.
@@ -171,7 +171,7 @@ class MirrorFile:
 
     @contextmanager
     def changing(self, data_source: str) -> Iterator[Transaction]:
-        """As ``writing``, about a data source that the mirror knows by its name; committed at the end."""
+        """Like ``writing``, for a data source that the mirror knows by name; committed at the end."""
         with self.writing() as connection:
             source = sources.find(connection, schema.ACCOUNT, data_source)
             yield Transaction(connection, source.id, self.clock.now(connection))
@@ -185,13 +185,13 @@ class MirrorFile:
             return None
 
     def ensured(self, connection: sa.Connection, data_source: str) -> sources.Source:
-        """Return the data source, which the mirror knows from now on."""
+        """Return the data source, which is added to the mirror if necessary."""
         sources.create(connection, schema.ACCOUNT, data_source)
         return sources.find(connection, schema.ACCOUNT, data_source)
 
     @contextmanager
     def unbound_writing(self) -> Iterator[sa.Connection]:
-        """As ``writing``, on a mirror of whichever target, which must exist."""
+        """Like ``writing``, on an existing mirror of any target."""
         with ExitStack() as stack:
             try:
                 connection = stack.enter_context(self._database.writing())
@@ -203,7 +203,7 @@ class MirrorFile:
             yield connection
 
     def bind(self, connection: sa.Connection) -> None:
-        """Make it the mirror of this target, whatever it was."""
+        """Bind the mirror to this target, whatever it was bound to."""
         schema.bind(connection, self._identity)
 
     def rebind(self) -> None:
@@ -234,7 +234,7 @@ class MirrorFile:
         batches.bound_moments(connection, self.clock.now(connection))
 
     def _ensure_ours(self, connection: sa.Connection, salt: bytes) -> None:
-        """See that it is the mirror of this target, in the very transaction that is going to rely on it.
+        """Check that it is the mirror of this target, in the same transaction that relies on it.
 
         Every binding has a new random salt, so a known salt is a known binding: of this file, and not changed meanwhile
         by ``rebuild`` or ``rebind``.

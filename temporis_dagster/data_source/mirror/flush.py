@@ -1,4 +1,4 @@
-"""Flush: deliver the backlog of a data source, all of it if need be.
+"""Flush: deliver the backlog of a data source.
 
 Comes in: a data source. Goes out: a report; the refusal that stopped it, if one did.
 Never: gives up while it waits for leases and windows, which end by themselves.
@@ -37,7 +37,7 @@ ANY_NUMBER = 2**62
 
 
 class Backlog:
-    """The oldest batches, of whichever upsert. A ``Load``.
+    """The oldest batches of all upserts, as a ``Load``.
 
     Args:
         at_most_rows: How many rows to take.
@@ -56,14 +56,14 @@ class Backlog:
         self.stored = self.rejected = self.requests = self.retries = self.bytes_sent = 0
 
     def ids(self) -> None:
-        """Return None, for the oldest batches of all."""
+        """Return None, which stands for the oldest batches."""
 
     def room(self) -> int:
         """Return how many rows may still be taken."""
         return self._room
 
     def sent(self, tally: Tally) -> None:
-        """Take the rows off the room that is left, and count the requests."""
+        """Subtract the rows from the remaining room, and count the requests."""
         self._room -= len(tally.observations)
         self.requests += tally.requests
         self.retries += tally.retries
@@ -79,12 +79,12 @@ class Backlog:
             self.rejected += len(one.refusals)
 
     def tell_nobody(self) -> None:
-        """Tell no progress any more."""
+        """Stop reporting progress."""
         self._progress = None
 
 
 class Waiting:
-    """Warns that an upsert or a flush waits: once the wait is long enough to be noticed, and then now and then.
+    """Warns that an upsert or a flush is waiting: once the wait is noticeable, and then from time to time.
 
     Args:
         clock: What time it is.
@@ -95,7 +95,7 @@ class Waiting:
         self._due = clock.monotonic() + FIRST_WARNING_S
 
     def warn(self, words: str, *arguments: object) -> None:
-        """Log a warning, where one is due."""
+        """Log a warning if one is due."""
         if self._clock.monotonic() >= self._due:
             self._due = self._clock.monotonic() + WARN_EVERY_S
             LOGGER.warning(words, *arguments)

@@ -62,7 +62,7 @@ class Lease:
 
     @contextmanager
     def ensured(self, body_bytes: int) -> Iterator[None]:
-        """See that the lease lasts for an attempt of this size. Within, ``end`` cannot end it.
+        """Ensure that the lease lasts for an attempt of this size. In the block, ``end`` cannot end it.
 
         Raises:
             LeaseLostError: It has ended.
@@ -76,7 +76,7 @@ class Lease:
             yield
 
     def end(self) -> None:
-        """Let no further attempt start, so that a look at what is under way after this sees all of it."""
+        """Let no further attempt start, so that a later look at what is under way sees all of it."""
         with self._lock:
             self._is_over = True
 

@@ -72,7 +72,7 @@ def oldest(tx: Transaction) -> Oldest:
 
 
 def are_due(tx: Transaction, ids: Iterable[int]) -> bool:
-    """Return whether any of these batches could be sent now, were no other process sending its keys."""
+    """Return whether any of these batches could be sent now if no other process were sending its keys."""
     due = "SELECT 1 FROM temporis_mirror_batch WHERE id = ? AND live > 0 AND not_before <= ?"
     return any(tx.connection.exec_driver_sql(due, (number, tx.now)).first() is not None for number in ids)
 
@@ -182,7 +182,7 @@ def _ensure_idle(connection: sa.Connection, now: float) -> None:
 
 
 def _make_pending(tx: Transaction, progress: Progress | None) -> int:
-    """Put all observations of a data source into new batches, and return how many they are."""
+    """Put all observations of a data source into new batches, and return their number."""
     made = 0
     series = tx.connection.exec_driver_sql(
         "SELECT id FROM temporis_series WHERE data_source = ? ORDER BY id", (tx.source,)

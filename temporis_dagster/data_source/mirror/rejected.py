@@ -22,7 +22,7 @@ OF_SOURCE = "series IN (SELECT id FROM temporis_series WHERE data_source = ?)"
 
 
 def keep(tx: Transaction, rows: Rows, reasons: Sequence[str]) -> None:
-    """Move these rows, which are what the mirror has for their keys, to the rejected ones."""
+    """Move these rows, the current ones of their keys, to the rejected ones."""
     series, timestamps = unpacked(rows.keys)
     for number, timestamp, value, reason in zip(
         series.tolist(), timestamps.tolist(), storable(rows.values), reasons, strict=True
@@ -36,7 +36,7 @@ def keep(tx: Transaction, rows: Rows, reasons: Sequence[str]) -> None:
 
 
 def outdated(tx: Transaction, keys: Int64s) -> None:
-    """Delete the rejected rows of these keys, whose place newer writes take."""
+    """Delete the rejected rows of these keys, because newer writes replace them."""
     if not count(tx.connection, tx.source):
         return
     kept = _rows(tx.connection, tx.source).keys
@@ -87,7 +87,7 @@ def frame(connection: sa.Connection, source: int) -> pd.DataFrame:
 
 
 def take_all(tx: Transaction) -> Rows:
-    """Remove the rejected rows from where they are kept, and return them."""
+    """Remove the rejected rows, and return them."""
     rows = _rows(tx.connection, tx.source)
     tx.connection.exec_driver_sql(f"DELETE FROM temporis_mirror_rejected WHERE {OF_SOURCE}", (tx.source,))  # noqa: S608
     return rows

@@ -4,8 +4,8 @@ Comes in: which batches to take. Goes out: what became of each group, as it is s
 Never: sends what is not claimed, durably, or what another holder may be sending; waits.
 
 Interrupted at any moment, it holds on to exactly what may still be applied. ``_held`` names a batch from before its
-claim is committed until after its settlement is, so nothing that is leased is forgotten. To settle what is not leased
-(the commit did not happen, or already did) changes nothing, for a settlement asks whether this holder has the lease.
+claim is committed until after its settlement is, so nothing that is leased is forgotten. Settling what is not leased
+(the commit did not happen, or already did) changes nothing: a settlement checks whether this holder has the lease.
 ``let_go`` first ends the lease for new attempts, then looks at what is under way, and settles only the rest.
 """
 
@@ -50,10 +50,10 @@ INTERRUPTED_LIMIT = 1_000
 
 
 class Load(Protocol):
-    """Which batches a relay takes, and who hears what became of them."""
+    """Chooses the batches that a relay takes, and learns what became of them."""
 
     def ids(self) -> Iterable[int] | None:
-        """Return which batches to take; None for the oldest of all."""
+        """Return which batches to take; None for the oldest ones."""
         ...
 
     def room(self) -> int:
@@ -61,15 +61,15 @@ class Load(Protocol):
         ...
 
     def sent(self, tally: Tally) -> None:
-        """Hear that a group was sent: its rows, with which requests."""
+        """Take note that a group was sent: its rows, and with which requests."""
         ...
 
     def settled(self, settled: list[Settled]) -> None:
-        """Hear what became of batches, which is durable."""
+        """Take note of what became of batches. This is durable."""
         ...
 
     def tell_nobody(self) -> None:
-        """Tell no progress any more: the relay was interrupted."""
+        """Stop reporting progress: the relay was interrupted."""
         ...
 
 
@@ -187,7 +187,7 @@ class Relay:
                 self._interrupted.add(self.source.name, self)
 
     def settle_rest(self) -> bool:
-        """Settle what an interruption left, once all its requests are over; return whether that is done."""
+        """Settle what an interruption left behind, once all its requests are over; return whether that is done."""
         if self._sending is not None and not self._sending.workers.wait(0):
             return False
         try:
@@ -246,7 +246,7 @@ class Relay:
         self._sending = None
 
     def _done(self, held: list[Batch], news: list[Settled]) -> None:
-        """Note, after a transaction is durable, what is held now, and what the load has still to hear."""
+        """Note, after a transaction is durable, what is held now, and what the load has yet to be told."""
         self._held, self._news, self._moved = held, [*self._news, *news], []
 
     def _tell(self) -> None:
@@ -293,7 +293,7 @@ class Interrupted:
         self._entries.append(_Entry(os.getpid(), data_source, relay))
 
     def settle(self, data_source: str) -> None:
-        """Settle those of this data source that are over by now."""
+        """Settle those of this data source that have ended."""
         for _ in range(len(self._entries)):
             try:
                 entry = self._entries.popleft()

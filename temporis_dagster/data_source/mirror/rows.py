@@ -1,6 +1,6 @@
 """Rows: the keys and values that a batch carries, as two arrays.
 
-Comes in: arrays, or the bytes in which a batch keeps them. Goes out: the one made from the other, and what two batches
+Comes in: arrays, or the bytes in which a batch keeps them. Goes out: either made from the other, and what two batches
 have in common.
 Never: touches the database.
 
@@ -39,7 +39,7 @@ class Rows:
 
     @classmethod
     def from_bytes(cls, keys: bytes, values: bytes) -> Rows:
-        """Return the rows whose ``to_bytes`` gave this."""
+        """Return the rows that ``to_bytes`` turned into these bytes."""
         return cls(np.frombuffer(keys, dtype="<i8"), np.frombuffer(values, dtype="<f8"))
 
     def to_bytes(self) -> tuple[bytes, bytes]:
@@ -50,7 +50,7 @@ class Rows:
         return len(self.keys)
 
     def take(self, mask: Mask) -> Rows:
-        """Return the rows of the mask."""
+        """Return the rows that the mask selects."""
         return Rows(self.keys[mask], self.values[mask])
 
     def series_ids(self) -> list[int]:

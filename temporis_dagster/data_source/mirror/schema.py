@@ -80,7 +80,7 @@ class WrongTargetError(Exception):
 
 
 class Identity:
-    """Who a target is: its URL, and a token that is compared and never kept.
+    """The identity of a target: its URL, and a token that is compared and never kept.
 
     Args:
         url: Where it is, without secrets.
@@ -97,7 +97,7 @@ class Identity:
         return self._token is not None
 
     def fingerprint(self, salt: bytes) -> bytes:
-        """Return what a mirror keeps instead of the token: a hash from which it would be slow to guess."""
+        """Return what a mirror keeps instead of the token: a hash, from which guessing the token would be slow."""
         return hashlib.pbkdf2_hmac("sha256", (self._token or "").encode(), salt, 50_000)
 
     def __repr__(self) -> str:
@@ -113,7 +113,7 @@ def salt(connection: sa.Connection) -> bytes | None:
 
 
 def ensure_unused(connection: sa.Connection) -> None:
-    """See that a file that is not a mirror may become one.
+    """Check that a file that is not a mirror may become one.
 
     Raises:
         StoreUnusableError: It holds embedded data sources.
@@ -144,7 +144,7 @@ def make_tables(connection: sa.Connection) -> None:
 
 
 def upgrade(connection: sa.Connection) -> None:
-    """Bring a mirror of any older version to the present one."""
+    """Upgrade a mirror of any older version to the current one."""
     version = installed_version(connection)
     if version < VERSION:
         _run(connection, *STEPS[version:])
@@ -164,7 +164,7 @@ def installed_version(connection: sa.Connection) -> int:
 
 
 def bind(connection: sa.Connection, identity: Identity) -> None:
-    """Make it the mirror of this target."""
+    """Bind the mirror to this target."""
     salt = os.urandom(16)
     connection.exec_driver_sql(
         "UPDATE temporis_mirror SET url = ?, salt = ?, fingerprint = ?, late_write_window_s = NULL",
@@ -173,7 +173,7 @@ def bind(connection: sa.Connection, identity: Identity) -> None:
 
 
 def check(connection: sa.Connection, identity: Identity) -> None:
-    """See that it is the mirror of this target.
+    """Check that it is the mirror of this target.
 
     Raises:
         StoreUnusableError: A newer version of this library wrote it.
@@ -189,7 +189,7 @@ def check(connection: sa.Connection, identity: Identity) -> None:
 
 
 def window_s(connection: sa.Connection, chosen: float | None) -> float:
-    """Return for how long a late write may come, in seconds.
+    """Return how long a late write may take to arrive, in seconds.
 
     Args:
         connection: A connection inside a transaction.

@@ -23,8 +23,7 @@ from temporis_dagster.data_source.report import Outcome, Tally
 class Sending:
     """A group on its way to the service. It is the ``Watcher`` of the delivery that sends it.
 
-    It goes on watching after the delivery was interrupted, so that what becomes of the requests that are under way is
-    not lost.
+    It keeps watching after the delivery is interrupted, so that the results of requests under way are not lost.
 
     Args:
         group: Its batches.
@@ -44,12 +43,12 @@ class Sending:
         self._acknowledged, self._unanswered, self._under_way = (np.zeros(rows, dtype=np.bool_) for _ in range(3))
 
     def before_attempt(self, body: Body) -> None:
-        """See that the lease lasts for the whole attempt, and note that it is under way before the lease can end."""
+        """Ensure that the lease lasts for the whole attempt, and note that it is under way before the lease can end."""
         with self._lease.ensured(len(body.content)):
             self._under_way[body.rows] = True
 
     def after_attempt(self, body: Body, answer: Answer) -> None:
-        """Note what came of an attempt, and only then that it is over."""
+        """Note the result of an attempt, and only then that it is over."""
         is_stored = answer.meaning is Meaning.STORED
         if is_stored:
             self._acknowledged[body.rows] = True

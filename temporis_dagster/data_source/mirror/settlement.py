@@ -23,8 +23,8 @@ class Verdict:
 
     Attributes:
         acknowledged: Whether the service stored it.
-        unanswered: Whether some attempt that carried it had no answer, or one that leaves open what was done.
-        refusals: What the service said of the rows that it refused, by their place.
+        unanswered: Whether some attempt that carried it had no answer, or an answer that leaves open what was done.
+        refusals: What the service said about the rows that it refused, by position.
     """
 
     acknowledged: Mask
@@ -33,7 +33,7 @@ class Verdict:
 
     @classmethod
     def of_nothing(cls, rows: int) -> Verdict:
-        """Return the verdict on a batch of which nothing was sent."""
+        """Return the verdict on a batch from which nothing was sent."""
         none = np.zeros(rows, dtype=np.bool_)
         return cls(none, none)
 
@@ -47,8 +47,8 @@ class Settled:
         stored: Which rows are stored, for good.
         refusals: The rows that were refused, as in the verdict.
         moved: The places of the rows that other batches carry now, by their ids.
-        overtaken: Which rows a newer write took before they were delivered; None for none.
-        is_final: Whether the batch itself carries nothing any more.
+        overtaken: Which rows a newer write took before they were delivered; None if there are none.
+        is_final: Whether the batch itself no longer carries anything.
     """
 
     batch: int
@@ -72,7 +72,7 @@ class Settlement:
         self._tx, self._holder, self._window_s = tx, holder, window_s
 
     def settle(self, batch: Batch, verdict: Verdict) -> Settled:
-        """Settle a batch, or leave it where the lease was lost: then it is doubtful on disk, and free for others."""
+        """Settle a batch, or leave it alone if the lease was lost: then it is doubtful on disk, and free for others."""
         tx, count = self._tx, len(batch.rows)
         live = batches.live_if_held(tx, batch, self._holder)
         if live is None:

@@ -1,4 +1,4 @@
-"""Upsert: one upsert through the mirror: written, then sent, then, if there is little of it, the backlog.
+"""Upsert: one upsert through the mirror: write it, send it, and then send the backlog if that is small.
 
 Comes in: a tally. Goes out: the same tally, settled; the refusal that stopped it, if one did.
 Never: waits for rows of other upserts, except those that carry its own keys.
@@ -38,7 +38,7 @@ OVERTAKEN = "a later upsert wrote this timestamp and name into the mirror before
 
 
 class FullError(Exception):
-    """Signal: the mirror keeps as many pending rows as it may.
+    """Signal: the mirror already holds the maximum number of pending rows.
 
     Args:
         pending: How many there are.
@@ -142,7 +142,7 @@ class Upsert:
         return refusal
 
     def _send(self, begun: _Begun, first: list[Batch] | None) -> Reply | None:
-        """Send what may be sent of the upsert's own batches, and learn what became of the others."""
+        """Send those of the upsert's own batches that may be sent, and learn what became of the others."""
         refusal = begun.relay.deliver(first)
         if begun.own.batches:
             with self._file.reading_of(begun.source) as tx:
@@ -150,7 +150,7 @@ class Upsert:
         return refusal
 
     def _outlast(self, begun: _Begun) -> Reply | None:
-        """With ``on_unavailable="raise"``, send what others hold up as soon as they no longer do."""
+        """With ``on_unavailable="raise"``, send what others are holding up as soon as they let go."""
         clock, waiting = self._file.clock, Waiting(self._file.clock)
         patience, pause_s = clock.monotonic() + self._service.options.give_up_after_s, POLL_S
         while self._options.on_unavailable == "raise" and self._is_due(begun):
@@ -177,7 +177,7 @@ class Upsert:
             return pending.are_due(tx, begun.own.batches)
 
     def _send_backlog(self, begun: _Begun) -> None:
-        """Send what was left behind: all of it if it fits into one request, else as many rows as this upsert had."""
+        """Send what was left behind: all if it fits into one request, otherwise as many rows as this upsert had."""
         with self._file.reading_of(begun.source) as tx:
             left = pending.oldest(tx)
         fits = left.pending <= self._service.options.batch_rows
@@ -188,7 +188,7 @@ class Upsert:
 
 
 class Own:
-    """The batches of one upsert, and what became of them. A ``Load``.
+    """The batches of one upsert, and what became of them, as a ``Load``.
 
     Args:
         writing: What the upsert wrote.
@@ -232,11 +232,11 @@ class Own:
                 self._tally.settle(positions[place : place + 1], Outcome.REJECTED, reason=words)
 
     def tell_nobody(self) -> None:
-        """Tell no progress any more."""
+        """Stop reporting progress."""
         self._tally.tell_nobody()
 
     def learn(self, tx: Transaction) -> None:
-        """Look at the batches with which others have dealt: sent, overwrote, rejected or discarded their rows.
+        """Look up the batches that others have dealt with: their rows were sent, overwritten, rejected or discarded.
 
         Where other batches carry these rows now, they are followed; what is settled is settled in the tally.
         """

@@ -29,7 +29,7 @@ class Writing:
         tally: The caller's tally.
         source: The data source.
         skip_unchanged: Whether to leave out what the service is known to have.
-        own: The batches that are made and not settled, and which of the tally's observations each carries.
+        own: The batches that exist and are not settled, and which of the tally's observations each carries.
     """
 
     tally: Tally
@@ -63,11 +63,11 @@ class Writing:
         return [*self.own, *([] if chunk.batch is None else [chunk.batch.id])]
 
     def names(self, chunk: Chunk) -> dict[int, str]:
-        """Return the names of the series so far, by id, those of a chunk that is not committed yet included."""
+        """Return the names of the series so far, by id, including those of a chunk that is not committed yet."""
         return dict(zip(chunk.ids.tolist(), self.tally.observations.names, strict=True))
 
     def keys(self, positions: Int64s) -> Int64s:
-        """Return the keys of these observations, which are written."""
+        """Return the keys of these observations, which have been written."""
         observations = self.tally.observations
         return packed(self._ids[observations.codes[positions]], observations.timestamps[positions])
 
@@ -93,7 +93,7 @@ class Writing:
         return changed
 
     def _numbered(self, connection: sa.Connection, codes: Codes) -> Int64s:
-        """The ids with those of these series filled in: to be kept only if the transaction commits."""
+        """Return the ids with those of these series filled in; keep them only if the transaction commits."""
         ids = numbered(connection, self.source, self.tally.observations.names, self._ids, codes)
         if ids is not self._ids and ids[codes].max() >= SERIES_LIMIT:
             raise StoreUnusableError(f"it holds {SERIES_LIMIT:,} series already", "Use a second mirror.")
@@ -106,7 +106,7 @@ class Chunk:
 
     Attributes:
         ids: The ids of the series, by their place among the names.
-        batch: The batch that it made; None for none.
+        batch: The batch that it made; None if it made none.
         written: The positions of the observations that the batch carries.
         unchanged: The positions of those that the service is known to have.
     """
@@ -118,7 +118,7 @@ class Chunk:
 
 
 def store_rows(connection: sa.Connection, batch: Batch) -> None:
-    """Make the rows of a new batch the present ones of their keys, carried by it."""
+    """Make the rows of a new batch the current ones of their keys, carried by that batch."""
     rows = batch.rows
     order = np.argsort(rows.keys, kind="stable")
     series, timestamps = unpacked(rows.keys[order])

@@ -96,7 +96,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """Give a connection that sees one unchanging state of the file.
+        """Yield a connection that sees one unchanging state of the file.
 
         Raises:
             SourceMissingError: There is no store. None is made.
@@ -106,7 +106,7 @@ class Database:
 
     @contextmanager
     def writing(self, *, create: bool = False, wait_s: float | None = None) -> Iterator[sa.Connection]:
-        """Give a connection that holds the write lock. What is not committed with ``commit`` is rolled back.
+        """Yield a connection that holds the write lock. What is not committed with ``commit`` is rolled back.
 
         Args:
             create: Make the store if there is none.
