@@ -246,7 +246,7 @@ class Relay:
         self._sending = None
 
     def _done(self, held: list[Batch], news: list[Settled]) -> None:
-        """Note, after a transaction is durable, what is held now, and what the load has yet to be told."""
+        """Note, after a transaction is durable, what is held now, and what the load must still be notified of."""
         self._held, self._news, self._moved = held, [*self._news, *news], []
 
     def _tell(self) -> None:
