@@ -129,7 +129,8 @@ _VERDICTS = (Meaning.INVALID, Meaning.ARCHIVED)
 def meaning_of(status: int, *, from_api: bool = True) -> Meaning:
     """Decide what an HTTP status means for the records of an ingest. 204 is the only success.
 
-    To retry one more status, add it to the table above: everything else follows from its meaning.
+    To retry one more status, add it to the table above: how often it is retried follows from its meaning. Whether its
+    records may have been stored is a question for ``may_be_applied``.
 
     Args:
         status: The HTTP status.
