@@ -163,7 +163,7 @@ def _refuse_for_http(url: str, *, create_missing: bool, account: str) -> None:
             f" {to_manage(url, 'sources create NAME')}."
         )
     if account != "default":
-        raise ConfigurationError("Over HTTP, the token determines the account. Leave out account=.")
+        raise ConfigurationError("Over HTTP, the token determines the account. Leave out the account.")
 
 
 def _refuse_without_mirror(options: MirrorOptions) -> None:

@@ -117,7 +117,7 @@ def test_a_failure_has_its_report_on_stdout_and_its_words_on_stderr(store):
     done = ingest(store, LONG, "--json")
     assert done.exit_code == 5
     assert json.loads(done.stdout)["unsent"] == 2
-    assert re.fullmatch(r"Error: The data source 'store_metrics' .* archived.*\n", done.stderr)
+    assert re.fullmatch(r"Error: Data source 'store_metrics' .* archived.*\n", done.stderr)
     assert "Traceback" not in done.output
 
 
