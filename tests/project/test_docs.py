@@ -200,3 +200,14 @@ def test_the_dagster_reference_is_complete():
     members = {name for name in vars(TemporisResource) if not name.startswith(("_", "model_", "setup_", "teardown_"))}
     shown = set(re.findall(r"^\| `(\w+)", sections["TemporisResource"], re.MULTILINE))
     assert members - set(TemporisResource.model_fields) <= shown
+
+
+def test_the_reference_names_the_real_default_of_each_option_of_a_frame():
+    """Where None means "as the IO manager", the page adds the IO manager's default, and it is the one in the code."""
+    text = (ROOT / "docs" / "dagster_reference.md").read_text()
+    real = {name: default for name, _, default in reference()["TemporisIOManager"]}
+    for section in ("temporis_asset", "TemporisIngestComponent"):
+        table = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
+        named = re.findall(r"^\| `(\w+)` \|.* IO manager: (`[^`]+`)", table, re.MULTILINE)
+        assert len(named) == 12
+        assert all(real["name" if option == "name_column" else option] == shown for option, shown in named)
