@@ -14,7 +14,7 @@ import time
 from calendar import timegm
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 
 from temporis_dagster.contract import INGEST_PATH, Meaning, may_be_applied, meaning_of
-from temporis_dagster.data_source.http.deadline import Deadline, longest_attempt_s
+from temporis_dagster.data_source.http.deadline import OPENED, Deadline, longest_attempt_s
 from temporis_dagster.data_source.http.environment import BUNDLES, DIRECTORY, proxy_for, trusted
 from temporis_dagster.data_source.http.error_body import ERROR_BODY_BYTES, ErrorText, error_text_of, shortened
 from temporis_dagster.data_source.http.forked import renew_after_fork
@@ -63,6 +63,7 @@ class Answer:
         unknown_host: Whether no name server knows the host, for a failure without an answer. That is rarely temporary.
         too_slow: Whether the time was over before the whole request was sent.
         from_api: Whether the API itself wrote the words. A proxy's words do not decide anything about records.
+        meaning: What the answer means for the records. Without one, that is a transient failure unless permanent.
     """
 
     status: int | None
@@ -73,10 +74,13 @@ class Answer:
     unknown_host: bool = False
     too_slow: bool = False
     from_api: bool = True
+    meaning: Meaning = field(init=False, repr=False, compare=False)
 
-    @property
-    def meaning(self) -> Meaning:
-        """What the answer means for the records. Without an answer, that is a transient failure unless permanent."""
+    def __post_init__(self) -> None:
+        # Found once: an answer is asked for it in a dozen places.
+        object.__setattr__(self, "meaning", self._meaning())
+
+    def _meaning(self) -> Meaning:
         if self.status is None and self.unknown_host:
             return Meaning.UNCLEAR
         if self.status is None:
@@ -144,9 +148,14 @@ class Client:
             headers=self._headers,
             auth=self._authorization,
             timeout=httpx.Timeout(allowed_s, connect=min(CONNECT_TIMEOUT_S, allowed_s), pool=None),
-            extensions={"trace": self._deadline.watch},
+            extensions={"trace": self._trace},
         ) as response:
             return self._answer(response)
+
+    def _trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Put every stream that httpcore opens under the deadline, before it uses the stream."""
+        if event.endswith(OPENED):
+            self._deadline.watch(info["return_value"])
 
     def _no_answer(self, error: httpx.TransportError, body: bytes) -> Answer:
         never_sent = self._deadline.sent == 0 or isinstance(error, NEVER_SENT)

@@ -7,8 +7,9 @@ The promise, on which the leases of a mirror rest: **from ``longest_attempt_s(..
 its request is handed to the operating system, and what the operating system still holds is discarded.** The argument:
 
 1. Every byte of a request is written by ``write`` of a stream that was opened by ``connect_tcp`` or ``start_tls``.
-   httpcore reports both to the trace before it uses the stream, and then uses that very stream, whose ``write`` is
-   by then ``_Watched.write``. A pooled connection was opened by an earlier attempt, so its stream is already watched.
+   httpcore reports both (``OPENED``) to the trace before it uses the stream, and then uses that very stream, whose
+   ``write`` is by then ``_Watched.write``: the client's trace passes it to ``watch``. A pooled connection was opened by
+   an earlier attempt, so its stream is already watched.
 2. ``_Watched.write`` checks the deadline before each ``send``, and gives the socket the remaining time as its timeout.
    One ``send`` returns or fails within that time: it never waits a second time after it has taken bytes. (httpcore's
    own loop gives each ``send`` the whole timeout again, so an attempt lasted as long as a slow line needed.) Where TLS
@@ -32,7 +33,6 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -44,6 +44,9 @@ SLOWEST_BYTES_PER_S = 50_000
 
 RECORD_BYTES = 16_384
 """The maximum size of a TLS record."""
+
+OPENED = (".connect_tcp.complete", ".start_tls.complete")
+"""How the names end of the events of httpcore that bring a new stream."""
 
 ABORT = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
@@ -77,12 +80,10 @@ class Deadline(threading.local):
         """Return how many seconds ago the attempt began."""
         return time.monotonic() - self._begun
 
-    def watch(self, event: str, info: Mapping[str, Any]) -> None:
+    def watch(self, stream: Any) -> None:  # a httpcore.NetworkStream, whose methods are replaced
         """Make a new stream keep the deadline of whichever attempt uses it."""
-        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            stream = info["return_value"]
-            watched = _Watched(self, stream)
-            stream.read, stream.write = watched.read, watched.write
+        watched = _Watched(self, stream)
+        stream.read, stream.write = watched.read, watched.write
 
 
 class _Watched:

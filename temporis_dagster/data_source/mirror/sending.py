@@ -88,5 +88,6 @@ class Sending:
     def _parts(self) -> Iterator[tuple[Batch, slice]]:
         start = 0
         for batch in self._group:
-            yield batch, slice(start, start + len(batch.rows))
-            start += len(batch.rows)
+            stop = start + len(batch.rows)
+            yield batch, slice(start, stop)
+            start = stop
