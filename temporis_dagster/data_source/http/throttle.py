@@ -18,15 +18,16 @@ The states of a connection, and which method changes them
                                              v           too many answers that may be permanent
                                           GIVE UP
                                           the upsert ends; a later one starts in the state from which this one came,
-                                          with a few retries of its own (engaged())
+                                          or OPEN after an idle time, with a few retries of its own (engaged())
                                              │
                                              │ failed(): only if the service asked for a wait beyond give_up_after_s
                                              v
                                           CLOSED
                                           turn() raises HeldBack until that wait is over, for an hour at most
 
-In every state, no request starts before ``_not_before``: ``requests_per_second``, the rate, the waits between attempts
-and each Retry-After move it forward, and nothing moves it back.
+In every state, no request starts before ``_not_before``. ``requests_per_second``, the rate and each Retry-After that
+does not lead to CLOSED move it forward, and so do the waits between attempts while nothing gets through; in OPEN, such
+a wait holds back only its own body. Nothing moves it back.
 
 What follows from this
 ----------------------

@@ -63,7 +63,7 @@ Why the promises hold
    value is on disk before a newer value of its key is sent.
 5. *Unchanged* is a row whose present value is equal bit for bit, whose batch is closed or gone, and for which no
    different value is doubtful. Everything else is written and sent.
-6. *Bound to one target, in one file.* Every transaction, except those of ``rebuild`` and ``rebind`` themselves,
+6. *Bound to one target, in one file.* Every transaction, except those of ``rebuild``, ``rebind`` and ``exists``,
    compares the salt with the one that was last seen to be this target's, and if it differs also URL and fingerprint,
    before it does anything else. So neither a file that was given the inode number of a deleted one, nor ``rebuild`` or
    ``rebind`` by another process, lets one target's mirror answer for another's rows. A delivery also compares the file
@@ -72,7 +72,7 @@ Why the promises hold
    process fork, while the transaction goes on, and then it knows of no file. The connection stays open until it is
    given back, so what was read in it stays true.
 7. *Own rows first.* An upsert claims its own batches by their ids, and looks at the rows of others only where they are
-   in flight or doubtful. What a backlog costs it is the lookup of its own keys.
+   in flight or doubtful. Until its own rows are sent, a backlog costs it only the lookup of their keys.
 8. *Two processes* meet only in these transactions. SQLite's clock is the machine's. Set back, it lengthens leases and
    windows, by no more than their own length; set forward while a request is under way, it shortens them.
 9. *Reading makes nothing.* Where there is no file, an empty mirror in memory is read. Only an upsert makes a mirror and

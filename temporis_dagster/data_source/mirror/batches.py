@@ -14,8 +14,8 @@ The states of a batch. All of them are comparisons of a row of ``temporis_mirror
                    overwrite (by newer writes), close (moved, discarded), close_all (rebuild)
 
     WAITING     live > 0 and no lease that lasts; it may be sent from ``not_before`` on
-    IN FLIGHT   live >= 0 and ``lease_until`` is in the future
-    CLOSED      live = 0; kept only while it is doubtful
+    IN FLIGHT   ``lease_until`` is in the future; with live = 0 (all overwritten), what follows is CLOSED
+    CLOSED      live = 0 and no lease that lasts; kept only while it is doubtful
     DOUBTFUL    besides one of these: ``doubtful_until`` is in the future
 
 Who takes which step, and what becomes of the doubt:
@@ -28,7 +28,8 @@ Who takes which step, and what becomes of the doubt:
     release        ``settlement``: nothing came of it. The doubt is again what it was before the lease.
     close          ``settlement``, ``relay`` after a move, ``pending`` for a discard. The doubt from before the lease
                    stays.
-    overwrite      ``write``: newer writes took some keys; the doubt stays. In flight, only ``live`` falls.
+    overwrite      ``write``: newer writes took some keys; the doubt stays. Only ``live`` falls: a batch without a live
+                   row is CLOSED, unless it is in flight.
     close_all      ``pending``, for a rebuild; the doubts stay.
     purge          ``relay``, before each claim.
     bound_moments  ``file``, at the start of each write transaction: corrects a clock that was ahead; no other change.
@@ -303,9 +304,10 @@ def live_rows(connection: sa.Connection, batch: Batch, live: int) -> Mask:
         batch: The batch.
         live: How many of its rows are live.
     """
-    if live == len(batch.rows):
-        return np.ones(len(batch.rows), dtype=np.bool_)
-    mask = np.zeros(len(batch.rows), dtype=np.bool_)
+    count = len(batch.rows)
+    if live == count:
+        return np.ones(count, dtype=np.bool_)
+    mask = np.zeros(count, dtype=np.bool_)
     if live:
         known = present(connection, batch.rows.keys)
         mask[known.found[known.batches == batch.id]] = True
@@ -392,14 +394,15 @@ def risk(tx: Transaction, rows: Rows) -> Floats:
         (tx.source, tx.now, first_key, last_key, first_time, last_time),
     )
     at_risk: Risk | None = None
-    for until, keys, values in found if len(rows) else ():
+    count = len(rows)
+    for until, keys, values in found if count else ():
         at_risk = at_risk or Risk(rows)
         at_risk.add(Rows.from_bytes(keys, values), until)
-    return np.zeros(len(rows)) if at_risk is None else at_risk.until
+    return np.zeros(count) if at_risk is None else at_risk.until
 
 
 def with_risks(tx: Transaction, group: Sequence[Batch]) -> list[Batch]:
-    """Return these batches, no two of which share a key, with what is at risk in each.
+    """Return these batches, at least one and no two of which share a key, with what is at risk in each.
 
     This is asked when they are claimed, not when they are settled: a doubt may end, and the value arrive, while they
     are under way.
