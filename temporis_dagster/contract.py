@@ -37,12 +37,11 @@ def is_data_source_name(name: object) -> bool:
     return isinstance(name, str) and DATA_SOURCE_NAME.fullmatch(name) is not None
 
 
-def ensure_data_source_name(name: object, *, what: str = "") -> None:
+def ensure_data_source_name(name: object) -> None:
     """Refuse what cannot name a data source.
 
     Args:
         name: What the caller passed as a name.
-        what: What the error calls it, such as ``"data_sources[1]='Grid'"``; by default the name as Python shows it.
 
     Raises:
         ConfigurationError: It breaks the rule, or is not a string.
@@ -54,7 +53,7 @@ def ensure_data_source_name(name: object, *, what: str = "") -> None:
         temporis_dagster.errors.ConfigurationError: 'Store-Metrics' cannot name a data source. Use ...
     """
     if not is_data_source_name(name):
-        raise ConfigurationError(f"{what or repr(name)} cannot name a data source. Use {DATA_SOURCE_NAME_RULE}.")
+        raise ConfigurationError(f"{name!r} cannot name a data source. Use {DATA_SOURCE_NAME_RULE}.")
 
 
 def series_name_fault(name: object) -> str | None:

@@ -183,10 +183,10 @@ def _http_target(url: str, token: str | None, options: HttpOptions) -> HttpTarge
     return HttpTarget(url, token, options)
 
 
-def _mirror(url: str, remote: HttpTarget, token: str | None, options: MirrorOptions) -> MirroringTarget:
+def _mirror(url: str, service: HttpTarget, token: str | None, options: MirrorOptions) -> MirroringTarget:
     from temporis_dagster.data_source.mirror import Mirror
 
-    return Mirror(url, remote, token, options)
+    return Mirror(url, service, token, options)
 
 
 def _store(url: str, *, account: str, create_missing: bool) -> ManageableTarget:

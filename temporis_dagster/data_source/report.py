@@ -268,7 +268,7 @@ class Tally:
         if outcome in (Outcome.ACKNOWLEDGED, Outcome.REJECTED) and count and self._progress is not None:
             self._progress(count)
 
-    def tell_nobody(self) -> None:
+    def stop_progress(self) -> None:
         """Stop reporting progress: the upsert was interrupted, and the caller's function might interrupt it again."""
         self._progress = None
 

@@ -78,7 +78,7 @@ class Backlog:
                 self._progress(stored)
             self.rejected += len(one.refusals)
 
-    def tell_nobody(self) -> None:
+    def stop_progress(self) -> None:
         """Stop reporting progress."""
         self._progress = None
 

@@ -68,7 +68,7 @@ class Load(Protocol):
         """Take note of what became of batches. This is durable."""
         ...
 
-    def tell_nobody(self) -> None:
+    def stop_progress(self) -> None:
         """Stop reporting progress: the relay was interrupted."""
         ...
 
@@ -177,7 +177,7 @@ class Relay:
             return
         done = False
         try:
-            self._load.tell_nobody()
+            self._load.stop_progress()
             self._lease.end()
             done = self._settle_over(wait_s=LET_GO_S)
         except Exception:  # the error that led here is what is raised; the leases end by themselves

@@ -231,9 +231,9 @@ class Own:
             for place, words in one.refusals.items():
                 self._tally.settle(positions[place : place + 1], Outcome.REJECTED, reason=words)
 
-    def tell_nobody(self) -> None:
+    def stop_progress(self) -> None:
         """Stop reporting progress."""
-        self._tally.tell_nobody()
+        self._tally.stop_progress()
 
     def learn(self, tx: Transaction) -> None:
         """Look up the batches that others have dealt with: their rows were sent, overwritten, rejected or discarded.
