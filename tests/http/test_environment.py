@@ -285,8 +285,8 @@ def test_a_host_that_does_not_exist_is_found_out_soon(code, few, batches, monkey
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     clock = FakeClock()
-    remote = HttpTarget("https://api.temporris.co", CANARY, HttpOptions(batch_rows=2, max_in_flight=1), clock=clock)
-    with Temporis(remote) as temporis, pytest.raises(UnavailableError) as caught:
+    target = HttpTarget("https://api.temporris.co", CANARY, HttpOptions(batch_rows=2, max_in_flight=1), clock=clock)
+    with Temporis(target) as temporis, pytest.raises(UnavailableError) as caught:
         temporis.data_source("store_metrics").upsert(rows(2 * batches))
     report = caught.value.report
     assert (report.unsent, report.unknown) == (2 * batches, 0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sqlite3
+import sys
 import threading
 
 import numpy as np
@@ -19,10 +21,10 @@ from temporis_dagster import (
     UnavailableError,
     connect,
 )
-from temporis_dagster.data_source.mirror import upsert
+from temporis_dagster.data_source.mirror import batches, lookup, relay, upsert
 from temporis_dagster.data_source.mirror.rows import Risk, Rows, packed, unpacked
 from temporis_dagster.data_source.options import MirrorOptions
-from temporis_dagster.data_source.store import sqlite
+from temporis_dagster.data_source.store import sqlite, write
 from temporis_dagster.testing import FakeService, answer, html_page, in_sequence, sample_frame
 from tests.support.delivery_tools import CANARY, adds_up
 from tests.support.mirror_tools import BAD, SOURCE, Killed, Process, World, contents, long_frame
@@ -34,22 +36,9 @@ KEY = ("a", 1)
 
 
 @pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def process(world, tmp_path):
-    """Makes processes that share a mirror, and closes them."""
-    made = []
-
-    def make(options=QUEUE, **settings) -> Process:
-        made.append(Process(world, tmp_path / "mirror.db", mirror_options=options, **settings))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
+def process(process_with):
+    """Makes processes that share a mirror, with these options unless others are given."""
+    return lambda options=QUEUE, **settings: process_with(options, **settings)
 
 
 def put(one: Process, value: float, key=KEY):
@@ -188,7 +177,7 @@ def test_what_another_process_sends_is_not_sent_at_the_same_time(world, process)
 
 
 def test_an_upsert_waits_for_its_own_keys(world, process):
-    """With on_unavailable="raise" an upsert outlasts another sender of its keys, here one that died."""
+    """With on_unavailable="raise" an upsert outlasts another holder of its keys, here one that died."""
     a, b = process(), process(MirrorOptions(late_write_window_s=WINDOW_S))
     world.next = ["kill applied"]
     with pytest.raises(Killed):
@@ -672,3 +661,75 @@ def test_risk_is_about_other_values_only():
     risk.add(Rows(np.array([3, 5, 7]), np.array([1.0, -0.0, 2.0])), 10.0)
     risk.add(Rows(np.array([5]), np.array([7.0])), 8.0)
     assert risk.until.tolist() == [10.0, 0.0, 0.0]
+
+
+# What is sent from memory, and old versions of SQLite
+
+
+@pytest.fixture
+def compared(monkeypatch):
+    """Compares every batch with the file, in the transaction that claims it; the numbers of rows that were compared."""
+    usual, sizes = relay.Relay.claim, []
+
+    def claim(self, tx, *arguments, **named):
+        group = usual(self, tx, *arguments, **named)
+        for batch in group:
+            stored, ids = batches.get(tx, batch.id), batch.rows.series_ids()
+            assert stored.rows.to_bytes() == batch.rows.to_bytes()
+            assert (stored.written_at, stored.read_at) == (batch.written_at, batch.read_at)
+            assert lookup.names_of(tx.connection, ids) == {number: self._names[number] for number in ids}
+            assert (lookup.present(tx.connection, batch.rows.keys).batches == batch.id).all()
+            sizes.append(len(batch.rows))
+        return group
+
+    monkeypatch.setattr(relay.Relay, "claim", claim)
+    return sizes
+
+
+def test_what_an_upsert_sends_from_memory_is_what_the_file_has(world, process, compared, monkeypatch):
+    """In chunks, with -0.0, values of others, unchanged rows, and series that were numbered in one that failed."""
+    monkeypatch.setattr(upsert, "CHUNK_ROWS", 5)
+    a, b = process(DELTAS), process(DELTAS)
+    rows = {(name, number): value for number in range(4) for name, value in (("a", -0.0), ("b", 1.5), ("c", 0.0))}
+    assert a.source.upsert(long_frame(rows)).stored == 12
+    commit = sqlite.commit
+
+    def fails(*_arguments):
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(upsert, "commit", fails)
+    with pytest.raises(StoreError):
+        a.source.upsert(long_frame({("of the chunk that failed", 1): 1.0}))
+    monkeypatch.setattr(upsert, "commit", commit)
+    # The id that the failed transaction gave to its series goes to another one now.
+    assert b.source.upsert(long_frame({("new", 1): 2.0, ("a", 0): 0.0})).stored == 2
+    report = a.source.upsert(long_frame(rows | {("of the chunk that failed", 1): 1.0}))
+    assert (report.stored, report.unchanged) == (2, 11)
+    assert repr(sorted(contents(a.source.read()).items())) == repr(sorted(world.content().items()))  # -0.0, not 0.0
+    assert len(compared) >= 4
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python sets a limit of SQLite only from 3.11 on")
+def test_no_statement_has_more_parameters_than_an_old_sqlite_takes(world, process, monkeypatch):
+    """1,100 series: written, looked up, overwritten in part, moved, rejected, retried, read and discarded."""
+    usual = sqlite._connect
+
+    def connected(*arguments):
+        connection = usual(*arguments)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, sqlite.PARAMETERS)
+        return connection
+
+    monkeypatch.setattr(sqlite, "_connect", connected)
+    monkeypatch.setattr(write, "ROWS_PER_STATEMENT", sqlite.PARAMETERS // 3)
+    names = [f"series {number}" for number in range(1100)]
+    a = process(MirrorOptions(on_unavailable="queue", skip_unchanged=True), batch_rows=2000)
+    world.next = ["refused"] * 40
+    assert a.source.upsert(long_frame({(name, 1): 1.0 for name in names})).pending == 1100
+    world.next = []
+    report = a.source.upsert(long_frame({(name, 1): 2.0 for name in names[:600]}))
+    assert (report.stored, a.source.pending().rows) == (600, 0)
+    assert a.source.upsert(long_frame({(name, 1): 2.0 for name in names})).unchanged == 600
+    assert contents(a.source.read()) == world.content() == {(name, 1): 2.0 for name in names}
+    world.next = ["refused"] * 40
+    assert a.source.upsert(long_frame({(name, 1): 3.0 for name in names})).pending == 1100
+    assert a.source.discard_pending() == 1100

@@ -32,22 +32,9 @@ ROWS = {("a", 1): 1.0, ("a", 2): 2.0, ("b", 1): 3.0}
 
 
 @pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def process(world, tmp_path):
-    """Makes processes that share a mirror, and closes them."""
-    made = []
-
-    def make(options=DELTAS, into=world, **settings) -> Process:
-        made.append(Process(into, tmp_path / "mirror.db", mirror_options=options, **settings))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
+def process(process_with):
+    """Makes processes that share a mirror, with these options unless others are given."""
+    return lambda options=DELTAS, **settings: process_with(options, **settings)
 
 
 @pytest.fixture

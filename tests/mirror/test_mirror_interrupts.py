@@ -21,7 +21,7 @@ from temporis_dagster.data_source.store import sqlite
 from temporis_dagster.data_source.store import upsert as store_upsert
 from temporis_dagster.testing import FakeService, sample_frame
 from tests.support.delivery_tools import adds_up
-from tests.support.mirror_tools import SOURCE, Process, World, interruptible, long_frame
+from tests.support.mirror_tools import SOURCE, Process, interruptible, long_frame
 
 WINDOW_S = 30.0
 RAISE = MirrorOptions(late_write_window_s=WINDOW_S)
@@ -31,22 +31,9 @@ __all__ = ["interruptible"]
 
 
 @pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def process(world, tmp_path):
-    """Makes processes that share a mirror, and closes them."""
-    made = []
-
-    def make(options=RAISE, **settings) -> Process:
-        made.append(Process(world, tmp_path / "mirror.db", mirror_options=options, beside=True, **settings))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
+def process(process_with):
+    """Makes processes that share a mirror, with these options unless others are given."""
+    return lambda options=RAISE, **settings: process_with(options, beside=True, **settings)
 
 
 def put(one: Process, value: float, key=KEY):

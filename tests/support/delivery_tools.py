@@ -89,17 +89,17 @@ def connected(to, *, clock=None, seed=0, policy=None, **options) -> Temporis:
     clock = clock or FakeClock()
     options = HttpOptions(**options)
     if isinstance(to, FakeService):
-        remote = HttpTarget(to.url, to.token, options, clock=clock)
+        target = HttpTarget(to.url, to.token, options, clock=clock)
     else:
-        remote = HttpTarget("http://127.0.0.1:1", CANARY, options, clock=clock, transport=to)
-    remote._throttle = WatchedThrottle(
+        target = HttpTarget("http://127.0.0.1:1", CANARY, options, clock=clock, transport=to)
+    target._throttle = WatchedThrottle(
         policy or RetryPolicy(give_up_after_s=options.give_up_after_s),
         max_in_flight=options.max_in_flight,
         requests_per_second=options.requests_per_second,
         clock=clock,
         chance=random.Random(seed).random,
     )
-    return Temporis(remote)
+    return Temporis(target)
 
 
 def throttle_of(temporis: Temporis) -> WatchedThrottle:

@@ -115,7 +115,7 @@ def interruptible(monkeypatch):
 
 
 class WorldClock:
-    """Every clock there is: that of the pace, that of the mirror and that of the database."""
+    """Every clock there is: that of the throttle, that of the mirror and that of the database."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -193,11 +193,11 @@ class Process:
         settings = HttpOptions(
             **{"max_in_flight": 1, "timeout_s": 5.0, "give_up_after_s": 20.0, "batch_rows": 4, **options}
         )
-        remote = HttpTarget(url, token, settings, clock=self.clock, transport=WorldTransport(world, self))
-        remote._throttle._chance = lambda: 0.0  # no jitter: what happens is the same every time
+        target = HttpTarget(url, token, settings, clock=self.clock, transport=WorldTransport(world, self))
+        target._throttle._chance = lambda: 0.0  # no jitter: what happens is the same every time
         # A delivery has one thread; but the request of one that was interrupted must not hold up the next.
-        remote._throttle._max_in_flight += 100 * beside
-        self.mirror = Mirror(f"sqlite:///{path}", remote, token, mirror_options or MirrorOptions(), clock=self.clock)
+        target._throttle._max_in_flight += 100 * beside
+        self.mirror = Mirror(f"sqlite:///{path}", target, token, mirror_options or MirrorOptions(), clock=self.clock)
         file = self.mirror._file
         self._writing = file.writing
         file.writing = self.writing
