@@ -267,7 +267,7 @@ def test_the_mirror_takes_no_more_than_its_cap(world, process):
     a = process(MirrorOptions(on_unavailable="queue", max_pending_rows=3))
     world.next = ["refused"] * 40
     a.source.upsert(long_frame({("a", number): 1.0 for number in range(3)}))
-    with pytest.raises(MirrorError, match="keeps 3 pending rows") as caught:
+    with pytest.raises(MirrorError, match="holds 3 pending rows") as caught:
         put(a, 2.0)
     assert (caught.value.report.unsent, a.source.read().value.tolist()) == (1, [1.0] * 3)
 
