@@ -117,7 +117,7 @@ def test_a_wait_is_said_in_the_log(world, process, caplog):
     interrupted(a, {KEY: 1.0})
     with caplog.at_level(logging.WARNING):
         put(a, 2.0)
-        assert "The upsert into store_metrics waits for keys that another request carries" in caplog.text
+        assert "The upsert into store_metrics waits for keys that another request is carrying" in caplog.text
         a.source.flush()
     assert "The flush of store_metrics waits for 1 row that" in caplog.text
     assert sum(" waits for " in record.message for record in caplog.records) < 12
