@@ -209,5 +209,5 @@ def test_the_reference_names_the_real_default_of_each_option_of_a_frame():
     for section in ("temporis_asset", "TemporisIngestComponent"):
         table = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
         named = re.findall(r"^\| `(\w+)` \|.* IO manager: (`[^`]+`)", table, re.MULTILINE)
-        assert len(named) == 12
+        assert len(named) == 14
         assert all(real["name" if option == "name_column" else option] == shown for option, shown in named)

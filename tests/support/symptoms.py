@@ -798,8 +798,8 @@ EVERYTHING: dict[str, list[Symptom]] = {
             "A failure that may be permanent is attempted three times in all, whatever `give_up_after_s` is: a 500, or "
             "a 400, 409 or 422 that the API did not write itself.",
             "Look at the service's log, or at the proxy that answered, for why it fails; then repeat the upsert, which "
-            "is safe. From cron, exit code 8 means: try again at the next run. With a [mirror](mirror.md) and "
-            '`on_unavailable="queue"`, rows wait on disk instead.',
+            "is safe. From cron, exit code 8 means: try again at the next run. With a [mirror](mirror.md), "
+            "rows wait on disk instead.",
         ),
         Symptom(
             unknown_host,
