@@ -386,7 +386,7 @@ def test_progress_is_at_most_a_line_in_half_a_minute():
 def archived_after(source, monkeypatch):
     """Archive the data source after this many chunks of 12 observations."""
     monkeypatch.setattr(upsert, "CHUNK_ROWS", 12)
-    store = upsert.Upsert._store
+    store = upsert.StoreUpsert._store
 
     def after(chunks):
         done = []
@@ -398,7 +398,7 @@ def archived_after(source, monkeypatch):
                 source.archive()
             return changed
 
-        monkeypatch.setattr(upsert.Upsert, "_store", store_and_archive)
+        monkeypatch.setattr(upsert.StoreUpsert, "_store", store_and_archive)
 
     return after
 
