@@ -60,10 +60,9 @@ def _parsed(url: str) -> httpx.URL | None:
         parsed.host.encode("idna")  # otherwise this fails when a connection is opened
     except (httpx.InvalidURL, TypeError, UnicodeError):
         return None
-    is_blank = (
-        "%" in parsed.host and ":" not in parsed.host
-    )  # such as an escaped blank; in an IPv6 address it is a zone
-    return None if is_blank else parsed
+    # An escape such as that of a blank; in an IPv6 address, "%" begins the zone.
+    has_escape = "%" in parsed.host and ":" not in parsed.host
+    return None if has_escape else parsed
 
 
 def check_token(token: object, url: str, options: HttpOptions) -> None:

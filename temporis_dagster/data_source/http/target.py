@@ -54,8 +54,10 @@ class HttpTarget:
         self._options = options = options or HttpOptions()
         self._url, token = checked_url(trimmed(url), options), trimmed(token)
         check_token(token, self._url, options)
-        self._client = None if transport is not None else self._make_client(token)
-        self._transport: Transport = transport or self._client  # type: ignore[assignment]  # one of them is not None
+        self._client: Client | None = None
+        if transport is None:
+            transport = self._client = self._make_client(token)
+        self._transport: Transport = transport
         self._clock = clock
         self.begin_anew()
         renew_after_fork(self)
