@@ -45,7 +45,7 @@ Exit codes:
   4  Unknown data source, token or mirror.
   5  The data source is archived.
   6  The access token is missing or unknown.
-  7  The service refused some observations and stored the others.
+  7  The service rejected some observations and stored the others.
   8  The service is unavailable or the store is locked. Try again later.
 """
 

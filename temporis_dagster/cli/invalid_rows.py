@@ -1,6 +1,6 @@
 """Invalid rows: the file that lists which rows were not stored, and why.
 
-Comes in: what the checks found and what the service refused. Goes out: CSV with position, line, column, value, reason.
+Comes in: what the checks found and what the service rejected. Goes out: CSV with position, line, column, value, reason.
 Never: overwrites the file being ingested, or leaves the rows of an earlier run in place.
 """
 
@@ -62,7 +62,7 @@ class InvalidRows:
         return self._words
 
     def rejected(self, report: UpsertReport, observations: Observations) -> None:
-        """Add the observations that the service refused."""
+        """Add the observations that the service rejected."""
         rows, origin = report.rejected_rows, observations.origin
         column = self._value_column if origin.columns is None else rows["name"]
         self.invalid(

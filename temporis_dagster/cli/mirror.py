@@ -113,7 +113,7 @@ def flush(
 @service_url_option
 @token_option
 def rejected(*, file: str, data_source: str, url: str | None, token: str | None) -> None:
-    """Print the rows that the service refused as CSV.
+    """Print the rows that the service rejected as CSV.
 
     The columns are timestamp, name, value, reason and rejected_at.
     """

@@ -822,7 +822,7 @@ EVERYTHING: dict[str, list[Symptom]] = {
         ),
         Symptom(
             lambda b: b.send(frame=orders(1.0, -1.0), service={"fault_of": refused}),
-            "The service refused some observations and stored the others.",
+            "The service rejected some observations and stored the others.",
             "`error.report.rejected_rows` has each row and the service's reason. Correct these rows and send them.",
         ),
         Symptom(

@@ -3,7 +3,7 @@
 What is on disk (SQLite; ``schema`` has the tables; the observations are those of the embedded store)
 ------------------------------------------------------------------------------------------------------
 *Observation* (series, timestamp) -> value, batch: the present value of every key, and the batch that carries it. The
-next write of its key overwrites it. It is deleted only when the service refuses it or, while it is pending, when the
+next write of its key overwrites it. It is deleted only when the service rejects it or, while it is pending, when the
 user discards it.
 
 *Batch*: the rows that one transaction wrote. Its id is the **sequence number** of every one of these writes: ids only
@@ -27,7 +27,7 @@ besides that it may be *doubtful* (its lease ended without a word, or an attempt
 once it is not doubtful. ``batches`` draws the states and has every step between them. There is no background work:
 every state is a comparison with the database's clock.
 
-*Rejected* (series, timestamp) -> value, reason: the latest write of a key, where the service refused it.
+*Rejected* (series, timestamp) -> value, reason: the latest write of a key, where the service rejected it.
 
 *Mirror*: the one target: its URL, and a hash of the token, salted anew each time that it is bound; the longest window
 for late writes that it was used with. *Source*: how many rows are pending, and the last error.

@@ -156,12 +156,12 @@ class Mirror:
         return count
 
     def rejected_rows(self, data_source: str) -> pd.DataFrame:
-        """Return the rows that the service refused: timestamp, name, value, reason, rejected_at."""
+        """Return the rows that the service rejected: timestamp, name, value, reason, rejected_at."""
         with self._known(data_source) as (connection, source):
             return rejected.frame(connection, -1 if source is None else source.id)
 
     def retry_rejected(self, data_source: str) -> int:
-        """Make the refused rows pending again.
+        """Make the rejected rows pending again.
 
         Returns:
             The number of rows.
@@ -175,7 +175,7 @@ class Mirror:
             return len(rows)
 
     def discard_rejected(self, data_source: str) -> int:
-        """Forget the refused rows.
+        """Forget the rejected rows.
 
         Returns:
             The number of rows.

@@ -1,4 +1,4 @@
-"""Rejected: the rows that the service refused, kept with its reason until the user decides about them.
+"""Rejected: the rows that the service rejected, kept with its reason until the user decides about them.
 
 Comes in: a transaction, or a connection inside one. Goes out: frames and counts.
 Never: deletes a row without being asked to, except where a newer write of its key takes its place.
