@@ -78,6 +78,17 @@ def url(tmp_path):
     return f"sqlite:///{tmp_path}/temporis.db"
 
 
+@pytest.fixture
+def store(url):
+    """A SQLite file with the data source ``store_metrics``. A test file with other data sources replaces it."""
+    from temporis_dagster.data_source.store import SqlStore
+
+    store = SqlStore(url)
+    store.create_data_source("store_metrics")
+    yield store
+    store.close()
+
+
 @pytest.fixture(scope="session")
 def postgres():
     """The URL of a real PostgreSQL whose sessions are in a time zone with clock changes."""

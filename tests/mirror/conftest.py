@@ -2,6 +2,7 @@
 
 import pytest
 
+from temporis_dagster.data_source.store import sqlite
 from tests.support.mirror_tools import Process, World
 
 
@@ -22,3 +23,16 @@ def process_with(world, tmp_path):
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def make_read_only(monkeypatch):
+    """Once called, every connection that is opened refuses to write, as on a read-only disk."""
+    usual = sqlite._connect
+
+    def read_only(*arguments):
+        connection = usual(*arguments)
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    return lambda: monkeypatch.setattr(sqlite, "_connect", read_only)

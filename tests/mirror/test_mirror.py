@@ -409,18 +409,11 @@ def test_a_full_file_is_an_error_that_counts_the_rows(world, process, monkeypatc
     assert world.content().items() <= rows.items()
 
 
-def test_a_read_only_file_is_an_error(world, process, monkeypatch):
+def test_a_read_only_file_is_an_error(world, process, make_read_only):
     """Nothing is sent that could not be kept first."""
     a = process()
     put(a, 1.0)
-    usual = sqlite._connect
-
-    def read_only(*arguments):
-        connection = usual(*arguments)
-        connection.execute("PRAGMA query_only = ON")
-        return connection
-
-    monkeypatch.setattr(sqlite, "_connect", read_only)
+    make_read_only()
     b = process()
     with pytest.raises(StoreError, match="readonly") as caught:
         put(b, 2.0)

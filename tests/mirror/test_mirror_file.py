@@ -293,21 +293,14 @@ def test_every_error_of_an_upsert_has_its_report(fault, mode, world, process, tm
     assert str(caught.value).endswith(".")
 
 
-def test_an_error_while_the_archive_state_is_remembered_has_its_report(world, process, monkeypatch):
+def test_an_error_while_the_archive_state_is_remembered_has_its_report(world, process, make_read_only):
     """A known-to-be-archived data source is asked for anew, and the mirror cannot note the answer."""
     a = process(MirrorOptions())
     world.state.archived[SOURCE] = True
     with pytest.raises(DataSourceArchivedError):
         a.source.upsert(long_frame(ROWS))
     world.state.archived[SOURCE] = False
-    usual = sqlite._connect
-
-    def read_only(*arguments):
-        connection = usual(*arguments)
-        connection.execute("PRAGMA query_only = ON")
-        return connection
-
-    monkeypatch.setattr(sqlite, "_connect", read_only)
+    make_read_only()
     with pytest.raises(StoreError, match="readonly") as caught:
         process(MirrorOptions()).source.upsert(long_frame(ROWS))
     assert caught.value.report.unsent == 3
