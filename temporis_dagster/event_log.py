@@ -23,7 +23,7 @@ Metadata = Mapping[str, dg.MetadataValue]
 def records_of(
     fetch: Fetch, wanted: dg.AssetKey | dg.AssetRecordsFilter, *, page: int = PAGE, ascending: bool = False
 ) -> Iterator[dg.EventLogRecord]:
-    """The records of an asset, one page after another, for as long as the caller goes on.
+    """Yield the records of an asset, and ask for another page only when the caller wants more.
 
     Args:
         fetch: ``fetch_materializations`` or ``fetch_observations`` of an instance.
@@ -41,39 +41,39 @@ def records_of(
 
 
 def records_by_id(instance: dg.DagsterInstance, asset: dg.AssetKey, ids: Sequence[int]) -> Iterator[dg.EventLogRecord]:
-    """The materializations of an asset that have these numbers, ``PAGE`` per query."""
+    """Yield the materializations of an asset with these storage ids, ``PAGE`` per query."""
     for start in range(0, len(ids), PAGE):
         wanted = dg.AssetRecordsFilter(asset_key=asset, storage_ids=list(ids[start : start + PAGE]))
         yield from records_of(instance.fetch_materializations, wanted, page=PAGE + 1)
 
 
 def metadata_of(record: dg.EventLogRecord) -> Metadata:
-    """The metadata of a materialization or observation."""
+    """Return the metadata of a materialization or observation."""
     event = record.asset_materialization or record.asset_observation
     return event.metadata if event else {}
 
 
 def moment_in(metadata: Metadata, key: str) -> float | None:
-    """The Unix second that stands under a key; None where no timestamp does."""
+    """Return the Unix second under a key, or None if there is no timestamp under it."""
     value = metadata.get(key)
     return value.value if isinstance(value, dg.TimestampMetadataValue) else None
 
 
 def is_dry_run(metadata: Metadata) -> bool:
-    """Whether the event is that of a dry run, which stored nothing."""
+    """Tell whether the event is that of a dry run, which stored nothing."""
     dry_run = metadata.get(DRY_RUN)
     return dry_run is not None and bool(dry_run.value)
 
 
 def stored(materialization: dg.AssetMaterialization) -> bool:
-    """Whether its run could store anything: a dry run stores nothing."""
+    """Tell whether the run of a materialization could store anything, which a dry run cannot."""
     return not is_dry_run(materialization.metadata)
 
 
 def latest_ids(
     instance: dg.DagsterInstance, asset: dg.AssetKey, keys: Sequence[str] | None = None
 ) -> Mapping[str, int]:
-    """The number of each partition's latest materialization, in one query; higher is later.
+    """Return the storage id of each partition's latest materialization, in one query; higher is later.
 
     Args:
         instance: Where materializations are recorded.
@@ -94,7 +94,7 @@ def latest_of_partitions(
     accept: Accept = stored,
     most_searched: int | None = None,
 ) -> dict[str, dg.AssetMaterialization]:
-    """The latest materialization of each partition that is acceptable; partitions that have none are left out.
+    """Return the latest acceptable materialization of each partition; partitions that have none are left out.
 
     Args:
         instance: Where materializations are recorded.
@@ -117,7 +117,7 @@ def latest_of_partitions(
 def latest_of_asset(
     instance: dg.DagsterInstance, asset: dg.AssetKey, accept: Accept = stored
 ) -> dg.AssetMaterialization | None:
-    """The latest acceptable materialization of an asset without partitions."""
+    """Return the latest acceptable materialization of an asset without partitions, or None."""
     found = (record.asset_materialization for record in records_of(instance.fetch_materializations, asset, page=10))
     return next((one for one in found if one is not None and accept(one)), None)
 

@@ -155,7 +155,7 @@ def rebuild(file: MirrorFile, progress: Progress | None) -> int:
         How many rows are pending now.
 
     Raises:
-        StoreUnusableError: Another process is sending from the mirror, or there is none.
+        StoreUnusableError: Another process is sending from the mirror, or there is no mirror.
     """
     with file.unbound_writing() as connection:
         now = file.clock.now(connection)
