@@ -90,12 +90,38 @@ def store(url):
 
 
 @pytest.fixture(scope="session")
-def postgres():
-    """The URL of a real PostgreSQL whose sessions are in a time zone with clock changes."""
-    from tests.support.postgres_server import postgres_server
+def postgres_server():
+    """The PostgreSQL server that the test run shares: one that runs on this machine, otherwise one from a wheel."""
+    from tests.support.postgres_server import shared_postgres
 
-    with postgres_server(timezone="America/New_York") as url:
+    with shared_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server):
+    """The URL of an empty database of the shared server, for one test."""
+    with postgres_server.database() as url:
         yield url
+
+
+@pytest.fixture
+def private_postgres():
+    """A PostgreSQL server of the test's own, which it may stop, restart and configure."""
+    from tests.support.postgres_server import PrivatePostgres
+
+    with PrivatePostgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_server):
+    """The URL of a database whose sessions are in a time zone with clock changes; a password in it is never shown."""
+    from sqlalchemy import make_url
+
+    with postgres_server.database() as url:
+        parsed = make_url(url).update_query_dict({"options": "-c timezone=America/New_York"})
+        yield parsed.set(password=parsed.password or CANARY).render_as_string(hide_password=False)
 
 
 @pytest.hookimpl(wrapper=True)
