@@ -18,7 +18,7 @@ PYTEST  := -m pytest --numprocesses $(WORKERS)
 export DAGSTER_DISABLE_TELEMETRY := yes
 demo ui: export DAGSTER_HOME := $(CURDIR)/$(EXAMPLE)/.dagster_home
 
-.PHONY: help demo ui test test-fast coverage soak check format bench wheel clean clean-demo
+.PHONY: help demo ui setup-system test test-fast coverage soak check format bench wheel clean clean-demo
 
 help:            ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\): *\(.*\)## \(.*\)/make \1\t\3/p' Makefile | expand -t 18
@@ -32,15 +32,20 @@ ui: $(VENV)/ready     ## open the example in the Dagster UI, after `make demo`
 	@echo "Schedules and sensors are off. Switch them on at http://127.0.0.1:3000/automation"
 	cd $(EXAMPLE) && $(BIN)/dg dev --host 127.0.0.1 --port 3000
 
+setup-system:    ## set up what tests need from the system beyond Python: RabbitMQ
+	@$(PYTHON) -m tests.support.system_parts
+
 # Every pass runs, even after an earlier one failed: a cause often shows in only one of them.
 test: $(VENV)/ready $(OLDEST)/ready $(NEWEST)/ready   ## run all tests with current, oldest and newest dependencies (about 15 minutes on two cores)
-	@failed=; \
+	@failed=; export TEMPORIS_TESTS_LEFT_OUT=$$(mktemp); \
 	echo "1 of 3: all tests"; \
 	$(BIN)/python $(PYTEST) $(MEASURE) || failed="constraints.txt"; \
 	echo "2 of 3: all tests, with the oldest dependencies that pyproject.toml declares"; \
 	$(CURDIR)/$(OLDEST)/bin/python $(PYTEST) || failed="$$failed constraints-oldest.txt"; \
 	echo "3 of 3: the tests of the Dagster surface, with the newest Dagster"; \
 	$(CURDIR)/$(NEWEST)/bin/python $(PYTEST) $(DAGSTER_TESTS) || failed="$$failed constraints-newest.txt"; \
+	if test -s $$TEMPORIS_TESTS_LEFT_OUT; then echo "Left out:"; sort -u $$TEMPORIS_TESTS_LEFT_OUT; fi; \
+	rm -f $$TEMPORIS_TESTS_LEFT_OUT; \
 	test -z "$$failed" || { echo "Tests failed with the dependencies of: $$failed"; exit 1; }
 
 test-fast: $(VENV)/ready   ## run the tests once, in one environment, without the end-to-end ones

@@ -7,6 +7,9 @@
 * Every property test of hypothesis without a number of examples of its own tries 2,000 instead of 100.
 * The time limit per test is off.
 
+A test that needs a part of the system that is missing here, such as a broker, is left out, and the run ends by saying
+so (`tests/support/left_out.py`); with ``TEMPORIS_TESTS_COMPLETE=yes``, as in CI, it fails.
+
 The canary is an access token that the tests of delivery use. Nothing may ever show it: at the end of the run it must
 not be in the log, from DEBUG up, nor in what a test printed.
 """
@@ -122,6 +125,32 @@ def postgres(postgres_server):
     with postgres_server.database() as url:
         parsed = make_url(url).update_query_dict({"options": "-c timezone=America/New_York"})
         yield parsed.set(password=parsed.password or CANARY).render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def broker():
+    """The URL of a RabbitMQ; where none answers, the tests that ask for it are left out."""
+    from tests.support.left_out import left_out
+    from tests.support.system_parts import broker_address, broker_answers
+
+    host, port = broker_address()
+    if not broker_answers():
+        left_out(f"No RabbitMQ answers on {host}:{port}. `make setup-system` sets one up.")
+    return f"amqp://guest:guest@{host}:{port}//"
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Say at the end of the run which tests were left out, and why."""
+    if hasattr(config, "workerinput"):
+        return  # a process of pytest-xdist: the run's main process has the reports of all of them
+    from tests.support.left_out import add_to_list, summary
+
+    lines = list(summary(terminalreporter.stats.get("skipped", [])))
+    if lines:
+        terminalreporter.section("left out")
+        for line in lines:
+            terminalreporter.write_line(line)
+    add_to_list(lines)
 
 
 @pytest.hookimpl(wrapper=True)
