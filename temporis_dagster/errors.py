@@ -14,7 +14,7 @@
     ├── NotSupportedError             this connection cannot do that
     │   └── ReadNotSupportedError     this connection cannot read observations back
     ├── MirrorError                   the mirror belongs to another target, or is full; .report
-    └── StoreError                    the database under an embedded data source or a mirror failed; .report
+    └── StoreError                    the database of a store or the file of a mirror failed; .report
 
 Comes in: the parts of an error, by keyword. Goes out: an exception that keeps them as attributes, survives
 pickling (Dagster moves errors between processes) and ends its message with what to do.
@@ -108,10 +108,10 @@ class RejectedObservationsError(DeliveryError):
 
 
 class UnavailableError(DeliveryError):
-    """The service could not be reached, or kept failing in a way that is usually temporary.
+    """The service or the database could not be reached, or kept failing in a way that is usually temporary.
 
     Attributes:
-        attempts: The number of attempts to send the last request body.
+        attempts: The number of attempts to send the last request body, or to connect to the database.
         retry_after_s: How many seconds the service asked to wait; None if it did not ask.
     """
 
@@ -148,7 +148,7 @@ class MirrorError(TemporisError):
 
 
 class StoreError(TemporisError):
-    """The database under an embedded data source or a mirror failed.
+    """The database of a store or the file of a mirror failed.
 
     Attributes:
         url: The URL of the database, without secrets.

@@ -38,8 +38,8 @@ class _HttpOptions(HttpOptions):
         slow_line="set a larger timeout_s or a smaller batch_rows of the TemporisResource",
         connect=(
             "Set url of the TemporisResource, or the environment variable TEMPORIS_URL, to 'sqlite:///temporis.db' for"
-            " an embedded data source on this machine; for the Temporis cloud, set token, or the environment variable"
-            " TEMPORIS_TOKEN."
+            " a file on this machine or to 'postgresql+psycopg://host/database' for PostgreSQL; for the Temporis cloud,"
+            " set token, or the environment variable TEMPORIS_TOKEN."
         ),
     )
 
@@ -60,7 +60,7 @@ _CONNECTING = Lock()  # one for all resources: connecting does no I/O, so no thr
 
 
 class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
-    """A connection to the data sources: a SQLite file, a local service or the Temporis cloud.
+    """A connection to the data sources: of a SQLite file, a PostgreSQL database, a local service or the Temporis cloud.
 
     It connects on first use and closes when the run's process is done. It is safe to share between threads, and works
     outside a run as well, as in a notebook:
@@ -91,8 +91,9 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
 
     url: str | None = Field(
         default=None,
-        description="URL of the Temporis service or SQLite file, e.g. 'sqlite:///temporis.db'. Defaults to the "
-        "TEMPORIS_URL environment variable.",
+        description="URL of the Temporis service, SQLite file or PostgreSQL database, e.g. 'sqlite:///temporis.db' or "
+        "'postgresql+psycopg://host/database'. Pass one with a password as a dg.EnvVar. Defaults to the TEMPORIS_URL "
+        "environment variable.",
         repr=False,
         json_schema_extra={"dagster__is_secret": True},  # a URL may hold a password
     )
@@ -123,8 +124,9 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
     )
     give_up_after_s: float = Field(
         default=HttpOptions.give_up_after_s,
-        description="HTTP: seconds to keep trying without any acknowledgement. A load that is making progress is never "
-        "cut short, whatever its size. If the service asks for a longer wait, Dagster re-runs the step after it.",
+        description="HTTP and PostgreSQL: seconds to keep trying without any acknowledgement. A load that is making "
+        "progress is never cut short, whatever its size. If a service asks for a longer wait, Dagster re-runs the step "
+        "after it.",
     )
     allow_http: bool = Field(
         default=False, description="HTTP: whether the token may travel unencrypted to another machine."

@@ -13,8 +13,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-PLAIN_URL = re.compile(r"https?://([\w.-]+|\[[\w.:]+\])(:\d+)?(/[\w./-]*)?", re.IGNORECASE)
-"""A URL of an HTTP service that has no room for a password."""
+PLAIN_URL = re.compile(
+    r"\s*([a-z][a-z0-9+.-]*://([\w.-]+|\[[\w.:]+\])?(:\d+)?(/[\w./-]*)?|sqlite:///.*)\s*", re.IGNORECASE
+)
+"""A URL of a service or a database that has no room for a password: no user and no options. The rest of a SQLite URL is
+a path, which may have any character."""
 
 
 class Hidden(str):
@@ -38,8 +41,12 @@ def hidden_token(token: object) -> Hidden | None:
 
 
 def hidden_url(url: T) -> T:
-    """Hide the URL of an HTTP service if it may contain a password; return any other URL unchanged."""
-    is_suspect = isinstance(url, str) and re.match(r"\s*https?:", url, re.IGNORECASE) and not PLAIN_URL.fullmatch(url)
+    """Hide a URL that may contain a password, in its user part or in its options; return any other URL unchanged.
+
+    >>> hidden_url("postgresql+psycopg://db.example.com/metrics"), hidden_url("postgresql+psycopg://me:pw@db/metrics")
+    ('postgresql+psycopg://db.example.com/metrics', <hidden>)
+    """
+    is_suspect = isinstance(url, str) and not PLAIN_URL.fullmatch(url)
     return Hidden(url) if is_suspect else url  # type: ignore[return-value]  # a Hidden is a str
 
 

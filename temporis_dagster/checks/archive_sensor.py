@@ -133,5 +133,5 @@ def _no_answer(temporis: TemporisResource, expected: ArchiveState, answer_within
         passed=False,
         expected=expected.value,
         found=silence,
-        what_to_do="Check that its service can be reached. The next tick asks again.",
+        what_to_do="Check that its service or database can be reached. The next tick asks again.",
     )

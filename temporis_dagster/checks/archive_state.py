@@ -31,12 +31,12 @@ QUEUED_WITHIN_S = 5.0
 
 REMEDIES = {
     ArchiveState.ACTIVE: (
-        "Unarchive it, in the Temporis dashboard or, if it is embedded, with DataSource.unarchive(); then backfill "
+        "Unarchive it, in the Temporis dashboard or, if it is in a store, with DataSource.unarchive(); then backfill "
         "what was missed. If it is to stay archived, expect ArchiveState.ARCHIVED and remove its writers."
     ),
     ArchiveState.ARCHIVED: (
         "Something may be writing to a data source that should be frozen. Archive it, in the Temporis dashboard or, if "
-        "it is embedded, with DataSource.archive(). If it is in use again, expect ArchiveState.ACTIVE."
+        "it is in a store, with DataSource.archive(). If it is in use again, expect ArchiveState.ACTIVE."
     ),
 }
 """What to do about a data source that is not in the expected state."""

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from temporis_dagster.data_source.mirror import Mirror
 
 PLACES = (
-    "--url http://127.0.0.1:8008 for a local service, --url sqlite:///temporis.db for a store without a service, or"
-    " --url https://api.temporis.co with a token for the Temporis cloud; or set TEMPORIS_URL"
+    "--url http://127.0.0.1:8008 for a local service, --url sqlite:///temporis.db or --url"
+    " postgresql+psycopg://host/database for a store without a service, or --url https://api.temporis.co with a token"
+    " for the Temporis cloud; or set TEMPORIS_URL"
 )
 
 

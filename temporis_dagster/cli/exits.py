@@ -46,7 +46,7 @@ Exit codes:
   5  The data source is archived.
   6  The access token is missing or unknown.
   7  The service rejected some observations and stored the others.
-  8  The service is unavailable or the store is locked. Try again later.
+  8  The service or store is unavailable or locked. Try again later.
 """
 
 

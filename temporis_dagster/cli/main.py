@@ -21,7 +21,7 @@ from temporis_dagster.cli.tokens import tokens
 @click.group(cls=Commands, epilog=EPILOG)
 @click.version_option(__version__)
 def main() -> None:
-    """Send time series to Temporis data sources, in the cloud or in a file of your own."""
+    """Send time series to Temporis data sources, in the cloud or in a store of your own."""
 
 
 for _command in (ingest, read, sources, tokens, serve, mirror):

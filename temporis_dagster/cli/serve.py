@@ -28,7 +28,8 @@ def serve(store: str, host: str, port: int) -> None:
     """Serve the Temporis API over a store until stopped.
 
     Prints the URL on stdout once requests are accepted, and a log line per request on stderr. Data sources and tokens
-    are managed with `temporis sources` and `temporis tokens`, also while the service runs.
+    are managed with `temporis sources` and `temporis tokens`, also while the service runs. Several services, on several
+    machines, may share a PostgreSQL store.
     """
     from temporis_dagster.data_source.store import SqlStore
 

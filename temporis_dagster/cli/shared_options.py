@@ -9,16 +9,20 @@ from __future__ import annotations
 import click
 
 from temporis_dagster.cli.output import tell
-from temporis_dagster.settings import trimmed
+from temporis_dagster.settings import hidden_url, trimmed
+
+STORES = ("sqlite:", "sqlite+", "postgres")
+"""How the URLs of stores begin."""
 
 
 def setting(context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
     """Return an option without surrounding white space, such as the line break that ends the file of a secret.
 
-    A blank environment variable counts as not set; a blank option is refused.
+    A blank environment variable counts as not set; a blank option is refused. What may contain a secret is hidden from
+    tracebacks that show local variables.
     """
     if given is None or trimmed(given):
-        return trimmed(given)
+        return hidden_url(trimmed(given))
     source = context.get_parameter_source(parameter.name or "")
     if source is not click.core.ParameterSource.ENVIRONMENT or parameter.required:
         raise click.BadParameter("It must not be empty.")
@@ -31,7 +35,9 @@ store_option = click.option(
     callback=setting,
     required=True,
     metavar="URL",
-    help="URL of the store, such as sqlite:///temporis.db. Defaults to the TEMPORIS_STORE environment variable.",
+    help="URL of the store, such as sqlite:///temporis.db or postgresql+psycopg://host/database. Defaults to the"
+    " TEMPORIS_STORE environment variable, which is safer for a URL with a password: other users of this machine can"
+    " see command lines.",
 )
 account_option = click.option(
     "--account",
@@ -46,9 +52,9 @@ url_option = click.option(
     callback=setting,
     is_eager=True,  # the mirror depends on it
     metavar="URL",
-    help="URL of the service or store: https://..., http://127.0.0.1:8008 or sqlite:///temporis.db. Defaults to the"
-    " TEMPORIS_URL environment variable, and without that to the Temporis cloud, if a token is given and TEMPORIS_STORE"
-    " is not set.",
+    help="URL of the service or store: https://..., http://127.0.0.1:8008, sqlite:///temporis.db or"
+    " postgresql+psycopg://host/database. Defaults to the TEMPORIS_URL environment variable, and without that to the"
+    " Temporis cloud, if a token is given and TEMPORIS_STORE is not set.",
 )
 service_url_option = click.option(
     "--url",
@@ -68,18 +74,18 @@ token_option = click.option(
 )
 
 
-def _unless_embedded(context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
-    """Return the mirror; one from the environment does not apply to a SQLite URL, which needs no mirror."""
+def _unless_store(context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
+    """Return the mirror; one from the environment does not apply to the URL of a store, which needs no mirror."""
     mirror = setting(context, parameter, given)
-    embedded = str(context.params.get("url") or "").lower().startswith("sqlite:")
+    is_store = str(context.params.get("url") or "").lower().startswith(STORES)
     from_variable = context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.ENVIRONMENT
-    return None if embedded and from_variable else mirror
+    return None if is_store and from_variable else mirror
 
 
 mirror_option = click.option(
     "--mirror",
     envvar="TEMPORIS_MIRROR",
-    callback=_unless_embedded,
+    callback=_unless_store,
     metavar="URL",
     help="URL of a file, such as sqlite:///mirror.db, that keeps every row before it is sent, so that nothing is lost"
     " while the service is unavailable. Defaults to the TEMPORIS_MIRROR environment variable, which is ignored for a"
@@ -106,7 +112,7 @@ give_up_after_option = click.option(
     default=300.0,
     show_default=True,
     metavar="SECONDS",
-    help="Give up once the service has acknowledged nothing for this long.",
+    help="Give up once the service or the database has acknowledged nothing for this long.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 

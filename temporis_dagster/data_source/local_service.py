@@ -1,4 +1,4 @@
-"""Local service: whether a URL is a service on this machine, and where to do there what the API cannot.
+"""Local service: whether a URL is a service on this machine, and where to do what the API cannot.
 
 Comes in: the URL of an HTTP service. Goes out: a yes or no, or the end of a sentence that says what to do.
 Never: connects, or looks up a name.
@@ -7,6 +7,8 @@ Never: connects, or looks up a name.
 from __future__ import annotations
 
 from urllib.parse import urlsplit
+
+from temporis_dagster.contract import CLOUD_URL
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """The hosts that are this machine, which nothing sent to them leaves."""
@@ -27,11 +29,23 @@ def to_manage(url: str, command: str) -> str:
     >>> to_manage("https://api.temporis.co", "sources create NAME")
     'in the Temporis dashboard'
     """
-    return f"with: temporis {command} --store URL-OF-ITS-STORE" if is_local(url) else "in the Temporis dashboard"
+    own = f"with: temporis {command} --store URL-OF-ITS-STORE"
+    return _of(url, own, "in the Temporis dashboard")
 
 
 def to_read(url: str) -> str:
     """Say how to see what was stored."""
+    own = "read its store, with connect() in Python, or in a shell with: temporis read --url URL-OF-ITS-STORE"
+    return _of(url, own, "look in the Temporis dashboard")
+
+
+def _of(url: str, own: str, cloud: str) -> str:
+    """Return what holds for a local service, for the cloud, or both: a service elsewhere may be one of the user's own.
+
+    >>> _of("https://temporis.example.com", "look here", "look there")
+    'look there or, for a service of your own, look here'
+    """
     if is_local(url):
-        return "read its store: connect('sqlite:///temporis.db'), or temporis read --url sqlite:///temporis.db"
-    return "look in the Temporis dashboard"
+        return own
+    is_cloud = urlsplit(url).hostname == urlsplit(CLOUD_URL).hostname
+    return cloud if is_cloud else f"{cloud} or, for a service of your own, {own}"

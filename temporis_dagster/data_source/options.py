@@ -37,8 +37,8 @@ class HttpAdvice:
     slow_line: str = "pass a larger timeout_s= or a smaller batch_rows="
     patience: str = "give_up_after_s={:g}"
     connect: str = (
-        "Pass url='sqlite:///temporis.db' for an embedded data source on this machine, or set TEMPORIS_URL to such a"
-        " URL; for the Temporis cloud, pass token= or set TEMPORIS_TOKEN."
+        "Pass url='sqlite:///temporis.db' for a file on this machine or url='postgresql+psycopg://host/database' for"
+        " PostgreSQL, or set TEMPORIS_URL to such a URL; for the Temporis cloud, pass token= or set TEMPORIS_TOKEN."
     )
 
 

@@ -341,6 +341,8 @@ WRONG = {
     "another URL": ("https://", CANARY, {}),
     "plain http": ("http://api.temporis.co", CANARY, {}),
     "an unknown scheme": ("ftp://api.temporis.co", CANARY, {}),
+    "as a database's password": (f"mysql://user:{CANARY}@db/metrics", "ts_x", {}),
+    "as a database's option": (f"oracle://db/metrics?password={CANARY}", "ts_x", {}),
     "a wrong option": ("https://api.temporis.co", CANARY, {"batch_rows": 0}),
     "no mirror": ("https://api.temporis.co", CANARY, {"skip_unchanged": True}),
     "an account": ("https://api.temporis.co", CANARY, {"account": "other"}),
