@@ -7,6 +7,7 @@ VENV    := .venv
 BIN     := $(CURDIR)/$(VENV)/bin
 OLDEST  := .venv-oldest
 NEWEST  := .venv-newest
+DISTRIBUTED := .venv-distributed
 WHEEL   := .venv-wheel
 EXAMPLE := example_project
 DAGSTER_TESTS := tests/dagster tests/end_to_end
@@ -36,14 +37,16 @@ setup-system:    ## set up what tests need from the system beyond Python: Rabbit
 	@$(PYTHON) -m tests.support.system_parts
 
 # Every pass runs, even after an earlier one failed: a cause often shows in only one of them.
-test: $(VENV)/ready $(OLDEST)/ready $(NEWEST)/ready   ## run all tests with current, oldest and newest dependencies (about 15 minutes on two cores)
+test: $(VENV)/ready $(OLDEST)/ready $(NEWEST)/ready $(DISTRIBUTED)/ready   ## run all tests with current, oldest and newest dependencies (about 15 minutes on two cores)
 	@failed=; export TEMPORIS_TESTS_LEFT_OUT=$$(mktemp); \
-	echo "1 of 3: all tests"; \
+	echo "1 of 4: all tests"; \
 	$(BIN)/python $(PYTEST) $(MEASURE) || failed="constraints.txt"; \
-	echo "2 of 3: all tests, with the oldest dependencies that pyproject.toml declares"; \
+	echo "2 of 4: all tests, with the oldest dependencies that pyproject.toml declares"; \
 	$(CURDIR)/$(OLDEST)/bin/python $(PYTEST) || failed="$$failed constraints-oldest.txt"; \
-	echo "3 of 3: the tests of the Dagster surface, with the newest Dagster"; \
+	echo "3 of 4: the tests of the Dagster surface, with the newest Dagster"; \
 	$(CURDIR)/$(NEWEST)/bin/python $(PYTEST) $(DAGSTER_TESTS) || failed="$$failed constraints-newest.txt"; \
+	echo "4 of 4: the tests of distributed runs, one after the other: each has processes of its own"; \
+	$(CURDIR)/$(DISTRIBUTED)/bin/python -m pytest tests/distributed || failed="$$failed constraints-distributed.txt"; \
 	if test -s $$TEMPORIS_TESTS_LEFT_OUT; then echo "Left out:"; sort -u $$TEMPORIS_TESTS_LEFT_OUT; fi; \
 	rm -f $$TEMPORIS_TESTS_LEFT_OUT; \
 	test -z "$$failed" || { echo "Tests failed with the dependencies of: $$failed"; exit 1; }
@@ -54,8 +57,9 @@ test-fast: $(VENV)/ready   ## run the tests once, in one environment, without th
 coverage: $(VENV)/ready   ## run all tests once, and list the lines that none of them runs
 	$(BIN)/python $(PYTEST) --cov --cov-report=term-missing:skip-covered
 
-soak: $(VENV)/ready   ## run all tests, the long and random ones in their long form (more than an hour)
+soak: $(VENV)/ready $(DISTRIBUTED)/ready   ## run all tests, the long and random ones in their long form (more than an hour)
 	$(BIN)/python -m pytest --soak
+	$(CURDIR)/$(DISTRIBUTED)/bin/python -m pytest --soak tests/distributed
 
 check: $(VENV)/ready  ## check lint, format, types and spelling
 	$(BIN)/ruff check
@@ -84,7 +88,7 @@ clean-demo:      ## reset the example: its Dagster home and databases
 	rm -rf $(EXAMPLE)/.dagster_home $(EXAMPLE)/*.db $(EXAMPLE)/*.db-* $(EXAMPLE)/*.partial-*
 
 clean: clean-demo    ## remove the environments and everything built as well
-	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(WHEEL) dist
+	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(DISTRIBUTED) $(WHEEL) dist
 
 # pip older than 25.1 has no --group, so it is brought up to date first.
 $(VENV)/ready: pyproject.toml constraints.txt $(EXAMPLE)/pyproject.toml
@@ -95,9 +99,10 @@ $(VENV)/ready: pyproject.toml constraints.txt $(EXAMPLE)/pyproject.toml
 		--group test --group check --group example
 	touch $@
 
-$(OLDEST)/ready $(NEWEST)/ready: .venv-%/ready: constraints-%.txt pyproject.toml $(EXAMPLE)/pyproject.toml
+$(DISTRIBUTED)/ready: OF_ENGINES := --group distributed
+$(OLDEST)/ready $(NEWEST)/ready $(DISTRIBUTED)/ready: .venv-%/ready: constraints-%.txt pyproject.toml $(EXAMPLE)/pyproject.toml
 	@echo "Installing the $* dependencies into .venv-$*, once: this takes one to five minutes."
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	.venv-$*/bin/python -m pip install --quiet --constraint $< --editable . --editable $(EXAMPLE) --group test
+	.venv-$*/bin/python -m pip install --quiet --constraint $< --editable . --editable $(EXAMPLE) --group test $(OF_ENGINES)
 	touch $@
