@@ -167,7 +167,7 @@ def test_whoever_is_at_work_is_left_alone(june):
     repository = world.definitions().get_repository_def()
     world.at_work(key_range("2024-06-02", "2024-06-03"), dg.DagsterRunStatus.QUEUED)
     world.at_work({"dagster/partition": "2024-06-05"}, dg.DagsterRunStatus.STARTED)
-    requested_backfill(world.instance, repository, world.key, ["2024-06-07", "2024-06-09"])
+    requested_backfill(world.instance, repository, [world.key], ["2024-06-07", "2024-06-09"])
     assert asked_of(world.sense(sensor_of(world))) == [
         ("2024-06-01", "2024-06-01"),
         ("2024-06-04", "2024-06-04"),

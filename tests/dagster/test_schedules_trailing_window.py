@@ -128,7 +128,7 @@ def test_a_tick_keeps_out_of_the_way_of_a_backfill(days):
     repository = world.definitions().get_repository_def()
     for partitions, overlaps in ((["2024-06-05", "2024-06-06"], False), (["2024-06-02", "2024-06-07"], True)):
         for backfill in (
-            lambda wanted: requested_backfill(world.instance, repository, world.key, wanted),
+            lambda wanted: requested_backfill(world.instance, repository, [world.key], wanted),
             lambda wanted: requested_job_backfill(world.instance, "fill", wanted),
         ):
             name = backfill(partitions)

@@ -91,7 +91,11 @@ def plan(instance: dg.DagsterInstance, run: dg.DagsterRun, asset: dg.AssetKey) -
 
 
 def _asset_backfill(
-    backfill_id: str, asset_graph: Any, asset: dg.AssetKey, partitions: Sequence[str], instance: dg.DagsterInstance
+    backfill_id: str,
+    asset_graph: Any,
+    assets: Sequence[dg.AssetKey],
+    partitions: Sequence[str],
+    instance: dg.DagsterInstance,
 ) -> PartitionBackfill:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -99,7 +103,7 @@ def _asset_backfill(
             backfill_id=backfill_id,
             asset_graph=asset_graph,
             partition_names=list(partitions),
-            asset_selection=[asset],
+            asset_selection=list(assets),
             backfill_timestamp=get_current_timestamp(),
             tags={},
             dynamic_partitions_store=instance,
@@ -111,12 +115,15 @@ def _asset_backfill(
 
 
 def requested_backfill(
-    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, asset: dg.AssetKey, partitions: Sequence[str]
+    instance: dg.DagsterInstance,
+    repository: dg.RepositoryDefinition,
+    assets: Sequence[dg.AssetKey],
+    partitions: Sequence[str],
+    backfill_id: str = "requested",
 ) -> str:
-    """Request an asset backfill, as the UI does, which no daemon executes; returns its id."""
-    backfill = _asset_backfill("requested", repository.asset_graph, asset, partitions, instance)
-    instance.add_backfill(backfill)
-    return backfill.backfill_id
+    """Request an asset backfill, as the UI does, which only a daemon executes; returns its id."""
+    instance.add_backfill(_asset_backfill(backfill_id, repository.asset_graph, assets, partitions, instance))
+    return backfill_id
 
 
 def requested_job_backfill(instance: dg.DagsterInstance, job: str, partitions: Sequence[str]) -> str:
@@ -157,7 +164,7 @@ def run_backfill(
 ) -> str:
     """Run a real asset backfill until it is finished; returns its status, such as ``"COMPLETED_FAILED"``."""
     graph = workspace.create_request_context().asset_graph
-    backfill = _asset_backfill("backfill", graph, dg.AssetKey(asset), partitions, instance)
+    backfill = _asset_backfill("backfill", graph, [dg.AssetKey(asset)], partitions, instance)
     instance.add_backfill(backfill)
     for _ in range(50):
         with warnings.catch_warnings():
