@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from temporis_dagster.data_source.http.target import HttpTarget
 
+DATABASES = ("sqlite", "postgresql", "postgres")
+"""What the URLs of data sources in a database start with; the store tells which drivers it has."""
+
 
 def connect(  # noqa: PLR0913  # one argument per option
     url: str | None = None,
@@ -52,7 +55,8 @@ def connect(  # noqa: PLR0913  # one argument per option
 
     Args:
         url: ``https://...`` for the Temporis API, ``http://127.0.0.1:8008`` for a local service,
-            ``sqlite:///relative.db`` or ``sqlite:////absolute.db`` for an embedded data source. A relative path is
+            ``sqlite:///relative.db`` or ``sqlite:////absolute.db`` for an embedded data source,
+            ``postgresql+psycopg://user@host:port/database`` for data sources in PostgreSQL. A relative path is
             resolved once, in this call. Defaults to the ``TEMPORIS_URL`` environment variable, and without that to the
             cloud if there is a token.
         token: The access token of an HTTP service, which an https URL requires. Defaults to the ``TEMPORIS_TOKEN``
@@ -62,8 +66,8 @@ def connect(  # noqa: PLR0913  # one argument per option
         max_in_flight: HTTP: the maximum number of requests at a time.
         requests_per_second: HTTP: the maximum number of requests started per second; None for no limit.
         timeout_s: HTTP: how many seconds an attempt may take, on top of the time that its body needs on a slow line.
-        give_up_after_s: HTTP: how many seconds to go on *without any acknowledgement*. A healthy load of any size is
-            never cut off.
+        give_up_after_s: HTTP, PostgreSQL: how many seconds to go on *without any acknowledgement*. A healthy load of
+            any size is never cut off.
         allow_http: HTTP: whether the token may travel unencrypted to another machine.
         verify: HTTP: True verifies certificates with the CA bundle that ``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE``,
             ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` names, otherwise with certifi's; a path names the CA bundle to use;
@@ -137,11 +141,12 @@ def connect_with(
             _refuse_without_mirror(mirroring)
             return Temporis(_http_target(url, token, options), dry_run=dry_run)
         return Temporis(_mirror(mirror, _http_target(url, token, options), token, mirroring), dry_run=dry_run)
-    if scheme == "sqlite":
+    if scheme.split("+")[0] in DATABASES:
         if mirror is not None:
-            raise ConfigurationError(f"An embedded data source needs no mirror. {mirroring.ADVICE.without_mirror}")
+            raise ConfigurationError(f"A data source in a database needs no mirror. {mirroring.ADVICE.without_mirror}")
         _refuse_without_mirror(mirroring)
-        return Temporis(_store(url, account=account, create_missing=create_missing), dry_run=dry_run)
+        store = _store(url, account=account, create_missing=create_missing, give_up_after_s=options.give_up_after_s)
+        return Temporis(store, dry_run=dry_run)
     # Only the scheme is shown: the rest may hold a password.
     raise ConfigurationError(f"A URL that starts with {scheme[:20]!r} is not supported. {options.ADVICE.connect}")
 
@@ -189,12 +194,12 @@ def _mirror(url: str, service: HttpTarget, token: str | None, options: MirrorOpt
     return Mirror(url, service, token, options)
 
 
-def _store(url: str, *, account: str, create_missing: bool) -> ManageableTarget:
+def _store(url: str, *, account: str, create_missing: bool, give_up_after_s: float) -> ManageableTarget:
     if series_name_fault(account):  # the same rule: text that any database and terminal can handle
         raise ConfigurationError(f"account={account!r} cannot name an account. Use text, such as 'default'.")
     from temporis_dagster.data_source.store import SqlStore
 
-    return SqlStore(url, account=account, create_missing=create_missing)
+    return SqlStore(url, account=account, create_missing=create_missing, give_up_after_s=give_up_after_s)
 
 
 class Temporis:

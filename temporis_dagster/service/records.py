@@ -22,7 +22,7 @@ from msgspec import Meta
 from temporis_dagster.contract import EXACT_INTEGER_LIMIT, FIRST_TIMESTAMP, TIMESTAMP_LIMIT, series_name_fault
 from temporis_dagster.data_source.observations.model import Observations, Origin
 from temporis_dagster.data_source.observations.repeated_keys import repeats
-from temporis_dagster.data_source.store.write import CHUNK_ROWS
+from temporis_dagster.data_source.store.chunks import CHUNK_ROWS
 
 MAX_RECORDS = CHUNK_ROWS
 """Records per request: as many as the store writes in one transaction, so that a request is stored as a whole or not

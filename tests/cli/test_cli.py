@@ -27,7 +27,8 @@ from temporis_dagster.cli import main
 from temporis_dagster.cli.cells import moments
 from temporis_dagster.cli.exits import EPILOG, exit_code
 from temporis_dagster.cli.ingest import ingest as ingest_command
-from temporis_dagster.data_source.store import SqlStore, sqlite
+from temporis_dagster.data_source.store import SqlStore
+from temporis_dagster.data_source.store.sqlite import file as sqlite_file
 from temporis_dagster.errors import TemporisError
 from temporis_dagster.testing import FakeService
 from temporis_dagster.wording import counted
@@ -507,7 +508,7 @@ def test_every_help_has_the_exit_codes(command):
 
 def test_kinds_of_failure_over_a_store(store, monkeypatch):
     """Configuration, not found, archived and locked each have their code."""
-    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_S", 0.05)
     missing = ["--data-source", "nothing", "--url", store.url]
     assert run("ingest", "-", *missing, stdin=LONG).exit_code == 4
     assert run("read", *missing).exit_code == 4

@@ -24,7 +24,8 @@ from temporis_dagster import (
     progress_log,
     temporis_asset,
 )
-from temporis_dagster.data_source.store import sqlite, upsert
+from temporis_dagster.data_source.store import upsert
+from temporis_dagster.data_source.store.sqlite import file as sqlite_file
 from temporis_dagster.partition_windows import partition_windows
 from tests.support.dagster_harness import (
     attempts,
@@ -331,7 +332,7 @@ def test_none_is_not_a_frame(run, source):
 
 def test_a_locked_database_is_retried_by_the_retry_policy(run, source, url, monkeypatch):
     """What may pass is left to Dagster: the second attempt finds the lock gone and stores everything."""
-    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_S", 0.0)
     holder = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     bodies = []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from temporis_dagster.data_source.store import sqlite
+from temporis_dagster.data_source.store.sqlite import file as sqlite_file
 from tests.support.mirror_tools import Process, World
 
 
@@ -28,11 +28,11 @@ def process_with(world, tmp_path):
 @pytest.fixture
 def make_read_only(monkeypatch):
     """Once called, every connection that is opened refuses to write, as on a read-only disk."""
-    usual = sqlite._connect
+    usual = sqlite_file._connect
 
     def read_only(*arguments):
         connection = usual(*arguments)
         connection.execute("PRAGMA query_only = ON")
         return connection
 
-    return lambda: monkeypatch.setattr(sqlite, "_connect", read_only)
+    return lambda: monkeypatch.setattr(sqlite_file, "_connect", read_only)

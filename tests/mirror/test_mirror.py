@@ -24,7 +24,8 @@ from temporis_dagster import (
 from temporis_dagster.data_source.mirror import batches, lookup, relay, upsert
 from temporis_dagster.data_source.mirror.rows import Risk, Rows, packed, unpacked
 from temporis_dagster.data_source.options import MirrorOptions
-from temporis_dagster.data_source.store import sqlite, write
+from temporis_dagster.data_source.store.sqlite import file as sqlite_file
+from temporis_dagster.data_source.store.sqlite import write
 from temporis_dagster.testing import FakeService, answer, html_page, in_sequence, sample_frame
 from tests.support.delivery_tools import CANARY, adds_up
 from tests.support.mirror_tools import BAD, SOURCE, Killed, Process, World, contents, long_frame
@@ -382,14 +383,14 @@ def test_an_embedded_data_source_is_no_mirror(world, process, tmp_path):
 
 def small_file(monkeypatch, pages: int) -> None:
     """Let no file grow beyond this number of pages."""
-    usual = sqlite._connect
+    usual = sqlite_file._connect
 
     def limited(*arguments):
         connection = usual(*arguments)
         connection.execute(f"PRAGMA max_page_count = {pages}")
         return connection
 
-    monkeypatch.setattr(sqlite, "_connect", limited)
+    monkeypatch.setattr(sqlite_file, "_connect", limited)
 
 
 @pytest.mark.parametrize("pages", [45, 60, 75])
@@ -685,7 +686,7 @@ def test_what_an_upsert_sends_from_memory_is_what_the_file_has(world, process, c
     a, b = process(DELTAS), process(DELTAS)
     rows = {(name, number): value for number in range(4) for name, value in (("a", -0.0), ("b", 1.5), ("c", 0.0))}
     assert a.source.upsert(long_frame(rows)).stored == 12
-    commit = sqlite.commit
+    commit = sqlite_file.commit
 
     def fails(*_arguments):
         raise sqlite3.OperationalError("disk I/O error")
@@ -705,15 +706,15 @@ def test_what_an_upsert_sends_from_memory_is_what_the_file_has(world, process, c
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python sets a limit of SQLite only from 3.11 on")
 def test_no_statement_has_more_parameters_than_an_old_sqlite_takes(world, process, monkeypatch):
     """1,100 series: written, looked up, overwritten in part, moved, rejected, retried, read and discarded."""
-    usual = sqlite._connect
+    usual = sqlite_file._connect
 
     def connected(*arguments):
         connection = usual(*arguments)
-        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, sqlite.PARAMETERS)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, sqlite_file.PARAMETERS)
         return connection
 
-    monkeypatch.setattr(sqlite, "_connect", connected)
-    monkeypatch.setattr(write, "ROWS_PER_STATEMENT", sqlite.PARAMETERS // 3)
+    monkeypatch.setattr(sqlite_file, "_connect", connected)
+    monkeypatch.setattr(write, "ROWS_PER_STATEMENT", sqlite_file.PARAMETERS // 3)
     names = [f"series {number}" for number in range(1100)]
     a = process(MirrorOptions(on_unavailable="queue", skip_unchanged=True), batch_rows=2000)
     world.next = ["refused"] * 40

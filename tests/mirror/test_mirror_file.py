@@ -21,9 +21,10 @@ from temporis_dagster import (
 from temporis_dagster.data_source.connection import Temporis
 from temporis_dagster.data_source.mirror import Mirror, schema, upsert
 from temporis_dagster.data_source.options import MirrorOptions
-from temporis_dagster.data_source.store import sqlite
 from temporis_dagster.data_source.store import upsert as store_upsert
-from temporis_dagster.data_source.store.read import integers
+from temporis_dagster.data_source.store.sqlite import file as sqlite_file
+from temporis_dagster.data_source.store.sqlite.database import SqliteDatabase
+from temporis_dagster.data_source.store.sqlite.read import integers
 from temporis_dagster.testing import FakeService, sample_frame
 from tests.support.mirror_tools import SOURCE, Process, World, long_frame
 
@@ -40,8 +41,8 @@ def process(process_with):
 @pytest.fixture
 def one_inode(monkeypatch):
     """Every file has the same inode number, as those have that come after each other on many file systems."""
-    usual = sqlite.Database._place
-    monkeypatch.setattr(sqlite.Database, "_place", lambda self: usual(self) and (1, 1))
+    usual = sqlite_file.SqliteFile._place
+    monkeypatch.setattr(sqlite_file.SqliteFile, "_place", lambda self: usual(self) and (1, 1))
 
 
 def deleted(path) -> None:
@@ -217,13 +218,13 @@ def test_a_close_in_the_middle_takes_nothing_back(tmp_path, monkeypatch):
     """close() in another thread, within a transaction of an embedded upsert: the same report, the same rows."""
     monkeypatch.setattr(store_upsert, "CHUNK_ROWS", 10)
     with connect(f"sqlite:///{tmp_path}/temporis.db", create_missing=True) as temporis:
-        usual = store_upsert.upsert_rows
+        usual = SqliteDatabase.upsert_chunk
 
-        def closed(connection, *rows):
+        def closed(database, *given):
             temporis.close()
-            return usual(connection, *rows)
+            return usual(database, *given)
 
-        monkeypatch.setattr(store_upsert, "upsert_rows", closed)
+        monkeypatch.setattr(SqliteDatabase, "upsert_chunk", closed)
         assert temporis.data_source(SOURCE).upsert(sample_frame(hours=20)).stored == 40
 
 
@@ -415,7 +416,7 @@ def test_a_mirror_of_version_1_is_upgraded(world, process, tmp_path):
         connection.exec_driver_sql("ALTER TABLE temporis_mirror_batch DROP COLUMN stamped_at")
         connection.exec_driver_sql("ALTER TABLE temporis_mirror DROP COLUMN late_write_window_s")
         connection.exec_driver_sql("UPDATE temporis_mirror SET version = 1")
-        sqlite.commit(connection)
+        sqlite_file.commit(connection)
     a.close()
     b = process()
     assert (b.source.pending().rows, len(b.source.read())) == (3, 3)

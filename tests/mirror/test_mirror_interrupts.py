@@ -17,8 +17,8 @@ from temporis_dagster.data_source.mirror import upsert
 from temporis_dagster.data_source.observations import ObservationOptions, observe
 from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.report import Tally
-from temporis_dagster.data_source.store import sqlite
 from temporis_dagster.data_source.store import upsert as store_upsert
+from temporis_dagster.data_source.store.sqlite import file as sqlite_file
 from temporis_dagster.testing import FakeService, sample_frame
 from tests.support.delivery_tools import adds_up
 from tests.support.mirror_tools import SOURCE, Process, interruptible, long_frame
@@ -138,7 +138,9 @@ def test_interrupted_around_a_commit(where, chunk, world, process, monkeypatch):
         commits.append(1)
         if len(commits) == chunk + 1 and where == "before the commit":
             raise KeyboardInterrupt
-        sqlite.commit(connection, then if len(commits) != chunk + 1 or where == "while it was told" else lambda: None)
+        sqlite_file.commit(
+            connection, then if len(commits) != chunk + 1 or where == "while it was told" else lambda: None
+        )
         if len(commits) == chunk + 1:
             raise KeyboardInterrupt
 
@@ -158,7 +160,7 @@ def test_interrupted_around_a_commit(where, chunk, world, process, monkeypatch):
 def test_a_signal_that_is_heard_after_the_commit(world, process, monkeypatch):
     """Python hears of a signal that comes during the commit once it returned: the rows are pending, not unknown."""
     a = process(QUEUE)
-    usual = sqlite._patiently
+    usual = sqlite_file._patiently
 
     def patiently(attempt, timeout_s=None):
         done = usual(attempt, timeout_s)
@@ -170,7 +172,7 @@ def test_a_signal_that_is_heard_after_the_commit(world, process, monkeypatch):
             raise KeyboardInterrupt
         return done
 
-    monkeypatch.setattr(sqlite, "_patiently", patiently)
+    monkeypatch.setattr(sqlite_file, "_patiently", patiently)
     report = interrupted(a, {KEY: 1.0})
     monkeypatch.undo()
     assert (report.pending, report.unknown) == (1, 0)

@@ -13,7 +13,7 @@ import pytest
 from temporis_dagster import TemporisError
 from temporis_dagster.data_source.mirror import upsert
 from temporis_dagster.data_source.options import MirrorOptions
-from temporis_dagster.data_source.store import sqlite
+from temporis_dagster.data_source.store.sqlite import file as sqlite_file
 from tests.support.mirror_tools import BAD, SOURCE, Process, World, contents, long_frame
 
 WINDOW_S = 30.0
@@ -74,7 +74,7 @@ class Countdown:
 def lived(path, pipe: int, at: int) -> None:
     """In a child: live the scenario, and tell at the end, or from the grave, what the world is like."""
     world, model, returned = World(), {}, {}
-    countdown, usual = Countdown(at), sqlite._connect
+    countdown, usual = Countdown(at), sqlite_file._connect
 
     def connect(*arguments) -> sqlite3.Connection:
         connection = usual(*arguments)
@@ -86,7 +86,7 @@ def lived(path, pipe: int, at: int) -> None:
         with os.fdopen(os.dup(pipe), "wb") as out:
             out.write(told)
 
-    sqlite._connect = connect
+    sqlite_file._connect = connect
     usual_exit = os._exit
 
     def die(status: int) -> None:

@@ -23,7 +23,10 @@ from hypothesis import strategies as st
 
 from temporis_dagster.data_source.observations.model import Observations, Origin
 from temporis_dagster.data_source.report import Tally
-from temporis_dagster.data_source.store import SqlStore, schema, sqlite, upsert, write
+from temporis_dagster.data_source.store import SqlStore, upsert
+from temporis_dagster.data_source.store.sqlite import file as sqlite_file
+from temporis_dagster.data_source.store.sqlite import schema, write
+from temporis_dagster.data_source.store.sqlite.database import SqliteDatabase
 from temporis_dagster.data_source.target import ArchiveState, ReadableTarget
 from temporis_dagster.errors import (
     ConfigurationError,
@@ -427,7 +430,8 @@ def test_a_deleted_file_is_gone(store, tmp_path):
 
 BAD_URLS = [
     "temporis.db", "", "sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite://temporis.db", "sqlite:///x?mode=ro",
-    "postgresql+psycopg://me:s3cret@host/db", "sqlite+aiosqlite:///x.db", "mysql://me:s3cret@host:port/db",
+    "sqlite+aiosqlite:///x.db", "mysql://me:s3cret@host:port/db", "mysql+pymysql://me:s3cret@host/db",
+    "postgresql+psycopg2://me:s3cret@host/db",
 ]  # fmt: skip
 
 
@@ -475,7 +479,7 @@ def test_an_older_store_is_migrated(store, monkeypatch):
     added = []
     steps = (*schema.MIGRATIONS, added.append)
     monkeypatch.setattr(schema, "MIGRATIONS", steps)
-    monkeypatch.setattr(sqlite, "MIGRATIONS", steps)
+    monkeypatch.setattr(sqlite_file, "MIGRATIONS", steps)
     assert len(content(store)) == 5
     store.close()
     assert len(content(store)) == 5
@@ -598,7 +602,7 @@ def test_a_damaged_file(store, tmp_path):
 def test_locked_for_too_long(store, url, monkeypatch):
     """A lock that another holds beyond the timeout is a retryable error; readers are not held up."""
     put(store, minutes(5))
-    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_S", 0.05)
     by_hand = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
     by_hand.execute("BEGIN IMMEDIATE")
     error = failing(store, minutes(9))
@@ -633,15 +637,15 @@ class Interrupted(BaseException):
 def test_interrupted_in_the_commit(store, monkeypatch, small_chunks, committed):
     """Interrupted around a commit, the chunk is unknown, those before stored, those after unsent."""
 
-    def commit(connection) -> None:
+    def commit(_database, connection) -> None:
         commits.append(1)
         if len(commits) < 3 or committed:
-            sqlite.commit(connection)
+            sqlite_file.commit(connection)
         if len(commits) == 3:
             raise Interrupted
 
     commits: list[int] = []
-    monkeypatch.setattr(upsert, "commit", commit)
+    monkeypatch.setattr(SqliteDatabase, "commit", commit)
     tally = tally_of(minutes(50))
     with pytest.raises(Interrupted):
         store.upsert(tally)
@@ -655,10 +659,10 @@ def test_interrupted_in_the_commit(store, monkeypatch, small_chunks, committed):
 def test_a_failing_commit(store, monkeypatch, small_chunks):
     """A commit that fails leaves its rows unknown, and the error says so."""
 
-    def commit(connection) -> None:
+    def commit(_database, connection) -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr(upsert, "commit", commit)
+    monkeypatch.setattr(SqliteDatabase, "commit", commit)
     error = failing(store, minutes(50))
     assert (error.report.unknown, error.report.unsent) == (10, 40)
     assert "0 of 50 observations are stored, 40 are not, 10 may be" in str(error)
@@ -679,13 +683,13 @@ def test_what_the_caller_raises_goes_through(store, small_chunks):
 
 def test_a_new_series_of_a_failed_chunk_is_not_remembered(store, monkeypatch, small_chunks):
     """After a chunk was rolled back, none of its series exists."""
-    written = upsert.upsert_rows
+    written = SqliteDatabase.upsert_chunk
 
-    def fail(connection, *rows) -> int:
-        written(connection, *rows)
+    def fail(database, *given) -> int:
+        written(database, *given)
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(upsert, "upsert_rows", fail)
+    monkeypatch.setattr(SqliteDatabase, "upsert_chunk", fail)
     failing(store, minutes(50))
     with sqlite3.connect(store.url.removeprefix("sqlite:///")) as by_hand:
         assert by_hand.execute("SELECT count(*) FROM temporis_series").fetchone() == (0,)
@@ -696,7 +700,7 @@ def test_a_new_series_of_a_failed_chunk_is_not_remembered(store, monkeypatch, sm
 
 def on_connect(store: SqlStore, monkeypatch: pytest.MonkeyPatch, statement: str) -> None:
     """Run a statement on every new connection of the store."""
-    connect = sqlite._connect
+    connect = sqlite_file._connect
 
     def connected(path: Path, create: bool) -> sqlite3.Connection:
         connection = connect(path, create)
@@ -704,7 +708,7 @@ def on_connect(store: SqlStore, monkeypatch: pytest.MonkeyPatch, statement: str)
         return connection
 
     store.close()
-    monkeypatch.setattr(sqlite, "_connect", connected)
+    monkeypatch.setattr(sqlite_file, "_connect", connected)
 
 
 # Threads
@@ -730,22 +734,20 @@ def test_threads_share_a_store(store, small_chunks):
 def test_a_read_is_one_state(store, monkeypatch):
     """What is written while a read goes on is not in it: both series stand as they were at its start."""
     put(store, {(0, "a"): 1.0, (0, "b"): 1.0})
-    from temporis_dagster.data_source.store import read
+    series = SqliteDatabase.series
 
-    class Overtaken(dict):
-        def __getitem__(self, name):
-            if name == "b":
-                put(store, {(0, "a"): 2.0, (0, "b"): 2.0})
-            return super().__getitem__(name)
+    def overtaken(*given):
+        found = series(*given)
+        put(store, {(0, "a"): 2.0, (0, "b"): 2.0})
+        return found
 
-    wanted = read._wanted
-    monkeypatch.setattr(read, "_wanted", lambda *given: Overtaken(wanted(*given)))
+    monkeypatch.setattr(SqliteDatabase, "series", overtaken)
     assert content(store) == {(0, "a"): 1.0, (0, "b"): 1.0}
     monkeypatch.undo()
     assert content(store) == {(0, "a"): 2.0, (0, "b"): 2.0}
 
 
-@pytest.mark.parametrize("url", ["postgres://user:secret@here/db", "sqlite://", "nonsense"])
+@pytest.mark.parametrize("url", ["mysql://user:secret@here/db", "sqlite://", "nonsense"])
 def test_a_traceback_with_variables_survives_a_store_that_cannot_be(url):
     """What shows a traceback with its variables (Rich, Sentry) asks for the repr of a store that was not made."""
     with pytest.raises(ConfigurationError) as caught:

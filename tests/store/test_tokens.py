@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from temporis_dagster.contract import TOKEN
-from temporis_dagster.data_source.store import SqlStore, schema, sqlite, tokens
+from temporis_dagster.data_source.store import SqlStore, tokens
+from temporis_dagster.data_source.store.sqlite import file as sqlite_file
+from temporis_dagster.data_source.store.sqlite import schema
 from temporis_dagster.errors import ConfigurationError, StoreError
 
 
@@ -139,7 +141,7 @@ def test_hashes_that_begin_alike_are_told_apart(store, monkeypatch):
 
 def test_a_store_of_version_1_gets_tokens(store, monkeypatch):
     """A file from before there were tokens is migrated when it is opened, and keeps its data sources."""
-    for room in (schema, sqlite):
+    for room in (schema, sqlite_file):
         monkeypatch.setattr(room, "MIGRATIONS", schema.MIGRATIONS[:1])
     store.create_data_source("store_metrics")
     store.close()

@@ -38,7 +38,7 @@ from temporis_dagster import (
     temporis_asset,
 )
 from temporis_dagster.cli import main
-from temporis_dagster.data_source.store import sqlite
+from temporis_dagster.data_source.store.sqlite import file as sqlite_file
 from temporis_dagster.testing import FakeService, Script, answer, html_page, in_sequence
 from tests.support.dagster_harness import failure_of, key_range
 from tests.support.schedule_tools import utc, world_of
@@ -269,7 +269,7 @@ def locked(bench: Bench) -> str:
     url = bench.store
     with (
         closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other,
-        patch.object(sqlite, "BUSY_TIMEOUT_S", 0.05),
+        patch.object(sqlite_file, "BUSY_TIMEOUT_S", 0.05),
     ):
         other.execute("BEGIN IMMEDIATE")
         with connect(url) as temporis:

@@ -22,8 +22,8 @@ from temporis_dagster.data_source.mirror.batches import Transaction
 from temporis_dagster.data_source.report import Tally
 from temporis_dagster.data_source.store import sources
 from temporis_dagster.data_source.store.errors import SourceMissingError, StoreUnusableError, explained
-from temporis_dagster.data_source.store.schema import migrate
-from temporis_dagster.data_source.store.sqlite import Database, FileId, commit, file_of
+from temporis_dagster.data_source.store.sqlite.file import FileId, SqliteFile, commit, file_of
+from temporis_dagster.data_source.store.sqlite.schema import migrate
 from temporis_dagster.errors import MirrorError
 
 MISSING_ADVICE = "Check the path; the first upsert makes the mirror."
@@ -79,7 +79,7 @@ class MirrorFile:
     """
 
     def __init__(self, path: Path, url: str, identity: schema.Identity, clock: MirrorClock) -> None:
-        self._database = Database(path)
+        self._database = SqliteFile(path)
         self.url, self.clock = url, clock
         self._identity = identity
         self._known_salt: bytes | None = None
@@ -157,7 +157,7 @@ class MirrorFile:
             tally: The upsert that is running, whose report the errors carry.
         """
         try:
-            with explained(self.url, data_source, schema.ACCOUNT, path=self._database.path, tally=tally):
+            with explained(self._database, data_source, schema.ACCOUNT, tally=tally):
                 yield
         except schema.WrongTargetError as error:
             report = tally.report("the mirror is bound to another target") if tally else None

@@ -19,7 +19,7 @@ from temporis_dagster.data_source.mirror.relay import Interrupted, Relay
 from temporis_dagster.data_source.mirror.settlement import Settled
 from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
-from temporis_dagster.data_source.store.sqlite import file_of
+from temporis_dagster.data_source.store.sqlite.file import file_of
 from temporis_dagster.wording import counted
 
 LOGGER = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from temporis_dagster.data_source.http.target import HttpTarget
 from temporis_dagster.data_source.mirror import batches
 from temporis_dagster.data_source.mirror.batches import Batch, Transaction
 from temporis_dagster.data_source.mirror.file import KnownSource, MirrorFile
-from temporis_dagster.data_source.store.sqlite import commit
+from temporis_dagster.data_source.store.sqlite.file import commit
 
 ROOM = 1.25
 """The length of a lease in longest attempts: above 1, so that it is not renewed before each of them."""

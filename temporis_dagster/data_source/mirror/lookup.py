@@ -17,9 +17,10 @@ import sqlalchemy as sa
 
 from temporis_dagster.data_source.mirror.rows import packed, unpacked
 from temporis_dagster.data_source.observations.model import Floats, Int64s
-from temporis_dagster.data_source.store.errors import DAMAGED_ADVICE, StoreUnusableError
-from temporis_dagster.data_source.store.read import integers
-from temporis_dagster.data_source.store.sqlite import PARAMETERS, driver
+from temporis_dagster.data_source.store.errors import StoreUnusableError
+from temporis_dagster.data_source.store.sqlite.failures import DAMAGED_ADVICE
+from temporis_dagster.data_source.store.sqlite.file import PARAMETERS, driver
+from temporis_dagster.data_source.store.sqlite.read import integers
 
 KEYS_PER_STATEMENT = PARAMETERS // 2
 """Each key takes two parameters, its series and its timestamp."""

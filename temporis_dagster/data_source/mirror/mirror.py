@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import pandas as pd
 import sqlalchemy as sa
-from sqlalchemy.engine import make_url
 
 from temporis_dagster.contract import Meaning
 from temporis_dagster.data_source.http.attempts import Reply
@@ -27,7 +25,11 @@ from temporis_dagster.data_source.mirror.upsert import FullError, Upsert
 from temporis_dagster.data_source.mirror.write import store_rows
 from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
-from temporis_dagster.data_source.store import SqlStore, read, sources
+from temporis_dagster.data_source.store import read, sources
+from temporis_dagster.data_source.store.opening import sqlite_database_at
+from temporis_dagster.data_source.store.read import ReadBounds, SeriesRows
+from temporis_dagster.data_source.store.sqlite.read import series_rows
+from temporis_dagster.data_source.store.sqlite.series import series_of
 from temporis_dagster.data_source.target import ArchiveState, PendingInfo
 from temporis_dagster.errors import (
     ConfigurationError,
@@ -67,11 +69,11 @@ class Mirror:
         clock: MirrorClock | None = None,
     ) -> None:
         self._service, self._options, self._shown = service, options or MirrorOptions(), "not opened"
-        self._shown = shown = SqlStore(url).url
-        path = Path(str(make_url(shown).database))
+        database = sqlite_database_at(url, "mirror")
+        self._shown = database.url
         self._interrupted = Interrupted()
         self._identity = Identity(service.url, trimmed(token))
-        self._file = MirrorFile(path, shown, self._identity, clock or MirrorClock())
+        self._file = MirrorFile(database.path, database.url, self._identity, clock or MirrorClock())
 
     @property
     def url(self) -> str:
@@ -214,13 +216,13 @@ class Mirror:
 
     def read(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> pd.DataFrame:
         """Return what was written through the mirror, including pending rows but not rejected ones."""
-        with self._known(data_source) as (connection, source):
-            return read.frame(connection, source or NOTHING, read.ReadBounds(start, end, names))
+        with self._rows(data_source, ReadBounds(start, end, names)) as rows:
+            return read.frame(rows)
 
     def content_digest(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> str:
         """Return a text that is equal exactly when ``read`` would return the same, bit for bit."""
-        with self._known(data_source) as (connection, source):
-            return read.digest(connection, source or NOTHING, read.ReadBounds(start, end, names))
+        with self._rows(data_source, ReadBounds(start, end, names)) as rows:
+            return read.digest(rows)
 
     def close(self) -> None:
         """Close the connections to the service and to the file."""
@@ -233,6 +235,13 @@ class Mirror:
         """Yield a reading connection, and the data source if the mirror knows it."""
         with self._file.explained(data_source), self._file.reading() as connection:
             yield connection, self._file.known(connection, data_source)
+
+    @contextmanager
+    def _rows(self, data_source: str, bounds: ReadBounds) -> Iterator[Iterator[SeriesRows]]:
+        """Yield what the mirror has within these bounds: nothing of a data source that it does not know."""
+        with self._known(data_source) as (connection, source):
+            ids = {} if source is None else series_of(connection, source, bounds.possible_names)
+            yield series_rows(connection, read.in_order(ids), bounds.window)
 
     def _knows(self, data_source: str) -> bool:
         with self._known(data_source) as (_, source):
@@ -291,7 +300,3 @@ class Mirror:
             url=self.mirror_url,
             report=tally.report("the mirror is full"),
         )
-
-
-NOTHING = sources.Source(-1, archived=False)
-"""Stands in for a data source that the mirror does not know: it has no series."""

@@ -21,8 +21,8 @@ from temporis_dagster.data_source.mirror.file import MirrorFile
 from temporis_dagster.data_source.mirror.rows import Rows, packed
 from temporis_dagster.data_source.report import Progress
 from temporis_dagster.data_source.store.errors import StoreUnusableError
-from temporis_dagster.data_source.store.read import integers
-from temporis_dagster.data_source.store.sqlite import commit, driver
+from temporis_dagster.data_source.store.sqlite.file import commit, driver
+from temporis_dagster.data_source.store.sqlite.read import integers
 from temporis_dagster.data_source.target import PendingInfo
 
 ROWS_PER_BATCH = 50_000

@@ -16,7 +16,7 @@ from temporis_dagster.data_source.mirror import batches
 from temporis_dagster.data_source.mirror.batches import Transaction
 from temporis_dagster.data_source.mirror.rows import Rows, packed, unpacked
 from temporis_dagster.data_source.observations.model import Int64s
-from temporis_dagster.data_source.store.write import storable
+from temporis_dagster.data_source.store.sqlite.write import storable
 
 OF_SOURCE = "series IN (SELECT id FROM temporis_series WHERE data_source = ?)"
 

@@ -32,7 +32,7 @@ from temporis_dagster.data_source.mirror.sending import Sending
 from temporis_dagster.data_source.mirror.settlement import Settled, Settlement, Verdict
 from temporis_dagster.data_source.observations.model import Int64s, Observations
 from temporis_dagster.data_source.report import Tally
-from temporis_dagster.data_source.store.sqlite import commit
+from temporis_dagster.data_source.store.sqlite.file import commit
 
 LOGGER = logging.getLogger(__name__)
 

@@ -27,8 +27,8 @@ from temporis_dagster.data_source.mirror.write import Chunk, Writing
 from temporis_dagster.data_source.observations.model import Int64s
 from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.report import Outcome, Tally
-from temporis_dagster.data_source.store.sqlite import commit, file_of
-from temporis_dagster.data_source.store.write import CHUNK_ROWS
+from temporis_dagster.data_source.store.chunks import CHUNK_ROWS
+from temporis_dagster.data_source.store.sqlite.file import commit, file_of
 
 POLL_S, LONGEST_POLL_S = 0.02, 0.5
 """How often to look whether another holder is done with the same keys: less and less often."""

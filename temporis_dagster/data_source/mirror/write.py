@@ -7,6 +7,7 @@ Never: sends.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import sqlalchemy as sa
@@ -17,8 +18,10 @@ from temporis_dagster.data_source.mirror.rows import SERIES_LIMIT, Rows, packed,
 from temporis_dagster.data_source.observations.model import Codes, Int64s, Mask
 from temporis_dagster.data_source.report import Tally
 from temporis_dagster.data_source.store import sources
+from temporis_dagster.data_source.store.chunks import numbered, unnumbered
 from temporis_dagster.data_source.store.errors import StoreUnusableError
-from temporis_dagster.data_source.store.write import numbered, storable, unnumbered, upsert_rows
+from temporis_dagster.data_source.store.sqlite.series import ensured_series
+from temporis_dagster.data_source.store.sqlite.write import storable, upsert_rows
 
 
 @dataclass(eq=False)
@@ -94,7 +97,8 @@ class Writing:
 
     def _numbered(self, connection: sa.Connection, codes: Codes) -> Int64s:
         """Return the ids with those of these series filled in; keep them only if the transaction commits."""
-        ids = numbered(connection, self.source, self.tally.observations.names, self._ids, codes)
+        ensured = partial(ensured_series, connection, self.source)
+        ids = numbered(ensured, self.tally.observations.names, self._ids, codes)
         if ids is not self._ids and ids[codes].max() >= SERIES_LIMIT:
             raise StoreUnusableError(f"it holds {SERIES_LIMIT:,} series already", "Use a second mirror.")
         return ids

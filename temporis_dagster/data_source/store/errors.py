@@ -7,17 +7,19 @@ Never: lets an exception of the driver or of SQLAlchemy out, or holds back an ex
 
 from __future__ import annotations
 
-import os
 import shlex
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from typing import Protocol
 
 from temporis_dagster.data_source.report import Tally, UpsertReport
-from temporis_dagster.errors import DataSourceArchivedError, DataSourceNotFoundError, StoreError, TemporisError
+from temporis_dagster.errors import (
+    DataSourceArchivedError,
+    DataSourceNotFoundError,
+    StoreError,
+    TemporisError,
+    UnavailableError,
+)
 from temporis_dagster.wording import agreeing, counted
 
 
@@ -43,65 +45,86 @@ class StoreUnusableError(Exception):
         self.what, self.advice, self.retryable = what, advice, retryable
 
 
-LOCKED = "is locked"
-"""Part of SQLite's message, in any version, when another connection holds the lock. (Python has its error codes only
-from 3.11 on.)"""
+class StoreUnavailableError(StoreUnusableError):
+    """Signal: the store could not be used for as long as it was waited for, but may be again.
 
-DAMAGED_ADVICE = "The file is damaged: restore it from a backup."
+    Args:
+        what: What happened last, to follow "The store ... failed:", without a full stop.
+        advice: What to do, as a sentence.
+        attempts: The number of attempts.
+    """
 
-ADVICE = {
-    LOCKED: "Find out what holds a transaction open (a database browser?), close it and try again.",
-    "disk is full": "Free some space and try again.",
-    "readonly database": "Make the file and its directory writable for this user, and try again.",
-    "Permission denied": "Check that this user may enter the directory, and try again.",
-    "unable to open": "Check that it is a file this user may read and write, in a directory that is writable too.",
-    "not a database": "Check the path: this file is not a SQLite database, or it is encrypted.",
-    "malformed": DAMAGED_ADVICE,
-    "no such table": "Tables of the store were removed from the file: restore it from a backup.",
-    "disk I/O error": "Check the disk and the file system, and try again.",
-}
-"""Parts of SQLite's messages, and what to do about them."""
+    def __init__(self, what: str, advice: str, *, attempts: int) -> None:
+        super().__init__(what, advice, retryable=True)
+        self.attempts = attempts
+
+
+class NotCommittedError(Exception):
+    """Signal: the database answered that it did not commit.
+
+    Args:
+        error: What the driver raised.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class Explaining(Protocol):
+    """What messages need to know of a database."""
+
+    @property
+    def url(self) -> str:
+        """Where it is, fit to be shown."""
+        ...
+
+    @property
+    def missing(self) -> str:
+        """What a message about a data source that does not exist adds if there is no store at all."""
+        ...
+
+    def failure_of(self, error: Exception) -> StoreUnusableError | None:
+        """Say what an exception of the driver means, its cause attached; None if it is not the database's."""
+        ...
 
 
 @contextmanager
 def explained(
-    url: str, data_source: str = "", account: str = "", *, path: Path, tally: Tally | None = None
+    database: Explaining, data_source: str = "", account: str = "", *, tally: Tally | None = None
 ) -> Iterator[None]:
     """Turn what the driver raises inside the block, and the signals, into errors of the tree.
 
     Args:
-        url: The store's URL, for the message.
+        database: The database.
         data_source: The data source in question; empty where the call is not about one.
         account: The account that the data source belongs to.
-        path: The store's file.
         tally: The tally of the upsert that is running; None outside an upsert.
     """
     try:
         yield
     except SourceMissingError:
-        raise _not_found(url, data_source, account, path, tally) from None
+        raise _not_found(database, data_source, account, tally) from None
     except SourceArchivedError:
-        raise _archived(url, data_source, tally) from None
+        raise _archived(database.url, data_source, tally) from None
     except StoreUnusableError as failure:
-        raise _failed(url, failure, tally) from failure.__cause__
-    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-        # Chain the driver's own error: SQLAlchemy's would put thousands of parameters into the traceback.
-        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-        raise _failed(url, _failure(cause, path), tally) from cause
+        raise _failed(database.url, data_source, failure, tally) from failure.__cause__
+    except TemporisError:
+        raise
+    except Exception as error:
+        explained_failure = database.failure_of(error)
+        if explained_failure is None:
+            raise
+        raise _failed(database.url, data_source, explained_failure, tally) from explained_failure.__cause__
 
 
-def is_locked(error: BaseException) -> bool:
-    """Whether the error is only that another connection holds the lock."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return isinstance(cause, sqlite3.OperationalError) and LOCKED in str(cause)
-
-
-def _not_found(url: str, data_source: str, account: str, path: Path, tally: Tally | None) -> TemporisError:
+def _not_found(database: Explaining, data_source: str, account: str, tally: Tally | None) -> TemporisError:
     report = tally.report("the data source does not exist") if tally else UpsertReport(data_source=data_source)
-    missing = "" if path.exists() else " (the file does not exist)"
     whose = "" if account == "default" else f" --account {shlex.quote(account)}"
+    url = database.url
     return DataSourceNotFoundError(
-        f"There is no data source {data_source!r} of account {account!r} in {url}{missing}{_stored_so_far(report)}."
+        f"There is no data source {data_source!r} of account {account!r} in {url}{database.missing}"
+        f"{_stored_so_far(report)}."
         f" Create it in Python with create_data_source({data_source!r}) or create_missing=True, or in a shell with:"
         f" temporis sources create {data_source} --store {shlex.quote(url)}{whose}.",
         data_source=data_source,
@@ -119,22 +142,24 @@ def _archived(url: str, data_source: str, tally: Tally | None) -> TemporisError:
     )
 
 
-def _failed(url: str, failure: StoreUnusableError, tally: Tally | None) -> TemporisError:
+def _failed(url: str, data_source: str, failure: StoreUnusableError, tally: Tally | None) -> TemporisError:
     report = tally.report(f"{failure.what}. {failure.advice}") if tally else None
     so_far = _stored_so_far(report) + ". Upserting all of it again is safe" if report else ""
+    if isinstance(failure, StoreUnavailableError):
+        return UnavailableError(
+            f"The store {url} is not available, after {counted(failure.attempts, 'attempt')}: {failure.what}{so_far}."
+            f" {failure.advice}",
+            data_source=data_source,
+            report=report or UpsertReport(data_source=data_source),
+            attempts=failure.attempts,
+            retry_after_s=None,
+        )
     return StoreError(
         f"The store {url} failed: {failure.what}{so_far}. {failure.advice}",
         url=url,
         report=report,
         retryable=failure.retryable,
     )
-
-
-def _failure(cause: BaseException, path: Path) -> StoreUnusableError:
-    if not os.path.isdir(path.parent):  # noqa: PTH112  # Path.is_dir raises for a name too long
-        return StoreUnusableError(f"its directory {path.parent} does not exist", "Create the directory and try again.")
-    advice = next((advice for words, advice in ADVICE.items() if words in str(cause)), "Check the file and try again.")
-    return StoreUnusableError(str(cause).rstrip("."), advice, retryable=is_locked(cause))
 
 
 def _stored_so_far(report: UpsertReport) -> str:

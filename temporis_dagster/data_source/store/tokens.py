@@ -10,15 +10,15 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from temporis_dagster.data_source.store.database import Database
 from temporis_dagster.data_source.store.errors import SourceMissingError, explained
-from temporis_dagster.data_source.store.sqlite import Database, commit
+from temporis_dagster.data_source.store.sources import ensure_account, run
 from temporis_dagster.errors import ConfigurationError
 
 PREFIX = "ts_"
@@ -40,16 +40,15 @@ class Tokens:
     """The access tokens of one account. Made by ``SqlStore.tokens``.
 
     Args:
-        database: The file.
-        url: What messages call the file.
+        database: The database.
         account: The account that the tokens belong to.
     """
 
-    def __init__(self, database: Database, url: str, account: str) -> None:
-        self._database, self._url, self._account = database, url, account
+    def __init__(self, database: Database, account: str) -> None:
+        self._database, self._account = database, account
 
     def __repr__(self) -> str:
-        return f"Tokens({self._url!r}, account={self._account!r})"
+        return f"Tokens({self._database.url!r}, account={self._account!r})"
 
     def create(self, label: str) -> str:
         """Create a token, and the account and the file if necessary.
@@ -67,21 +66,32 @@ class Tokens:
         """
         _check_label(label)
         token = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
-        with self._explained(), self._database.writing(create=True) as connection:
-            if not _insert(connection, self._account, label, _hash(token)):
-                raise ConfigurationError(
-                    f"Account {self._account!r} already has a token labelled {label!r}. Choose another label, or delete"
-                    " that token first."
-                )
-            commit(connection)
+
+        def insert() -> bool:
+            with self._database.writing(create=True) as connection:
+                inserted = _insert(connection, self._account, label, _hash(token))
+                self._database.commit(connection)
+                return inserted
+
+        with self._explained():
+            inserted = self._database.patiently(insert)
+        if not inserted:
+            raise ConfigurationError(
+                f"Account {self._account!r} already has a token labelled {label!r}. Choose another label, or delete"
+                " that token first."
+            )
         return token
 
     def all(self) -> list[Token]:
         """Return the tokens, the oldest first; an empty list if there is no file."""
+
+        def listed() -> list[Token]:
+            with self._database.reading() as connection:
+                return _tokens(connection, self._account)
+
         with self._explained():
             try:
-                with self._database.reading() as connection:
-                    return _tokens(connection, self._account)
+                return self._database.patiently(listed)
             except SourceMissingError:
                 return []
 
@@ -89,30 +99,36 @@ class Tokens:
         """Delete the token, with effect from the next request. Return whether there was one."""
         if label.startswith(PREFIX):
             return False  # A token, pasted in place of its label: it must not even reach the log of statements.
+
+        def delete() -> bool:
+            with self._database.writing() as connection:
+                deleted = _delete(connection, self._account, label)
+                self._database.commit(connection)
+                return deleted
+
         with self._explained():
             try:
-                with self._database.writing() as connection:
-                    deleted = _delete(connection, self._account, label)
-                    commit(connection)
-                    return deleted
+                return self._database.patiently(delete)
             except SourceMissingError:
                 return False
 
     def owner(self, token: str) -> str | None:
         """Return the account, this one or another, that a token belongs to; None if this file has no such token."""
         presented = _hash(token)
+
+        def look_up() -> list[tuple[str, str]]:
+            with self._database.reading() as connection:
+                return _candidates(connection, presented[:SELECTOR_LENGTH])
+
         with self._explained():
             try:
-                with self._database.reading() as connection:
-                    candidates = _candidates(connection, presented[:SELECTOR_LENGTH])
+                candidates = self._database.patiently(look_up)
             except SourceMissingError:
                 return None
         return next((account for kept, account in candidates if hmac.compare_digest(kept, presented)), None)
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        with explained(self._url, account=self._account, path=self._database.path):
-            yield
+    def _explained(self) -> AbstractContextManager[None]:
+        return explained(self._database, account=self._account)
 
 
 def _hash(token: str) -> str:
@@ -129,17 +145,20 @@ def _check_label(label: str) -> None:
 
 
 def _insert(connection: sa.Connection, account: str, label: str, hashed: str) -> bool:
-    connection.exec_driver_sql("INSERT INTO temporis_account (name) VALUES (?) ON CONFLICT DO NOTHING", (account,))
-    made = connection.exec_driver_sql(
+    """Insert a token. Return whether it is there now: it may be from an attempt whose commit had no answer."""
+    ensure_account(connection, account)
+    run(
+        connection,
         "INSERT INTO temporis_token (account, label, hash, created_at)"
         " SELECT id, ?, ?, ? FROM temporis_account WHERE name = ? ON CONFLICT (account, label) DO NOTHING",
         (label, hashed, int(time.time()), account),
     )
-    return bool(made.rowcount)
+    return run(connection, "SELECT 1 FROM temporis_token WHERE hash = ?", (hashed,)).first() is not None
 
 
 def _tokens(connection: sa.Connection, account: str) -> list[Token]:
-    found = connection.exec_driver_sql(
+    found = run(
+        connection,
         "SELECT t.label, t.created_at FROM temporis_token t JOIN temporis_account a ON a.id = t.account"
         " WHERE a.name = ? ORDER BY t.id",
         (account,),
@@ -148,7 +167,8 @@ def _tokens(connection: sa.Connection, account: str) -> list[Token]:
 
 
 def _delete(connection: sa.Connection, account: str, label: str) -> bool:
-    deleted = connection.exec_driver_sql(
+    deleted = run(
+        connection,
         "DELETE FROM temporis_token WHERE label = ? AND account = (SELECT id FROM temporis_account WHERE name = ?)",
         (label, account),
     )
@@ -156,7 +176,8 @@ def _delete(connection: sa.Connection, account: str, label: str) -> bool:
 
 
 def _candidates(connection: sa.Connection, selector: str) -> list[tuple[str, str]]:
-    found = connection.exec_driver_sql(
+    found = run(
+        connection,
         "SELECT t.hash, a.name FROM temporis_token t JOIN temporis_account a ON a.id = t.account"
         " WHERE t.hash BETWEEN ? AND ?",
         (selector, selector + "g"),

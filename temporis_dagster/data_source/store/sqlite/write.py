@@ -14,52 +14,12 @@ from functools import lru_cache
 import numpy as np
 import sqlalchemy as sa
 
-from temporis_dagster.data_source.observations.model import Codes, Floats, Int64s
-from temporis_dagster.data_source.store import sources
-from temporis_dagster.data_source.store.schema import NEGATIVE_ZERO
-from temporis_dagster.data_source.store.sqlite import PARAMETERS
-
-CHUNK_ROWS = 50_000
-"""Observations per transaction. The store holds the write lock for some 70 ms, the mirror for some 100 ms. Smaller
-chunks are slower (10,000: by a third), larger ones are not faster."""
+from temporis_dagster.data_source.observations.model import Floats
+from temporis_dagster.data_source.store.sqlite.file import PARAMETERS
+from temporis_dagster.data_source.store.sqlite.schema import NEGATIVE_ZERO
 
 ROWS_PER_STATEMENT = 1_000 if sqlite3.sqlite_version_info >= (3, 32) else PARAMETERS // 3
 """Each row takes three parameters. SQLite 3.32 raised the limit from 999 parameters to 32,766."""
-
-UNNUMBERED = 2**62
-"""The ids of series that have not been looked up yet begin here, in the order of their names in the observations: they
-sort in the same order as the ids that new series will get."""
-
-
-def unnumbered(names: Sequence[str]) -> Int64s:
-    """Return ids for these series, none of which has been looked up yet."""
-    return UNNUMBERED + np.arange(len(names), dtype=np.int64)
-
-
-def numbered(
-    connection: sa.Connection, source: sources.Source, names: Sequence[str], ids: Int64s, codes: Codes
-) -> Int64s:
-    """Look up, or create, those series of some observations that have no id yet.
-
-    Args:
-        connection: A connection inside a write transaction.
-        source: The data source.
-        names: The names of all series of the upsert.
-        ids: Their ids so far, by their place in ``names``.
-        codes: Index into ``names``, one per observation.
-
-    Returns:
-        The ids with those of these observations filled in: a new array, to be kept only once the transaction has
-        committed; or ``ids`` itself where all of them were known.
-    """
-    unknown = np.unique(codes[ids[codes] >= UNNUMBERED])
-    if not len(unknown):
-        return ids
-    wanted = [names[code] for code in unknown.tolist()]
-    found = sources.ensured_series(connection, source, wanted)
-    ids = ids.copy()
-    ids[unknown] = [found[name] for name in wanted]
-    return ids
 
 
 def storable(values: Floats) -> list[float | str]:

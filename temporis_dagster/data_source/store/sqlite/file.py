@@ -8,33 +8,27 @@ Durability: write-ahead log with ``synchronous=FULL``. What was committed surviv
 loss of power, as far as the disk keeps what it confirmed; the ephemeral disk of a pod survives neither.
 
 Which file a transaction is in: ``file_of`` knows it from the transaction's own connection, which stays open, and in
-which the store's id was read. The ``Database`` is not asked, because another thread, or a fork, may close it at any
+which the store's id was read. The ``SqliteFile`` is not asked, because another thread, or a fork, may close it at any
 moment. An inode number alone is not enough: once no process has a deleted file open, the next file may get its number.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 import sqlalchemy as sa
-from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
-from temporis_dagster.data_source.store.errors import (
-    DAMAGED_ADVICE,
-    SourceMissingError,
-    StoreUnusableError,
-    is_locked,
-)
-from temporis_dagster.data_source.store.schema import MIGRATIONS, installed_version, migrate, store_id
+from temporis_dagster.data_source.store.errors import SourceMissingError, StoreUnusableError
+from temporis_dagster.data_source.store.idle import ABANDONED, IdlePool, forget_in_children
+from temporis_dagster.data_source.store.sqlite.failures import DAMAGED_ADVICE, failure_of, is_locked
+from temporis_dagster.data_source.store.sqlite.schema import MIGRATIONS, installed_version, migrate, store_id
 
 BUSY_TIMEOUT_S = 60.0
 """How many seconds to wait for a lock that another connection holds."""
@@ -51,9 +45,6 @@ FILE = "temporis_file"
 
 CACHED_STATEMENTS = 32
 """Prepared statements that a connection keeps: one of many rows takes some 400 kB."""
-
-IDLE_CONNECTIONS = 5
-"""The number of connections that stay open for the next transactions."""
 
 UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError)
 """What reading a damaged file may raise besides the errors of SQLite: text that is not UTF-8, or text for a number."""
@@ -75,7 +66,7 @@ class FileId(NamedTuple):
     store: bytes
 
 
-class Database:
+class SqliteFile:
     """A SQLite file that holds a store, opened when first needed and again after ``close``.
 
     Args:
@@ -90,9 +81,24 @@ class Database:
         self.busy_timeout_s: float | None = None
         self._engine: sa.Engine | None = None
         self._opened: Place | None = None
-        self._at_collection: weakref.finalize[..., Database] | None = None
+        self._at_collection: weakref.finalize[..., SqliteFile] | None = None
         self._lock = threading.Lock()
-        _databases.add(self)
+        forget_in_children(self)
+
+    @property
+    def url(self) -> str:
+        """The URL of the file, with an absolute path."""
+        return sa.URL.create("sqlite", database=self.path.as_posix()).render_as_string()
+
+    @property
+    def exists(self) -> bool:
+        """Whether the file exists yet: the first data source or token creates it."""
+        return self.path.exists()
+
+    @property
+    def missing(self) -> str:
+        """What a message about a data source that does not exist adds if there is no file."""
+        return "" if self.exists else " (the file does not exist)"
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -117,6 +123,14 @@ class Database:
         """
         with self._transaction("BEGIN IMMEDIATE", create=create, wait_s=wait_s) as connection:
             yield connection
+
+    def failure_of(self, error: Exception) -> StoreUnusableError | None:
+        """Say what an exception of the driver means, its cause attached; None if it is not the database's."""
+        return failure_of(error, self.path)
+
+    def wait_for_locks(self, at_most_s: float) -> None:
+        """Give up on a lock that another process holds after this time, in seconds, instead of after a minute."""
+        self.busy_timeout_s = at_most_s
 
     def close(self) -> None:
         """Close the idle connections; those in use close when they are given back."""
@@ -174,31 +188,10 @@ class Database:
         A thread of the parent, which does not exist in the child, may hold the lock, so the lock is replaced as well.
         """
         if self._engine is not None:
-            _abandoned.append(self._engine)
+            ABANDONED.append(self._engine)
         if self._at_collection is not None:
             self._at_collection.detach()
         self._engine, self._opened, self._lock = None, None, threading.Lock()
-
-
-_databases: weakref.WeakSet[Database] = weakref.WeakSet()
-_abandoned: list[sa.Engine] = []
-
-
-def _close_all() -> None:
-    for database in list(_databases):
-        database.close()
-
-
-def _forget_all() -> None:
-    for database in list(_databases):
-        database.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    # A child that inherits an open file also inherits SQLite's belief in locks that only the parent holds, even for
-    # connections that the child opens itself. So idle connections are closed before a fork, and opened again when they
-    # are needed. (A fork while another thread is in the middle of a call is as unsafe as Python's documentation warns.)
-    os.register_at_fork(before=_close_all, after_in_child=_forget_all)
 
 
 def _abandon(connection: sa.Connection | None, raw: sqlite3.Connection | None) -> None:
@@ -246,7 +239,7 @@ def commit(connection: sa.Connection, then: Callable[[], None] = lambda: None) -
 def file_of(connection: sa.Connection) -> FileId:
     """Return which file the transaction of this connection is in.
 
-    The connection keeps it, because another thread may close the ``Database``, or fork the process, while the
+    The connection keeps it, because another thread may close the ``SqliteFile``, or fork the process, while the
     transaction goes on.
     """
     return cast("FileId", connection.info[FILE])
@@ -257,39 +250,8 @@ def driver(connection: sa.Connection) -> sqlite3.Connection:
     return cast(sqlite3.Connection, connection.connection.driver_connection)
 
 
-class _Idle(NullPool):
-    """A pool that keeps some idle connections.
-
-    SQLAlchemy's QueuePool has locks that are written in Python: an interrupt inside would leave them locked, and every
-    other thread would wait forever. This pool has no locks.
-    """
-
-    _idle: deque[ConnectionPoolEntry] | None = None
-
-    def _do_get(self) -> ConnectionPoolEntry:
-        if self._idle is None:
-            self._idle = deque()
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return super()._do_get()
-
-    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
-        idle = self._idle
-        if idle is None or len(idle) >= IDLE_CONNECTIONS:  # disposed, or enough
-            super()._do_return_conn(record)
-        else:
-            idle.append(record)
-
-    def dispose(self) -> None:
-        """Close the idle connections; those in use close when they are given back."""
-        idle, self._idle = self._idle, None
-        while idle:
-            idle.pop().close()
-
-
 def _prepared(path: Path, create: bool) -> sa.Engine:
-    engine = sa.create_engine("sqlite://", creator=lambda: _connect(path, create), poolclass=_Idle)
+    engine = sa.create_engine("sqlite://", creator=lambda: _connect(path, create), poolclass=IdlePool)
     try:
         _prepare(engine, create)
     except BaseException:

@@ -1,4 +1,4 @@
-"""The tables of a store, and the steps that make or migrate them.
+"""The tables of a store in a SQLite file, and the steps that make or migrate them.
 
 Comes in: a connection inside a write transaction. Goes out: the tables at the current version.
 Never: begins or commits a transaction, or touches a table without the ``temporis_`` prefix (the file may be the

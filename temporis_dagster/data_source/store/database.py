@@ -1,0 +1,120 @@
+"""Database: what the store asks of the database under it.
+
+Comes in: nothing. Goes out: the protocol that ``SqliteFile`` and ``PostgresServer`` implement.
+Never: does what the protocol describes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeVar
+
+import sqlalchemy as sa
+
+from temporis_dagster.data_source.observations.model import Int64s
+from temporis_dagster.data_source.store.chunks import Chunk
+from temporis_dagster.data_source.store.errors import StoreUnusableError
+from temporis_dagster.data_source.store.read import SeriesRows, Window
+from temporis_dagster.data_source.store.sources import Source
+
+T = TypeVar("T")
+
+
+class Database(Protocol):
+    """A database that holds a store. Threads may share it; a forked child opens it anew."""
+
+    @property
+    def url(self) -> str:
+        """Where it is: absolute, and fit to be shown, because it has neither user nor password."""
+        ...
+
+    @property
+    def exists(self) -> bool:
+        """Whether there may be a store yet, as far as that is known without opening one."""
+        ...
+
+    @property
+    def missing(self) -> str:
+        """What a message about a data source that does not exist adds if there is no store at all."""
+        ...
+
+    def reading(self) -> AbstractContextManager[sa.Connection]:
+        """Yield a connection that sees one unchanging state.
+
+        Raises:
+            SourceMissingError: There is no store. None is made.
+        """
+        ...
+
+    def writing(self, *, create: bool = False) -> AbstractContextManager[sa.Connection]:
+        """Yield a connection in a transaction that may write. What is not committed with ``commit`` is rolled back.
+
+        Args:
+            create: Make the store if there is none.
+
+        Raises:
+            SourceMissingError: There is no store, and ``create`` is false.
+        """
+        ...
+
+    def commit(self, connection: sa.Connection) -> None:
+        """Make the transaction durable."""
+        ...
+
+    def patiently(self, work: Callable[[], T]) -> T:
+        """Do some work, again and again while what prevents it will pass, for as long as this database is waited for.
+
+        Args:
+            work: One transaction. It is safe to do it twice.
+        """
+        ...
+
+    def identity(self, connection: sa.Connection) -> object:
+        """Return what tells this store from another one that takes its place."""
+        ...
+
+    def find(self, connection: sa.Connection, account: str, name: str) -> Source:
+        """Return a data source. In a transaction that writes, no other transaction writes to it until the end of this.
+
+        Raises:
+            SourceMissingError: There is no such data source.
+        """
+        ...
+
+    def series(self, connection: sa.Connection, source: Source, names: Sequence[str] | None) -> Mapping[str, int]:
+        """Return the ids of those of these series that exist, by name; of all series for None."""
+        ...
+
+    def ensured_series(self, connection: sa.Connection, source: Source, names: Sequence[str]) -> Mapping[str, int]:
+        """Return the id of each of these series, by name; create new ones, with ascending ids in the order given."""
+        ...
+
+    def series_rows(self, connection: sa.Connection, ids: Mapping[str, int], window: Window) -> Iterator[SeriesRows]:
+        """Yield the series that have observations in the window, in the order of ``ids``."""
+        ...
+
+    def upsert_chunk(self, connection: sa.Connection, ids: Int64s, chunk: Chunk) -> int:
+        """Insert the rows of a chunk, or replace the present values of their keys.
+
+        Args:
+            connection: A connection in a transaction that writes.
+            ids: The ids of the series, by their code.
+            chunk: The rows.
+
+        Returns:
+            How many of them differed from what was there, bit for bit.
+        """
+        ...
+
+    def failure_of(self, error: Exception) -> StoreUnusableError | None:
+        """Say what an exception of the driver means, its cause attached; None if it is not the database's."""
+        ...
+
+    def wait_for_locks(self, at_most_s: float) -> None:
+        """Give up on what another process holds up after this time, in seconds, instead of the usual time."""
+        ...
+
+    def close(self) -> None:
+        """Close the idle connections; those in use close when they are given back."""
+        ...

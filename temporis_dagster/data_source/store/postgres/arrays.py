@@ -1,0 +1,102 @@
+"""Arrays: columns of numbers in the binary formats of PostgreSQL, both ways, without an object per number.
+
+Comes in: NumPy arrays, or the bytes of a result. Goes out: parameters and rows of ``COPY``, or NumPy arrays.
+Never: rounds: all 64 bits of a value arrive.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+
+from temporis_dagster.data_source.observations.model import Floats, Int64s
+
+HEADER = 20
+"""Bytes before the first number of an array: dimensions, a flag, the type, and the length and base of its dimension."""
+
+COPY_HEADER, COPY_TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), struct.pack(">h", -1)
+
+COPY_ROW = np.dtype(
+    [
+        *(("columns", ">i2"), ("series_bytes", ">i4"), ("series", ">i4")),
+        *(("timestamp_bytes", ">i4"), ("timestamp", ">i8"), ("value_bytes", ">i4"), ("value", ">f8")),
+    ]
+)
+
+
+class NumberArray:
+    """A column of numbers, as a parameter of a statement. Placeholders for it are ``%b``."""
+
+    element: ClassVar[int]
+    """The type's identifier in PostgreSQL."""
+    array: ClassVar[int]
+    """That of arrays of the type."""
+    dtype: ClassVar[str]
+
+    def __init__(self, numbers: npt.NDArray[Any]) -> None:
+        self.numbers = numbers
+
+
+class Int4Array(NumberArray):
+    """Integers of 32 bits: ids of series."""
+
+    element, array, dtype = 23, 1007, ">i4"
+
+
+class Int8Array(NumberArray):
+    """Integers of 64 bits: Unix seconds, positions."""
+
+    element, array, dtype = 20, 1016, ">i8"
+
+
+class Float8Array(NumberArray):
+    """Floating-point numbers of 64 bits: values."""
+
+    element, array, dtype = 701, 1022, ">f8"
+
+
+class _ArrayDumper(Dumper):
+    format = Format.BINARY
+
+    def dump(self, obj: NumberArray) -> bytes:
+        size = np.dtype(obj.dtype).itemsize
+        items = np.empty(len(obj.numbers), np.dtype([("bytes", ">i4"), ("number", obj.dtype)]))
+        items["bytes"], items["number"] = size, obj.numbers
+        return struct.pack(">iiIii", 1, 0, obj.element, len(items), 1) + items.tobytes()
+
+
+def register(connection: psycopg.Connection[Any]) -> None:
+    """Let a connection take the arrays of this module as parameters."""
+    for kind in (Int4Array, Int8Array, Float8Array):
+        dumper = type(f"{kind.__name__}Dumper", (_ArrayDumper,), {"oid": kind.array})
+        connection.adapters.register_dumper(kind, dumper)
+
+
+def integers(content: bytes) -> Int64s:
+    """Return the numbers of an array of int8 without NULLs."""
+    return _numbers(content, ">i8").astype(np.int64)
+
+
+def floats(content: bytes) -> Floats:
+    """Return the numbers of an array of float8 without NULLs."""
+    return _numbers(content, ">f8").astype(np.float64)
+
+
+def _numbers(content: bytes, dtype: str) -> npt.NDArray[Any]:
+    if len(content) < HEADER:  # an array without elements has no dimension
+        return np.empty(0, dtype)
+    return np.frombuffer(content, np.dtype([("bytes", ">i4"), ("number", dtype)]), offset=HEADER)["number"]
+
+
+def copy_rows(series: Int64s, timestamps: Int64s, values: Floats) -> bytes:
+    """Return rows (series, timestamp, value) as ``COPY ... (FORMAT BINARY)`` reads them."""
+    rows = np.empty(len(series), COPY_ROW)
+    rows["columns"], rows["series_bytes"], rows["timestamp_bytes"], rows["value_bytes"] = 3, 4, 8, 8
+    rows["series"], rows["timestamp"], rows["value"] = series, timestamps, values
+    return b"".join((COPY_HEADER, rows.tobytes(), COPY_TRAILER))

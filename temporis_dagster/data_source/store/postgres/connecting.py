@@ -1,0 +1,83 @@
+"""Connecting: a URL becomes parameters of libpq, and a URL that may be shown.
+
+Comes in: the URL of a PostgreSQL database. Goes out: a connection of the driver; the URL without secrets.
+Never: shows a user, a password or any other option of the URL. What the URL leaves out comes from where libpq looks for
+it: environment variables such as ``PGHOST`` and ``PGPASSFILE``, the password file, service files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+from temporis_dagster.data_source.store.postgres.arrays import register
+from temporis_dagster.errors import ConfigurationError
+
+SHOWN_OPTIONS = ("host", "port", "service")
+"""Options in the query of a URL that say where the database is and hold no secret."""
+
+DEFAULTS: Mapping[str, tuple[str, object]] = {
+    "application_name": ("PGAPPNAME", "temporis_dagster"),
+    "connect_timeout": ("PGCONNECT_TIMEOUT", 10),
+    # A server or a network that is gone without a word is noticed within a minute, also while a query is waited for.
+    "keepalives_idle": ("", 30),
+    "keepalives_interval": ("", 10),
+    "keepalives_count": ("", 3),
+    "tcp_user_timeout": ("", 60_000),
+}
+"""Parameters of libpq that are set unless the URL, or the environment variable named first, sets them. Seconds, but for
+the last, which is in milliseconds."""
+
+
+class Parameters:
+    """How to connect. Its repr shows nothing.
+
+    Args:
+        url: The URL of the database.
+
+    Raises:
+        ConfigurationError: Part of the URL cannot be given to libpq.
+    """
+
+    def __init__(self, url: sa.URL) -> None:
+        _, given = PGDialect_psycopg().create_connect_args(url)  # type: ignore[no-untyped-call]  # of SQLAlchemy
+        defaults: dict[str, Any] = {
+            name: value for name, (variable, value) in DEFAULTS.items() if variable not in os.environ
+        }
+        self._given: dict[str, Any] = defaults | {name: value for name, value in given.items() if name != "context"}
+        self._given["client_encoding"] = "UTF8"
+        try:
+            psycopg.conninfo.make_conninfo("", **self._given)
+        except psycopg.Error:
+            raise ConfigurationError(
+                "The URL of the PostgreSQL store has an option that libpq does not know, or a value that it cannot"
+                " take. Check what follows the question mark."
+            ) from None
+
+    def __repr__(self) -> str:
+        return "Parameters(<hidden>)"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The parts that no message may quote: a message of the server names the user."""
+        names = ("user", "password", "passfile", "sslpassword")
+        return tuple(str(self._given[name]) for name in names if self._given.get(name))
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """Connect, without a transaction."""
+        connection = psycopg.connect(**self._given, autocommit=True, prepare_threshold=None)
+        register(connection)
+        return connection
+
+
+def shown(url: sa.URL) -> str:
+    """Return a URL that says where the database is, and nothing else."""
+    options = {name: value for name, value in url.query.items() if name in SHOWN_OPTIONS}
+    return sa.URL.create(
+        "postgresql+psycopg", host=url.host, port=url.port, database=url.database, query=options
+    ).render_as_string()

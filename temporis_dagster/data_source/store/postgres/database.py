@@ -1,0 +1,60 @@
+"""PostgresDatabase: a PostgreSQL server with what the store asks of a database.
+
+Comes in: a URL. Goes out: the ``Database`` protocol.
+Never: has a rule of its own, but the lock of a data source; the others stand in the rooms next to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import sqlalchemy as sa
+
+from temporis_dagster.data_source.observations.model import Int64s
+from temporis_dagster.data_source.store import sources
+from temporis_dagster.data_source.store.chunks import Chunk
+from temporis_dagster.data_source.store.postgres import read
+from temporis_dagster.data_source.store.postgres.server import TRANSACTION, PostgresServer, driver, store_of
+from temporis_dagster.data_source.store.postgres.write import Columns, upsert_rows
+from temporis_dagster.data_source.store.read import SeriesRows, Window
+from temporis_dagster.data_source.store.sources import Source
+
+
+class PostgresDatabase(PostgresServer):
+    """A PostgreSQL database that holds a store. Implements ``Database``."""
+
+    def identity(self, connection: sa.Connection) -> object:
+        """Return the id of the store: another database, or one restored under the same name, has another."""
+        return store_of(connection)
+
+    def find(self, connection: sa.Connection, account: str, name: str) -> Source:
+        """Return a data source. A transaction that writes locks its row until its end."""
+        then = " FOR NO KEY UPDATE OF s" if connection.info[TRANSACTION] else ""
+        return sources.find(connection, account, name, then=then)
+
+    def series(self, connection: sa.Connection, source: Source, names: Sequence[str] | None) -> Mapping[str, int]:
+        """Return the ids of those of these series that exist, by name; of all series for None."""
+        return read.series_of(connection, source, names)
+
+    def ensured_series(self, connection: sa.Connection, source: Source, names: Sequence[str]) -> Mapping[str, int]:
+        """Return the id of each of these series, by name; create new ones, with ascending ids in the order given."""
+        return read.ensured_series(connection, source, names)
+
+    def series_rows(self, connection: sa.Connection, ids: Mapping[str, int], window: Window) -> Iterator[SeriesRows]:
+        """Yield the series that have observations in the window, in the order of ``ids``."""
+        return read.series_rows(driver(connection), ids, window)
+
+    def upsert_chunk(self, connection: sa.Connection, ids: Int64s, chunk: Chunk) -> int:
+        """Insert the rows of a chunk, or replace the present values of their keys. Return how many differed."""
+        if not len(chunk):
+            return 0
+        series = ids[chunk.codes]
+        # Series that were looked up in this transaction may sort differently than was presumed.
+        if (np.diff(series) < 0).any():
+            order = np.argsort(series, kind="stable")
+            rows = Columns(series[order], chunk.timestamps[order], chunk.values[order])
+            chunk.differs[order] = upsert_rows(driver(connection), rows)
+        else:
+            chunk.differs[:] = upsert_rows(driver(connection), Columns(series, chunk.timestamps, chunk.values))
+        return int(np.count_nonzero(chunk.differs | chunk.doubted))

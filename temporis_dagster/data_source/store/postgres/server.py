@@ -1,0 +1,370 @@
+"""One PostgreSQL database: connections, transactions, patience, forks.
+
+Comes in: a URL. Goes out: connections inside a transaction.
+Never: knows data sources or observations.
+
+Durability: what was committed survives as far as the server keeps what it confirmed. Where ``synchronous_commit`` is
+off, it is on for the transactions of this library: otherwise a crash of the server would lose what it confirmed last.
+
+The states of a transaction::
+
+    begun ──> committed                   the server said so
+      │  └──> not committed               it refused, or the connection was lost before COMMIT was sent: do it again
+      └─────> without an answer           the connection was lost after COMMIT was sent: do it again, too, because
+                                          doing a transaction of this library twice leaves what doing it once does
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar, cast
+
+import psycopg
+import sqlalchemy as sa
+from psycopg.pq import TransactionStatus
+
+from temporis_dagster.data_source.store.errors import (
+    NotCommittedError,
+    SourceMissingError,
+    StoreUnavailableError,
+)
+from temporis_dagster.data_source.store.idle import ABANDONED, IdlePool, forget_in_children
+from temporis_dagster.data_source.store.postgres import schema
+from temporis_dagster.data_source.store.postgres.connecting import Parameters, shown
+from temporis_dagster.data_source.store.postgres.failures import (
+    PostgresUnusableError,
+    connecting_failure,
+    failure_of,
+)
+
+LOGGER = logging.getLogger(__name__)
+
+LOCK_TIMEOUT_S = 60.0
+"""How many seconds a statement waits for a lock that another transaction holds, before it is tried again."""
+
+STATEMENT_TIMEOUT_S = 300.0
+"""How many seconds a statement may take that writes, unless the server or the user has a limit already."""
+
+IDLE_TIMEOUT_S = 60.0
+"""After how many seconds of silence in a transaction the server ends it: a client that is gone without a word must not
+keep its lock."""
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
+"""How long to wait before the server is tried again, in seconds: twice as long each time, up to the second number."""
+
+STORE = "temporis_store"
+"""The key of a connection's ``info`` under which it keeps the id of the store of its transaction."""
+
+TRANSACTION = "temporis_transaction"
+"""The key of a connection's ``info`` under which it keeps the id of its transaction."""
+
+PLANS = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit")
+"""Settings that are off in these transactions. All queries look up keys or ranges of keys, for which the index is best;
+a table that has grown since it was last analyzed would lead the planner to scan it."""
+
+T = TypeVar("T")
+
+
+def _settings(*names_and_values: tuple[str, str]) -> str:
+    """Return expressions that set these for the transaction. Values are SQL."""
+    return ", ".join(f"set_config('{name}', {value}, true)" for name, value in names_and_values)
+
+
+def _unless_set(name: str, seconds: float) -> tuple[str, str]:
+    """Return a timeout, unless one has been set by the server, the user or the URL."""
+    current = f"current_setting('{name}')"
+    return name, f"CASE WHEN {current} = '0' THEN '{int(seconds * 1000)}' ELSE {current} END"
+
+
+ASYNCHRONOUS = "current_setting('synchronous_commit')"
+
+LOOK = "SELECT (SELECT version FROM temporis_schema_version), (SELECT id FROM temporis_store)"
+
+PLANNING = _settings(*((plan, "'off'") for plan in PLANS))
+
+LIMITS = _settings(
+    _unless_set("statement_timeout", STATEMENT_TIMEOUT_S),
+    _unless_set("idle_in_transaction_session_timeout", IDLE_TIMEOUT_S),
+    ("synchronous_commit", f"CASE {ASYNCHRONOUS} WHEN 'off' THEN 'on' ELSE {ASYNCHRONOUS} END"),
+)
+
+BEGIN_READING = f"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SELECT {PLANNING}; {LOOK}, ''"
+
+BEGIN_WRITING = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE;"
+    f" SELECT set_config('lock_timeout', '{{lock_timeout_ms}}', true), {LIMITS}, {PLANNING};"
+    f" {LOOK}, pg_current_xact_id()::text"
+)
+
+
+class PostgresServer:
+    """A PostgreSQL database that holds a store, connected to when first needed and again after ``close``.
+
+    Args:
+        url: The URL of the database.
+        give_up_after_s: How many seconds to go on while the server cannot be reached, or others are in the way.
+    """
+
+    def __init__(self, url: sa.URL, give_up_after_s: float) -> None:
+        self._shown = shown(url)
+        self._parameters = Parameters(url)
+        self._patience_s = give_up_after_s
+        self._engine: sa.Engine | None = None
+        self._at_collection: weakref.finalize[..., PostgresServer] | None = None
+        self._lock = threading.Lock()
+        self._wait: Callable[[float], None] = time.sleep
+        forget_in_children(self)
+
+    @property
+    def url(self) -> str:
+        """The URL of the database, without user, password and options."""
+        return self._shown
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a store in the database yet."""
+
+        def look() -> bool:
+            with self.reading():
+                return True
+
+        try:
+            return self.patiently(look)
+        except SourceMissingError:
+            return False
+
+    @property
+    def missing(self) -> str:
+        """What a message about a data source that does not exist adds if there is no store."""
+        return "" if self._engine is not None else " (there is no store in this database yet)"
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Yield a connection that sees one unchanging state of the database.
+
+        Raises:
+            SourceMissingError: There is no store. None is made.
+        """
+        with self._transaction(BEGIN_READING, create=False) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self, *, create: bool = False) -> Iterator[sa.Connection]:
+        """Yield a connection in a transaction that may write. What is not committed with ``commit`` is rolled back.
+
+        Args:
+            create: Make the store if there is none.
+
+        Raises:
+            SourceMissingError: There is no store, and ``create`` is false.
+        """
+        lock_timeout_s = max(0.001, min(LOCK_TIMEOUT_S, self._patience_s))
+        begin = BEGIN_WRITING.format(lock_timeout_ms=int(lock_timeout_s * 1000))
+        with self._transaction(begin, create=create) as connection:
+            yield connection
+
+    def commit(self, connection: sa.Connection, then: Callable[[], None] = lambda: None) -> None:
+        """Make the transaction durable.
+
+        Args:
+            connection: A connection inside a transaction.
+            then: Called once the transaction is known to be durable, even if the call is interrupted. Must do no more
+                than take note.
+
+        Raises:
+            NotCommittedError: The server answered that it did not commit.
+            psycopg.Error: The connection was lost: nobody knows whether the server committed.
+        """
+        raw = driver(connection)
+        try:
+            raw.execute("COMMIT")
+        except psycopg.Error as error:
+            if raw.broken or raw.closed:
+                raise
+            raise NotCommittedError(error) from None
+        except BaseException:
+            if _was_committed(raw, connection.info[TRANSACTION]):
+                then()
+            raise
+        then()
+
+    def patiently(self, work: Callable[[], T]) -> T:
+        """Do some work, again and again while what prevents it passes, but no longer than ``give_up_after_s``.
+
+        Args:
+            work: One transaction. It is safe to do it twice.
+
+        Raises:
+            StoreUnavailableError: It was prevented for too long.
+        """
+        began: float | None = None
+        attempts = 0
+        while True:
+            attempts += 1
+            try:
+                return work()
+            except Exception as error:
+                failure = self.failure_of(error)
+                if failure is None or not failure.passes:
+                    raise
+            began = time.monotonic() if began is None else began
+            left_s = began + self._patience_s - time.monotonic()
+            if left_s <= 0 and attempts > 1:
+                unavailable = StoreUnavailableError(failure.what, failure.advice, attempts=attempts)
+                raise unavailable from failure.__cause__
+            self.close()  # what is idle may be of a server that is gone
+            if attempts == 1:
+                continue
+            if attempts == 2:  # noqa: PLR2004  # once for each outage
+                LOGGER.warning(
+                    "The store %s cannot be used now: %s. It is tried again for up to %.0f s.",
+                    self.url,
+                    failure.what,
+                    left_s,
+                )
+            longest_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(attempts - 2, 10))
+            self._wait(min(left_s, random.uniform(longest_s / 2, longest_s)))  # noqa: S311  # not for secrets
+
+    def failure_of(self, error: Exception) -> PostgresUnusableError | None:
+        """Say what an exception of the driver means, its cause attached; None if it is not the database's."""
+        return failure_of(error, self._parameters.secrets)
+
+    def wait_for_locks(self, at_most_s: float) -> None:
+        """Give up on others, and on a server that cannot be reached, after this time, in seconds."""
+        self._patience_s = at_most_s
+
+    def close(self) -> None:
+        """Close the idle connections; those in use close when they are given back."""
+        with self._lock:
+            self._engine = None
+            if self._at_collection is not None:
+                self._at_collection()
+
+    def forget(self) -> None:
+        """In a forked child, drop what belongs to the parent without closing it or having it collected.
+
+        A thread of the parent, which does not exist in the child, may hold the lock, so the lock is replaced as well.
+        """
+        if self._engine is not None:
+            ABANDONED.append(self._engine)
+        if self._at_collection is not None:
+            self._at_collection.detach()
+        self._engine, self._lock = None, threading.Lock()
+
+    @contextmanager
+    def _transaction(self, begin: str, *, create: bool) -> Iterator[sa.Connection]:
+        connection = raw = None
+        try:
+            connection = self._open(create).connect()
+            raw = driver(connection)
+            self._begin(connection, raw, begin)
+            yield connection
+            if raw.info.transaction_status is not TransactionStatus.IDLE:
+                raw.execute("ROLLBACK")
+            connection.close()
+        except BaseException:
+            _abandon(connection, raw)
+            raise
+
+    def _begin(self, connection: sa.Connection, raw: psycopg.Connection[Any], begin: str) -> None:
+        """Begin the transaction, and look at which store this is, in one round trip."""
+        try:
+            cursor = raw.execute(begin)
+        except psycopg.errors.UndefinedTable:
+            # The tables have been removed since they were seen. Is there no store any more, or only part of one?
+            self.close()
+            self._open(create=False)
+            raise
+        while cursor.nextset():
+            pass
+        version, store, transaction = cast("tuple[int, object, str]", cursor.fetchone())
+        schema.ensure_known(version)
+        connection.info[STORE], connection.info[TRANSACTION] = store, transaction
+
+    def _open(self, create: bool) -> sa.Engine:
+        with self._lock:
+            if self._engine is None:
+                engine = sa.create_engine(
+                    "postgresql+psycopg://",
+                    creator=_connector(self._parameters),
+                    poolclass=IdlePool,
+                    use_native_hstore=False,
+                    isolation_level="AUTOCOMMIT",
+                )
+                try:
+                    _prepare(engine, create)
+                except BaseException:
+                    engine.dispose()
+                    raise
+                self._engine = engine
+                self._at_collection = weakref.finalize(self, engine.dispose)
+            return self._engine
+
+
+def driver(connection: sa.Connection) -> psycopg.Connection[Any]:
+    """Return the driver's own connection: for COPY, binary arrays, and statements where SQLAlchemy's share matters."""
+    return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+
+
+def store_of(connection: sa.Connection) -> object:
+    """Return the id of the store that the transaction of this connection is in."""
+    return connection.info[STORE]
+
+
+def _connector(parameters: Parameters) -> Callable[[], psycopg.Connection[Any]]:
+    def connect() -> psycopg.Connection[Any]:
+        try:
+            return parameters.connect()
+        except (psycopg.Error, OSError) as error:
+            message = str(error)
+        # Raised here, the error has no context: the frames of the driver's error hold the password.
+        raise connecting_failure(message, parameters.secrets)
+
+    return connect
+
+
+def _prepare(engine: sa.Engine, create: bool) -> None:
+    with engine.connect() as connection:
+        version = schema.installed_version(connection)
+        if version == len(schema.MIGRATIONS):
+            return
+        if version == 0 and not create:
+            raise SourceMissingError
+        raw = driver(connection)
+        with raw.transaction():
+            schema.migrate(connection)
+
+
+def _was_committed(raw: psycopg.Connection[Any], transaction: str) -> bool:
+    """Return whether a commit that was interrupted took place, as far as that is known.
+
+    Only the connection of the transaction itself is asked: after a crash, the server may give its id to another one.
+    """
+    with suppress(psycopg.Error):
+        if raw.info.transaction_status is TransactionStatus.IDLE:
+            row = raw.execute("SELECT pg_xact_status(%s::xid8)", (transaction,)).fetchone()
+            return row is not None and row[0] == "committed"
+    return False
+
+
+def _abandon(connection: sa.Connection | None, raw: psycopg.Connection[Any] | None) -> None:
+    """End a transaction in which something went wrong, so that it holds no lock, whatever went wrong."""
+    reusable = False
+    if raw is not None:
+        with suppress(Exception):
+            if raw.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+                raw.execute("ROLLBACK")
+            reusable = raw.info.transaction_status is TransactionStatus.IDLE
+        if not reusable:
+            raw.close()
+    if connection is not None:
+        with suppress(Exception):  # the original exception is raised
+            if not reusable:
+                connection.invalidate()
+            connection.close()

@@ -1,0 +1,60 @@
+"""SqliteDatabase: a SQLite file with what the store asks of a database.
+
+Comes in: a path. Goes out: the ``Database`` protocol.
+Never: has a rule of its own; they stand in the rooms next to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from temporis_dagster.data_source.observations.model import Int64s
+from temporis_dagster.data_source.store import sources
+from temporis_dagster.data_source.store.chunks import Chunk
+from temporis_dagster.data_source.store.read import SeriesRows, Window
+from temporis_dagster.data_source.store.sources import Source
+from temporis_dagster.data_source.store.sqlite import series
+from temporis_dagster.data_source.store.sqlite.file import FileId, SqliteFile, commit, file_of
+from temporis_dagster.data_source.store.sqlite.read import series_rows
+from temporis_dagster.data_source.store.sqlite.write import storable, upsert_rows
+
+T = TypeVar("T")
+
+
+class SqliteDatabase(SqliteFile):
+    """A SQLite file that holds a store. Implements ``Database``."""
+
+    def patiently(self, work: Callable[[], T]) -> T:
+        """Do some work, once: each transaction waits for its lock itself."""
+        return work()
+
+    def commit(self, connection: sa.Connection) -> None:
+        """Make the transaction durable."""
+        commit(connection)
+
+    def identity(self, connection: sa.Connection) -> FileId:
+        """Return which file the transaction is in."""
+        return file_of(connection)
+
+    def find(self, connection: sa.Connection, account: str, name: str) -> Source:
+        """Return a data source. The lock of the file keeps other writers away from it."""
+        return sources.find(connection, account, name)
+
+    def series(self, connection: sa.Connection, source: Source, names: Sequence[str] | None) -> Mapping[str, int]:
+        """Return the ids of those of these series that exist, by name; of all series for None."""
+        return series.series_of(connection, source, names)
+
+    def ensured_series(self, connection: sa.Connection, source: Source, names: Sequence[str]) -> Mapping[str, int]:
+        """Return the id of each of these series, by name; create new ones, with ascending ids in the order given."""
+        return series.ensured_series(connection, source, names)
+
+    def series_rows(self, connection: sa.Connection, ids: Mapping[str, int], window: Window) -> Iterator[SeriesRows]:
+        """Yield the series that have observations in the window, in the order of ``ids``."""
+        return series_rows(connection, ids, window)
+
+    def upsert_chunk(self, connection: sa.Connection, ids: Int64s, chunk: Chunk) -> int:
+        """Insert the rows of a chunk, or replace the present values of their keys. Return how many differed."""
+        return upsert_rows(connection, ids[chunk.codes].tolist(), chunk.timestamps.tolist(), storable(chunk.values))
