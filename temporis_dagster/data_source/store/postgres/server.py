@@ -179,7 +179,7 @@ class PostgresServer:
 
         Raises:
             NotCommittedError: The server answered that it did not commit.
-            psycopg.Error: The connection was lost: nobody knows whether the server committed.
+            psycopg.Error: The connection was lost: it is not known whether the server committed.
         """
         raw = driver(connection)
         try:
