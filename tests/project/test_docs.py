@@ -23,6 +23,7 @@ from tests.support.dagster_reference import FOR_TESTS, reference
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+OF_A_FILE = re.compile(r"^# (deploy/\S+)\n")  # the first line of a block that shows a part of a file of ours
 ENVIRONMENT = re.compile(r"\bTEMPORIS_[A-Z]+\b")
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -30,7 +31,8 @@ FENCED = re.compile(r"^```.*?^```$|^    .*?$", re.DOTALL | re.MULTILINE)
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    return [code for kind, code in BLOCK.findall(page.read_text()) if kind == language]
+    """What a page shows in a language, without the parts of files, which are tested as files."""
+    return [code for kind, code in BLOCK.findall(page.read_text()) if kind == language and not OF_A_FILE.match(code)]
 
 
 @pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`")
@@ -123,9 +125,18 @@ def test_the_components_of_every_page_load(page, monkeypatch):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_of_code_is_run(page):
     """No page shows code in a language that the tests of this file pass over."""
-    kinds = {kind for kind, _ in BLOCK.findall(page.read_text())}
+    kinds = {kind for kind, code in BLOCK.findall(page.read_text()) if not OF_A_FILE.match(code)}
     of_page = {"README.md": {"python", "sh", "console"}, "cli.md": {"text"}}  # tests/cli/test_help.py compares cli.md
     assert kinds <= of_page.get(page.name, {"python", "yaml"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_part_of_a_file_that_is_shown_is_in_the_file(page):
+    """A block that begins with the name of a file under deploy/ is copied from it; other tests use the file itself."""
+    for _, code in BLOCK.findall(page.read_text()):
+        if shown := OF_A_FILE.match(code):
+            path = ROOT / shown[1]
+            assert f"\n{code[shown.end() :]}" in f"\n{path.read_text()}", f"{page.name} shows what {path} does not have"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
