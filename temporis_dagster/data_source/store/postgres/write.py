@@ -109,8 +109,8 @@ def _present(cursor: psycopg.Cursor, rows: Columns) -> Present:
     ends = np.append(firsts[1:], len(rows.series))
     many = ends - firsts >= FEWEST_IN_A_RANGE
     found, wide = _in_ranges(cursor, rows, firsts[many], ends[many])
-    one_by_one = np.zeros(len(rows.series), dtype=np.bool_)
-    for first, end in [*zip(firsts[~many].tolist(), ends[~many].tolist(), strict=True), *wide]:
+    one_by_one = np.repeat(~many, ends - firsts)
+    for first, end in wide:
         one_by_one[first:end] = True
     found.append(_by_keys(cursor, rows, np.flatnonzero(one_by_one)))
     return Present(np.concatenate([one.places for one in found]), np.concatenate([one.values for one in found]))
