@@ -104,7 +104,7 @@ def series_rows(connection: psycopg.Connection, ids: Mapping[str, int], window: 
 
 def _read_on(cursor: psycopg.Cursor, series: Sequence[_Unfinished], window: Window) -> None:
     """Read the next rows of each of these series, in one answer."""
-    most = PAGE_ROWS // len(series)
+    most = max(1, PAGE_ROWS // len(series))
     numbers, firsts = (np.array([getattr(one, name) for one in series]) for name in ("number", "first"))
     cursor.execute(PAGE, (Int4Array(numbers), Int8Array(firsts), window.end, most))
     result = cursor.pgresult
