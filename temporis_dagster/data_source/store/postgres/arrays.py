@@ -7,6 +7,7 @@ Never: rounds: all 64 bits of a value arrive.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,9 @@ from temporis_dagster.data_source.observations.model import Floats, Int64s
 
 HEADER = 20
 """Bytes before the first number of an array: dimensions, a flag, the type, and the length and base of its dimension."""
+
+NUMBER = np.dtype([("bytes", ">i4"), ("number", ">V8")])
+"""A number of 8 bytes in an array, behind its length."""
 
 COPY_HEADER, COPY_TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), struct.pack(">h", -1)
 
@@ -78,20 +82,25 @@ def register(connection: psycopg.Connection[Any]) -> None:
         connection.adapters.register_dumper(kind, dumper)
 
 
-def integers(content: bytes) -> Int64s:
-    """Return the numbers of an array of int8 without NULLs."""
-    return _numbers(content, ">i8").astype(np.int64)
+def count(content: bytes | None) -> int:
+    """Return how many numbers of 8 bytes an array without NULLs has; 0 for NULL instead of an array."""
+    return 0 if content is None or len(content) < HEADER else (len(content) - HEADER) // NUMBER.itemsize
 
 
-def floats(content: bytes) -> Floats:
-    """Return the numbers of an array of float8 without NULLs."""
-    return _numbers(content, ">f8").astype(np.float64)
+def integers(*contents: bytes) -> Int64s:
+    """Return the numbers of some arrays of int8 without NULLs, one array after the other."""
+    return _numbers(contents).view(">i8").astype(np.int64)
 
 
-def _numbers(content: bytes, dtype: str) -> npt.NDArray[Any]:
-    if len(content) < HEADER:  # an array without elements has no dimension
-        return np.empty(0, dtype)
-    return np.frombuffer(content, np.dtype([("bytes", ">i4"), ("number", dtype)]), offset=HEADER)["number"]
+def floats(*contents: bytes) -> Floats:
+    """Return the numbers of some arrays of float8 without NULLs, one array after the other."""
+    return _numbers(contents).view(">f8").astype(np.float64)
+
+
+def _numbers(contents: Sequence[bytes]) -> npt.NDArray[Any]:
+    # An array without elements has no dimension: it is shorter than a header.
+    joined = b"".join([memoryview(content)[HEADER:] for content in contents])
+    return np.frombuffer(joined, NUMBER)["number"]
 
 
 def copy_rows(series: Int64s, timestamps: Int64s, values: Floats) -> bytes:

@@ -17,6 +17,7 @@ from temporis_dagster.data_source.store.postgres.arrays import (
     Int4Array,
     Int8Array,
     copy_rows,
+    count,
     floats,
     integers,
 )
@@ -128,20 +129,33 @@ def _in_ranges(
     first_timestamps, last_timestamps = rows.timestamps[firsts], rows.timestamps[ends - 1]
     wanted = (rows.series[firsts], first_timestamps, last_timestamps, most + 1)
     cursor.execute(IN_RANGES, (Int4Array(wanted[0]), *map(Int8Array, wanted[1:])))
-    for run, (first, end) in enumerate(zip(firsts.tolist(), ends.tolist(), strict=True)):
-        content = _bytes(cursor, run, 0)
-        if content is None:
-            continue
-        timestamps = integers(content)
-        if len(timestamps) > most[run]:
+    counts = np.array([count(_bytes(cursor, run, 0)) for run in range(len(firsts))])
+    # Most often a range holds exactly the keys that are looked up. All such runs are compared at once.
+    equal = np.flatnonzero(counts == ends - firsts)
+    places = _places(firsts[equal], ends[equal])
+    timestamps = integers(*(_bytes(cursor, run, 0) or b"" for run in equal.tolist()))
+    if np.array_equal(timestamps, rows.timestamps[places]):
+        found.append(Present(places, floats(*(_bytes(cursor, run, 1) or b"" for run in equal.tolist()))))
+        counts[equal] = 0
+    for run in np.flatnonzero(counts).tolist():
+        first, end = int(firsts[run]), int(ends[run])
+        if counts[run] > most[run]:
             wide.append((first, end))
             continue
+        timestamps, values = integers(_bytes(cursor, run, 0) or b""), floats(_bytes(cursor, run, 1) or b"")
         places = np.searchsorted(timestamps, rows.timestamps[first:end])
         places[places == len(timestamps)] = 0
         hits = timestamps[places] == rows.timestamps[first:end]
-        values = floats(_bytes(cursor, run, 1) or b"")
         found.append(Present(np.flatnonzero(hits) + first, values[places[hits]]))
     return found, wide
+
+
+def _places(firsts: Int64s, ends: Int64s) -> Int64s:
+    """Return the numbers of these ranges, one after the other."""
+    lengths = ends - firsts
+    before = np.cumsum(lengths) - lengths
+    places: Int64s = np.arange(lengths.sum()) + np.repeat(firsts - before, lengths)
+    return places
 
 
 def _by_keys(cursor: psycopg.Cursor, rows: Columns, places: Int64s) -> Present:
