@@ -36,18 +36,21 @@ def database_at(url: str, give_up_after_s: float = GIVE_UP_AFTER_S) -> Database:
         ConfigurationError: The URL is not that of a SQLite file or a PostgreSQL database, or PostgreSQL's driver is not
             installed.
     """
+    driver = _driver(url)
+    if driver in POSTGRES:
+        return _on_a_server(url, give_up_after_s)
+    if driver not in ("sqlite", "sqlite+pysqlite"):
+        raise ConfigurationError(
+            f"A store at a {driver!r} URL is not supported: SQLite and PostgreSQL are. Pass a URL {EXAMPLES}."
+        )
+    return SqliteDatabase(_path(make_url(url)))
+
+
+def _driver(url: str) -> str:
     try:
-        parsed = make_url(url)
+        return make_url(url).drivername
     except (sa.exc.ArgumentError, ValueError):
         raise ConfigurationError(f"The store's URL is not valid. Pass one {EXAMPLES}.") from None
-    if parsed.drivername in POSTGRES:
-        return _on_a_server(parsed, give_up_after_s)
-    if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
-        raise ConfigurationError(
-            f"A store at a {parsed.drivername!r} URL is not supported: SQLite and PostgreSQL are. Pass a URL"
-            f" {EXAMPLES}."
-        )
-    return SqliteDatabase(_path(parsed))
 
 
 def sqlite_database_at(url: str, what: str) -> SqliteDatabase:
@@ -66,7 +69,7 @@ def sqlite_database_at(url: str, what: str) -> SqliteDatabase:
     return database
 
 
-def _on_a_server(url: sa.URL, give_up_after_s: float) -> Database:
+def _on_a_server(url: str, give_up_after_s: float) -> Database:
     try:
         from temporis_dagster.data_source.store.postgres.database import PostgresDatabase
     except ImportError as error:

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.engine import make_url
 
 from temporis_dagster.data_source.store.postgres.arrays import register
 from temporis_dagster.errors import ConfigurationError
@@ -38,26 +39,19 @@ class Parameters:
     """How to connect. Its repr shows nothing.
 
     Args:
-        url: The URL of the database.
+        url: The URL of the database; as a string, which can be hidden from tracebacks that show variables.
 
     Raises:
         ConfigurationError: Part of the URL cannot be given to libpq.
     """
 
-    def __init__(self, url: sa.URL) -> None:
-        _, given = PGDialect_psycopg().create_connect_args(url)  # type: ignore[no-untyped-call]  # of SQLAlchemy
-        defaults: dict[str, Any] = {
-            name: value for name, (variable, value) in DEFAULTS.items() if variable not in os.environ
-        }
-        self._given: dict[str, Any] = defaults | {name: value for name, value in given.items() if name != "context"}
-        self._given["client_encoding"] = "UTF8"
-        try:
-            psycopg.conninfo.make_conninfo("", **self._given)
-        except psycopg.Error:
+    def __init__(self, url: str) -> None:
+        self._given = _given(url)
+        if not _is_known(self._given):
             raise ConfigurationError(
                 "The URL of the PostgreSQL store has an option that libpq does not know, or a value that it cannot"
                 " take. Check what follows the question mark."
-            ) from None
+            )
 
     def __repr__(self) -> str:
         return "Parameters(<hidden>)"
@@ -75,9 +69,25 @@ class Parameters:
         return connection
 
 
-def shown(url: sa.URL) -> str:
+def shown(url: str) -> str:
     """Return a URL that says where the database is, and nothing else."""
-    options = {name: value for name, value in url.query.items() if name in SHOWN_OPTIONS}
+    parsed = make_url(url)
+    options = {name: value for name, value in parsed.query.items() if name in SHOWN_OPTIONS}
     return sa.URL.create(
-        "postgresql+psycopg", host=url.host, port=url.port, database=url.database, query=options
+        "postgresql+psycopg", host=parsed.host, port=parsed.port, database=parsed.database, query=options
     ).render_as_string()
+
+
+def _given(url: str) -> dict[str, Any]:
+    _, given = PGDialect_psycopg().create_connect_args(make_url(url))  # type: ignore[no-untyped-call]  # of SQLAlchemy
+    defaults = {name: value for name, (variable, value) in DEFAULTS.items() if variable not in os.environ}
+    return defaults | {name: value for name, value in given.items() if name != "context"} | {"client_encoding": "UTF8"}
+
+
+def _is_known(given: Mapping[str, Any]) -> bool:
+    """Return whether libpq takes these parameters. Its exception is dropped: the frames in it hold the password."""
+    try:
+        psycopg.conninfo.make_conninfo("", **given)
+    except psycopg.Error:
+        return False
+    return True

@@ -122,7 +122,7 @@ def connecting_failure(message: str, secrets: Sequence[str]) -> PostgresUnusable
         secrets: What no message may quote.
     """
     kind = next((kind for part, kind in REFUSED if re.search(part, message)), None)
-    what = f"no connection could be made ({_shown(message, secrets)})"
+    what = f"no connection could be made ({_shown(message.removeprefix('connection failed: '), secrets)})"
     if kind is None:
         return PostgresUnusableError(what, UNREACHABLE_ADVICE, passes=True, retryable=True)
     return PostgresUnusableError(what, CONNECTING_ADVICE[kind], passes=False, retryable=False)
@@ -151,5 +151,4 @@ def _shown(message: str, secrets: Sequence[str]) -> str:
     for secret in secrets:
         message = message.replace(secret, "***")
     message = re.sub(r'(user|role) "[^"]*"', r'\1 "***"', message)
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return " ".join(lines).rstrip(".") or "the driver gave no reason"
+    return " ".join(message.split()).rstrip(".") or "the driver gave no reason"

@@ -111,7 +111,7 @@ class PostgresServer:
         give_up_after_s: How many seconds to go on while the server cannot be reached, or others are in the way.
     """
 
-    def __init__(self, url: sa.URL, give_up_after_s: float) -> None:
+    def __init__(self, url: str, give_up_after_s: float) -> None:
         self._shown = shown(url)
         self._parameters = Parameters(url)
         self._patience_s = give_up_after_s
@@ -322,9 +322,9 @@ def _connector(parameters: Parameters) -> Callable[[], psycopg.Connection[Any]]:
         try:
             return parameters.connect()
         except (psycopg.Error, OSError) as error:
-            message = str(error)
-        # Raised here, the error has no context: the frames of the driver's error hold the password.
-        raise connecting_failure(message, parameters.secrets)
+            failure = connecting_failure(str(error), parameters.secrets)
+        # Raised here, it has no context: the frames of the driver's exception hold the password.
+        raise failure
 
     return connect
 
