@@ -15,7 +15,7 @@ from temporis_dagster.cli.exits import EPILOG
 from temporis_dagster.cli.output import say, tell
 from temporis_dagster.cli.shared_options import store_option, tell_if_missing
 from temporis_dagster.data_source.local_service import LOOPBACK
-from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.errors import ConfigurationError, UnavailableError
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -42,6 +42,9 @@ def serve(store: str, host: str, port: int) -> None:
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     if host not in LOOPBACK:
         tell(f"Tokens travel unencrypted to {host}. Put a proxy with TLS in front of this service.")
-    tell_if_missing(store)
+    try:
+        tell_if_missing(store)
+    except UnavailableError as error:
+        tell(f"Warning: {error} Until the store is available, requests are answered with 503.")
     with suppress(KeyboardInterrupt):
         serve_until_stopped(SqlStore(store), host, port, started=say)

@@ -14,6 +14,9 @@ from temporis_dagster.settings import hidden_url, trimmed
 STORES = ("sqlite:", "sqlite+", "postgres")
 """How the URLs of stores begin."""
 
+LOOKING_S = 2.0
+"""How long to go on, in seconds, if the database of a store cannot be reached when it is only looked at."""
+
 
 def setting(context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
     """Return an option without surrounding white space, such as the line break that ends the file of a secret.
@@ -118,15 +121,23 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON i
 
 
 def tell_if_missing(store: str) -> None:
-    """Report on stderr that a store does not exist yet, since its path may be misspelled."""
+    """Report on stderr that a store does not exist yet, since its URL may be misspelled.
+
+    Raises:
+        UnavailableError: The database of the store could not be reached, not even after some seconds.
+        StoreError: The store cannot be used.
+    """
     from temporis_dagster.data_source.store import SqlStore
 
-    opened = SqlStore(store)
-    if not opened.exists:
-        tell(
-            f"The store {opened.url} does not exist yet, so it has no data sources and no tokens. Check the path, or"
-            " create the store with: temporis sources create NAME"
-        )
+    opened = SqlStore(store, give_up_after_s=LOOKING_S)
+    try:
+        if not opened.exists:
+            tell(
+                f"The store {opened.url} does not exist yet, so it has no data sources and no tokens. Check the URL, or"
+                " create the store with: temporis sources create NAME"
+            )
+    finally:
+        opened.close()
 
 
 def no_mirror_at(url: str) -> str:

@@ -21,12 +21,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from temporis_dagster.contract import ARCHIVED, INVALID_TOKEN, MISSING_TOKEN, NOT_FOUND
-from temporis_dagster.errors import DataSourceArchivedError, DataSourceNotFoundError, StoreError
+from temporis_dagster.errors import DataSourceArchivedError, DataSourceNotFoundError, StoreError, UnavailableError
 
 logger = logging.getLogger("temporis_dagster.service")
 
 RETRY_AFTER_S = 1
-"""How long a client is asked to wait when the store is busy. choice"""
+"""How long a client is asked to wait when the store is busy or away. choice"""
 
 
 class Refusal(Exception):  # noqa: N818  # an answer, not an error of the service
@@ -109,6 +109,11 @@ def busy() -> Refusal:
     return Refusal(503, "The store is busy. Try again later.", {"Retry-After": str(RETRY_AFTER_S)})
 
 
+def away() -> Refusal:
+    """The store's database cannot be reached. If it was lost in the middle of a commit, everything may be stored."""
+    return Refusal(503, "The store is not available. Try again later.", {"Retry-After": str(RETRY_AFTER_S)})
+
+
 @contextmanager
 def refused() -> Iterator[None]:
     """Turn the errors of a store into refusals."""
@@ -118,6 +123,9 @@ def refused() -> Iterator[None]:
         raise Refusal(404, NOT_FOUND) from None
     except DataSourceArchivedError:
         raise Refusal(409, ARCHIVED) from None
+    except UnavailableError as error:
+        logger.warning("%s", error)
+        raise away() from None
     except StoreError as error:
         if error.retryable:
             logger.warning("%s", error)

@@ -8,9 +8,10 @@ Never: keeps anything between two requests: deleting a token or archiving a data
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
@@ -38,10 +39,13 @@ from temporis_dagster.service.records import (
     ingest_of,
 )
 
+T = TypeVar("T")
+
 BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.IGNORECASE)
 
 WRITERS = 8
-"""Number of requests decoded or written at once. SQLite writes one at a time, so more would only hold memory."""
+"""Number of requests decoded or written at once. A file, or a data source in PostgreSQL, has one writer at a time, so
+more would only hold memory."""
 
 TURN_PATIENCE_S = 1.0
 """How long a request waits for its turn before it is answered 503. choice"""
@@ -50,6 +54,14 @@ LOCK_PATIENCE_S = 2.5
 """How long it then waits for a lock that another process holds. With the other two waits (for its turn, and for room in
 ``body``), this stays below the 5 s that the vendor's own crawlers wait for an answer: a client that gave up cannot know
 what was stored. choice"""
+
+LOOKUP_PATIENCE_S = 3.0
+"""How long a request waits for its token to be looked up, which writes nothing. It is longer than the wait above, after
+which a store that cannot be reached says so, and matters only for a database that gives no answer at all. choice"""
+
+LOOKUPS = 40
+"""Number of lookups at once, in threads of their own: those that wait for a silent database do not keep others from
+writing."""
 
 HEALTH_PATH = "/health"
 
@@ -103,11 +115,12 @@ class _Service:
     def __init__(self, store: SqlStore, limits: Limits) -> None:
         self._store, self._limits = store, limits
         self._turns = anyio.Semaphore(WRITERS)
+        self._lookups = anyio.CapacityLimiter(LOOKUPS)
         self._room = Room(self._limits.body_bytes)
 
     async def ingest(self, request: Request) -> Response:
         token, note, most = _token(request), noted(request.scope), self._limits.body_bytes
-        note.account = account = await run_sync(self._account, token)
+        note.account = account = await self._looked_up(lambda: self._account(token))
         async with self._room.held(account, size_of(request, most)):
             body = await bounded_body(request, most)
             async with self._turn():
@@ -123,8 +136,15 @@ class _Service:
 
     async def health(self, _request: Request) -> Response:
         """Tell whether the store can be read, for programs that monitor the service. This needs no token."""
-        await run_sync(self._look)
+        await self._looked_up(self._look)
         return JSONResponse({"status": "ok"})
+
+    async def _looked_up(self, look: Callable[[], T]) -> T:
+        """Look something up in the store. A database that gives no answer is left waiting: nothing depends on it."""
+        with anyio.move_on_after(LOOKUP_PATIENCE_S):
+            return await run_sync(look, abandon_on_cancel=True, limiter=self._lookups)
+        answers.logger.warning("The store has not answered for %g s.", LOOKUP_PATIENCE_S)
+        raise answers.away()
 
     def _look(self) -> None:
         try:

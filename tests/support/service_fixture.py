@@ -1,4 +1,4 @@
-"""A running service for tests: real HTTP on loopback, over a real SQLite file.
+"""A running service for tests: real HTTP on loopback, over a real store.
 
 ``started_service`` serves from a thread of this process; ``ServiceProcess`` from a process that may be killed;
 ``in_process`` calls the application without a socket, for thousands of requests.
@@ -31,7 +31,7 @@ PATIENCE_S = 60
 
 @dataclass(frozen=True)
 class Service:
-    """Where a service is, a token of its account ``default`` and the store under it."""
+    """Where a service is, a token of one of its accounts, and that account's store under it."""
 
     url: str
     token: str = field(repr=False)
@@ -52,20 +52,34 @@ class Service:
 
 
 @contextmanager
-def started_service(folder: Path, *, limits: Limits | None = None) -> Iterator[Service]:
-    """Run a service in a thread, with the data source ``store_metrics`` and the token labelled ``test``."""
-    store = SqlStore(f"sqlite:///{folder}/temporis.db")
+def started_service(
+    folder: Path | None = None, *, store_url: str = "", account: str = "default", limits: Limits | None = None
+) -> Iterator[Service]:
+    """Run a service in a thread, with the data source ``store_metrics`` and the token labelled ``test``.
+
+    The store is at ``store_url``, otherwise in the folder; the token and the data source are the account's.
+    """
+    store = SqlStore(store_url or f"sqlite:///{folder}/temporis.db", account=account)
     store.create_data_source("store_metrics")
-    running = server(SqlStore(store.url), limits)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
-        thread.start()
         try:
-            yield Service(f"http://127.0.0.1:{listener.getsockname()[1]}", store.tokens.create("test"), store)
+            with served(SqlStore(store_url or store.url), listener, limits) as url:
+                yield Service(url, store.tokens.create("test"), store)
         finally:
-            running.should_exit = True
-            thread.join(PATIENCE_S)
             store.close()
+
+
+@contextmanager
+def served(store: SqlStore, listener: socket.socket, limits: Limits | None = None) -> Iterator[str]:
+    """Serve a store from a thread, on a socket that listens; yield the URL."""
+    running = server(store, limits)
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        running.should_exit = True
+        thread.join(PATIENCE_S)
 
 
 Post = Callable[..., httpx.Response]
