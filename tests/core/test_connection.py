@@ -1,4 +1,4 @@
-"""connect, Temporis and DataSource over an embedded data source: the face that notebooks and cron jobs see."""
+"""connect, Temporis and DataSource over a store, in SQLite and in PostgreSQL: the face of notebooks and cron jobs."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ from temporis_dagster.data_source.observations import observe
 
 HOURS = pd.date_range("2024-06-20", periods=4, freq="h", tz="UTC")
 FRAME = pd.DataFrame({"orders": [1.0, 2, 3, 4], "revenue": [1.5, None, 3.5, 4.5]}, index=HOURS)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request, tmp_path):
+    """The URL of a store that does not exist yet."""
+    return f"sqlite:///{tmp_path}/temporis.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
 
 
 @pytest.fixture

@@ -1,12 +1,19 @@
-"""One suite of promises, unchanged against the fake, the local service over SQLite, and the embedded store."""
+"""One suite of promises, unchanged against every host of data sources.
+
+The hosts are the fake, a store in SQLite and in PostgreSQL, the local service over each of these, and two processes of
+the local service over one PostgreSQL database, which take turns.
+"""
 
 from __future__ import annotations
 
+import itertools
 import struct
-from collections.abc import Callable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+import httpx
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,13 +21,16 @@ from hypothesis import strategies as st
 
 from temporis_dagster import (
     ArchiveState,
+    AuthenticationError,
     DataSourceArchivedError,
     DataSourceNotFoundError,
     connect,
 )
 from temporis_dagster.data_source.connection import Temporis
+from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.testing import FakeService, sample_frame
 from tests.support.delivery_tools import CANARY, adds_up
+from tests.support.service_fixture import ServiceProcess, started_service
 
 SOURCE = "store_metrics"
 HARD_NUMBERS = [-0.0, 0.0, 5e-324, 1e22, float(2**53), -float(2**53), 1.7976931348623157e308, 0.1 + 0.2]
@@ -46,8 +56,48 @@ def content_of(source):
     return dict(zip(zip(seconds, back.name, strict=True), back.value, strict=True))
 
 
+def managed(temporis: Temporis, source) -> Host:
+    """A host whose data source is looked at, and archived, in its store."""
+    return Host(
+        temporis,
+        lambda *, archived: source.archive() if archived else source.unarchive(),
+        lambda: content_of(source),
+    )
+
+
+class TakingTurns:
+    """A target that passes each call on to the next of several others."""
+
+    def __init__(self, targets) -> None:
+        self._targets = itertools.cycle(targets)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(next(self._targets), name)
+
+
+fresh_accounts = (f"account_{number}" for number in itertools.count())
+
+
+@pytest.fixture(scope="module")
+def database(postgres_server):
+    """The URL of a PostgreSQL database that the tests of this file share: each has an account of its own."""
+    with postgres_server.database() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def two_services(database):
+    """Two processes of the local service over that database."""
+    with closing(SqlStore(database)) as store:
+        store.create_data_source("unused")
+    processes = [ServiceProcess(database), ServiceProcess(database)]
+    yield processes
+    for process in processes:
+        process.stop()
+
+
 @contextmanager
-def fake(tmp_path):
+def fake(request, tmp_path) -> Iterator[Host]:
     with FakeService(token=CANARY) as service, connect(service.url, service.token) as temporis:
         yield Host(
             temporis,
@@ -59,35 +109,57 @@ def fake(tmp_path):
 
 
 @contextmanager
-def local_service(tmp_path):
-    service_fixture = pytest.importorskip("tests.support.service_fixture", reason="the service is an extra")
-    with (
-        service_fixture.started_service(tmp_path) as service,
-        connect(service.url, service.token) as temporis,
-        connect(service.store.url) as behind,
-    ):
-        source = behind.data_source(SOURCE)
-        yield Host(
-            temporis,
-            lambda *, archived: source.archive() if archived else source.unarchive(),
-            lambda: content_of(source),
-        )
+def sqlite(request, tmp_path) -> Iterator[Host]:
+    with connect(f"sqlite:///{tmp_path}/temporis.db") as temporis:
+        yield managed(temporis, temporis.create_data_source(SOURCE))
 
 
 @contextmanager
-def embedded(tmp_path):
-    with connect(f"sqlite:///{tmp_path}/temporis.db") as temporis:
-        source = temporis.create_data_source(SOURCE)
-        yield Host(
-            temporis,
-            lambda *, archived: source.archive() if archived else source.unarchive(),
-            lambda: content_of(source),
-        )
+def postgres(request, tmp_path) -> Iterator[Host]:
+    with connect(request.getfixturevalue("database"), account=next(fresh_accounts)) as temporis:
+        yield managed(temporis, temporis.create_data_source(SOURCE))
 
 
-@pytest.fixture(params=[fake, local_service, embedded], ids=lambda kind: kind.__name__)
+@contextmanager
+def service_over(store_url: str, account: str) -> Iterator[Host]:
+    with (
+        started_service(store_url=store_url, account=account) as service,
+        connect(service.url, service.token) as temporis,
+        connect(store_url, account=account) as behind,
+    ):
+        yield managed(temporis, behind.data_source(SOURCE))
+
+
+@contextmanager
+def service_over_sqlite(request, tmp_path) -> Iterator[Host]:
+    with service_over(f"sqlite:///{tmp_path}/temporis.db", "default") as host:
+        yield host
+
+
+@contextmanager
+def service_over_postgres(request, tmp_path) -> Iterator[Host]:
+    with service_over(request.getfixturevalue("database"), next(fresh_accounts)) as host:
+        yield host
+
+
+@contextmanager
+def two_services_over_postgres(request, tmp_path) -> Iterator[Host]:
+    database, services = request.getfixturevalue("database"), request.getfixturevalue("two_services")
+    account = next(fresh_accounts)
+    with ExitStack() as stack:
+        behind = stack.enter_context(connect(database, account=account))
+        source = behind.create_data_source(SOURCE)
+        token = stack.enter_context(closing(SqlStore(database, account=account))).tokens.create("test")
+        both = [stack.enter_context(connect(service.url, token))._target for service in services]
+        yield managed(Temporis(TakingTurns(both)), source)
+
+
+HOSTS = [fake, sqlite, postgres, service_over_sqlite, service_over_postgres, two_services_over_postgres]
+
+
+@pytest.fixture(params=HOSTS, ids=lambda kind: kind.__name__)
 def host(request, tmp_path):
-    with request.param(tmp_path) as host:
+    with request.param(request, tmp_path) as host:
         yield host
 
 
@@ -202,3 +274,60 @@ def test_any_upserts_leave_what_a_dict_would_hold(host, upserts):
         assert report.stored + report.unchanged == len({(stamp, name) for stamp, name, _ in records})
         expected |= {(stamp, name): value for stamp, name, value in records}
     assert {key: bits(value) for key, value in host.content().items()} == {k: bits(v) for k, v in expected.items()}
+
+
+# Several services over one database
+
+
+@pytest.fixture
+def account(database):
+    """The store of an account of its own, with the data source."""
+    with closing(SqlStore(database, account=next(fresh_accounts))) as store:
+        store.create_data_source(SOURCE)
+        yield store
+
+
+def test_a_token_counts_in_every_process_until_it_is_deleted(account, two_services):
+    """A token that was made a moment ago is known to both, and one that was deleted to neither."""
+    token = account.tokens.create("laptop")
+    for service in two_services:
+        with connect(service.url, token) as temporis:
+            assert temporis.data_source(SOURCE).upsert(frame((0, "a", 1))).stored == 1
+    account.tokens.delete("laptop")
+    for service in two_services:
+        with connect(service.url, token) as temporis, pytest.raises(AuthenticationError):
+            temporis.data_source(SOURCE).upsert(frame((0, "a", 2)))
+    assert account.read(SOURCE, None, None, None).value.tolist() == [1.0]
+
+
+def test_what_one_process_stores_or_refuses_the_other_knows(account, two_services):
+    """The value that was sent last counts, whichever process got it; an archived data source is archived in both."""
+    token = account.tokens.create("test")
+    with ExitStack() as stack:
+        first, second = (
+            stack.enter_context(connect(service.url, token)).data_source(SOURCE) for service in two_services
+        )
+        for value, source in enumerate([first, second, second, first], start=1):
+            source.upsert(frame((0, "a", value)))
+            assert account.read(SOURCE, None, None, None).value.tolist() == [float(value)]
+        account.set_archived(SOURCE, archived=True)
+        for source in (first, second):
+            with pytest.raises(DataSourceArchivedError):
+                source.upsert(frame((0, "a", 9)))
+        account.set_archived(SOURCE, archived=False)
+        assert second.upsert(frame((0, "a", 5))).stored == 1
+    assert account.read(SOURCE, None, None, None).value.tolist() == [5.0]
+
+
+def test_a_killed_process_holds_up_nobody(account, database, two_services):
+    """After ``kill -9`` of a third process, which had written a moment ago, the other two go on at once."""
+    token = account.tokens.create("test")
+    third = ServiceProcess(database)
+    with connect(third.url, token) as temporis:
+        temporis.data_source(SOURCE).upsert(frame((0, "a", 1)))
+    third.kill()
+    for service in two_services:
+        with connect(service.url, token) as temporis:
+            temporis.data_source(SOURCE).upsert(frame((60, service.url, 1)))
+        assert httpx.get(f"{service.url}/health").json() == {"status": "ok"}
+    assert len(account.read(SOURCE, None, None, None)) == 3

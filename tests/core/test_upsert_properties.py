@@ -1,13 +1,16 @@
-"""The promise of an upsert, end to end: whatever is sent, in any pieces, the store is the dict fed in row order."""
+"""The promise of an upsert, end to end: whatever is sent, in any pieces, the store is the dict fed in row order.
+
+The same in SQLite and in PostgreSQL.
+"""
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import fields
-from itertools import pairwise
+from itertools import count, pairwise
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +23,19 @@ NUMBERS = st.one_of(
 )
 ROWS = st.lists(st.tuples(st.integers(-3, 3), NAMES, NUMBERS), min_size=1, max_size=40)
 CUTS = st.lists(st.integers(0, 40), max_size=4)
+
+fresh_names = (f"store_metrics_{number}" for number in count())
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def shared(request, tmp_path_factory):
+    """A connection to a store that the examples share: each has a data source of its own."""
+    if request.param == "sqlite":
+        with connect(f"sqlite:///{tmp_path_factory.mktemp('shared')}/temporis.db") as temporis:
+            yield temporis
+    else:
+        with request.getfixturevalue("postgres_server").database() as url, connect(url) as temporis:
+            yield temporis
 
 
 def long_frame(rows) -> pd.DataFrame:
@@ -42,25 +58,24 @@ def adds_up(report: UpsertReport) -> bool:
 
 
 @given(rows=ROWS, cuts=CUTS, replays=st.lists(st.integers(0, 4), max_size=3), order=st.randoms(use_true_random=False))
-def test_the_store_is_the_dict_fed_in_row_order(rows, cuts, replays, order):
+def test_the_store_is_the_dict_fed_in_row_order(shared, rows, cuts, replays, order):
     """Duplicates, shuffles, any cut into upserts and any replay of the last ones: the same final value, bit for bit."""
     order.shuffle(rows)
     bounds = sorted({0, len(rows), *(cut for cut in cuts if cut < len(rows))})
     pieces = [rows[start:stop] for start, stop in pairwise(bounds)]
     pieces += [pieces[i] for i in replays if i < len(pieces)]
     expected: dict[tuple[int, str], bytes] = {}
-    with tempfile.TemporaryDirectory() as folder, connect(f"sqlite:///{folder}/temporis.db") as temporis:
-        source = temporis.create_data_source("store_metrics")
-        for piece in pieces:
-            before = dict(expected)
-            expected |= {(stamp, name): np.float64(value).tobytes() for stamp, name, value in piece}
-            report = source.upsert(long_frame(piece), layout="long")
-            assert adds_up(report)
-            keys = {(stamp, name) for stamp, name, _ in piece}
-            assert report.unchanged == sum(before.get(key) == expected[key] for key in keys)
-            assert report.superseded == len(piece) - len(keys)
-        assert stored(source) == expected
-        digest = source.content_digest()
-        everything = source.read()
-        assert source.upsert(everything.sample(frac=1, random_state=order.randrange(2**32))).unchanged == len(expected)
-        assert source.content_digest() == digest
+    source = shared.create_data_source(next(fresh_names))
+    for piece in pieces:
+        before = dict(expected)
+        expected |= {(stamp, name): np.float64(value).tobytes() for stamp, name, value in piece}
+        report = source.upsert(long_frame(piece), layout="long")
+        assert adds_up(report)
+        keys = {(stamp, name) for stamp, name, _ in piece}
+        assert report.unchanged == sum(before.get(key) == expected[key] for key in keys)
+        assert report.superseded == len(piece) - len(keys)
+    assert stored(source) == expected
+    digest = source.content_digest()
+    everything = source.read()
+    assert source.upsert(everything.sample(frac=1, random_state=order.randrange(2**32))).unchanged == len(expected)
+    assert source.content_digest() == digest
