@@ -37,12 +37,32 @@ def blocks(page: Path, language: str) -> list[str]:
 
 @pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_python_of_every_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
-    """Pasted block after block into one session, in an empty folder, a page's code runs and its assertions hold."""
+def test_the_python_and_the_sql_of_every_page_run_from_top_to_bottom(page, tmp_path, monkeypatch, request):
+    """Pasted block after block into one session, in an empty folder, a page's code runs and its assertions hold.
+
+    A page that connects to PostgreSQL has a server of its own, which stands for every host that the page names.
+    """
     monkeypatch.chdir(tmp_path)
+    code = [(kind, text) for kind, text in BLOCK.findall(page.read_text()) if kind in ("python", "sql")]
+    server = None
+    if any(kind == "sql" or "postgresql+psycopg://" in text for kind, text in code):
+        server = request.getfixturevalue("private_postgres")
+        for variable, value in {"PGHOSTADDR": "127.0.0.1", "PGPORT": str(server.port), "PGSERVICEFILE": ""}.items():
+            monkeypatch.setenv(variable, value)
     session = {"__name__": "__main__"}
-    for code in blocks(page, "python"):
-        exec(compile(code, str(page), "exec", dont_inherit=True), session)
+    for kind, text in code:
+        if kind == "sql":
+            run_sql(server, text)
+        else:
+            exec(compile(text, str(page), "exec", dont_inherit=True), session)
+
+
+def run_sql(server, text: str) -> None:
+    """Run a block of SQL as psql would, as the administrator, in the database that the page has made by then."""
+    made = [name for (name,) in server.execute("SELECT datname FROM pg_database WHERE datname = 'metrics'")]
+    for statement in re.sub(r"--.*", "", text).split(";"):
+        if statement.strip():
+            server.execute(statement, *made)
 
 
 @pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`")
@@ -126,7 +146,11 @@ def test_the_components_of_every_page_load(page, monkeypatch):
 def test_every_block_of_code_is_run(page):
     """No page shows code in a language that the tests of this file pass over."""
     kinds = {kind for kind, code in BLOCK.findall(page.read_text()) if not OF_A_FILE.match(code)}
-    of_page = {"README.md": {"python", "sh", "console"}, "cli.md": {"text"}}  # tests/cli/test_help.py compares cli.md
+    of_page = {
+        "README.md": {"python", "sh", "console"},
+        "cli.md": {"text"},  # tests/cli/test_help.py compares it
+        "postgres.md": {"python", "sql"},
+    }
     assert kinds <= of_page.get(page.name, {"python", "yaml"})
 
 
