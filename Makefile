@@ -67,6 +67,7 @@ check: $(VENV)/ready  ## check lint, format, types and spelling
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/codespell --check-hidden
+	$(BIN)/hadolint deploy/Dockerfile
 
 format: $(VENV)/ready ## format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix
@@ -83,6 +84,7 @@ wheel: $(VENV)/ready  ## build the distributions, install the wheel into an empt
 	$(BIN)/python -m pytest tests/acceptance/test_wheel.py tests/acceptance/test_sdist.py --wheel-python $(WHEEL)/bin/python
 	$(WHEEL)/bin/python -m pip install --quiet --constraint constraints.txt dagster-dg-cli "typer<0.26"
 	$(BIN)/python -m pytest tests/acceptance/test_dg.py --wheel-python $(WHEEL)/bin/python
+	$(BIN)/python -m pytest tests/acceptance/test_image.py --wheel-python $(WHEEL)/bin/python
 
 clean-demo:      ## reset the example: its Dagster home and databases
 	rm -rf $(EXAMPLE)/.dagster_home $(EXAMPLE)/*.db $(EXAMPLE)/*.db-* $(EXAMPLE)/*.partial-*
