@@ -1,4 +1,4 @@
-"""Access tokens in a store: shown once, kept as a hash, gone when deleted."""
+"""Access tokens in a store, in SQLite and in PostgreSQL: shown once, kept as a hash, gone when deleted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sqlite3
 import string
 from datetime import datetime, timedelta, timezone
 
+import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,21 @@ from temporis_dagster.data_source.store.sqlite import schema
 from temporis_dagster.errors import ConfigurationError, StoreError
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def kind(request):
+    """In which database the store is."""
+    return request.param
+
+
+in_a_file = pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def url(kind, request, tmp_path):
+    """The URL of a store that does not exist yet."""
+    return f"sqlite:///{tmp_path}/temporis.db" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+
+
 @pytest.fixture
 def store(url):
     store = SqlStore(url)
@@ -27,8 +43,12 @@ def store(url):
     store.close()
 
 
-def files(tmp_path) -> bytes:
-    return b"".join(path.read_bytes() for path in tmp_path.iterdir())
+def kept_in(url, tmp_path) -> bytes:
+    """Everything that the store keeps: the bytes of its files, or the rows of the table of tokens."""
+    if url.startswith("sqlite"):
+        return b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    with psycopg.connect(url.replace("+psycopg", "")) as by_hand:
+        return repr(by_hand.execute("SELECT * FROM temporis_token").fetchall()).encode()
 
 
 def test_a_token_is_256_random_bits_with_a_prefix(store):
@@ -39,12 +59,12 @@ def test_a_token_is_256_random_bits_with_a_prefix(store):
     assert all(TOKEN.fullmatch(token) for token in made)
 
 
-def test_only_the_hash_is_kept_and_nothing_shows_the_token(store, tmp_path, caplog):
-    """Not in the file nor its log, not in a listing, a repr or a debug log: SHA-256 is all there is."""
+def test_only_the_hash_is_kept_and_nothing_shows_the_token(store, url, tmp_path, caplog):
+    """Not in the database nor a file's log, not in a listing, a repr or a debug log: SHA-256 is all there is."""
     caplog.set_level(logging.DEBUG)
     token = store.tokens.create("laptop")
     shown = repr([store, store.tokens, store.tokens.all(), store.tokens.owner(token)])
-    kept = files(tmp_path)
+    kept = kept_in(url, tmp_path)
     assert hashlib.sha256(token.encode()).hexdigest().encode() in kept
     for part in (token, token.removeprefix("ts_")):
         assert part.encode() not in kept
@@ -52,8 +72,9 @@ def test_only_the_hash_is_kept_and_nothing_shows_the_token(store, tmp_path, capl
 
 
 def test_a_listing_has_label_and_age(store):
-    """In the order of making, with UTC moments; none where there is no file, and none is made."""
+    """In the order of making, with UTC moments; none where there is no store, and none is made."""
     assert store.tokens.all() == []
+    assert not store.exists
     store.tokens.create("z")
     store.tokens.create("a")
     listed = store.tokens.all()
@@ -61,11 +82,12 @@ def test_a_listing_has_label_and_age(store):
     assert all(timedelta(0) <= datetime.now(timezone.utc) - token.created_at < timedelta(minutes=5) for token in listed)
 
 
-def test_the_owner_of_a_token(store):
+def test_the_owner_of_a_token(store, url):
     """The account that a token was made for, whichever account asks; a deleted or unknown token has no owner."""
     other = store.of_account("other")
     mine, theirs = store.tokens.create("x"), other.tokens.create("x")
-    for view in (store, other, SqlStore(store.url)):
+    again = SqlStore(url)
+    for view in (store, other, again):
         assert (view.tokens.owner(mine), view.tokens.owner(theirs)) == ("default", "other")
     for wrong in ("", "ts_", mine[:-1], mine + "x", mine.upper(), " " + mine, "\udc80", "é", "%", "_" * len(mine)):
         assert store.tokens.owner(wrong) is None
@@ -84,7 +106,7 @@ def test_accounts_do_not_see_each_others_tokens(store):
 
 
 def test_deleting_tells_whether_there_was_one(store):
-    """Once yes, then no; no where there is no file, and none is made."""
+    """Once yes, then no; no where there is no store, and none is made."""
     assert not store.tokens.delete("laptop")
     token = store.tokens.create("laptop")
     assert store.tokens.delete("laptop")
@@ -93,10 +115,10 @@ def test_deleting_tells_whether_there_was_one(store):
     assert store.tokens.create("laptop") != token
 
 
-def test_asking_makes_no_file(store, tmp_path):
-    """A service over a file that is not there knows no token."""
+def test_asking_makes_no_store(store):
+    """A service over a store that is not there knows no token."""
     assert (store.tokens.owner("ts_x"), store.tokens.all(), store.tokens.delete("x")) == (None, [], False)
-    assert list(tmp_path.iterdir()) == []
+    assert not store.exists
 
 
 def test_a_label_is_taken_once(store):
@@ -108,13 +130,35 @@ def test_a_label_is_taken_once(store):
     assert len(store.tokens.all()) == 1
 
 
+@pytest.mark.parametrize("kind", ["postgres"], indirect=True)
+def test_a_commit_without_an_answer_changes_no_answer_of_ours(store, monkeypatch):
+    """The connection is lost after the server committed: the token is made, or deleted, and that is what is said."""
+    lost, commit = [], type(store._database).commit
+
+    def losing(database, connection, *given):
+        commit(database, connection, *given)
+        if not lost:
+            lost.append(True)
+            connection.connection.driver_connection.close()
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    store.create_data_source("store_metrics")
+    monkeypatch.setattr(type(store._database), "commit", losing)
+    token = store.tokens.create("laptop")
+    assert store.tokens.owner(token) == "default"
+    lost.clear()
+    assert store.tokens.delete("laptop")
+    assert store.tokens.owner(token) is None
+    assert store.tokens.all() == []
+
+
 @pytest.mark.parametrize("label", ["", "x" * 65, "a\nb", "\0", "ts_secret", "\ud800"], ids=ascii)
-def test_what_cannot_be_a_label_is_refused_unquoted(store, tmp_path, label):
+def test_what_cannot_be_a_label_is_refused_unquoted(store, label):
     """Nothing is made, and a token that was pasted for a label is not repeated."""
     with pytest.raises(ConfigurationError) as caught:
         store.tokens.create(label)
     assert "secret" not in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
+    assert not store.exists
 
 
 @settings(max_examples=30, deadline=None)
@@ -139,6 +183,7 @@ def test_hashes_that_begin_alike_are_told_apart(store, monkeypatch):
     assert (store.tokens.owner(mine), store.tokens.owner(theirs), store.tokens.owner("z")) == ("default", "other", None)
 
 
+@in_a_file
 def test_a_store_of_version_1_gets_tokens(store, monkeypatch):
     """A file from before there were tokens is migrated when it is opened, and keeps its data sources."""
     for room in (schema, sqlite_file):
@@ -151,6 +196,7 @@ def test_a_store_of_version_1_gets_tokens(store, monkeypatch):
     assert store.data_sources() == ["store_metrics"]
 
 
+@in_a_file
 def test_the_table_of_version_2(store):
     """The shape of a released version never changes: a new shape is a new migration step."""
     store.create_data_source("store_metrics")
@@ -164,6 +210,7 @@ def test_the_table_of_version_2(store):
     )
 
 
+@in_a_file
 def test_a_store_that_fails_is_a_store_error(store, tmp_path):
     """In the words of the store, without the token."""
     (tmp_path / "temporis.db").write_text("no database at all, but long enough to look like one" * 20)

@@ -100,11 +100,13 @@ class Tokens:
         if label.startswith(PREFIX):
             return False  # A token, pasted in place of its label: it must not even reach the log of statements.
 
+        deleted: list[bool] = []  # by each attempt: the commit of one may have had no answer
+
         def delete() -> bool:
             with self._database.writing() as connection:
-                deleted = _delete(connection, self._account, label)
+                deleted.append(_delete(connection, self._account, label))
                 self._database.commit(connection)
-                return deleted
+                return any(deleted)
 
         with self._explained():
             try:
