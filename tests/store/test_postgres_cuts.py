@@ -23,6 +23,9 @@ from tests.support.postgres_worker import SOURCE, Plan
 PLAN = Plan(rows=40, own=60, chunk_rows=16)
 """Three chunks, each with new, changed and unchanged rows."""
 
+NOT_WAITED_FOR = 2
+"""Messages at the end of an upsert that it does not wait for, or that come only sometimes: the end of a session."""
+
 
 @pytest.fixture
 def proxy(postgres_url, monkeypatch):
@@ -77,9 +80,10 @@ def test_an_upsert_goes_on_after_the_connection_was_cut(
 ):
     """Wherever it was cut, the upsert connects again and stores everything, and its report is exact."""
     cases = Cases(proxy, postgres_server, postgres_url, warm=warm)
-    for place in places(cases.length(to_server=to_server), soak=soak):
+    length = cases.length(to_server=to_server)
+    for place in places(length, soak=soak):
         _, record = cases.run(lambda place=place: proxy.cut_at(place, to_server=to_server, half=half))
-        assert cases.cuts == 1, place
+        assert cases.cuts == 1 or place > length - NOT_WAITED_FOR, place
         assert record["error"] is None, (place, record)
 
 
@@ -88,14 +92,14 @@ def test_an_upsert_goes_on_after_the_connection_was_cut(
 def test_the_report_is_exact_when_the_server_stays_away(postgres_server, postgres_url, proxy, to_server, warm, soak):
     """What is reported as stored is stored, and nothing else; unknown is only a chunk whose COMMIT had no answer."""
     cases = Cases(proxy, postgres_server, postgres_url, warm=warm, give_up_after_s=0.01)
-    for place in places(cases.length(to_server=to_server), soak=soak):
+    length = cases.length(to_server=to_server)
+    for place in places(length, soak=soak):
         _, record = cases.run(lambda place=place: proxy.cut_at(place, to_server=to_server, then_refuse=True))
-        assert cases.cuts == 1, place
-        if record["error"] is None:  # nobody waited for this message
-            assert cases.asked.upper() in ("COMMIT", "ROLLBACK"), (place, cases.asked)
+        if record["error"] is None:
+            assert place > length - NOT_WAITED_FOR, place
             continue
         assert record["error"] == UnavailableError.__name__, (place, record)
-        if "COMMIT" not in cases.asked.upper():
+        if cases.asked != "COMMIT":
             assert record["unknown"] == 0, (place, cases.asked, record)
 
 

@@ -116,7 +116,7 @@ class Proxy:
             self._cut, self._half, self._closes = condition, half, then_refuse
 
     def before(self, statement: str, action: Callable[[], object], occurrence: int = 1) -> None:
-        """Do something before the server gets a statement that contains these words; cut nothing.
+        """Do something before the server gets a statement that starts with these words; cut nothing.
 
         Args:
             statement: The words, in upper or lower case.
@@ -126,7 +126,7 @@ class Proxy:
         left = [occurrence]
 
         def watching(message: Message) -> bool:
-            if message.to_server and message.kind in "QP" and statement.lower() in _text(message).lower():
+            if message.to_server and message.kind in "QP" and _text(message).lower().startswith(statement.lower()):
                 left[0] -= 1
                 if left[0] == 0:
                     action()

@@ -59,9 +59,17 @@ class Postgres:
         plain = self.admin.set(drivername="postgresql", database=database or self.admin.database)
         return psycopg.connect(plain.render_as_string(hide_password=False), autocommit=True, **options)
 
-    def execute(self, statement: str, database: str = "") -> list[tuple[Any, ...]]:
-        """Run one statement as the administrator, and return its rows."""
+    def execute(self, statement: str, database: str = "", *, writable: bool = False) -> list[tuple[Any, ...]]:
+        """Run one statement as the administrator, and return its rows.
+
+        Args:
+            statement: The statement.
+            database: Where to run it; by default in the administrator's own database.
+            writable: Whether to write even if the default of the database is not to.
+        """
         with self.connect(database) as connection:
+            if writable:
+                connection.execute("SET default_transaction_read_only = off")
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 

@@ -108,6 +108,7 @@ def explained(
     except SourceArchivedError:
         raise _archived(database.url, data_source, tally) from None
     except StoreUnusableError as failure:
+        failure.__traceback__ = None  # its frames hold connections, whose texts name the user
         raise _failed(database.url, data_source, failure, tally) from failure.__cause__
     except TemporisError:
         raise

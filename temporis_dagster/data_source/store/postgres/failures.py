@@ -57,6 +57,7 @@ REFUSED = (
     ("no pg_hba.conf entry", "28"),
     ("is not permitted to log in", "28"),
     (re.compile(r"role .* does not exist"), "28"),
+    ("permission denied for database", "42501"),
     (re.compile(r"database .* does not exist"), "3D000"),
     ("certificate", "TLS"),
     ("server does not support SSL", "TLS"),
@@ -71,6 +72,7 @@ SQLSTATE for these."""
 
 CONNECTING_ADVICE = {
     "28": ADVICE_BY_CLASS["28"],
+    "42501": "Grant this user CONNECT on the database, and try again.",
     "3D000": "Create the database, or correct its name in the URL.",
     "TLS": "Check sslmode, sslrootcert and the other TLS options of the URL, and the certificate of the server.",
     "service": "Check the service's name in the URL or in PGSERVICE, and the service file.",
@@ -110,6 +112,9 @@ def failure_of(error: Exception, secrets: Sequence[str] = ()) -> PostgresUnusabl
     # Chain the driver's own error: SQLAlchemy's would put thousands of parameters into the traceback.
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     failure = _failure(cause, secrets)
+    # Neither may keep its frames, which a traceback with variables would show: the driver's connections and cursors
+    # name the user in their texts.
+    error.__traceback__ = cause.__traceback__ = None
     failure.__cause__ = cause
     return failure
 

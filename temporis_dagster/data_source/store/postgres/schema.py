@@ -83,15 +83,17 @@ def installed_version(connection: sa.Connection) -> int:
         )
     if table is None:
         return 0
-    return ensure_known(connection.exec_driver_sql("SELECT version FROM temporis_schema_version").scalar_one())
+    return ensure_known(connection.exec_driver_sql("SELECT version FROM temporis_schema_version").scalar())
 
 
-def ensure_known(version: int) -> int:
+def ensure_known(version: int | None) -> int:
     """Return a version of the schema if this library knows it.
 
     Raises:
-        StoreUnusableError: A newer version of this library wrote the store.
+        StoreUnusableError: A newer version of this library wrote the store, or the version is missing.
     """
+    if version is None:
+        raise damaged("temporis_schema_version")
     if version > len(MIGRATIONS):
         raise StoreUnusableError(
             f"it was written by a newer temporis_dagster (its schema has version {version}, this library knows"
@@ -99,6 +101,11 @@ def ensure_known(version: int) -> int:
             "Upgrade temporis_dagster here.",
         )
     return version
+
+
+def damaged(table: str) -> StoreUnusableError:
+    """Say that a table that always has one row has none."""
+    return StoreUnusableError(f"its table {table} is empty", "Restore the tables of the store from a backup.")
 
 
 def migrate(connection: sa.Connection) -> None:

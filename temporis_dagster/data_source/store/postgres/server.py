@@ -283,8 +283,10 @@ class PostgresServer:
             raise
         while cursor.nextset():
             pass
-        version, store, transaction = cast("tuple[int, object, str]", cursor.fetchone())
+        version, store, transaction = cast("tuple[int | None, object, str]", cursor.fetchone())
         schema.ensure_known(version)
+        if store is None:
+            raise schema.damaged("temporis_store")
         connection.info[STORE], connection.info[TRANSACTION] = store, transaction
 
     def _open(self, create: bool) -> sa.Engine:
