@@ -44,6 +44,7 @@ def test_the_python_and_the_sql_of_every_page_run_from_top_to_bottom(page, tmp_p
     """
     monkeypatch.chdir(tmp_path)
     code = [(kind, text) for kind, text in BLOCK.findall(page.read_text()) if kind in ("python", "sql")]
+    code = [(kind, text) for kind, text in code if not OF_A_FILE.match(text)]
     server = None
     if any(kind == "sql" or "postgresql+psycopg://" in text for kind, text in code):
         server = request.getfixturevalue("private_postgres")
