@@ -3,11 +3,11 @@
 import importlib.util
 
 import pytest
-import sqlalchemy as sa
 from nyc_airports import operational_db
 
-from tests.conftest import CANARY
 from tests.support.distributed_processes import virtual_host
+from tests.support.distributed_targets import KINDS, by_a_single_process, with_a_password
+from tests.support.distributed_targets import target as made_target
 
 if importlib.util.find_spec("dagster_celery") is None:
     collect_ignore_glob = ["test_*.py"]
@@ -23,8 +23,7 @@ def city(tmp_path_factory):
 def instance_database(postgres_server):
     """The URL of an empty database for a Dagster instance and for Celery's results; its password is never shown."""
     with postgres_server.database() as url:
-        parsed = sa.make_url(url).set(drivername="postgresql+psycopg2")
-        yield parsed.set(password=parsed.password or CANARY).render_as_string(hide_password=False)
+        yield with_a_password(url, "postgresql+psycopg2")
 
 
 @pytest.fixture(scope="module")
@@ -32,3 +31,16 @@ def broker_of_ours(broker):
     """The URL of a virtual host of our own."""
     with virtual_host(broker) as url:
         yield url
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def target(request, tmp_path_factory, postgres_server, city):
+    """Variables for the processes that write to a data source of this kind, and the data source, seen past them."""
+    with made_target(request.param, tmp_path_factory.mktemp("target"), postgres_server) as (variables, source):
+        yield {**variables, "NYC_OPERATIONAL_DB": str(city)}, source
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory, city):
+    """What a single process makes of the same days: how many observations, and their digest."""
+    return by_a_single_process(tmp_path_factory.mktemp("single"), city)

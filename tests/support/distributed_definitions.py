@@ -4,6 +4,7 @@ Read by code servers, run processes and Celery workers. Comes in: variables of t
 
 * ``departures`` says when it queries its window, and in which process. The first query after ``arm`` never returns: it
   is the one whose process is killed.
+* the job ``on_one_machine`` runs the same assets with Dagster's multiprocess executor, and retries.
 * ``pooled`` writes a few rows for each of its days, to a service that counts who writes at once.
 """
 
@@ -16,9 +17,11 @@ import pandas as pd
 from nyc_airports.database import OperationalDatabase
 
 from temporis_dagster import TemporisIOManager, TemporisResource, temporis_asset
+from tests.support.distributed_targets import HOURLY
 from tests.support.distributed_watch import FOLDER, RECIPE, Watch
 
-POOLED, POOLED_DAYS = "pooled", dg.DailyPartitionsDefinition("2024-06-01", end_date="2024-06-05")
+ON_ONE_MACHINE = "on_one_machine"
+POOLED, POOLED_DAYS = "pooled", dg.DailyPartitionsDefinition("2024-06-01", end_date="2024-06-03")
 
 
 class WatchedDatabase(OperationalDatabase):
@@ -62,12 +65,19 @@ def defs_of(loaded: dg.Definitions) -> dg.Definitions:
         timeout_s=600,
         give_up_after_s=600,
     )
+    on_one_machine = dg.define_asset_job(
+        ON_ONE_MACHINE,
+        selection=list(HOURLY),
+        executor_def=dg.multiprocess_executor,
+        op_retry_policy=dg.RetryPolicy(max_retries=2),
+    )
     database = WatchedDatabase(path=os.environ["NYC_OPERATIONAL_DB"])
     more = {"operational_db": database, "pooled_io_manager": TemporisIOManager(temporis=service)}
     return dg.Definitions(
         assets=[*(loaded.assets or ()), pooled],
         resources={**(loaded.resources or {}), **more},
         executor=loaded.executor,
+        jobs=[on_one_machine],
     )
 
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 DEFINITIONS = ROOT / "tests" / "support" / "distributed_definitions.py"
 WORKERS = ("w1", "w2", "w3")
 ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-LONGEST_S, STEP_S = 270.0, 0.2
+LONGEST_S, STEP_S = 600.0, 0.2
 
 
 class Worker:
@@ -57,6 +57,17 @@ class Worker:
         """Its output."""
         return self._log.read_text(errors="replace")
 
+    @property
+    def at_work(self) -> bool:
+        """Whether it has begun a task and not ended it."""
+        said = self.said()
+        return said.count("] received") > said.count("] succeeded in") + said.count("raised error: WorkerLostError")
+
+    def kill_child(self) -> None:
+        """Kill the process in which it runs its step, as a machine without memory does."""
+        for child in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+
     def kill(self) -> None:
         """Kill it and what it has started, at once."""
         end_group(self.process.pid)
@@ -74,7 +85,7 @@ class Deployment:
 
     def __init__(self, folder: Path, environment: Mapping[str, str], instance: dg.DagsterInstance) -> None:
         self.folder, self.environment, self.instance = folder, environment, instance
-        self.watch = Watch(folder)
+        self.home, self.watch = Path(environment["DAGSTER_HOME"]), Watch(folder)
         self.workers: dict[str, Worker] = {}
         self._daemon: subprocess.Popen[bytes] | None = None
 
@@ -96,6 +107,13 @@ class Deployment:
         """Start a worker, in place of one with this name that has ended."""
         self.workers[name] = Worker(name, self.folder / f"{name}.{uuid4().hex[:6]}.log", self.environment)
         return self.workers[name]
+
+    def restore(self) -> None:
+        """Start a worker in place of each one that was killed, and wait until all of them listen."""
+        for name, worker in list(self.workers.items()):
+            if worker.process.poll() is not None:
+                self.start_worker(name)
+        self.until("the workers listen", lambda: all(worker.ready for worker in self.workers.values()))
 
     def stop(self) -> None:
         """End every process, at once."""
@@ -127,27 +145,44 @@ class Deployment:
         )
         return self.runs(backfill)
 
-    def starts(self, backfill: str) -> Counter[tuple[str, str]]:
-        """How many times each step of the runs of a backfill was started, by run and step."""
-        return Counter(
-            (run.run_id, str(entry.step_key))
-            for run in self.runs(backfill)
-            for entry in self.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)
-        )
+    def held_back(self, backfill: str) -> int:
+        """Of how many runs of a backfill the daemon has said that a pool holds them back."""
+        said = (self.folder / "daemon.log").read_text(errors="replace")
+        return sum(f"Run {run.run_id} is blocked by global concurrency" in said for run in self.runs(backfill))
+
+    def backfill_ended(self, backfill: str) -> str:
+        """How it has ended; nothing while it goes on."""
+        status = str(self.instance.get_backfill(backfill).status.value)
+        return status if status.startswith(("COMPLETED", "FAILED", "CANCELED")) else ""
+
+    def start_times(self, backfill: str) -> dict[tuple[str, str], list[float]]:
+        """When each step of the runs of a backfill was started, by run and step."""
+        times = defaultdict(list)
+        for run in self.runs(backfill):
+            for entry in self.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START):
+                times[run.run_id, str(entry.step_key)].append(entry.timestamp)
+        return {step: sorted(of_step) for step, of_step in times.items()}
 
     def until(self, what: str, reached: Callable[[], bool], longest_s: float = LONGEST_S) -> None:
         """Wait for something that the deployment does."""
-        deadline = time.monotonic() + longest_s
-        while not reached():
-            assert time.monotonic() < deadline, f"not reached in {longest_s:.0f} s: {what}\n{self.last_words()}"
-            if self._daemon is not None:
-                assert self._daemon.poll() is None, f"the daemon has ended:\n{self.last_words()}"
-            time.sleep(STEP_S)
+
+        def seen() -> bool:
+            assert self._daemon is None or self._daemon.poll() is None, f"the daemon has ended:\n{self.last_words()}"
+            return reached()
+
+        try:
+            until(what, seen, longest_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.last_words()}") from None
+
+    def logs(self, last: int = 0) -> str:
+        """What all processes have said, or the end of it."""
+        paths = sorted(self.folder.glob("*.log"))
+        return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-last:]}" for path in paths)
 
     def last_words(self) -> str:
         """The ends of all logs, for a failing test."""
-        logs = sorted(self.folder.glob("*.log"))
-        return "\n".join(f"--- {log.name}\n{log.read_text(errors='replace')[-2_000:]}" for log in logs)
+        return self.logs(2_000)
 
 
 @contextmanager
@@ -163,23 +198,16 @@ def deployment(
         instance_settings: What to add to the recipe's dagster.yaml.
         **variables: Further variables of the environment of every process.
     """
-    home = folder / "dagster_home"
-    home.mkdir()
+    (home := folder / "dagster_home").mkdir()
     settings = yaml.safe_load((RECIPE / "dagster.yaml").read_text()) | dict(instance_settings or {})
     (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-        "PYTHONWARNINGS": "ignore",
-        "DAGSTER_HOME": str(home),
-        "DAGSTER_DISABLE_TELEMETRY": "yes",
-        "DAGSTER_POSTGRES_URL": database,
-        "DAGSTER_CELERY_BROKER_URL": broker,
-        "DAGSTER_CELERY_BACKEND_URL": f"db+{database}",
-        FOLDER: str(folder),
+    environment = environment_of(
+        folder,
+        DAGSTER_POSTGRES_URL=database,
+        DAGSTER_CELERY_BROKER_URL=broker,
+        DAGSTER_CELERY_BACKEND_URL=f"db+{database}",
         **variables,
-    }
+    )
     with ExitStack() as stack:
         stack.enter_context(patch.dict(os.environ, environment))
         instance = stack.enter_context(dg.DagsterInstance.get())
@@ -187,6 +215,28 @@ def deployment(
         stack.callback(started.stop)
         started.start()
         yield started
+
+
+def environment_of(folder: Path, **variables: str) -> dict[str, str]:
+    """The environment of a process: this environment's programs, this project's code, and the folder's Dagster home."""
+    return {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "PYTHONWARNINGS": "ignore",
+        "DAGSTER_HOME": str(folder / "dagster_home"),
+        "DAGSTER_DISABLE_TELEMETRY": "yes",
+        FOLDER: str(folder),
+        **variables,
+    }
+
+
+def until(what: str, reached: Callable[[], bool], longest_s: float = LONGEST_S) -> None:
+    """Wait for something that other processes do."""
+    deadline = time.monotonic() + longest_s
+    while not reached():
+        assert time.monotonic() < deadline, f"not reached in {longest_s:.0f} s: {what}"
+        time.sleep(STEP_S)
 
 
 @contextmanager
