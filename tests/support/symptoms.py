@@ -4,6 +4,7 @@ Comes in: an empty folder. Goes out: for each symptom the text that the code pro
 Never: holds a message itself. After changing one, run ``python -m tests.support.symptoms`` and commit the page.
 """
 
+import atexit
 import logging
 import re
 import socket
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -41,6 +43,7 @@ from temporis_dagster.cli import main
 from temporis_dagster.data_source.store.sqlite import file as sqlite_file
 from temporis_dagster.testing import FakeService, Script, answer, html_page, in_sequence
 from tests.support.dagster_harness import failure_of, key_range
+from tests.support.postgres_server import PrivatePostgres, _free_port
 from tests.support.schedule_tools import utc, world_of
 from tests.support.service_fixture import started_service
 
@@ -51,6 +54,11 @@ DAYS = dg.DailyPartitionsDefinition("2024-06-01", end_date="2024-07-01")
 VARIABLES = ("TEMPORIS_URL", "TEMPORIS_TOKEN", "TEMPORIS_STORE", "TEMPORIS_MIRROR")
 PLACEHOLDERS = [
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:..."),
+    (re.compile(r"\bport \d+ failed\b"), "port ... failed"),
+    (
+        re.compile(r"\bversion \d+, this library knows versions up to \d+"),
+        "version ..., this library knows versions up to ...",
+    ),
     (re.compile(r"\b(in|for up to|within) [\d.]+ (s|ms)\b"), r"\1 ... \2"),
     (re.compile(r"\b\d+ ms\b"), "... ms"),
     (re.compile(r"Python/[\d.]+"), "Python/..."),
@@ -281,6 +289,87 @@ def not_a_database(bench: Bench) -> str:
     (bench.folder / "notes.db").write_text("Shopping list: milk, bread. " * 100)
     with connect(f"sqlite:///{bench.folder}/notes.db") as temporis:
         return bench.raises(temporis.data_source("store_metrics").read)
+
+
+@cache
+def server() -> PrivatePostgres:
+    """A PostgreSQL that asks for passwords, for as long as this process runs."""
+    started = PrivatePostgres(password="a secret")
+    started.__enter__()
+    atexit.register(started.__exit__)
+    started.execute("CREATE ROLE writer LOGIN PASSWORD 'right'")
+    return started
+
+
+@contextmanager
+def in_postgres(*, password: str = "right", database: str = "metrics") -> Iterator[str]:
+    """The URL of a role that may do everything but make or archive, in a database with ``store_metrics``."""
+    with connect(_made()) as temporis:
+        temporis.create_data_source("store_metrics")
+    for grant in (
+        "SELECT ON ALL TABLES IN SCHEMA public",
+        "UPDATE ON temporis_data_source",
+        "INSERT ON temporis_series",
+    ):
+        server().execute(f"GRANT {grant} TO writer", "metrics")
+    yield server().url(database, username="writer", password=password)
+
+
+def _made() -> str:
+    """The administrator's URL of the database ``metrics``, made anew."""
+    server().execute("DROP DATABASE IF EXISTS metrics WITH (FORCE)")
+    server().execute("CREATE DATABASE metrics TEMPLATE template0 ENCODING 'UTF8'")
+    return server().url("metrics")
+
+
+def upsert_there(bench: Bench, **how: str) -> str:
+    """What an upsert into PostgreSQL raises."""
+    with in_postgres(**how) as url, connect(url) as temporis:
+        return bench.raises(temporis.data_source("store_metrics").upsert, orders(1.0))
+
+
+def away(bench: Bench) -> str:
+    """The message of an upsert while the server is down."""
+    url = f"postgresql+psycopg://writer@127.0.0.1:{_free_port()}/metrics"
+    with connect(url, give_up_after_s=0.001) as temporis:
+        return bench.raises(temporis.data_source("store_metrics").upsert, orders(1.0))
+
+
+def waiting_for_the_server(bench: Bench) -> str:
+    """What is logged by an upsert while the server is down."""
+    url = f"postgresql+psycopg://writer@127.0.0.1:{_free_port()}/metrics"
+    with connect(url, give_up_after_s=0.2) as temporis:
+        source = temporis.data_source("store_metrics")
+        return bench.logs(lambda: bench.raises(source.upsert, orders(1.0)), level=logging.WARNING).splitlines()[0]
+
+
+def locked_there(bench: Bench) -> str:
+    """The message of an upsert while another transaction keeps the data source locked."""
+    with in_postgres() as url, server().connect("metrics") as other, other.transaction():
+        other.execute("SELECT * FROM temporis_data_source FOR UPDATE")
+        with connect(url, give_up_after_s=0.05) as temporis:
+            return bench.raises(temporis.data_source("store_metrics").upsert, orders(1.0))
+
+
+def newer_there(bench: Bench) -> str:
+    """The message of a read from a store that a newer version wrote."""
+    with in_postgres() as url:
+        server().execute("UPDATE temporis_schema_version SET version = 99", "metrics")
+        with connect(url) as temporis:
+            return bench.raises(temporis.data_source("store_metrics").read)
+
+
+def wrong_encoding(bench: Bench) -> str:
+    """The message of the first use of a database that cannot hold every name."""
+    server().execute("DROP DATABASE IF EXISTS metrics WITH (FORCE)")
+    server().execute("CREATE DATABASE metrics TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    with connect(server().url("metrics")) as temporis:
+        return bench.raises(temporis.create_data_source, "store_metrics")
+
+
+def unknown_option(bench: Bench) -> str:
+    """The message of a URL with an option that libpq does not have."""
+    return bench.raises(connect, "postgresql+psycopg://db.example.com/metrics?sslmod=require")
 
 
 def mirrored(bench: Bench, script: Script | None = None, **options: Any) -> str:
@@ -631,8 +720,8 @@ EVERYTHING: dict[str, list[Symptom]] = {
         ),
         Symptom(
             lambda b: b.raises(connect, "mysql://shop"),
-            "Only `https://`, `http://` and `sqlite:///` URLs are supported.",
-            "Check the URL for a typo. A PostgreSQL database can be the source of a "
+            "Only `https://`, `http://`, `sqlite:///` and `postgresql+psycopg://` URLs are supported.",
+            "Check the URL for a typo. Another database can be the source of a "
             "[component](components.md#from-a-sql-query), not a data source.",
         ),
         Symptom(
@@ -657,17 +746,17 @@ EVERYTHING: dict[str, list[Symptom]] = {
         ),
         Symptom(
             lambda b: b.raises(connect, "http://127.0.0.1:8008", create_missing=True),
-            "Only an embedded data source can be created by an upsert.",
+            "Only a data source in a store can be created by an upsert.",
             "Create the data source in the dashboard, or for a local service with `temporis sources create`.",
         ),
         Symptom(
             lambda b: b.raises(connect, b.store, skip_unchanged=True),
             "`skip_unchanged` and `on_unavailable` need a mirror, which knows what was sent.",
-            "Pass `mirror=` with an HTTP URL. An embedded data source skips unchanged rows anyway.",
+            "Pass `mirror=` with an HTTP URL. A store skips unchanged rows anyway.",
         ),
         Symptom(
             lambda b: b.raises(connect, b.store, mirror="sqlite:///mirror.db"),
-            "A mirror stands in front of a service. An embedded data source is already a local file.",
+            "A mirror stands in front of a service. A store is not sent anything: it is written directly.",
             "Leave out `mirror`.",
         ),
         Symptom(
@@ -898,6 +987,48 @@ EVERYTHING: dict[str, list[Symptom]] = {
             'Unarchive it, or use `on_unavailable="queue"` to collect rows meanwhile.',
         ),
     ],
+    "A store in PostgreSQL": [
+        Symptom(
+            away,
+            "The server is down or restarting, or the network is.",
+            "Repeat the upsert when it is back: `error.retryable` is True. `give_up_after_s` says how long to wait.",
+        ),
+        Symptom(
+            lambda b: upsert_there(b, password="wrong"),
+            "The password of the URL, of `PGPASSWORD` or of the password file is not the role's.",
+            "Correct it. The user is not shown. A password file must have the mode 600, or libpq ignores it.",
+        ),
+        Symptom(
+            lambda b: upsert_there(b, database="metrisc"),
+            "The name of the database is wrong, or it has not been created yet.",
+            "Correct the name, or create the database: [postgres.md](postgres.md#set-it-up-once).",
+        ),
+        Symptom(
+            upsert_there,
+            "The role lacks a right on a table of the store.",
+            "Let the owner of the tables grant it: [postgres.md](postgres.md#set-it-up-once) lists the rights.",
+        ),
+        Symptom(
+            locked_there,
+            "Another transaction keeps the data source locked: perhaps a session of `psql` that was left open.",
+            "Find it in `pg_stat_activity` and end it. `error.retryable` is True.",
+        ),
+        Symptom(
+            newer_there,
+            "A newer version of this library has migrated the store.",
+            "Upgrade it here as well. Versions are not mixed on one store.",
+        ),
+        Symptom(
+            wrong_encoding,
+            "The database was created with another encoding, so it cannot hold every series name.",
+            "Create a database with `ENCODING 'UTF8' TEMPLATE template0`.",
+        ),
+        Symptom(
+            unknown_option,
+            "What follows the question mark is given to libpq, which has no such option.",
+            "Check its spelling: [the URL](postgres.md#the-url). It is not shown, because it may be a secret.",
+        ),
+    ],
     "The command line": [
         Symptom(
             lambda b: b.command("ingest", "-", "--data-source", "store_metrics", stdin="timestamp,name,value\n"),
@@ -1108,6 +1239,11 @@ EVERYTHING: dict[str, list[Symptom]] = {
     ],
     "Log lines": [
         Symptom(
+            waiting_for_the_server,
+            "The PostgreSQL server cannot be reached, or its connection was lost. Said once for each outage.",
+            "Nothing, if it is a restart. Otherwise, see why the server is away.",
+        ),
+        Symptom(
             waiting_for_an_answer,
             "The service failed, and the upsert is trying again.",
             "Nothing, unless it goes on: the upsert raises once `give_up_after_s` have passed.",
@@ -1228,8 +1364,8 @@ The test suite produces every message on this page (`tests/support/symptoms.py`)
 prints.
 
 [Connecting](#connecting) · [Frames](#frames) · [Delivery over HTTP](#delivery-over-http) ·
-[Stores and mirrors](#stores-and-mirrors) · [The command line](#the-command-line) · [Dagster](#dagster) ·
-[YAML](#yaml) · [Log lines](#log-lines)
+[Stores and mirrors](#stores-and-mirrors) · [A store in PostgreSQL](#a-store-in-postgresql) ·
+[The command line](#the-command-line) · [Dagster](#dagster) · [YAML](#yaml) · [Log lines](#log-lines)
 """
 
 

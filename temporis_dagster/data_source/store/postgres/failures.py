@@ -65,7 +65,8 @@ REFUSED = (
     ("channel binding", "28"),
     ("definition of service", "service"),
     ("could not translate host name", "host"),
-    ("invalid", "value"),
+    ("failed to resolve host", "host"),
+    (re.compile(r"invalid \S+ (value|number|option)"), "value"),
 )
 """Parts of the messages of connections that could not be made, for reasons that waiting does not change. libpq gives no
 SQLSTATE for these."""
@@ -144,6 +145,8 @@ def _failure(cause: BaseException, secrets: Sequence[str]) -> PostgresUnusableEr
                 retryable=True,
             )
         state = ""
+    if "during recovery" in str(cause):
+        state = "25006"  # the server says "feature not supported" of a transaction that is to write
     advice = ADVICE.get(state) or ADVICE_BY_CLASS.get(state[:2]) or "Check the server's log and try again."
     passes = state in PASSING
     return PostgresUnusableError(

@@ -1,0 +1,222 @@
+"""A store in PostgreSQL: what is PostgreSQL's own, and every kind of bad input that the database can be."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from contextlib import closing
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from temporis_dagster.data_source.store import SqlStore
+from temporis_dagster.data_source.store.postgres import schema
+from temporis_dagster.errors import ConfigurationError, DataSourceNotFoundError, StoreError
+from tests.conftest import CANARY
+from tests.support.store_tools import content, digest, every_call_fails, failing, minutes, put
+
+
+def by_hand(url: str, statement: str) -> list[tuple]:
+    """Run a statement as another program would."""
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        cursor = connection.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+
+def tables(url: str) -> set[str]:
+    return {name for (name,) in by_hand(url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")}
+
+
+@pytest.fixture
+def store(postgres_url):
+    with closing(SqlStore(postgres_url)) as store:
+        store.create_data_source("metrics")
+        yield store
+
+
+def test_asking_makes_no_table(postgres_url):
+    """Only creating makes a store, in a database that may have tables of others; nothing else touches either."""
+    by_hand(postgres_url, "CREATE TABLE mine (x int)")
+    store = SqlStore(postgres_url)
+    calls = (
+        lambda: put(store, minutes(5)),
+        lambda: content(store),
+        lambda: digest(store),
+        lambda: store.archive_state("metrics"),
+        lambda: store.set_archived("metrics", archived=True),
+    )
+    for call in calls:
+        with pytest.raises(DataSourceNotFoundError, match="there is no store in this database yet"):
+            call()
+    assert (store.data_sources(), store.tokens.all(), store.exists) == ([], [], False)
+    assert tables(postgres_url) == {"mine"}
+    store.create_data_source("metrics")
+    assert store.exists
+    assert {name for name in tables(postgres_url) if not name.startswith("temporis_")} == {"mine"}
+    store.close()
+
+
+VERSION_1 = {
+    "temporis_account": "id bigint, name text",
+    "temporis_data_source": "id bigint, account bigint, name text, archived boolean, created_at bigint",
+    "temporis_observation": "timestamp bigint, value double precision, series integer",
+    "temporis_schema_version": "version integer",
+    "temporis_series": "id integer, data_source bigint, name text",
+    "temporis_store": "id uuid",
+    "temporis_token": "id bigint, account bigint, label text, hash text, created_at bigint",
+}
+
+
+def test_the_tables_of_version_1(store, postgres_url):
+    """The shape of a released version never changes: a new shape is a new migration step."""
+    found = by_hand(
+        postgres_url,
+        "SELECT table_name, string_agg(column_name || ' ' || data_type, ', ' ORDER BY ordinal_position)"
+        " FROM information_schema.columns WHERE table_schema = 'public' GROUP BY 1",
+    )
+    assert dict(found) == VERSION_1
+    assert by_hand(postgres_url, "SELECT version FROM temporis_schema_version") == [(1,)]
+
+
+def test_an_older_store_is_migrated(store, postgres_url, monkeypatch):
+    """Opening a store of an older version runs the steps it lacks, once, and keeps what it holds."""
+    put(store, minutes(5))
+    store.close()
+    step = ("CREATE TABLE temporis_later (x int)", "INSERT INTO temporis_later VALUES (1)")
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, step))
+    for _ in range(2):
+        assert len(content(store)) == 5
+        store.close()
+    assert by_hand(postgres_url, "SELECT x FROM temporis_later") == [(1,)]
+    assert by_hand(postgres_url, "SELECT version FROM temporis_schema_version") == [(2,)]
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_newer_store_is_refused(store, postgres_url, opened):
+    """A store written by a newer version is left alone, also if it was upgraded under an open connection."""
+    if not opened:
+        store.close()
+    by_hand(postgres_url, "UPDATE temporis_schema_version SET version = 99")
+    every_call_fails(store, r"has version 99.*Upgrade temporis_dagster")
+
+
+@pytest.mark.parametrize(
+    "foreign", ["CREATE TABLE temporis_schema_version (release text)", "CREATE TABLE temporis_account (who text)"]
+)
+def test_tables_that_are_no_store_of_ours(postgres_url, foreign):
+    """A table of another program under one of our names is an error, and stays as it was."""
+    by_hand(postgres_url, foreign)
+    before = tables(postgres_url)
+    with closing(SqlStore(postgres_url, create_missing=True)) as store, pytest.raises(StoreError) as caught:
+        store.create_data_source("metrics")
+    assert not caught.value.retryable
+    assert tables(postgres_url) == before
+
+
+@pytest.mark.parametrize("table", ["temporis_observation", "temporis_data_source"])
+def test_a_table_that_was_removed(store, postgres_url, table):
+    """A store that lacks a table is a StoreError, not an empty store."""
+    put(store, minutes(5))
+    by_hand(postgres_url, f"DROP TABLE {table} CASCADE")
+    with pytest.raises(StoreError, match="does not exist"):
+        content(store)
+    assert failing(store, minutes(5)).report.unsent == 5
+
+
+def test_a_schema_of_the_search_path_holds_the_store(postgres_server, postgres_url):
+    """The first schema of the search path gets the tables; two schemas hold two stores."""
+    stores = []
+    for schema_name in ("one", "two"):
+        by_hand(postgres_url, f"CREATE SCHEMA {schema_name}")
+        url = sa.make_url(postgres_url).update_query_dict({"options": f"-csearch_path={schema_name}"})
+        stores.append(SqlStore(url.render_as_string(hide_password=False)))
+    stores[0].create_data_source("metrics")
+    put(stores[0], minutes(5))
+    assert stores[1].data_sources() == []
+    assert len(by_hand(postgres_url, "SELECT * FROM one.temporis_observation")) == 5
+    for store in stores:
+        store.close()
+
+
+def test_a_search_path_without_a_schema(postgres_url):
+    """The error says which schema to create."""
+    url = sa.make_url(postgres_url).update_query_dict({"options": "-csearch_path=nowhere"})
+    with closing(SqlStore(url.render_as_string(hide_password=False))) as store, pytest.raises(StoreError) as caught:
+        store.create_data_source("metrics")
+    assert "Create the schema that the search_path names first" in str(caught.value)
+
+
+def test_a_server_in_recovery_can_be_read(private_postgres):
+    """Reading goes on; writing is an error that says where to write; after the promotion, both work."""
+    private_postgres.execute("CREATE DATABASE metrics")
+    with closing(SqlStore(private_postgres.url("metrics"), give_up_after_s=5.0)) as store:
+        store.create_data_source("metrics")
+        put(store, minutes(5))
+        private_postgres.enter_recovery()
+        assert len(content(store)) == 5
+        error = failing(store, minutes(9))
+        assert "Connect to the primary server" in str(error)
+        assert error.report.unsent == 9
+        private_postgres.promote()
+        assert put(store, minutes(9)).stored == 4
+
+
+REFUSED = {
+    "a database that is not there": ({"database": "nowhere"}, StoreError, "Create the database"),
+    "a wrong password": ({"password": "wrong"}, StoreError, "password authentication failed"),
+    "no password": ({"password": None}, StoreError, "no password supplied"),
+    "a role that is not there": ({"username": "stranger"}, StoreError, "authentication failed"),
+    "a certificate that is not there": ({"query": {"sslmode": "verify-full"}}, StoreError, "sslmode, sslrootcert"),
+    "TLS that the server lacks": ({"query": {"sslmode": "require"}}, StoreError, "sslmode, sslrootcert"),
+    "a service that is not there": ({"query": {"service": "nowhere"}}, StoreError, "the service file"),
+    "an option that is not there": ({"query": {"sslmod": "require"}}, ConfigurationError, "question mark"),
+    "a host that is not there": ({"host": "no-such-host.invalid"}, StoreError, "name of the host"),
+}
+
+
+@pytest.fixture(scope="module")
+def with_passwords():
+    """A server that asks for passwords."""
+    from tests.support.postgres_server import PrivatePostgres
+
+    with PrivatePostgres(password=CANARY) as server:
+        yield server
+
+
+@pytest.mark.parametrize(("change", "kind", "advice"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_connected_to(with_passwords, monkeypatch, change, kind, advice):
+    """An error at once, with what to do; neither it nor its traceback shows the user or the password."""
+    for variable in [name for name in os.environ if name.startswith("PG")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("PGPASSFILE", os.devnull)
+    password = change.get("password", CANARY)
+    changed = {"username": "postgres", "password": password, "database": "postgres"} | change
+    url = sa.make_url(with_passwords.url()).set(**{name: part for name, part in changed.items() if part is not None})
+    if password is None:
+        url = sa.URL.create(url.drivername, url.username, None, url.host, url.port, url.database)
+    with pytest.raises(kind) as caught, closing(SqlStore(url.render_as_string(hide_password=False))) as store:
+        store.create_data_source("metrics")
+    assert advice in str(caught.value)
+    assert not caught.value.retryable
+    trace = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    ours = [frame for frame in trace.stack if "temporis_dagster" in frame.filename]
+    said = str(caught.value) + "".join(str(frame.locals) for frame in ours)
+    assert CANARY not in said
+    assert "stranger" not in said
+
+
+def test_what_the_url_leaves_out_comes_from_where_libpq_looks(with_passwords, monkeypatch, tmp_path):
+    """Host, port, user and database from variables, the password from a password file; none of it is shown."""
+    passwords = tmp_path / "passwords"
+    passwords.write_text(f"127.0.0.1:{with_passwords.port}:*:postgres:{CANARY}\n")
+    passwords.chmod(0o600)
+    given = {"PGHOST": "127.0.0.1", "PGPORT": with_passwords.port, "PGUSER": "postgres", "PGDATABASE": "postgres"}
+    for name, value in (given | {"PGPASSFILE": passwords}).items():
+        monkeypatch.setenv(name, str(value))
+    with closing(SqlStore("postgresql+psycopg://")) as store:
+        assert store.data_sources() == []
+        assert CANARY not in repr(store) + store.url
+    monkeypatch.setenv("PGPASSFILE", os.devnull)
+    with closing(SqlStore("postgresql+psycopg://")) as store, pytest.raises(StoreError, match="no password supplied"):
+        store.data_sources()
