@@ -16,6 +16,7 @@ from pathlib import Path
 
 import dagster as dg
 import httpx
+import pandas as pd
 import pytest
 import yaml
 
@@ -25,6 +26,7 @@ from temporis_dagster.service.serve import GRACE_S
 from tests.support.compose import SECRETS, compose
 from tests.support.image import DEPLOY, instructions
 from tests.support.left_out import left_out
+from tests.support.postgres_server import _programs
 
 ROOT = Path(__file__).parents[2]
 SERVICE_KEYS = {
@@ -200,6 +202,48 @@ def test_the_example_for_ray_runs_with_another_executor(tmp_path, monkeypatch):
         keys = {"dagster/asset_partition_range_start": "2024-06-20", "dagster/asset_partition_range_end": "2024-06-23"}
         assert defs.resolve_job_def("sales_job").execute_in_process(tags=keys).success
         assert len(source.read()) == 4 * 96
+
+
+def test_a_dump_of_the_store_can_be_restored(private_postgres, tmp_path):
+    """The commands of docs/deployment.md: a dump, made between two upserts, gives the store of that moment.
+
+    The restored store has another id, so an upsert that began in the old one does not go on in it.
+    """
+    page = (ROOT / "docs" / "deployment.md").read_text()
+    dump, restore, identify = (
+        re.search(rf"^    ({program} .*metrics.*)$", page, re.MULTILINE)[1]
+        for program in ("pg_dump", "pg_restore", "psql")
+    )
+    server = {"PGHOST": str(private_postgres.folder), "PGPORT": str(private_postgres.port), "PGUSER": "postgres"}
+    environment = {**server, "PATH": f"{_programs()}:/usr/bin:/bin"}
+
+    def shell(command: str) -> None:
+        subprocess.run(
+            ["sh", "-ec", command], env=environment, cwd=tmp_path, check=True, capture_output=True, timeout=120
+        )
+
+    identity = "SELECT id FROM temporis_store"
+    with private_postgres.database() as url, private_postgres.database() as restored:
+        one, other = (text.rsplit("/", 1)[1] for text in (url, restored))
+        with connect(url) as temporis, connect(restored) as again:
+            source = temporis.create_data_source("store_metrics")
+            source.upsert(wide(3))
+            before = source.content_digest()
+            shell(dump.replace("metrics", one))
+            source.upsert(wide(5))
+            shell(restore.replace("metrics", other))
+            assert again.data_source("store_metrics").content_digest() == before != source.content_digest()
+            assert private_postgres.execute(identity, one) == private_postgres.execute(identity, other)
+            shell(identify.replace("metrics", other))
+            assert private_postgres.execute(identity, one) != private_postgres.execute(identity, other)
+            assert (again.data_source("store_metrics").upsert(wide(5)).stored, source.upsert(wide(5)).stored) == (4, 0)
+            assert again.data_source("store_metrics").content_digest() == source.content_digest()
+
+
+def wide(rows: int) -> pd.DataFrame:
+    """Two series with a value per minute."""
+    minutes = pd.date_range("2024-06-20", periods=rows, freq="min", tz="UTC")
+    return pd.DataFrame({"orders": range(rows), "visits": range(rows)}, index=minutes)
 
 
 def test_every_yaml_file_has_each_key_once():
