@@ -181,14 +181,7 @@ def measure_upserts(url: str, meter: Meter, options: argparse.Namespace) -> None
 
 def measure_place(url: str, meter: Meter, options: argparse.Namespace, place: str) -> None:
     """Each way once per round, in turns, each on a data source of its own."""
-    ways: list[Way] = [
-        rivals.Raw(url, 0),
-        rivals.Merge(url, 1),
-        rivals.Merge(url, 2, whole=True),
-        rivals.MergeFrame(url, 3),
-        Ours(url, 3, from_frame=True),
-        Ours(url, 4, from_frame=False),
-    ]
+    ways = ways_into(url)
     figures = Figures()
     for number in range(options.rounds):
         load = samples.load(options.rows, SERIES, start=start_of(place, number, options))
@@ -206,6 +199,18 @@ def measure_place(url: str, meter: Meter, options: argparse.Namespace, place: st
     figures.show(f"{title} (PostgreSQL {meter.version})", options.rows, STEPS, bars_of(ways))
     for way in ways:
         way.close()
+
+
+def ways_into(url: str) -> list[Way]:
+    """Each way, with a data source of its own."""
+    return [
+        rivals.Raw(url, 0),
+        rivals.Merge(url, 1),
+        rivals.Merge(url, 2, whole=True),
+        rivals.MergeFrame(url, 3),
+        Ours(url, 3, from_frame=True),
+        Ours(url, 4, from_frame=False),
+    ]
 
 
 def bars_of(ways: Sequence[Way]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Arrays: columns of numbers in the binary formats of PostgreSQL, both ways, without an object per number.
+"""Arrays: columns in the binary formats of PostgreSQL: numbers both ways, without an object per number, and names.
 
 Comes in: NumPy arrays, or the bytes of a result. Goes out: parameters and rows of ``COPY``, or NumPy arrays.
 Never: rounds: all 64 bits of a value arrive.
@@ -65,6 +65,24 @@ class Float8Array(NumberArray):
     element, array, dtype = 701, 1022, ">f8"
 
 
+class TextArray:
+    """Names, as a parameter of a statement. The driver's own way takes five times as long."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts = texts
+
+
+class _TextDumper(Dumper):
+    oid, format = 1009, Format.BINARY
+
+    def dump(self, obj: TextArray) -> bytes:
+        parts = [struct.pack(">iiIii", 1, 0, 25, len(obj.texts), 1)]
+        for text in obj.texts:
+            content = text.encode()
+            parts += (len(content).to_bytes(4, "big"), content)
+        return b"".join(parts)
+
+
 class _ArrayDumper(Dumper):
     format = Format.BINARY
 
@@ -80,6 +98,7 @@ def register(connection: psycopg.Connection[Any]) -> None:
     for kind in (Int4Array, Int8Array, Float8Array):
         dumper = type(f"{kind.__name__}Dumper", (_ArrayDumper,), {"oid": kind.array})
         connection.adapters.register_dumper(kind, dumper)
+    connection.adapters.register_dumper(TextArray, _TextDumper)
 
 
 def count(content: bytes | None) -> int:

@@ -35,11 +35,11 @@ class PostgresDatabase(PostgresServer):
 
     def series(self, connection: sa.Connection, source: Source, names: Sequence[str] | None) -> Mapping[str, int]:
         """Return the ids of those of these series that exist, by name; of all series for None."""
-        return read.series_of(connection, source, names)
+        return read.series_of(driver(connection), source, names)
 
     def ensured_series(self, connection: sa.Connection, source: Source, names: Sequence[str]) -> Mapping[str, int]:
         """Return the id of each of these series, by name; create new ones, with ascending ids in the order given."""
-        return read.ensured_series(connection, source, names)
+        return read.ensured_series(driver(connection), source, names)
 
     def series_rows(self, connection: sa.Connection, ids: Mapping[str, int], window: Window) -> Iterator[SeriesRows]:
         """Yield the series that have observations in the window, in the order of ``ids``."""

@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import psycopg
-import sqlalchemy as sa
 
 from temporis_dagster.data_source.observations.model import Floats, Int64s
-from temporis_dagster.data_source.store.postgres.arrays import Int4Array, Int8Array, floats, integers
+from temporis_dagster.data_source.store.postgres.arrays import Int4Array, Int8Array, TextArray, floats, integers
 from temporis_dagster.data_source.store.read import SeriesRows, Window
 from temporis_dagster.data_source.store.sources import Source
 
@@ -23,6 +22,14 @@ PAGE_ROWS = 1_000_000
 
 PAGE_SERIES = 500
 """Series of one answer."""
+
+ALL_SERIES = "SELECT name, id FROM temporis_series WHERE data_source = %s"
+
+NEW_SERIES = """
+INSERT INTO temporis_series (data_source, name)
+SELECT %s, name FROM unnest(%b) WITH ORDINALITY AS wanted (name, place) ORDER BY place
+ON CONFLICT DO NOTHING
+"""
 
 PAGE = """
 SELECT found.timestamps, found.values
@@ -39,31 +46,23 @@ ORDER BY wanted.place
 """
 
 
-def series_of(connection: sa.Connection, source: Source, names: Sequence[str] | None) -> dict[str, int]:
+def series_of(connection: psycopg.Connection, source: Source, names: Sequence[str] | None) -> dict[str, int]:
     """Return the ids of those of these series that exist, by name; of all series for None."""
-    statement = "SELECT name, id FROM temporis_series WHERE data_source = %s"
     if names is None:
-        found = connection.exec_driver_sql(statement, (source.id,))
+        found = connection.execute(ALL_SERIES, (source.id,))
     else:
-        found = connection.exec_driver_sql(f"{statement} AND name = ANY(%s)", (source.id, list(names)))
-    return {name: int(number) for name, number in found}
+        found = connection.execute(f"{ALL_SERIES} AND name = ANY(%b)", (source.id, TextArray(names)))
+    return dict(found.fetchall())
 
 
-def ensured_series(connection: sa.Connection, source: Source, names: Sequence[str]) -> dict[str, int]:
+def ensured_series(connection: psycopg.Connection, source: Source, names: Sequence[str]) -> dict[str, int]:
     """Return the id of each of these series, by name; create new ones, with ascending ids in the order given."""
     ids = series_of(connection, source, names)
     new = [name for name in names if name not in ids]
     if new:
-        made = connection.exec_driver_sql(
-            "INSERT INTO temporis_series (data_source, name)"
-            " SELECT %s, name FROM unnest(%s::text[]) WITH ORDINALITY AS wanted (name, place) ORDER BY place"
-            " ON CONFLICT DO NOTHING RETURNING name, id",
-            (source.id, new),
-        )
-        ids.update({name: int(number) for name, number in made})
-        left = [name for name in new if name not in ids]  # made by another program, which does not take the lock
-        if left:
-            ids.update(series_of(connection, source, left))
+        # There may be conflicts with another program, which does not take the lock.
+        connection.execute(NEW_SERIES, (source.id, TextArray(new)))
+        ids |= series_of(connection, source, new)
     return ids
 
 
