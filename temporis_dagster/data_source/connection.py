@@ -153,7 +153,8 @@ def connect_with(
 
 def _url_and_token(url: str | None, token: str | None, options: HttpOptions) -> tuple[str, str | None]:
     token = trimmed(token) if token is not None else hidden_token(from_environment("TEMPORIS_TOKEN"))
-    url = trimmed(url) if url is not None else from_environment("TEMPORIS_URL") or (CLOUD_URL if token else None)
+    from_variable = hidden_url(from_environment("TEMPORIS_URL"))
+    url = trimmed(url) if url is not None else from_variable or (CLOUD_URL if token else None)
     if not isinstance(url, str | None):
         raise ConfigurationError(f"The URL must be a string, got {type(url).__name__}. {options.ADVICE.connect}")
     if not url:

@@ -1,4 +1,4 @@
-"""Target: what a backend of data sources can do, and so the seam between the one face and its three backends.
+"""Target: what a backend of data sources can do, and so the seam between the one face and its backends.
 
 Comes in: nothing. Goes out: the protocols, what a target answers about a data source, and which protocol a target has.
 Never: does what the protocols describe. ``HttpTarget`` is a ``Target``, ``SqlStore`` a ``ManageableTarget`` and

@@ -358,7 +358,8 @@ def test_no_traceback_of_connect_shows_a_token(url, token, options, where, monke
     """Even with the local variables of each of our frames, as error reporters print them."""
     if where == "environment" and isinstance(token, str):
         monkeypatch.setenv("TEMPORIS_TOKEN", token)
-        token = None
+        monkeypatch.setenv("TEMPORIS_URL", url)
+        url = token = None
     arguments = [url, token]
     with pytest.raises(ConfigurationError) as caught:
         connect(*arguments, **options)
