@@ -11,12 +11,14 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections import defaultdict
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import dagster as dg
+import pandas as pd
 import pytest
 
 from temporis_dagster import connect
@@ -191,6 +193,7 @@ def test_a_range_over_a_clock_change_stores_what_the_csv_says(example, instance,
 
 @pytest.mark.parametrize("asset", ["departures", "weather"])
 @pytest.mark.parametrize("day", [*SPRING, "2013-03-10", *AUTUMN, "2013-11-03"])
+@pytest.mark.no_cover
 def test_single_days_around_the_clock_changes_store_what_the_csv_says(example, instance, asset, day):
     """A partition is the day as New York's clocks showed it."""
     assert run(example, instance, asset, day).success
@@ -211,6 +214,7 @@ def test_a_day_without_rows_is_materialized_and_stores_nothing(example, instance
     assert stored() == {}
 
 
+@pytest.mark.no_cover
 def test_the_year_is_stored_once_and_read_back_for_the_report(example, instance):
     """All 365 days equal the CSV files; the same backfill again writes nothing; the report only reads."""
     for asset in EXPECTED:
@@ -368,6 +372,88 @@ def test_the_demo_fails_where_a_second_backfill_changes_anything(written, digest
 
     with pytest.raises(SystemExit, match="wrote"):
         verify_nothing_changed({"weather": {"temporis/stored": written}}, "same", digest_after)
+
+
+# --- the demo on PostgreSQL: `make demo-postgres` ---
+
+
+def test_the_same_days_have_the_same_digest_on_postgresql(example, instance, postgres_url, monkeypatch):
+    """The assets know nothing of the target: what PostgreSQL holds is what SQLite holds, and again writes nothing."""
+    from nyc_airports.demo_postgres import compare
+
+    for asset in EXPECTED:
+        run(example, instance, asset, *AUTUMN)
+    in_sqlite = content_digest()
+    monkeypatch.setenv("TEMPORIS_URL", postgres_url)
+    with connect() as temporis:
+        temporis.create_data_source("nyc_airports")
+    from nyc_airports.definitions import defs
+
+    on_postgresql = defs()
+    for _ in range(2):
+        said = [metadata_of(run(on_postgresql, instance, asset, *AUTUMN)) for asset in EXPECTED]
+    assert [metadata["temporis/stored"] for metadata in said] == [0, 0]
+    assert stored() == within(departures_by_hand() | weather_by_hand(), *AUTUMN)
+    compare(content_digest(), in_sqlite)
+    with pytest.raises(SystemExit, match="the contents differ"):
+        compare(content_digest(), "another")
+
+
+@pytest.fixture
+def no_server(monkeypatch):
+    """No variable names a database, and no server answers where one is looked for."""
+    for name in ("TEMPORIS_STORE", "TEMPORIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PGPORT", "1")
+
+
+def the_database(tmp_path, capsys):
+    from nyc_airports.demo_postgres import postgresql
+
+    with postgresql(tmp_path) as url:
+        return url, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("variable", ["TEMPORIS_STORE", "TEMPORIS_URL"])
+def test_the_demo_takes_the_postgresql_that_the_environment_names(no_server, variable, monkeypatch, tmp_path, capsys):
+    """It says which one, but neither who logs in nor with what."""
+    named = "postgresql+psycopg://somebody:hunter2@db.example:6543/airports"
+    monkeypatch.setenv(variable, named)
+    url, said = the_database(tmp_path, capsys)
+    assert url == named
+    assert said.startswith("PostgreSQL: db.example:6543, database airports (")
+    assert not any(secret in said for secret in ("somebody", "hunter2"))
+
+
+def test_the_demo_makes_its_database_on_a_server_that_answers(
+    no_server, private_postgres, monkeypatch, tmp_path, capsys
+):
+    """Once: the second demo finds it there. A URL of something else, such as a SQLite file, is no reason not to."""
+    monkeypatch.setenv("TEMPORIS_URL", f"sqlite:///{tmp_path}/temporis.db")
+    monkeypatch.setenv("PGHOST", str(private_postgres.folder))
+    monkeypatch.setenv("PGPORT", str(private_postgres.port))
+    monkeypatch.setenv("PGUSER", "postgres")
+    (first, said), (second, _) = (the_database(tmp_path, capsys) for _ in range(2))
+    assert first == second
+    assert "`dropdb temporis_demo` removes" in said
+    with connect(first, create_missing=True) as temporis:
+        assert temporis.create_data_source("nyc_airports").read().empty
+
+
+def test_where_no_server_answers_the_demo_starts_one_from_the_wheel(no_server, monkeypatch, capsys):
+    """Its data stay in the folder, so the next demo finds what this one stored, and no server runs in between."""
+    monkeypatch.delenv("PGPORT")
+    from nyc_airports import demo_postgres
+
+    monkeypatch.setattr(demo_postgres, "LOCAL_SERVERS", ())
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # pytest closes its own to other users
+        for stored_before in (False, True):
+            with demo_postgres.postgresql(Path(folder)) as url, connect(url, create_missing=True) as temporis:
+                source = temporis.create_data_source("nyc_airports")
+                assert len(source.read()) == stored_before
+                source.upsert(pd.DataFrame({"load": [1.0]}, index=pd.date_range("2013-01-01", periods=1, tz="UTC")))
+            assert not (Path(folder) / "data" / "postmaster.pid").exists()
+    assert "`make clean-demo` removes it" in capsys.readouterr().out
 
 
 def test_building_the_operational_database_again_gives_the_same_rows(operational_db, tmp_path):

@@ -40,7 +40,17 @@ console = Console()
 
 
 def main() -> None:
-    """Run two backfills, a report and the checks, and verify that the second backfill changed nothing."""
+    """Run the demo, and say where to look at what it did."""
+    run()
+    console.print(
+        "See the runs, their metadata and plots, and the checks: [bold]make ui[/], then http://127.0.0.1:3000/assets\n"
+        "Schedules and sensors are off until you switch them on there, under Automation.",
+        soft_wrap=True,
+    )
+
+
+def run() -> str:
+    """Run two backfills, a report and the checks, verify that the second changed nothing, and return the digest."""
     warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*backfill_policy.*")
     prepare(settings.dagster_home())
     with dg.DagsterInstance.get() as instance, connect(settings.temporis_url()) as temporis:
@@ -57,11 +67,7 @@ def main() -> None:
             freeze_first_quarter(temporis)
         with step("checks: archive state and series"):
             run_checks(instance)
-    console.print(
-        "See the runs, their metadata and plots, and the checks: [bold]make ui[/], then http://127.0.0.1:3000/assets\n"
-        "Schedules and sensors are off until you switch them on there, under Automation.",
-        soft_wrap=True,
-    )
+    return digest
 
 
 def prepare(dagster_home: Path) -> None:
