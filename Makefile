@@ -15,17 +15,24 @@ BENCHMARKS := $(filter-out %/null_server.py,$(sort $(wildcard benchmarks/*.py)))
 # Lines that the tests run, in percent: just below what was measured. `make test` fails below it if COVERAGE is set.
 FLOOR   := 97
 MEASURE := $(if $(COVERAGE),--cov --cov-report=term:skip-covered --cov-fail-under=$(FLOOR))
-PYTEST  := -m pytest --numprocesses $(WORKERS)
+PYTEST  := -m pytest --numprocesses $(WORKERS) --dist worksteal
+# What a pass with other dependencies runs: not what they cannot change (tests/conftest.py).
+AGAIN   := $(PYTEST) --again
+# From Python 3.12 on, the interpreter itself counts lines, which costs little; before, a tracer is called at every call.
+test coverage: export COVERAGE_CORE = $(shell $(PYTHON) -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")')
 export DAGSTER_DISABLE_TELEMETRY := yes
 demo ui: export DAGSTER_HOME := $(CURDIR)/$(EXAMPLE)/.dagster_home
 
-.PHONY: help demo ui setup-system test test-fast coverage soak check format bench wheel clean clean-demo
+.PHONY: help demo demo-postgres ui setup-system environments test test-fast coverage soak check format bench wheel clean clean-demo
 
 help:            ## list these targets
-	@sed -n 's/^\([a-z0-9-]*\): *\(.*\)## \(.*\)/make \1\t\3/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z0-9-]*\): *\(.*\)## \(.*\)/make \1\t\3/p' Makefile | expand -t 20
 
 demo: $(VENV)/ready   ## backfill a year of real data into an embedded data source, twice
 	$(BIN)/python -m nyc_airports.demo
+
+demo-postgres: $(VENV)/ready   ## the same on PostgreSQL: the one you name, one that runs here, or one from a wheel
+	$(BIN)/python -m nyc_airports.demo_postgres
 
 ui: $(VENV)/ready     ## open the example in the Dagster UI, after `make demo`
 	mkdir -p $(DAGSTER_HOME)
@@ -36,15 +43,18 @@ ui: $(VENV)/ready     ## open the example in the Dagster UI, after `make demo`
 setup-system:    ## set up what tests need from the system beyond Python: RabbitMQ
 	@$(PYTHON) -m tests.support.system_parts
 
+# With --jobs 2, two of them are installed at a time.
+environments: $(VENV)/ready $(OLDEST)/ready $(NEWEST)/ready $(DISTRIBUTED)/ready   ## install everything that the other targets need
+
 # Every pass runs, even after an earlier one failed: a cause often shows in only one of them.
 test: $(VENV)/ready $(OLDEST)/ready $(NEWEST)/ready $(DISTRIBUTED)/ready   ## run all tests with current, oldest and newest dependencies (about 15 minutes on two cores)
 	@failed=; export TEMPORIS_TESTS_LEFT_OUT=$$(mktemp); \
 	echo "1 of 4: all tests"; \
 	$(BIN)/python $(PYTEST) $(MEASURE) || failed="constraints.txt"; \
-	echo "2 of 4: all tests, with the oldest dependencies that pyproject.toml declares"; \
-	$(CURDIR)/$(OLDEST)/bin/python $(PYTEST) || failed="$$failed constraints-oldest.txt"; \
+	echo "2 of 4: what versions can change, with the oldest dependencies that pyproject.toml declares"; \
+	$(CURDIR)/$(OLDEST)/bin/python $(AGAIN) || failed="$$failed constraints-oldest.txt"; \
 	echo "3 of 4: the tests of the Dagster surface, with the newest Dagster"; \
-	$(CURDIR)/$(NEWEST)/bin/python $(PYTEST) $(DAGSTER_TESTS) || failed="$$failed constraints-newest.txt"; \
+	$(CURDIR)/$(NEWEST)/bin/python $(AGAIN) $(DAGSTER_TESTS) || failed="$$failed constraints-newest.txt"; \
 	echo "4 of 4: the tests of distributed runs, one after the other: each has processes of its own"; \
 	$(CURDIR)/$(DISTRIBUTED)/bin/python -m pytest tests/distributed || failed="$$failed constraints-distributed.txt"; \
 	if test -s $$TEMPORIS_TESTS_LEFT_OUT; then echo "Left out:"; sort -u $$TEMPORIS_TESTS_LEFT_OUT; fi; \
@@ -87,7 +97,7 @@ wheel: $(VENV)/ready  ## build the distributions, install the wheel into an empt
 	$(BIN)/python -m pytest tests/acceptance/test_image.py --wheel-python $(WHEEL)/bin/python
 
 clean-demo:      ## reset the example: its Dagster home and databases
-	rm -rf $(EXAMPLE)/.dagster_home $(EXAMPLE)/*.db $(EXAMPLE)/*.db-* $(EXAMPLE)/*.partial-*
+	rm -rf $(EXAMPLE)/.dagster_home $(EXAMPLE)/.postgres $(EXAMPLE)/*.db $(EXAMPLE)/*.db-* $(EXAMPLE)/*.partial-*
 
 clean: clean-demo    ## remove the environments and everything built as well
 	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(DISTRIBUTED) $(WHEEL) dist

@@ -7,6 +7,15 @@
 * Every property test of hypothesis without a number of examples of its own tries 2,000 instead of 100.
 * The time limit per test is off.
 
+``--again`` is for those passes of `make test` that run the tests once more, with other versions of the dependencies:
+
+* Tests with the marker ``once`` are left to the first pass. They are about texts and files of the repository, or they
+  are random tests of the core (kills, interruptions, faults), which exercise SQLite, sockets and processes: the
+  versions of pandas and Dagster make no difference to them, and the tests that run again call the same functions.
+* Every property test of hypothesis without a number of examples of its own tries 25 instead of 100.
+
+Coverage is not measured in random tests, nor where a test says so (``no_cover``): they run the same lines many times.
+
 A test that needs a part of the system that is missing here, such as a broker, is left out, and the run ends by saying
 so (`tests/support/left_out.py`); with ``TEMPORIS_TESTS_COMPLETE=yes``, as in CI, it fails.
 
@@ -22,15 +31,20 @@ from hypothesis import settings
 
 collect_ignore_glob = ["support/*_definitions.py"]  # code locations, which daemons load
 
+OF_THE_CORE = {"http", "mirror", "service", "store"}
+"""Folders whose random tests exercise neither pandas nor Dagster."""
+
 CANARY = "ts_canary_7f3a9c51d2e84b60"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="Run the long and random tests in their long form.")
+    parser.addoption("--again", action="store_true", help="Run what other versions of dependencies can change.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "soak: runs longer with --soak, or only then; set for users of the fixture soak")
+    config.addinivalue_line("markers", "once: left out with --again; the versions of pandas and Dagster do not matter")
     # Under nohup, in background jobs and on some CI machines, SIGINT is ignored. What the tests start would inherit
     # that, and a test that interrupts it would wait forever.
     if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
@@ -41,13 +55,24 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.timeout = 0
     settings.register_profile("short", deadline=None)
     settings.register_profile("soak", deadline=None, max_examples=2_000)
-    settings.load_profile("soak" if config.getoption("--soak") else "short")
+    settings.register_profile("again", deadline=None, max_examples=25)
+    (form,) = [name for name in ("soak", "again") if config.getoption(f"--{name}")] or ["short"]
+    settings.load_profile(form)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if "soak" in getattr(item, "fixturenames", ()):
+        random = "soak" in getattr(item, "fixturenames", ())
+        if random:
             item.add_marker("soak")
+            if item.path.parent.name in OF_THE_CORE:
+                item.add_marker("once")
+        if random or getattr(getattr(item, "function", None), "is_hypothesis_test", False):
+            item.add_marker("no_cover")
+    if config.getoption("--again"):
+        left = [item for item in items if item.get_closest_marker("once")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if not item.get_closest_marker("once")]
 
 
 @pytest.fixture(scope="session")

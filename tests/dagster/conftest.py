@@ -2,9 +2,29 @@
 
 import dagster as dg
 import pytest
+from alembic.script import ScriptDirectory
 
 from temporis_dagster import connect
 from tests.support.io_manager_tools import Project
+
+
+@pytest.fixture(scope="session", autouse=True)
+def migrations_read_once():
+    """Every new instance of Dagster notes the revision of its tables, for which alembic reads all migrations anew.
+
+    That is two thirds of what an instance in memory costs. The files do not change while the tests run.
+    """
+    read, known = ScriptDirectory.from_config, {}
+
+    def from_config(config):
+        place = config.get_main_option("script_location")
+        if place not in known:
+            known[place] = read(config)
+        return known[place]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", from_config)
+        yield
 
 
 @pytest.fixture

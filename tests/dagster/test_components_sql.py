@@ -95,6 +95,7 @@ def attributes(partitions, time_column, **more):
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.no_cover
 def test_no_row_is_missed_and_none_is_fetched_twice(form, change, database, tmp_path):
     """At both changes of New York's clock, hour by hour, day by day and as one range, each row is stored once."""
     kind, column, write, time_column = FORMS[form]

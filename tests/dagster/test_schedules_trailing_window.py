@@ -106,6 +106,7 @@ FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.Dagster
         ({}, True),
     ],
 )
+@pytest.mark.no_cover
 def test_a_tick_keeps_out_of_the_way_of_whoever_is_at_work(days, tags, overlaps):
     """While a run over one of the partitions is queued or running, the tick is skipped and names it.
 
@@ -306,6 +307,7 @@ ZONES = {
 
 @pytest.mark.parametrize(("zone", "day"), [(zone, day) for zone, days in ZONES.items() for day in days])
 @pytest.mark.parametrize("unit", ["hourly", "daily"])
+@pytest.mark.no_cover
 def test_each_observation_of_the_days_of_23_and_25_hours_is_in_exactly_one_partition(
     stored_instance, tmp_path, zone, day, unit
 ):

@@ -6,10 +6,14 @@ import inspect
 import re
 from pathlib import Path
 
+import pytest
+
 from temporis_dagster import DataSource, TemporisIOManager, temporis_asset
 from temporis_dagster.cli.ingest import ingest
 from temporis_dagster.components.ingest_options import IngestOptions
 from temporis_dagster.data_source.observations import ObservationArguments, ObservationOptions
+
+pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "temporis_dagster"

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__)
 COUNT = "\N{WHITE SQUARE}"

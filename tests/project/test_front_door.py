@@ -12,6 +12,8 @@ import yaml
 
 import temporis_dagster
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 GITHUB = ROOT / ".github"
 PAGES = [ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "docs/releasing.md")]
@@ -109,6 +111,14 @@ def test_ci_measures_coverage_and_has_a_floor():
     assert "export COVERAGE=yes" in (ROOT / ".ci" / "run").read_text()
     assert recipe("test", "COVERAGE=yes").count("--cov-fail-under=") == 1
     assert "--cov" not in recipe("test", "COVERAGE=")
+
+
+def test_only_the_passes_with_other_dependencies_leave_out_what_those_cannot_change():
+    """The first pass runs every test, and what the others leave out is marked; no form of the run leaves out more."""
+    passes = [line for line in recipe("test").splitlines() if "-m pytest" in line]
+    assert ["--again" in one for one in passes] == [False, True, True, False]
+    assert not any(word in recipe("test") for word in ("--deselect", " -k ", "not once"))
+    assert "--again" not in recipe("test-fast") + recipe("coverage") + recipe("soak")
 
 
 def test_resetting_the_demo_keeps_the_environments():

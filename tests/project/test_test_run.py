@@ -15,6 +15,8 @@ import pytest
 
 from tests.support.system_parts import MissingError, Part, set_up
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -47,6 +49,40 @@ def test_make_test_starts_every_run_whatever_the_first_one_did():
     """The second run often says more about the cause than the first."""
     recipe = subprocess.run(["make", "--dry-run", "test"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert recipe.count("-m pytest") == recipe.count("|| failed=") == 4
+
+
+# --- what is run again with other versions of the dependencies ---
+
+THREE_KINDS = """
+import pytest
+from hypothesis import given, strategies
+
+tried = []
+
+@pytest.mark.once
+def test_of_a_text():
+    pass
+
+@given(strategies.integers())
+def test_any_number(number):
+    tried.append(number)
+
+def test_how_many_were_tried():
+    print(f"tried {len(tried)}")
+"""
+
+
+@pytest.mark.parametrize(("options", "ran", "tried"), [([], 3, 100), (["--again"], 2, 25)], ids=["first", "again"])
+def test_a_pass_with_other_dependencies_leaves_out_only_what_is_marked(tmp_path, options, ran, tried):
+    """Property tests are run by every pass, with fewer examples again; the first pass runs everything in full."""
+    (tmp_path / "test_story.py").write_text(THREE_KINDS)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", "-s",
+         "--rootdir", str(tmp_path), "--config-file", str(ROOT / "pyproject.toml"), str(tmp_path), *options],
+        env=environment_of_a_run(), cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert f"{ran} passed" in done.stdout
+    assert f"tried {tried}" in done.stdout
 
 
 # --- what a machine lacks ---

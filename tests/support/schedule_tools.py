@@ -58,6 +58,16 @@ class World:
         self.temporis: Any = TemporisResource(url=url)
         self.io_manager = TemporisIOManager(temporis=TemporisResource(url=url))
         self.others: list[dg.AssetsDefinition] = []  # and checks
+        self._repositories: dict[tuple[int, ...], tuple[dg.RepositoryDefinition, list[Any]]] = {}
+
+    def repository(self, **more: Any) -> dg.RepositoryDefinition:
+        """The definitions as Dagster compiles them, which takes longer than a tick: once, as long as none changes."""
+        launchers = [one for many in more.values() for one in many]
+        parts = [self.asset, *self.others, *self.jobs, self.temporis, self.io_manager, *launchers]
+        key = tuple(id(part) for part in parts)
+        if key not in self._repositories:  # the parts are kept there as well, so that no other gets the id of one
+            self._repositories[key] = self.definitions(**more).get_repository_def(), parts
+        return self._repositories[key][0]
 
     def definitions(self, **more: Any) -> dg.Definitions:
         return dg.Definitions(
@@ -81,7 +91,7 @@ class World:
         return list(self.evaluated(schedule, at).run_requests)
 
     def evaluated(self, schedule: dg.ScheduleDefinition, at: datetime) -> Any:
-        repository = self.definitions(schedules=[schedule]).get_repository_def()
+        repository = self.repository(schedules=[schedule])
         with dg.build_schedule_context(
             instance=self.instance,
             scheduled_execution_time=at,
@@ -92,7 +102,7 @@ class World:
 
     def sense(self, sensor: dg.SensorDefinition) -> list[dg.RunRequest] | str:
         """The runs that a sensor requests now, or the reason why there are none."""
-        repository = self.definitions(sensors=[sensor]).get_repository_def()
+        repository = self.repository(sensors=[sensor])
         with dg.build_sensor_context(
             instance=self.instance,
             repository_def=repository,
@@ -107,7 +117,7 @@ class World:
         return self.launch({**request.tags, **daemon_tags(request, launcher)})
 
     def launch(self, tags: Mapping[str, str], partition_key: str | None = None) -> bool:
-        job = self.definitions().resolve_job_def(JOB)
+        job = self.repository().get_job(JOB)
         done = job.execute_in_process(
             instance=self.instance, tags=dict(tags), partition_key=partition_key, raise_on_error=False
         )
