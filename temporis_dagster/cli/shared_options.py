@@ -129,7 +129,8 @@ def tell_if_missing(store: str) -> None:
     """
     from temporis_dagster.data_source.store import SqlStore
 
-    opened = SqlStore(store, give_up_after_s=LOOKING_S)
+    opened = SqlStore(store)
+    opened.wait_for_locks(LOOKING_S)
     try:
         if not opened.exists:
             tell(

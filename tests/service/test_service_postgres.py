@@ -58,7 +58,7 @@ def test_a_database_that_says_nothing_at_all(monkeypatch):
         socket.create_server(("127.0.0.1", 0)) as silent,
         socket.create_server(("127.0.0.1", 0)) as listener,
     ):
-        store = SqlStore(f"postgresql+psycopg://nobody@127.0.0.1:{silent.getsockname()[1]}/metrics?connect_timeout=2")
+        store = SqlStore(f"postgresql+psycopg://nobody@127.0.0.1:{silent.getsockname()[1]}/metrics")
         with served(store, listener) as url:
             response = post(url, "ts_x")
             assert (response.status_code, response.json()) == (503, NOT_AVAILABLE)

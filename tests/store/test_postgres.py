@@ -206,6 +206,14 @@ def test_what_cannot_be_connected_to(with_passwords, monkeypatch, change, kind, 
     assert "stranger" not in said
 
 
+@pytest.mark.parametrize(("query", "expected"), [("", 3), ("?connect_timeout=2", 2), ("?connect_timeout=0", 3)])
+def test_who_is_in_a_hurry_does_not_wait_for_a_silent_server(query, expected):
+    """A service, which has to answer, gives up on it sooner than the ten seconds of everybody else, but never later."""
+    store = SqlStore(f"postgresql+psycopg://db.example.com/metrics{query}")
+    store.wait_for_locks(2.5)
+    assert store._database._parameters._given["connect_timeout"] == expected
+
+
 def test_what_the_url_leaves_out_comes_from_where_libpq_looks(with_passwords, monkeypatch, tmp_path):
     """Host, port, user and database from variables, the password from a password file; none of it is shown."""
     passwords = tmp_path / "passwords"

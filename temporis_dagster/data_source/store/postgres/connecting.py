@@ -7,6 +7,7 @@ it: environment variables such as ``PGHOST`` and ``PGPASSFILE``, the password fi
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -61,6 +62,11 @@ class Parameters:
         """The parts that no message may quote: a message of the server names the user."""
         names = ("user", "password", "passfile", "sslpassword")
         return tuple(str(self._given[name]) for name in names if self._given.get(name))
+
+    def connect_within(self, at_most_s: float) -> None:
+        """Give up on a server that says nothing after this time, in seconds. For libpq, two seconds are the least."""
+        given = int(self._given.get("connect_timeout") or 0) or math.inf  # 0 stands for no limit
+        self._given["connect_timeout"] = min(given, max(2, math.ceil(at_most_s)))
 
     def connect(self) -> psycopg.Connection[Any]:
         """Connect, without a transaction."""

@@ -236,8 +236,9 @@ class PostgresServer:
         return failure_of(error, self._parameters.secrets)
 
     def wait_for_locks(self, at_most_s: float) -> None:
-        """Give up on others, and on a server that cannot be reached, after this time, in seconds."""
+        """Give up on others, and on a server that cannot be reached or says nothing, after this time, in seconds."""
         self._patience_s = at_most_s
+        self._parameters.connect_within(at_most_s)
 
     def close(self) -> None:
         """Close the idle connections; those in use close when they are given back."""
