@@ -15,7 +15,7 @@ from temporis_dagster.data_source.observations.model import Int64s
 from temporis_dagster.data_source.store import sources
 from temporis_dagster.data_source.store.chunks import Chunk
 from temporis_dagster.data_source.store.postgres import read
-from temporis_dagster.data_source.store.postgres.server import TRANSACTION, PostgresServer, driver, store_of
+from temporis_dagster.data_source.store.postgres.server import WRITES, PostgresServer, driver, store_of
 from temporis_dagster.data_source.store.postgres.write import Columns, upsert_rows
 from temporis_dagster.data_source.store.read import SeriesRows, Window
 from temporis_dagster.data_source.store.sources import Source
@@ -30,7 +30,7 @@ class PostgresDatabase(PostgresServer):
 
     def find(self, connection: sa.Connection, account: str, name: str) -> Source:
         """Return a data source. A transaction that writes locks its row until its end."""
-        then = " FOR NO KEY UPDATE OF s" if connection.info[TRANSACTION] else ""
+        then = " FOR NO KEY UPDATE OF s" if connection.info[WRITES] else ""
         return sources.find(connection, account, name, then=then)
 
     def series(self, connection: sa.Connection, source: Source, names: Sequence[str] | None) -> Mapping[str, int]:

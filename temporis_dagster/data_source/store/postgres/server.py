@@ -61,8 +61,8 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 STORE = "temporis_store"
 """The key of a connection's ``info`` under which it keeps the id of the store of its transaction."""
 
-TRANSACTION = "temporis_transaction"
-"""The key of a connection's ``info`` under which it keeps the id of its transaction."""
+WRITES = "temporis_writes"
+"""The key of a connection's ``info`` under which it keeps whether its transaction may write."""
 
 PLANS = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit")
 """Settings that are off in these transactions. All queries look up keys or ranges of keys, for which the index is best;
@@ -94,12 +94,12 @@ LIMITS = _settings(
     ("synchronous_commit", f"CASE {ASYNCHRONOUS} WHEN 'off' THEN 'on' ELSE {ASYNCHRONOUS} END"),
 )
 
-BEGIN_READING = f"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SELECT {PLANNING}; {LOOK}, ''"
+BEGIN_READING = f"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SELECT {PLANNING}; {LOOK}"
 
 BEGIN_WRITING = (
     "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE;"
     f" SELECT set_config('lock_timeout', '{{lock_timeout_ms}}', true), {LIMITS}, {PLANNING};"
-    f" {LOOK}, pg_current_xact_id()::text"
+    f" {LOOK}"
 )
 
 
@@ -152,6 +152,7 @@ class PostgresServer:
             SourceMissingError: There is no store. None is made.
         """
         with self._transaction(BEGIN_READING, create=False) as connection:
+            connection.info[WRITES] = False
             yield connection
 
     @contextmanager
@@ -167,15 +168,14 @@ class PostgresServer:
         lock_timeout_s = max(0.001, min(LOCK_TIMEOUT_S, self._patience_s))
         begin = BEGIN_WRITING.format(lock_timeout_ms=int(lock_timeout_s * 1000))
         with self._transaction(begin, create=create) as connection:
+            connection.info[WRITES] = True
             yield connection
 
-    def commit(self, connection: sa.Connection, then: Callable[[], None] = lambda: None) -> None:
+    def commit(self, connection: sa.Connection) -> None:
         """Make the transaction durable.
 
         Args:
             connection: A connection inside a transaction.
-            then: Called once the transaction is known to be durable, even if the call is interrupted. Must do no more
-                than take note.
 
         Raises:
             NotCommittedError: The server answered that it did not commit.
@@ -188,11 +188,6 @@ class PostgresServer:
             if raw.broken or raw.closed:
                 raise
             raise NotCommittedError(error) from None
-        except BaseException:
-            if _was_committed(raw, connection.info[TRANSACTION]):
-                then()
-            raise
-        then()
 
     def patiently(self, work: Callable[[], T]) -> T:
         """Do some work, again and again while what prevents it passes, but no longer than ``give_up_after_s``.
@@ -284,11 +279,11 @@ class PostgresServer:
             raise
         while cursor.nextset():
             pass
-        version, store, transaction = cast("tuple[int | None, object, str]", cursor.fetchone())
+        version, store = cast("tuple[int | None, object]", cursor.fetchone())
         schema.ensure_known(version)
         if store is None:
             raise schema.damaged("temporis_store")
-        connection.info[STORE], connection.info[TRANSACTION] = store, transaction
+        connection.info[STORE] = store
 
     def _open(self, create: bool) -> sa.Engine:
         with self._lock:
@@ -342,18 +337,6 @@ def _prepare(engine: sa.Engine, create: bool) -> None:
         raw = driver(connection)
         with raw.transaction():
             schema.migrate(connection)
-
-
-def _was_committed(raw: psycopg.Connection[Any], transaction: str) -> bool:
-    """Return whether a commit that was interrupted took place, as far as that is known.
-
-    Only the connection of the transaction itself is asked: after a crash, the server may give its id to another one.
-    """
-    with suppress(psycopg.Error):
-        if raw.info.transaction_status is TransactionStatus.IDLE:
-            row = raw.execute("SELECT pg_xact_status(%s::xid8)", (transaction,)).fetchone()
-            return row is not None and row[0] == "committed"
-    return False
 
 
 def _abandon(connection: sa.Connection | None, raw: psycopg.Connection[Any] | None) -> None:
