@@ -68,7 +68,7 @@ class Cases:
 def places(length: int, *, soak: bool) -> Iterator[int]:
     """The numbers of the messages at which to cut: all of them, or some, always with the first and the last."""
     yield from (
-        range(1, length + 1) if soak else sorted({*range(1, length + 1, 9), *range(max(1, length - 4), length + 1)})
+        range(1, length + 1) if soak else sorted({*range(1, length + 1, 25), *range(max(1, length - 4), length + 1)})
     )
 
 
