@@ -210,6 +210,15 @@ def test_something_else_listens(caplog):
         listener.shutdown(socket.SHUT_RDWR)
 
 
+def test_a_server_that_never_answers(caplog):
+    """It takes the connection and says nothing: each attempt ends after connect_timeout, and the upsert gives up."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        error = refused(f"postgresql+psycopg://{USER}:{CANARY}@127.0.0.1:{port}/shop?connect_timeout=2", caplog)
+    assert isinstance(error, UnavailableError)
+    assert "timeout" in str(error)
+
+
 def tls(tmp_path) -> tuple[ssl.SSLContext, str]:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
