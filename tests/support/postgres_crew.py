@@ -185,7 +185,7 @@ class Writer:
 
     def _check(self, record: dict) -> None:
         """Every report is exact: chunk by chunk, and row by row."""
-        outcomes, chunks = record["outcomes"], self._chunks(record["ended"])
+        outcomes = "".join(letter * count for letter, count in record["outcomes"])
         self.ended.append(record)
         self.unknown += record["unknown"]
         self.retries += record["retries"]
@@ -204,7 +204,7 @@ class Writer:
         assert counts == tuple(outcomes.count(letter) for letter in "A.?")
         if self.plan.shared:
             return
-        possible = []
+        possible, chunks = [], self._chunks(record["ended"])
         stored = chunks[: kinds.count("A")]
         for state in self.states:
             after = _after(state, stored)

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import sys
 import traceback
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +33,10 @@ from temporis_dagster.errors import DataSourceArchivedError, DeliveryError, Stor
 SOURCE = "store_metrics"
 VALUES = np.array([0.0, -0.0, 1.5])
 """The values that a key can get: so some rows are unchanged, and some values come back."""
+
+
+ATOMIC = select.PIPE_BUF
+"""Up to so many bytes, a write into a pipe is never split."""
 
 
 class Plan(NamedTuple):
@@ -86,11 +92,14 @@ def rows_of(observations: Observations) -> list[tuple[tuple[int, str], float]]:
 
 
 def tell(**record: object) -> None:
-    os.write(1, json.dumps(record).encode() + b"\n")
+    line = json.dumps(record).encode() + b"\n"
+    if len(line) > ATOMIC:
+        raise ValueError(f"a line of {len(line)} bytes may mix with another writer's: {line[:200]!r}")
+    os.write(1, line)
 
 
 def outcome(target: object, observations: Observations) -> dict[str, object]:
-    """What became of an upsert: the counts of its report, the outcome of each row as a letter, and the error."""
+    """What became of an upsert: the counts of its report, the outcomes in the order of the rows, and the error."""
     tally, error = Tally(SOURCE, observations), None
     try:
         target.upsert(tally)
@@ -102,9 +111,10 @@ def outcome(target: object, observations: Observations) -> dict[str, object]:
     counts = {name: getattr(report, name) for name in ("stored", "unchanged", "unsent", "unknown", "retries")}
     letters = {Outcome.UNSENT: ".", Outcome.ACKNOWLEDGED: "A", Outcome.UNKNOWN: "?"}
     outcomes = {letter: tally.settled_as(code) for code, letter in letters.items()}
+    told = np.select(list(outcomes.values()), list(outcomes), "!")
     return {
         **counts,
-        "outcomes": "".join(np.select(list(outcomes.values()), list(outcomes), "!").tolist()),
+        "outcomes": [(letter, len(list(same))) for letter, same in groupby(told.tolist())],
         "error": type(error).__name__ if error else None,
         "text": str(error) if error else "",
         "archived": isinstance(error, DataSourceArchivedError),
