@@ -10,6 +10,7 @@ test can replay it.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import select
@@ -135,6 +136,7 @@ def write(number: int, url: str, first: int, plan: Plan, *, stop: Path | None, o
 
 def main() -> None:
     """Fork a writer per line, and tell of each one's end: after that, nothing of it is on the pipe any more."""
+    importlib.import_module("temporis_dagster.data_source.store.postgres.database")  # once, not in every child
     numbers: dict[int, int] = {}
 
     def bury(*_: object) -> None:
