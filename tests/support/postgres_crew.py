@@ -38,6 +38,7 @@ class Crew:
         self.plan = plan
         self.told: queue.Queue = queue.Queue()
         self.writers: dict[int, Writer] = {}
+        self.kills = 0
         self.process = subprocess.Popen(
             [sys.executable, str(WORKER)],
             stdin=subprocess.PIPE,
@@ -87,6 +88,7 @@ class Crew:
         """Kill these writers, and wait for their end."""
         for writer in writers:
             os.kill(writer.pid, signal.SIGKILL)
+            self.kills += 1
         self.until_gone(*writers)
 
     def close(self) -> None:
