@@ -10,11 +10,11 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from temporis_dagster.data_source.store import SqlStore
+from temporis_dagster.data_source.store import SqlStore, upsert
 from temporis_dagster.data_source.store.postgres import schema
 from temporis_dagster.errors import ConfigurationError, DataSourceNotFoundError, StoreError
 from tests.conftest import CANARY
-from tests.support.store_tools import content, digest, every_call_fails, failing, minutes, put
+from tests.support.store_tools import content, digest, every_call_fails, failing, minutes, put, tally_of
 
 
 def by_hand(url: str, statement: str) -> list[tuple]:
@@ -228,3 +228,33 @@ def test_what_the_url_leaves_out_comes_from_where_libpq_looks(with_passwords, mo
     monkeypatch.setenv("PGPASSFILE", os.devnull)
     with closing(SqlStore("postgresql+psycopg://")) as store, pytest.raises(StoreError, match="no password supplied"):
         store.data_sources()
+
+
+def test_a_dump_restored_in_the_middle_of_an_upsert_is_another_store(store, postgres_url, monkeypatch):
+    """A restored store has the id of the first, but its tables are new: the upsert stops, and doubts what it stored."""
+    monkeypatch.setattr(upsert, "CHUNK_ROWS", 10)
+
+    def restore(settled: int) -> None:
+        by_hand(postgres_url, "ALTER TABLE temporis_observation RENAME TO before")
+        by_hand(postgres_url, "CREATE TABLE temporis_observation (LIKE before INCLUDING ALL)")
+
+    tally = tally_of(minutes(30), progress=restore)
+    with pytest.raises(StoreError, match="replaced during the upsert") as caught:
+        store.upsert(tally)
+    assert (caught.value.report.stored, caught.value.report.unknown, caught.value.report.unsent) == (0, 10, 20)
+
+
+def test_series_that_a_restored_server_does_not_have_are_made_anew(store, postgres_url, monkeypatch):
+    """After a restart, a server may be in an older state. No row is written under the id of a series that is gone."""
+    monkeypatch.setattr(upsert, "CHUNK_ROWS", 10)
+    restored = []
+
+    def restore(settled: int) -> None:
+        if not restored:
+            restored.append(settled)
+            by_hand(postgres_url, "DELETE FROM temporis_observation; DELETE FROM temporis_series")
+            ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+            by_hand(postgres_url, f"{ended} AND pid <> pg_backend_pid()")
+
+    store.upsert(tally_of(minutes(30), progress=restore))
+    assert content(store) == dict(list(minutes(30).items())[10:])

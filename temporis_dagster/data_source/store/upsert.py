@@ -56,7 +56,10 @@ class StoreUpsert:
         before = self._tally.requests
 
         def attempt() -> int:
-            self._tally.retries += self._tally.requests > before
+            if self._tally.requests > before:
+                self._tally.retries += 1
+                # The server may have been restored from a backup meanwhile, in which newer series do not exist.
+                self._ids = unnumbered(self._tally.observations.names)
             self._tally.requests += 1
             return self._in_one_transaction(rows, chunk)
 

@@ -59,7 +59,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 """How long to wait before the server is tried again, in seconds: twice as long each time, up to the second number."""
 
 STORE = "temporis_store"
-"""The key of a connection's ``info`` under which it keeps the id of the store of its transaction."""
+"""The key of a connection's ``info`` under which it keeps what tells the store of its transaction from others."""
 
 WRITES = "temporis_writes"
 """The key of a connection's ``info`` under which it keeps whether its transaction may write."""
@@ -84,7 +84,9 @@ def _unless_set(name: str, seconds: float) -> tuple[str, str]:
 
 ASYNCHRONOUS = "current_setting('synchronous_commit')"
 
-LOOK = "SELECT (SELECT version FROM temporis_schema_version), (SELECT id FROM temporis_store)"
+# A dump that was restored has the id of the store from which it was made, but its tables are others.
+LOOK = """SELECT (SELECT version FROM temporis_schema_version),
+    (SELECT id || ' ' || 'temporis_observation'::regclass::oid FROM temporis_store)"""
 
 PLANNING = _settings(*((plan, "'off'") for plan in PLANS))
 
@@ -311,7 +313,7 @@ def driver(connection: sa.Connection) -> psycopg.Connection[Any]:
 
 
 def store_of(connection: sa.Connection) -> object:
-    """Return the id of the store that the transaction of this connection is in."""
+    """Return what tells the store that the transaction of this connection is in from others."""
     return connection.info[STORE]
 
 
