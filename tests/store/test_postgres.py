@@ -206,6 +206,35 @@ def test_what_cannot_be_connected_to(with_passwords, monkeypatch, change, kind, 
     assert "stranger" not in said
 
 
+OF_A_WRITER = [
+    *(f"SELECT ON temporis_{table}" for table in ("schema_version", "store", "account", "data_source", "series")),
+    *("SELECT ON temporis_observation", "UPDATE ON temporis_data_source", "INSERT ON temporis_series"),
+    *("INSERT ON temporis_observation", "UPDATE ON temporis_observation"),
+]
+"""The rights that docs/postgres.md grants to a role that upserts."""
+
+
+def test_a_writer_needs_each_right_that_the_docs_grant_and_no_other(with_passwords):
+    """With all of them, an upsert of new and changed rows succeeds; without any one of them, it is refused."""
+    with_passwords.execute("CREATE ROLE writes LOGIN PASSWORD 'right'")
+    with with_passwords.database() as url, closing(SqlStore(url)) as owner:
+        owner.create_data_source("metrics")
+        put(owner, minutes(1))
+        for right in OF_A_WRITER:
+            by_hand(url, f"GRANT {right} TO writes")
+        as_writer = sa.make_url(url).set(username="writes", password="right").render_as_string(hide_password=False)
+        for number, right in enumerate(OF_A_WRITER):
+            rows = {(0, "orders"): 10.0 + number, (0, f"new {number}"): 1.0}
+            by_hand(url, f"REVOKE {right} FROM writes")
+            with closing(SqlStore(as_writer)) as store:
+                error = failing(store, rows)
+            assert "Grant this user the rights that docs/postgres.md lists" in str(error), right
+            assert (error.report.unsent, error.retryable) == (2, False), right
+            by_hand(url, f"GRANT {right} TO writes")
+            with closing(SqlStore(as_writer)) as store:
+                assert put(store, rows).stored == 2, right
+
+
 @pytest.mark.parametrize(("query", "expected"), [("", 3), ("?connect_timeout=2", 2), ("?connect_timeout=0", 3)])
 def test_who_is_in_a_hurry_does_not_wait_for_a_silent_server(query, expected):
     """A service, which has to answer, gives up on it sooner than the ten seconds of everybody else, but never later."""
