@@ -45,6 +45,21 @@ class StoreUnusableError(Exception):
         self.what, self.advice, self.retryable = what, advice, retryable
 
 
+def ensure_known_version(version: int, known: int) -> int:
+    """Return the version of a store's schema, after checking that it is not beyond the versions that are known.
+
+    Raises:
+        StoreUnusableError: A newer version of this library wrote the store.
+    """
+    if version > known:
+        raise StoreUnusableError(
+            f"it was written by a newer temporis_dagster (its schema has version {version}, this library knows"
+            f" versions up to {known})",
+            "Upgrade temporis_dagster here.",
+        )
+    return version
+
+
 class StoreUnavailableError(StoreUnusableError):
     """Signal: the store could not be used for as long as it was waited for, but may be again.
 

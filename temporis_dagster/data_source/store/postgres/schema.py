@@ -11,7 +11,7 @@ import uuid
 
 import sqlalchemy as sa
 
-from temporis_dagster.data_source.store.errors import StoreUnusableError
+from temporis_dagster.data_source.store.errors import StoreUnusableError, ensure_known_version
 
 V1 = (
     "CREATE TABLE temporis_schema_version (version integer NOT NULL)",
@@ -94,13 +94,7 @@ def ensure_known(version: int | None) -> int:
     """
     if version is None:
         raise damaged("temporis_schema_version")
-    if version > len(MIGRATIONS):
-        raise StoreUnusableError(
-            f"it was written by a newer temporis_dagster (its schema has version {version}, this library knows"
-            f" versions up to {len(MIGRATIONS)})",
-            "Upgrade temporis_dagster here.",
-        )
-    return version
+    return ensure_known_version(version, len(MIGRATIONS))
 
 
 def damaged(table: str) -> StoreUnusableError:

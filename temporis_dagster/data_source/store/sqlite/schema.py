@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.types import UserDefinedType
 
-from temporis_dagster.data_source.store.errors import StoreUnusableError
+from temporis_dagster.data_source.store.errors import ensure_known_version
 
 
 class Untyped(UserDefinedType[Any]):
@@ -139,13 +139,7 @@ def store_id(connection: sa.Connection) -> bytes:
 
 def _ensure_known(connection: sa.Connection) -> int:
     version = int(connection.exec_driver_sql("SELECT version FROM temporis_schema_version").scalar_one())
-    if version > len(MIGRATIONS):
-        raise StoreUnusableError(
-            f"it was written by a newer temporis_dagster (its schema has version {version}, this library knows"
-            f" versions up to {len(MIGRATIONS)})",
-            "Upgrade temporis_dagster here.",
-        )
-    return version
+    return ensure_known_version(version, len(MIGRATIONS))
 
 
 def migrate(connection: sa.Connection) -> None:
