@@ -74,6 +74,13 @@ class Database(Protocol):
         """Return what tells this store from another one that takes its place."""
         ...
 
+    def take_turn(self, connection: sa.Connection, account: str, name: str) -> None:
+        """Wait until no other upsert is in a transaction that writes to this data source, if ``find`` would not do.
+
+        Whoever archives a data source does not queue up here, so it waits for one upsert at a time.
+        """
+        ...
+
     def find(self, connection: sa.Connection, account: str, name: str) -> Source:
         """Return a data source. In a transaction that writes, no other transaction writes to it until the end of this.
 

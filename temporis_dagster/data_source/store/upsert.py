@@ -68,6 +68,7 @@ class StoreUpsert:
     def _in_one_transaction(self, rows: slice, chunk: Chunk) -> int:
         with self._database.writing(create=self._create_missing) as connection:
             self._ensure_same_store(self._database.identity(connection))
+            self._database.take_turn(connection, self._account, self._tally.data_source)
             source = self._writable(connection)
             ensured = partial(self._database.ensured_series, connection, source)
             ids = numbered(ensured, self._tally.observations.names, self._ids, chunk.codes)

@@ -5,10 +5,11 @@ Never: shows a user or a password, or keeps a lock while it waits for anything b
 
 How one chunk of an upsert is written, in one transaction
 ----------------------------------------------------------
-1. *Lock.* ``SELECT ... FOR NO KEY UPDATE`` on the row of the data source. Writers of a data source take turns, in the
-   order in which they came, so there are no deadlocks between them, and the final content is that of a serial order.
-   ``archive()`` waits for one chunk; no chunk that begins afterwards misses it, because the lock returns the newest
-   version of the row. (A shared lock would starve ``archive()`` for as long as writers overlap.)
+1. *Lock.* Upserts queue up at an advisory lock of the data source, and the first of them takes its row, by ``SELECT ...
+   FOR NO KEY UPDATE``. So writers of a data source take turns, in the order in which they came: there are no deadlocks
+   between them, and the final content is that of a serial order. ``archive()`` only takes the row, so it waits for one
+   chunk or two and not for the whole queue; no chunk that begins afterwards misses it, because the lock returns the
+   newest version of the row. (A shared lock would starve ``archive()`` for as long as writers overlap.)
 2. *Read* what is there for the keys of the chunk, as arrays: by range where a series has many rows in the chunk,
    otherwise by key.
 3. *Compare* the bits. To SQL, -0.0 and 0.0 are equal.

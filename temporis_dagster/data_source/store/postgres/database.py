@@ -6,6 +6,7 @@ Never: has a rule of its own, but the lock of a data source; the others stand in
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -27,6 +28,14 @@ class PostgresDatabase(PostgresServer):
     def identity(self, connection: sa.Connection) -> object:
         """Return the id of the store: another database, or one restored under the same name, has another."""
         return store_of(connection)
+
+    def take_turn(self, connection: sa.Connection, account: str, name: str) -> None:
+        """Wait until no other upsert of this library is in a transaction that writes to this data source.
+
+        The lock is of the names, not of the row: those who wait for it are not in the way of whoever archives.
+        """
+        key = hashlib.blake2b(f"temporis\0{account}\0{name}".encode(), digest_size=8).digest()
+        driver(connection).execute("SELECT pg_advisory_xact_lock(%s)", (int.from_bytes(key, "big", signed=True),))
 
     def find(self, connection: sa.Connection, account: str, name: str) -> Source:
         """Return a data source. A transaction that writes locks its row until its end."""

@@ -39,6 +39,9 @@ class SqliteDatabase(SqliteFile):
         """Return which file the transaction is in."""
         return file_of(connection)
 
+    def take_turn(self, connection: sa.Connection, account: str, name: str) -> None:
+        """Do nothing: a transaction that writes holds the lock of the file."""
+
     def find(self, connection: sa.Connection, account: str, name: str) -> Source:
         """Return a data source. The lock of the file keeps other writers away from it."""
         return sources.find(connection, account, name)
