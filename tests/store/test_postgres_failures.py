@@ -468,12 +468,29 @@ def test_an_upsert_waits_for_a_lock_that_another_program_holds(owned, admin, gua
     writer.settle(stored_in(owned))
 
 
-def until_waiting(server: PrivatePostgres, url: str) -> None:
-    """Wait until a session of this database waits for a lock."""
+def until_waiting(server: PrivatePostgres, url: str, sessions: int = 1) -> None:
+    """Wait until so many sessions of this database wait for a lock."""
     statement = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
     with server.connect() as connection:
-        while connection.execute(statement, (make_url(url).database,)).fetchone() == (0,):
+        while connection.execute(statement, (make_url(url).database,)).fetchone()[0] < sessions:
             pass
+
+
+def test_several_connections_make_the_store_at_once(database, admin, guarded):
+    """One makes it; those that waited for it meanwhile find it made."""
+    admin.execute(f"GRANT CREATE ON SCHEMA public TO {USER}")
+    admin.execute("BEGIN")
+    admin.execute("SELECT pg_advisory_xact_lock(hashtext('temporis_store'))")
+
+    def make(number: int) -> int:
+        with connect(database, create_missing=True) as temporis:
+            return temporis.data_source(SOURCE).upsert(frame(name=f"series {number}")).stored
+
+    with ThreadPoolExecutor(3) as pool:
+        made = [pool.submit(make, number) for number in range(3)]
+        until_waiting(guarded, database, sessions=3)
+        admin.execute("ROLLBACK")
+        assert [one.result() for one in made] == [3, 3, 3]
 
 
 def test_a_deadlock_with_another_program_is_tried_again(owned, admin, guarded):

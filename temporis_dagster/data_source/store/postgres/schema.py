@@ -68,9 +68,11 @@ def installed_version(connection: sa.Connection) -> int:
     Raises:
         StoreUnusableError: A newer version of this library wrote it, or the server cannot hold a store.
     """
+    # Only a statement that reads a table sees tables that were made since the transaction began. Otherwise to_regclass
+    # would not find a store that another process made while this one waited for the lock of ``migrate``.
     encoding, server, table = connection.exec_driver_sql(
         "SELECT current_setting('server_encoding'), current_setting('server_version_num')::integer,"
-        " to_regclass('temporis_schema_version')"
+        " to_regclass('temporis_schema_version') FROM pg_catalog.pg_database WHERE datname = current_database()"
     ).one()
     if encoding != "UTF8":
         raise StoreUnusableError(
