@@ -73,18 +73,24 @@ class StoreUpsert:
             ensured = partial(self._database.ensured_series, connection, source)
             ids = numbered(ensured, self._tally.observations.names, self._ids, chunk.codes)
             changed = self._database.upsert_chunk(connection, ids, chunk)
-            self._tally.settle(rows, Outcome.UNKNOWN)
-            try:
-                self._database.commit(connection)
-            except NotCommittedError as refused:
-                if not chunk.is_doubtful:
-                    self._tally.settle(rows, Outcome.UNSENT)
-                raise refused.error from None
-            except Exception:
-                chunk.doubt()
-                raise
+            # Of a chunk of which every row is there already, nothing was written, not even a new series: without a
+            # commit, the disk is not waited for.
+            if changed or not len(chunk):
+                self._commit(connection, rows, chunk)
         self._ids = ids
         return changed
+
+    def _commit(self, connection: sa.Connection, rows: slice, chunk: Chunk) -> None:
+        self._tally.settle(rows, Outcome.UNKNOWN)
+        try:
+            self._database.commit(connection)
+        except NotCommittedError as refused:
+            if not chunk.is_doubtful:
+                self._tally.settle(rows, Outcome.UNSENT)
+            raise refused.error from None
+        except Exception:
+            chunk.doubt()
+            raise
 
     def _ensure_same_store(self, identity: object) -> None:
         """Refuse to continue in another store: the rows stored so far, and the ids of their series, are not in it."""

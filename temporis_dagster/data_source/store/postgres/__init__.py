@@ -14,7 +14,8 @@ How one chunk of an upsert is written, in one transaction
    otherwise by key.
 3. *Compare* the bits. To SQL, -0.0 and 0.0 are equal.
 4. *Write* new rows by ``COPY`` and changed ones by ``INSERT ... ON CONFLICT``. What is unchanged is not written at all,
-   neither to the table nor to the write-ahead log.
+   neither to the table nor to the write-ahead log; and if nothing of a chunk changed, there is nothing to commit, so
+   the server's disk is not waited for.
 
 When the connection is lost, the chunk is done again: that is safe, and step 2 shows what is there. Whether a commit
 without an answer took place need not be known for that: rows that it wrote are now equal, and they count as stored.
