@@ -377,7 +377,6 @@ SETTINGS = {
     "idle_session_timeout": "100ms",
     "default_transaction_isolation": "serializable",
     "default_transaction_deferrable": "on",
-    "default_transaction_read_only": "on",
     "synchronous_commit": "off",
     "timezone": "America/New_York",
     "datestyle": "German",
@@ -404,6 +403,19 @@ def test_the_defaults_of_an_administrator_change_nothing(owned, admin, setting):
     admin.execute(f"ALTER DATABASE {name} SET {setting} TO {value}")
     with connect(owned) as temporis:
         assert upserted_by_threads(temporis, owned, threads=3, times=3) == set()
+
+
+def test_a_user_whose_transactions_are_read_only_stays_a_reader(owned, admin):
+    """An administrator's ``default_transaction_read_only`` is obeyed: nothing is written, and reading goes on."""
+    writer = Writer(0, PLAN)
+    with connect(owned) as temporis:
+        temporis.data_source(SOURCE).upsert(frame(1))
+    admin.execute(f"ALTER DATABASE {make_url(owned).database} SET default_transaction_read_only TO on")
+    with connect(owned) as temporis:
+        record = writer.upsert(temporis._target)
+        assert (record["error"], record["unsent"]) == ("StoreError", PLAN.rows)
+        assert "read-only transaction" in record["text"]
+        assert len(temporis.data_source(SOURCE).read()) == 1
 
 
 def upserted_by_threads(temporis, url: str, *, threads: int, times: int) -> set[str]:

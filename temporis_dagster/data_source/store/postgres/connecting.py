@@ -60,8 +60,9 @@ class Parameters:
     @property
     def secrets(self) -> tuple[str, ...]:
         """The parts that no message may quote: a message of the server names the user."""
-        names = ("user", "password", "passfile", "sslpassword")
-        return tuple(str(self._given[name]) for name in names if self._given.get(name))
+        given = (self._given.get(name) for name in ("user", "password", "passfile", "sslpassword"))
+        found = (os.environ.get(name) for name in ("PGUSER", "PGPASSWORD", "PGPASSFILE"))
+        return tuple(str(part) for part in (*given, *found) if part)
 
     def connect_within(self, at_most_s: float) -> None:
         """Give up on a server that says nothing after this time, in seconds. For libpq, two seconds are the least."""

@@ -26,7 +26,10 @@ ADVICE_BY_CLASS = {
 """What to do, by the first two characters of an SQLSTATE."""
 
 ADVICE = {
-    "25006": "Connect to the primary server. With several hosts in the URL, add target_session_attrs=read-write.",
+    "25006": (
+        "Connect to the primary server, as a user whose default_transaction_read_only is off. With several hosts in the"
+        " URL, add target_session_attrs=read-write."
+    ),
     "3F000": "Create the schema that the search_path names first, and try again.",
     "40001": "Find out which other transactions write to these tables, and try again.",
     "40P01": "Find out which other transactions write to these tables, and try again.",
