@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import psycopg
@@ -11,8 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from temporis_dagster.data_source.store import SqlStore, upsert
-from temporis_dagster.data_source.store.postgres import schema
-from temporis_dagster.errors import ConfigurationError, DataSourceNotFoundError, StoreError
+from temporis_dagster.data_source.store.postgres import read, schema
+from temporis_dagster.data_source.store.read import Window
+from temporis_dagster.errors import ConfigurationError, DataSourceNotFoundError, StoreError, UnavailableError
 from tests.conftest import CANARY
 from tests.support.store_tools import content, digest, every_call_fails, failing, minutes, put, tally_of
 
@@ -243,6 +245,20 @@ def test_who_is_in_a_hurry_does_not_wait_for_a_silent_server(query, expected):
     assert store._database._parameters._given["connect_timeout"] == expected
 
 
+@pytest.mark.parametrize("option", ["connect_timeout=soon", "connect_timeout=inf", "port=many"])
+def test_an_option_that_is_no_number_is_refused_at_once(option):
+    """Nothing is waited for, and the error is one of the tree."""
+    with pytest.raises(ConfigurationError, match="a value that it cannot take"):
+        SqlStore(f"postgresql+psycopg://db.example.com/metrics?{option}")
+
+
+def test_a_fraction_of_a_second_to_connect():
+    """The driver takes one; so does a service, which shortens it."""
+    store = SqlStore("postgresql+psycopg://db.example.com/metrics?connect_timeout=2.5")
+    store.wait_for_locks(2.5)
+    assert store._database._parameters._given["connect_timeout"] == 2
+
+
 def test_what_the_url_leaves_out_comes_from_where_libpq_looks(with_passwords, monkeypatch, tmp_path):
     """Host, port, user and database from variables, the password from a password file; none of it is shown."""
     passwords = tmp_path / "passwords"
@@ -287,3 +303,103 @@ def test_series_that_a_restored_server_does_not_have_are_made_anew(store, postgr
 
     store.upsert(tally_of(minutes(30), progress=restore))
     assert content(store) == dict(list(minutes(30).items())[10:])
+
+
+@pytest.mark.parametrize("table", ["temporis_account", "temporis_data_source", "temporis_series"])
+def test_a_sequence_that_is_behind_its_table_is_named(store, postgres_url, table):
+    """As after a promotion of a logical replica: an error that says what to do, not a data source that is not there."""
+    put(store, minutes(1))
+    by_hand(postgres_url, f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), 1, false)")
+    with closing(
+        SqlStore(postgres_url, account="new" if "account" in table else "default", create_missing=True)
+    ) as other:
+        error = failing(other, minutes(1, name="new"), "metrics" if "series" in table else "fresh")
+    assert f"{table}_pkey" in str(error)
+    assert "setval" in str(error)
+    assert not error.retryable
+
+
+def test_a_name_that_the_index_does_not_take(store):
+    """The error says that the name is too long; other names are stored."""
+    name = "".join(chr(0x4E00 + number) for number in range(2000))  # which does not compress
+    assert "Shorten the name" in str(failing(store, minutes(1, name=name)))
+    assert put(store, minutes(1)).stored == 1
+
+
+def test_series_without_a_number_left(store, postgres_url):
+    """Known series go on; a new one is an error that says that there are no more."""
+    put(store, minutes(1))
+    by_hand(postgres_url, "SELECT setval(pg_get_serial_sequence('temporis_series', 'id'), 2147483647)")
+    assert "no more numbers" in str(failing(store, minutes(1, name="new")))
+    assert put(store, minutes(2)).stored == 1
+
+
+def test_reading_holds_few_pages_besides_the_series_at_hand(store, postgres_url, monkeypatch):
+    """Also where many series have more rows than a page has room for."""
+    rows = {key: value for name in range(30) for key, value in minutes(200, name=f"series{name:02}").items()}
+    put(store, rows)
+    monkeypatch.setattr(read, "PAGE_ROWS", 100)
+    held, most = 0, 0
+    add = read._Unfinished.add
+
+    def added(self, timestamps, values, at_most):
+        nonlocal held, most
+        held += len(timestamps)
+        most = max(most, held)
+        add(self, timestamps, values, at_most)
+
+    monkeypatch.setattr(read._Unfinished, "add", added)
+    database = store._database
+    with database.reading() as connection:
+        ids = database.series(connection, database.find(connection, "default", "metrics"), None)
+        for one in database.series_rows(connection, ids, Window(0, 10**9)):
+            held -= len(one.timestamps)
+            assert len(one.timestamps) == 200
+    assert held == 0
+    assert most <= 3 * 100 + 200
+
+
+def test_reading_gives_up_on_a_lock_that_somebody_holds(store, postgres_url):
+    """As long as ``give_up_after_s`` says and no second time; then reading goes on over the same connections."""
+    put(store, minutes(5))
+    with closing(SqlStore(postgres_url, give_up_after_s=0.05)) as hasty:
+        assert content(hasty) == minutes(5)
+        with psycopg.connect(postgres_url.replace("+psycopg", "")) as other:
+            other.execute("LOCK TABLE temporis_observation IN ACCESS EXCLUSIVE MODE")
+            for ask in (lambda: content(hasty), lambda: put(hasty, minutes(5, value=2.0))):
+                with pytest.raises(UnavailableError, match=r"after 1 attempt: .*lock timeout"):
+                    ask()
+            other.rollback()
+        assert content(hasty) == minutes(5)
+
+
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
+def test_a_store_is_made_while_another_process_makes_it(postgres_url, isolation):
+    """Who comes second waits, and then finds the store, whatever the database's default isolation is."""
+    by_hand(
+        postgres_url,
+        f"ALTER DATABASE {sa.make_url(postgres_url).database} SET default_transaction_isolation = '{isolation}'",
+    )
+    engine = sa.create_engine(postgres_url, isolation_level="READ COMMITTED", poolclass=sa.NullPool)
+    with closing(SqlStore(postgres_url)) as second, ThreadPoolExecutor(1) as pool:
+        with engine.begin() as first:
+            schema.migrate(first)
+            waiting = pool.submit(second.create_data_source, "metrics")
+            waits = (
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
+            )
+            while by_hand(postgres_url, waits) != [(1,)]:
+                assert not waiting.done()
+        waiting.result()
+        assert second.data_sources() == ["metrics"]
+
+
+def test_making_a_store_gives_up_on_another_process_that_does_not_go_on(postgres_url):
+    """As long as ``give_up_after_s`` says."""
+    with psycopg.connect(postgres_url.replace("+psycopg", "")) as other:
+        other.execute("SELECT pg_advisory_xact_lock(hashtext('temporis_store'))")
+        with closing(SqlStore(postgres_url, give_up_after_s=0.05)) as store:
+            with pytest.raises(UnavailableError, match="lock timeout"):
+                store.create_data_source("metrics")
+            other.rollback()
+            store.create_data_source("metrics")

@@ -64,14 +64,14 @@ def create(connection: sa.Connection, account: str, name: str) -> None:
     run(
         connection,
         "INSERT INTO temporis_data_source (account, name, archived, created_at)"
-        " SELECT id, ?, ?, ? FROM temporis_account WHERE name = ? ON CONFLICT DO NOTHING",
+        " SELECT id, ?, ?, ? FROM temporis_account WHERE name = ? ON CONFLICT (account, name) DO NOTHING",
         (name, False, int(time.time()), account),
     )
 
 
 def ensure_account(connection: sa.Connection, account: str) -> None:
     """Create the account unless it exists."""
-    run(connection, "INSERT INTO temporis_account (name) VALUES (?) ON CONFLICT DO NOTHING", (account,))
+    run(connection, "INSERT INTO temporis_account (name) VALUES (?) ON CONFLICT (name) DO NOTHING", (account,))
 
 
 def names(connection: sa.Connection, account: str) -> list[str]:

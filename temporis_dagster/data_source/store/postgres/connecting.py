@@ -47,8 +47,8 @@ class Parameters:
     """
 
     def __init__(self, url: str) -> None:
-        self._given = _given(url)
-        if not _is_known(self._given):
+        self._given = _given(url) or {}  # not in a variable of this frame, which a traceback may show
+        if not (self._given and _is_known(self._given)):
             raise ConfigurationError(
                 "The URL of the PostgreSQL store has an option that libpq does not know, or a value that it cannot"
                 " take. Check what follows the question mark."
@@ -66,7 +66,7 @@ class Parameters:
 
     def connect_within(self, at_most_s: float) -> None:
         """Give up on a server that says nothing after this time, in seconds. For libpq, two seconds are the least."""
-        given = int(self._given.get("connect_timeout") or 0) or math.inf  # 0 stands for no limit
+        given = int(float(self._given.get("connect_timeout") or 0)) or math.inf  # 0 stands for no limit
         self._given["connect_timeout"] = min(given, max(2, math.ceil(at_most_s)))
 
     def connect(self) -> psycopg.Connection[Any]:
@@ -85,8 +85,13 @@ def shown(url: str) -> str:
     ).render_as_string()
 
 
-def _given(url: str) -> dict[str, Any]:
-    _, given = PGDialect_psycopg().create_connect_args(make_url(url))  # type: ignore[no-untyped-call]  # of SQLAlchemy
+def _given(url: str) -> dict[str, Any] | None:
+    """Return the parameters, or None if a number in the URL is none. Exceptions are dropped, as in ``_is_known``."""
+    try:
+        _, given = PGDialect_psycopg().create_connect_args(make_url(url))  # type: ignore[no-untyped-call]  # SQLAlchemy's
+        int(float(given.get("connect_timeout") or 0))
+    except (sa.exc.ArgumentError, ValueError, OverflowError):
+        return None
     defaults = {name: value for name, (variable, value) in DEFAULTS.items() if variable not in os.environ}
     return defaults | {name: value for name, value in given.items() if name != "context"} | {"client_encoding": "UTF8"}
 

@@ -26,6 +26,7 @@ ADVICE_BY_CLASS = {
 """What to do, by the first two characters of an SQLSTATE."""
 
 ADVICE = {
+    "2200H": "Use a store in another database or schema: this one has no more numbers for new names.",
     "25006": (
         "Connect to the primary server, as a user whose default_transaction_read_only is off. With several hosts in the"
         " URL, add target_session_attrs=read-write."
@@ -39,6 +40,7 @@ ADVICE = {
     ),
     "53100": "Free some space on the server's disk and try again.",
     "53300": "Raise max_connections of the server, or use a connection pooler such as PgBouncer.",
+    "54000": "Shorten the name that was to be stored: PostgreSQL's index takes some 2,700 bytes.",
     "55P03": "Find out what holds a transaction open (pg_stat_activity tells), end it and try again.",
     "57014": "Raise statement_timeout for this user, or find out what makes the server so slow.",
 }
@@ -52,6 +54,14 @@ PASSING = {
     "53300",  # too many connections
 }
 """SQLSTATEs of what passes by itself: the transaction was rolled back, and the next one may succeed."""
+
+NUMBERED = ("temporis_account", "temporis_data_source", "temporis_series", "temporis_token")
+"""Tables whose rows get their ids from sequences."""
+
+NUMBERS_ADVICE = (
+    "Set the sequence of that table to its largest id with setval(): sequences are not part of logical replication, and"
+    " a restored copy may have old ones."
+)
 
 REFUSED = (
     ("password authentication failed", "28"),
@@ -69,6 +79,7 @@ REFUSED = (
     ("definition of service", "service"),
     ("could not translate host name", "host"),
     ("failed to resolve host", "host"),
+    ("bad value for", "value"),
     (re.compile(r"invalid \S+ (value|number|option)"), "value"),
 )
 """Parts of the messages of connections that could not be made, for reasons that waiting does not change. libpq gives no
@@ -95,11 +106,12 @@ class PostgresUnusableError(StoreUnusableError):
         advice: What to do, as a sentence.
         passes: Whether it passes by itself, so that the same transaction may be tried again.
         retryable: Whether the caller may try again later.
+        waited: Whether the database has waited for it to pass already, for as long as it may wait at once.
     """
 
-    def __init__(self, what: str, advice: str, *, passes: bool, retryable: bool) -> None:
+    def __init__(self, what: str, advice: str, *, passes: bool, retryable: bool, waited: bool = False) -> None:
         super().__init__(what, advice, retryable=retryable)
-        self.passes = passes
+        self.passes, self.waited = passes, waited
 
 
 def failure_of(error: Exception, secrets: Sequence[str] = ()) -> PostgresUnusableError | None:
@@ -152,8 +164,14 @@ def _failure(cause: BaseException, secrets: Sequence[str]) -> PostgresUnusableEr
         state = "25006"  # the server says "feature not supported" of a transaction that is to write
     advice = ADVICE.get(state) or ADVICE_BY_CLASS.get(state[:2]) or "Check the server's log and try again."
     passes = state in PASSING
+    if passes and isinstance(cause, psycopg.errors.UniqueViolation) and cause.diag.table_name in NUMBERED:
+        advice, passes = NUMBERS_ADVICE, False
     return PostgresUnusableError(
-        _shown(str(cause), secrets), advice, passes=passes, retryable=passes or state in ("57014", "25006")
+        _shown(str(cause), secrets),
+        advice,
+        passes=passes,
+        retryable=passes or state in ("57014", "25006"),
+        waited=state == "55P03",
     )
 
 

@@ -1,7 +1,7 @@
 """Read back from PostgreSQL: series by name, and their observations as arrays.
 
 Comes in: a connection inside a transaction, names or ids, a window of time. Goes out: ids, arrays.
-Never: holds many more rows than a page, besides the series at hand.
+Never: holds more than three pages of rows, besides the series at hand.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from temporis_dagster.data_source.store.sources import Source
 PAGE_ROWS = 1_000_000
 """Rows of one answer. A field of PostgreSQL holds at most a gigabyte, and an answer is in memory as a whole."""
 
+MOST_PAGES = 2
+"""With so many pages of series that are not complete, only the first of them is read on."""
+
 PAGE_SERIES = 500
 """Series of one answer."""
 
@@ -28,7 +31,7 @@ ALL_SERIES = "SELECT name, id FROM temporis_series WHERE data_source = %s"
 NEW_SERIES = """
 INSERT INTO temporis_series (data_source, name)
 SELECT %s, name FROM unnest(%b) WITH ORDINALITY AS wanted (name, place) ORDER BY place
-ON CONFLICT DO NOTHING
+ON CONFLICT (data_source, name) DO NOTHING
 """
 
 PAGE = """
@@ -73,11 +76,13 @@ class _Unfinished:
         self.name, self.number, self.first = name, number, first
         self.timestamps: list[Int64s] = []
         self.values: list[Floats] = []
+        self.count = 0
         self.is_complete = False
 
     def add(self, timestamps: Int64s, values: Floats, most: int) -> None:
         self.timestamps.append(timestamps)
         self.values.append(values)
+        self.count += len(timestamps)
         self.is_complete = len(timestamps) < most
         if not self.is_complete:
             self.first = int(timestamps[-1]) + 1
@@ -94,7 +99,10 @@ def series_rows(connection: psycopg.Connection, ids: Mapping[str, int], window: 
         while waiting or reading:
             while waiting and len(reading) < PAGE_SERIES:
                 reading.append(waiting.popleft())
-            _read_on(cursor, [one for one in reading if not one.is_complete], window)
+            unfinished = [one for one in reading if not one.is_complete]
+            if sum(one.count for one in reading) >= MOST_PAGES * PAGE_ROWS:
+                unfinished = unfinished[:1]
+            _read_on(cursor, unfinished, window)
             while reading and reading[0].is_complete:
                 rows = reading.popleft().rows()
                 if len(rows.timestamps):

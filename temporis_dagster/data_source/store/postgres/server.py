@@ -27,6 +27,7 @@ from typing import Any, TypeVar, cast
 
 import psycopg
 import sqlalchemy as sa
+from psycopg import IsolationLevel
 from psycopg.pq import TransactionStatus
 
 from temporis_dagster.data_source.store.errors import (
@@ -96,13 +97,13 @@ LIMITS = _settings(
     ("synchronous_commit", f"CASE {ASYNCHRONOUS} WHEN 'off' THEN 'on' ELSE {ASYNCHRONOUS} END"),
 )
 
-BEGIN_READING = f"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SELECT {PLANNING}; {LOOK}"
+WAITING = _settings(("lock_timeout", "'{lock_timeout_ms}'"))
 
-BEGIN_WRITING = (
-    "BEGIN ISOLATION LEVEL READ COMMITTED;"
-    f" SELECT set_config('lock_timeout', '{{lock_timeout_ms}}', true), {LIMITS}, {PLANNING};"
-    f" {LOOK}"
-)
+PREPARING = f"SELECT {WAITING}, {_settings(_unless_set('idle_in_transaction_session_timeout', IDLE_TIMEOUT_S))}"
+
+BEGIN_READING = f"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SELECT {WAITING}, {PLANNING}; {LOOK}"
+
+BEGIN_WRITING = f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT {WAITING}, {LIMITS}, {PLANNING}; {LOOK}"
 
 
 class PostgresServer:
@@ -153,7 +154,7 @@ class PostgresServer:
         Raises:
             SourceMissingError: There is no store. None is made.
         """
-        with self._transaction(BEGIN_READING, create=False) as connection:
+        with self._transaction(self._waiting(BEGIN_READING), create=False) as connection:
             connection.info[WRITES] = False
             yield connection
 
@@ -167,9 +168,7 @@ class PostgresServer:
         Raises:
             SourceMissingError: There is no store, and ``create`` is false.
         """
-        lock_timeout_s = max(0.001, min(LOCK_TIMEOUT_S, self._patience_s))
-        begin = BEGIN_WRITING.format(lock_timeout_ms=int(lock_timeout_s * 1000))
-        with self._transaction(begin, create=create) as connection:
+        with self._transaction(self._waiting(BEGIN_WRITING), create=create) as connection:
             connection.info[WRITES] = True
             yield connection
 
@@ -204,15 +203,20 @@ class PostgresServer:
         attempts = 0
         while True:
             attempts += 1
+            started = time.monotonic()
             try:
                 return work()
             except Exception as error:
                 failure = self.failure_of(error)
                 if failure is None or not failure.passes:
                     raise
-            began = time.monotonic() if began is None else began
-            left_s = began + self._patience_s - time.monotonic()
-            if left_s <= 0 and attempts > 1:
+            now = time.monotonic()
+            if began is None:
+                # What a lock took is part of the wait. The time of work that was cut, such as a long read, is not.
+                began = started if failure.waited else now
+            left_s = began + self._patience_s - now
+            # An idle connection may have been lost long ago: that is no reason to give up.
+            if left_s <= 0 and (attempts > 1 or failure.waited):
                 unavailable = StoreUnavailableError(failure.what, failure.advice, attempts=attempts)
                 raise unavailable from failure.__cause__
             self.close()  # what is idle may be of a server that is gone
@@ -254,6 +258,11 @@ class PostgresServer:
         if self._at_collection is not None:
             self._at_collection.detach()
         self._engine, self._lock = None, threading.Lock()
+
+    def _waiting(self, begin: str) -> str:
+        """Return statements that limit how long each later statement waits for a lock."""
+        limit_s = max(0.001, min(LOCK_TIMEOUT_S, self._patience_s))
+        return begin.format(lock_timeout_ms=int(limit_s * 1000))
 
     @contextmanager
     def _transaction(self, begin: str, *, create: bool) -> Iterator[sa.Connection]:
@@ -298,7 +307,7 @@ class PostgresServer:
                     isolation_level="AUTOCOMMIT",
                 )
                 try:
-                    _prepare(engine, create)
+                    _prepare(engine, create, limit=self._waiting(PREPARING))
                 except BaseException:
                     engine.dispose()
                     raise
@@ -329,15 +338,20 @@ def _connector(parameters: Parameters) -> Callable[[], psycopg.Connection[Any]]:
     return connect
 
 
-def _prepare(engine: sa.Engine, create: bool) -> None:
+def _prepare(engine: sa.Engine, create: bool, limit: str) -> None:
     with engine.connect() as connection:
-        version = schema.installed_version(connection)
+        raw = driver(connection)
+        # Whoever waits for another one that makes the store has to see afterwards what that one made.
+        raw.isolation_level = IsolationLevel.READ_COMMITTED
+        with raw.transaction():
+            raw.execute(limit)
+            version = schema.installed_version(connection)
         if version == len(schema.MIGRATIONS):
             return
         if version == 0 and not create:
             raise SourceMissingError
-        raw = driver(connection)
         with raw.transaction():
+            raw.execute(limit)
             schema.migrate(connection)
 
 
