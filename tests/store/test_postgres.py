@@ -403,3 +403,21 @@ def test_making_a_store_gives_up_on_another_process_that_does_not_go_on(postgres
                 store.create_data_source("metrics")
             other.rollback()
             store.create_data_source("metrics")
+
+
+def test_no_connection_stays_open_when_another_thread_closes_the_store_at_the_same_time(
+    store, postgres_url, monkeypatch
+):
+    """Who has the engine in hand already still gets its answer, and the connection closes with it."""
+    database = store._database
+    opened = database._open
+    engines = []
+
+    def closed_at_once(create: bool) -> sa.Engine:
+        engines.append(opened(create))
+        database.close()
+        return engines[-1]
+
+    monkeypatch.setattr(database, "_open", closed_at_once)
+    assert store.data_sources() == ["metrics"]
+    assert not any(engine.pool._idle for engine in engines)

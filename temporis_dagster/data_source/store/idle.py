@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections import deque
-from typing import Protocol
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
@@ -25,13 +25,19 @@ class IdlePool(NullPool):
     other thread would wait forever. This pool has no locks.
     """
 
-    _idle: deque[ConnectionPoolEntry] | None = None
+    _idle: deque[ConnectionPoolEntry] | None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._idle = deque()
 
     def _do_get(self) -> ConnectionPoolEntry:
-        if self._idle is None:
-            self._idle = deque()
+        idle = self._idle
+        # A thread may come too late: its engine was given up by another one. What it opens now closes after its use.
+        if not idle:
+            return super()._do_get()
         try:
-            return self._idle.pop()
+            return idle.pop()
         except IndexError:
             return super()._do_get()
 
@@ -42,8 +48,12 @@ class IdlePool(NullPool):
         else:
             idle.append(record)
 
+    def recreate(self) -> IdlePool:
+        """Return the same pool: that of a disposed engine keeps nothing any more."""
+        return self
+
     def dispose(self) -> None:
-        """Close the idle connections; those in use close when they are given back."""
+        """Close the idle connections; those in use, and those still to come, close when they are given back."""
         idle, self._idle = self._idle, None
         while idle:
             idle.pop().close()

@@ -51,7 +51,7 @@ class Tokens:
         return f"Tokens({self._database.url!r}, account={self._account!r})"
 
     def create(self, label: str) -> str:
-        """Create a token, and the account and the file if necessary.
+        """Create a token, and the account and the store if necessary.
 
         Args:
             label: What lists and messages call the token: 1 to 64 printable characters, different for each token of
@@ -83,7 +83,7 @@ class Tokens:
         return token
 
     def all(self) -> list[Token]:
-        """Return the tokens, the oldest first; an empty list if there is no file."""
+        """Return the tokens, the oldest first; an empty list if there is no store."""
 
         def listed() -> list[Token]:
             with self._database.reading() as connection:
@@ -115,7 +115,7 @@ class Tokens:
                 return False
 
     def owner(self, token: str) -> str | None:
-        """Return the account, this one or another, that a token belongs to; None if this file has no such token."""
+        """Return the account, this one or another, that a token belongs to; None if this store has no such token."""
         presented = _hash(token)
 
         def look_up() -> list[tuple[str, str]]:
