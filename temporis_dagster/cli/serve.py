@@ -19,6 +19,9 @@ from temporis_dagster.errors import ConfigurationError, UnavailableError
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
+POOL_LOGGER = "temporis_dagster.data_source.store.idle"
+"""Where SQLAlchemy logs that it has renewed the pool of connections: at every attempt while a database is away."""
+
 
 @click.command(epilog=EPILOG)
 @store_option
@@ -40,6 +43,7 @@ def serve(store: str, host: str, port: int) -> None:
             f"`temporis serve` needs {error.name}. Install it with: pip install 'temporis-dagster[service]'"
         ) from None
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    logging.getLogger(POOL_LOGGER).setLevel(logging.WARNING)
     if host not in LOOPBACK:
         tell(f"Tokens travel unencrypted to {host}. Put a proxy with TLS in front of this service.")
     try:

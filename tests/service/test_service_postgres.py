@@ -36,7 +36,10 @@ def test_an_outage_is_503_and_passes(private_postgres, monkeypatch):
 
 
 def test_a_service_that_starts_before_its_database(private_postgres):
-    """It says that the database is away, answers 503, and serves as soon as the database is there."""
+    """It says that the database is away, answers 503, and serves as soon as the database is there.
+
+    Its log has no line of SQLAlchemy for each attempt.
+    """
     store = SqlStore(private_postgres.url())
     store.create_data_source("store_metrics")
     token = store.tokens.create("test")
@@ -47,6 +50,7 @@ def test_a_service_that_starts_before_its_database(private_postgres):
     private_postgres.start()
     assert post(service.url, token).status_code == 204
     service.stop()
+    assert "Pool" not in "".join(service.complaints)
     assert len(content(store)) == 1
     store.close()
 

@@ -266,6 +266,38 @@ def test_an_option_that_libpq_does_not_know(database):
 
 
 @pytest.mark.parametrize(
+    "place",
+    [
+        f"me:pa@{CANARY}@host/shop",
+        f"me:pa@ss/{CANARY}@host/shop",
+        f"me:pa@ss?{CANARY}@host/shop",
+        f"me@{CANARY}@host/shop",
+        f"me:pa@{CANARY}@host/shop?application_name=a@b",
+    ],
+)
+def test_an_at_in_a_password_that_is_not_encoded(place):
+    """The URL is refused before anything connects, and no part of the password is taken for a host and shown."""
+    with pytest.raises(ConfigurationError, match="%40") as caught:
+        connect(f"postgresql+psycopg://{place}")
+    assert showing(caught.value, CANARY) == []
+
+
+@pytest.mark.parametrize(
+    "rest", ["me:p%40ss@host/shop?user=a@b", "/shop?user=a@b&password=c@d", "me@/shop?host=a&user=b@c"]
+)
+def test_an_at_in_an_option_is_taken(rest):
+    """The values of options may have an '@'."""
+    connect(f"postgresql+psycopg://{rest}").close()
+
+
+@pytest.mark.parametrize("scheme", ["postgresql+psycopg2", "postgresql+asyncpg", "PostgreSQL"])
+def test_another_driver_of_postgresql(scheme):
+    """The error says how the URL has to begin."""
+    with pytest.raises(ConfigurationError, match=r"begin with postgresql\+psycopg://"):
+        connect(f"{scheme}://host/shop")
+
+
+@pytest.mark.parametrize(
     "scheme", ["mysql+pymysql", "mariadb", "mssql+pyodbc", "oracle", "postgresql+psycopg2", "duckdb"]
 )
 def test_a_database_of_another_kind(scheme):

@@ -995,7 +995,8 @@ EVERYTHING: dict[str, list[Symptom]] = {
         ),
         Symptom(
             lambda b: upsert_there(b, password="wrong"),
-            "The password of the URL, of `PGPASSWORD` or of the password file is not the role's.",
+            "The password of the URL, of `PGPASSWORD` or of the password file is not the role's, or special characters "
+            "of the one in the URL are not percent-encoded.",
             "Correct it. The user is not shown. A password file must have the mode 600, or libpq ignores it.",
         ),
         Symptom(
@@ -1022,6 +1023,17 @@ EVERYTHING: dict[str, list[Symptom]] = {
             wrong_encoding,
             "The database was created with another encoding, so it cannot hold every series name.",
             "Create a database with `ENCODING 'UTF8' TEMPLATE template0`.",
+        ),
+        Symptom(
+            lambda b: b.raises(connect, "postgresql+psycopg://metrics_writer:p@ss@db.example.com/metrics"),
+            "The password has an '@', at which it would end.",
+            "Write it as `%40`, or put the password into a password file: [the URL](postgres.md#the-url). "
+            "A `%` is `%25`.",
+        ),
+        Symptom(
+            lambda b: b.raises(connect, "postgresql+psycopg2://db.example.com/metrics"),
+            "The URL names another driver, as those of Dagster's instance do.",
+            'Write `postgresql+psycopg://`: [the URL](postgres.md#the-url). `pip install ".[postgres]"` installs the driver.',
         ),
         Symptom(
             unknown_option,

@@ -39,6 +39,11 @@ def database_at(url: str, give_up_after_s: float = GIVE_UP_AFTER_S) -> Database:
     driver = _driver(url)
     if driver in POSTGRES:
         return _on_a_server(url, give_up_after_s)
+    if driver.lower().startswith("postgres"):
+        raise ConfigurationError(
+            f"A store on PostgreSQL is used with the driver psycopg 3, not at a {driver!r} URL. Let the URL begin with"
+            f" {POSTGRES[0]}://."
+        )
     if driver not in ("sqlite", "sqlite+pysqlite"):
         raise ConfigurationError(
             f"A store at a {driver!r} URL is not supported: SQLite and PostgreSQL are. Pass a URL {EXAMPLES}."
@@ -50,7 +55,10 @@ def _driver(url: str) -> str:
     try:
         return make_url(url).drivername
     except (sa.exc.ArgumentError, ValueError):
-        raise ConfigurationError(f"The store's URL is not valid. Pass one {EXAMPLES}.") from None
+        raise ConfigurationError(
+            f"The store's URL is not valid. Pass one {EXAMPLES}. In a user or a password, percent-encode special"
+            " characters: @ is %40."
+        ) from None
 
 
 def sqlite_database_at(url: str, what: str) -> SqliteDatabase:

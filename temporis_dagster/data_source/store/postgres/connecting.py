@@ -47,6 +47,11 @@ class Parameters:
     """
 
     def __init__(self, url: str) -> None:
+        if _has_a_second_at(url):
+            raise ConfigurationError(
+                "The URL of the PostgreSQL store has more than one '@', so part of the password may be taken for the"
+                " host. Percent-encode an '@' in the user or the password as %40."
+            )
         self._given = _given(url) or {}  # not in a variable of this frame, which a traceback may show
         if not (self._given and _is_known(self._given)):
             raise ConfigurationError(
@@ -83,6 +88,17 @@ def shown(url: str) -> str:
     return sa.URL.create(
         "postgresql+psycopg", host=parsed.host, port=parsed.port, database=parsed.database, query=options
     ).render_as_string()
+
+
+def _has_a_second_at(url: str) -> bool:
+    """Return whether the password may go on behind what is taken for its end, in the host or the database.
+
+    The options may have an '@' in their values.
+    """
+    if make_url(url).username is None:
+        return False
+    place, _, options = url.partition("@")[2].partition("?")
+    return "@" in place or any("@" in option.partition("=")[0] for option in options.split("&"))
 
 
 def _given(url: str) -> dict[str, Any] | None:

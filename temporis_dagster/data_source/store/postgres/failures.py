@@ -16,7 +16,8 @@ from temporis_dagster.data_source.store.errors import StoreUnusableError
 
 ADVICE_BY_CLASS = {
     "08": "Check that the server runs and can be reached.",
-    "28": "Check the user and the password: those of the URL, of PGUSER and PGPASSWORD, or of the password file.",
+    "28": "Check the user and the password: those of the URL (where % is written %25, and @ %40), of PGUSER and"
+    " PGPASSWORD, or of the password file.",
     "42": "Restore the tables of the store from a backup, or use another database or schema.",
     "53": "Free the resource on the server, and try again.",
     "57": "Find out from the server's log why it ended this, and try again.",
