@@ -293,7 +293,7 @@ def test_an_at_in_an_option_is_taken(rest):
 @pytest.mark.parametrize("scheme", ["postgresql+psycopg2", "postgresql+asyncpg", "PostgreSQL"])
 def test_another_driver_of_postgresql(scheme):
     """The error says how the URL has to begin."""
-    with pytest.raises(ConfigurationError, match=r"begin with postgresql\+psycopg://"):
+    with pytest.raises(ConfigurationError, match=r"psycopg 3.* postgresql\+psycopg://"):
         connect(f"{scheme}://host/shop")
 
 

@@ -55,6 +55,7 @@ VARIABLES = ("TEMPORIS_URL", "TEMPORIS_TOKEN", "TEMPORIS_STORE", "TEMPORIS_MIRRO
 PLACEHOLDERS = [
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:..."),
     (re.compile(r"\bport \d+ failed\b"), "port ... failed"),
+    (re.compile(r"(?<=is not available, after )\d+(?= attempts)"), "..."),
     (
         re.compile(r"\bversion \d+, this library knows versions up to \d+"),
         "version ..., this library knows versions up to ...",
@@ -1033,7 +1034,7 @@ EVERYTHING: dict[str, list[Symptom]] = {
         Symptom(
             lambda b: b.raises(connect, "postgresql+psycopg2://db.example.com/metrics"),
             "The URL names another driver, as those of Dagster's instance do.",
-            'Write `postgresql+psycopg://`: [the URL](postgres.md#the-url). `pip install ".[postgres]"` installs the driver.',
+            "Write `postgresql+psycopg://`: [the URL](postgres.md#the-url). The extra `[postgres]` brings its driver.",
         ),
         Symptom(
             unknown_option,

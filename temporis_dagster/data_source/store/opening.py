@@ -41,8 +41,7 @@ def database_at(url: str, give_up_after_s: float = GIVE_UP_AFTER_S) -> Database:
         return _on_a_server(url, give_up_after_s)
     if driver.lower().startswith("postgres"):
         raise ConfigurationError(
-            f"A store on PostgreSQL is used with the driver psycopg 3, not at a {driver!r} URL. Let the URL begin with"
-            f" {POSTGRES[0]}://."
+            f"A store on PostgreSQL is used with the driver psycopg 3, not at a {driver!r} URL. Pass a URL {EXAMPLES}."
         )
     if driver not in ("sqlite", "sqlite+pysqlite"):
         raise ConfigurationError(
