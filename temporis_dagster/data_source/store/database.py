@@ -77,7 +77,7 @@ class Database(Protocol):
     def take_turn(self, connection: sa.Connection, account: str, name: str) -> None:
         """Wait until no other upsert is in a transaction that writes to this data source, if ``find`` would not do.
 
-        Whoever archives a data source does not queue up here, so it waits for one upsert at a time.
+        ``archive()`` does not queue up here, so it waits for a chunk or two, and not for all upserts before it.
         """
         ...
 

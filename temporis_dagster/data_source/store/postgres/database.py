@@ -32,7 +32,7 @@ class PostgresDatabase(PostgresServer):
     def take_turn(self, connection: sa.Connection, account: str, name: str) -> None:
         """Wait until no other upsert of this library is in a transaction that writes to this data source.
 
-        The lock is of the names, not of the row: those who wait for it are not in the way of whoever archives.
+        The lock is of the names, not of the row, so that ``archive()``, which takes the row, does not wait behind them.
         """
         key = hashlib.blake2b(f"temporis\0{account}\0{name}".encode(), digest_size=8).digest()
         driver(connection).execute("SELECT pg_advisory_xact_lock(%s)", (int.from_bytes(key, "big", signed=True),))

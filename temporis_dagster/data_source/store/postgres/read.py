@@ -21,7 +21,7 @@ PAGE_ROWS = 1_000_000
 """Rows of one answer. A field of PostgreSQL holds at most a gigabyte, and an answer is in memory as a whole."""
 
 MOST_PAGES = 2
-"""With so many pages of series that are not complete, only the first of them is read on."""
+"""Once this number of pages is held for series that are not complete, only the first of them is read on."""
 
 PAGE_SERIES = 500
 """Series of one answer."""

@@ -215,7 +215,7 @@ class PostgresServer:
                 # What a lock took is part of the wait. The time of work that was cut, such as a long read, is not.
                 began = started if failure.waited else now
             left_s = began + self._patience_s - now
-            # An idle connection may have been lost long ago: that is no reason to give up.
+            # After the first failure there is always a second attempt: an idle connection may have been lost long ago.
             if left_s <= 0 and (attempts > 1 or failure.waited):
                 unavailable = StoreUnavailableError(failure.what, failure.advice, attempts=attempts)
                 raise unavailable from failure.__cause__
@@ -341,7 +341,7 @@ def _connector(parameters: Parameters) -> Callable[[], psycopg.Connection[Any]]:
 def _prepare(engine: sa.Engine, create: bool, limit: str) -> None:
     with engine.connect() as connection:
         raw = driver(connection)
-        # Whoever waits for another one that makes the store has to see afterwards what that one made.
+        # A process that waits while another one makes the store must see afterwards what that one made.
         raw.isolation_level = IsolationLevel.READ_COMMITTED
         with raw.transaction():
             raw.execute(limit)
