@@ -188,7 +188,7 @@ def test_ensure_writable_is_the_preflight(url):
 
 def test_shows_no_secrets():
     """A password in a URL is neither in the UI's view of the configuration nor in a repr."""
-    resource = TemporisResource(url="postgresql://me:hunter2@host/db", token="ts_hunter2")
+    resource = TemporisResource(url="mysql://me:hunter2@host/db", token="ts_hunter2")
     assert "hunter2" not in repr(resource)
     assert "hunter2" not in repr(TemporisIOManager(temporis=resource))
     assert shown_in_the_ui(resource) == {

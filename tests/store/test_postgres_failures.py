@@ -7,6 +7,7 @@ its text, in what it was raised from, in the variables of its traceback, or in t
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import socket
 import ssl
@@ -699,6 +700,17 @@ def test_threads_share_one_connection_while_its_sockets_are_cut(owned, soak):
         proxy.cut_when(lambda message: message.number % 397 == 0)
         assert upserted_by_threads(temporis, owned, threads=6, times=20 if soak else 4) == set()
         assert proxy.cuts > 2
+
+
+def test_a_connection_that_is_lost_while_the_store_is_looked_at_leaves_no_traceback_in_the_log(owned, caplog):
+    """The upsert goes on, and nothing is logged as an error, by this library or by SQLAlchemy's pool."""
+    writer, cuts = Writer(0, PLAN), []
+    with Proxy(owned) as proxy, connect(proxy.url()) as temporis:
+        proxy.cut_when(lambda message: b"to_regclass" in message.body and not cuts and not cuts.append(1))
+        assert writer.upsert(temporis._target)["error"] is None
+    writer.settle(stored_in(owned))
+    assert cuts == [1]
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

@@ -228,6 +228,9 @@ class Proxy:
                 _cut(one)
 
     def _pass_on(self, target: socket.socket, to_server: bool, kind: str, body: bytes) -> None:
+        if to_server and kind == "X":  # the end of a session, perhaps of one from before the counting began
+            target.sendall(Message(to_server, kind, body, 0).bytes)
+            return
         with self._lock:
             self._numbers[to_server] += 1
             message = Message(to_server, kind, body, self._numbers[to_server])

@@ -266,18 +266,9 @@ class PostgresServer:
 
     @contextmanager
     def _transaction(self, begin: str, *, create: bool) -> Iterator[sa.Connection]:
-        connection = raw = None
-        try:
-            connection = self._open(create).connect()
-            raw = driver(connection)
+        with _connected(self._open(create)) as (connection, raw):
             self._begin(connection, raw, begin)
             yield connection
-            if raw.info.transaction_status is not TransactionStatus.IDLE:
-                raw.execute("ROLLBACK")
-            connection.close()
-        except BaseException:
-            _abandon(connection, raw)
-            raise
 
     def _begin(self, connection: sa.Connection, raw: psycopg.Connection[Any], begin: str) -> None:
         """Begin the transaction, and look at which store this is, in one round trip."""
@@ -339,8 +330,7 @@ def _connector(parameters: Parameters) -> Callable[[], psycopg.Connection[Any]]:
 
 
 def _prepare(engine: sa.Engine, create: bool, limit: str) -> None:
-    with engine.connect() as connection:
-        raw = driver(connection)
+    with _connected(engine) as (connection, raw):
         # A process that waits while another one makes the store must see afterwards what that one made.
         raw.isolation_level = IsolationLevel.READ_COMMITTED
         with raw.transaction():
@@ -353,6 +343,22 @@ def _prepare(engine: sa.Engine, create: bool, limit: str) -> None:
         with raw.transaction():
             raw.execute(limit)
             schema.migrate(connection)
+
+
+@contextmanager
+def _connected(engine: sa.Engine) -> Iterator[tuple[sa.Connection, psycopg.Connection[Any]]]:
+    """Yield a connection, as SQLAlchemy's and as the driver's. What is not committed in the end is rolled back."""
+    connection = raw = None
+    try:
+        connection = engine.connect()
+        raw = driver(connection)
+        yield connection, raw
+        if raw.info.transaction_status is not TransactionStatus.IDLE:
+            raw.execute("ROLLBACK")
+        connection.close()
+    except BaseException:
+        _abandon(connection, raw)
+        raise
 
 
 def _abandon(connection: sa.Connection | None, raw: psycopg.Connection[Any] | None) -> None:
