@@ -47,7 +47,7 @@ setup-system:    ## set up what tests need from the system beyond Python: Rabbit
 environments: $(VENV)/ready $(OLDEST)/ready $(NEWEST)/ready $(DISTRIBUTED)/ready   ## install everything that the other targets need
 
 # Every pass runs, even after an earlier one failed: a cause often shows in only one of them.
-test: $(VENV)/ready $(OLDEST)/ready $(NEWEST)/ready $(DISTRIBUTED)/ready   ## run all tests with current, oldest and newest dependencies (about 15 minutes on two cores)
+test: $(VENV)/ready $(OLDEST)/ready $(NEWEST)/ready $(DISTRIBUTED)/ready   ## run all tests with current, oldest and newest dependencies (about 30 minutes on two cores)
 	@failed=; export TEMPORIS_TESTS_LEFT_OUT=$$(mktemp); \
 	echo "1 of 4: all tests"; \
 	$(BIN)/python $(PYTEST) $(MEASURE) || failed="constraints.txt"; \
