@@ -26,7 +26,7 @@ class PostgresDatabase(PostgresServer):
     """A PostgreSQL database that holds a store. Implements ``Database``."""
 
     def identity(self, connection: sa.Connection) -> object:
-        """Return the id of the store: another database, or one restored under the same name, has another."""
+        """Return the id of the store and that of its table: a restored dump has the first, but not the second."""
         return store_of(connection)
 
     def take_turn(self, connection: sa.Connection, account: str, name: str) -> None:
