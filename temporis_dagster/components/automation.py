@@ -4,7 +4,8 @@ Comes in: attributes from YAML, and the asset. Goes out: definitions, made by th
 Never: runs anything by itself; a schedule or a sensor is off until it is switched on, here or in the UI.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -16,11 +17,17 @@ from temporis_dagster.checks.archive_state import build_archive_state_checks
 from temporis_dagster.checks.gate import gated_selection
 from temporis_dagster.checks.series_checks import build_series_checks
 from temporis_dagster.checks.spacing import Interval
+from temporis_dagster.components.python_function import resolve_clock
 from temporis_dagster.components.resolvers import count, described, interval, length, number, optional_count, pairs
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.schedules.gap_fill import build_gap_fill_sensor
 from temporis_dagster.schedules.trailing_window import build_trailing_window_schedule
+
+CLOCK = (
+    "Import path of a function that returns the current time in Unix seconds, for data of the past and for tests: "
+    "'my_module.clock', or '.my_module.clock' for a module next to the YAML file. Defaults to the clock of the machine."
+)
 
 
 class _Options(dg.Resolvable, dg.Model):
@@ -67,6 +74,10 @@ class GapFillOptions(_Options):
     retry_delay_s: Annotated[
         float, number("Seconds to wait before the second attempt. The delay doubles with each further one.")
     ] = 300.0
+    clock: Annotated[
+        Callable[[], float] | None,
+        dg.Resolver(resolve_clock, model_field_type=str | None, description=CLOCK, examples=[".clock.end_of_2013"]),
+    ] = None
     running: Annotated[bool, described("Whether the sensor is on as soon as it is deployed.")] = False
 
     @model_validator(mode="after")
@@ -111,6 +122,10 @@ class SeriesCheckOptions(_Options):
         timedelta | None, length("Maximum time that observations may wait in the mirror, such as '1h'.")
     ] = None
     horizon: Annotated[timedelta, length("How far back to look, such as '7D'.")] = timedelta(days=7)
+    clock: Annotated[
+        Callable[[], float] | None,
+        dg.Resolver(resolve_clock, model_field_type=str | None, description=CLOCK, examples=[".clock.end_of_2013"]),
+    ] = None
     severity: Annotated[
         dg.AssetCheckSeverity, described("Severity of checks that fail: 'WARN' or 'ERROR'.", examples=["ERROR"])
     ] = dg.AssetCheckSeverity.WARN
@@ -196,6 +211,7 @@ def _series_checks(
         timezone=options.timezone,
         severity=options.severity,
         resource_key=resource_key,
+        clock=options.clock or time.time,
     )
 
 
@@ -215,6 +231,7 @@ def _gap_fill(options: GapFillOptions, arguments: dict[str, Any]) -> dg.SensorDe
     status = dg.DefaultSensorStatus
     return build_gap_fill_sensor(
         **arguments,
-        **options.model_dump(exclude={"running"}),
+        **options.model_dump(exclude={"running", "clock"}),
+        clock=options.clock or time.time,
         default_status=status.RUNNING if options.running else status.STOPPED,
     )

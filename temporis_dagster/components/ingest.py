@@ -5,6 +5,7 @@ factories that Python code uses.
 Never: has behaviour of its own: the asset is a ``@temporis_asset``, and the resources are the project's.
 """
 
+import inspect
 from types import ModuleType
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from temporis_dagster.assets import temporis_asset
 from temporis_dagster.components.automation import Automation
 from temporis_dagster.components.ingest_options import IngestOptions
 from temporis_dagster.components.python_function import PythonFunction, resolve_python_function
-from temporis_dagster.components.resolvers import described
+from temporis_dagster.components.resolvers import Translation, described, translated
 from temporis_dagster.components.scaffolder import IngestScaffolder
 from temporis_dagster.components.sql_query import SqlQuery
 from temporis_dagster.dagster_failures import failures_for_dagster
@@ -34,6 +35,9 @@ class TemporisIngestComponent(dg.Component, dg.Resolvable, Automation, IngestOpt
     The project needs a `TemporisResource` and a `TemporisIOManager` under the resource keys `temporis` and
     `temporis_io_manager`. `dg scaffold defs temporis_dagster.components.TemporisIngestComponent NAME` writes a first
     file.
+
+    In a subclass, `get_asset_spec` decides what the asset is called and how it is described, and `execute` returns the
+    frame to store.
     """
 
     asset: dg.ResolvedAssetSpec = Field(
@@ -53,22 +57,87 @@ class TemporisIngestComponent(dg.Component, dg.Resolvable, Automation, IngestOpt
             examples=["my_module.fetch", {"call": ".stations.fetch", "arguments": {"station": "KLGA"}}],
         ),
     ] = None
+    translation: Annotated[
+        Translation | None,
+        translated(
+            "Attributes of the asset that depend on others: as in 'asset', but templates in them may use 'spec' (the "
+            "asset so far) and 'data_source'. Metadata and tags are added, everything else is replaced.",
+            examples=[{"key_prefix": "raw", "group_name": "{{ data_source }}"}],
+        ),
+    ] = None
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
         """Return what ``dg list components`` and the UI's picker show."""
-        return dg.ComponentTypeSpec(tags=["temporis", "sql", "time-series", "ingest"])
+        return dg.ComponentTypeSpec(
+            description=inspect.getdoc(cls),
+            owners=["team:temporis"],
+            tags=["temporis", "sql", "time-series", "ingest"],
+            produces=["asset", "asset_check", "job", "schedule", "sensor"],
+        )
 
     @model_validator(mode="after")
     def _one_source(self) -> "TemporisIngestComponent":
-        if (self.sql is None) == (self.function is None):
+        given = [self.sql, self.function].count(None) == 1
+        neither = self.sql is None and self.function is None
+        if not given and not (neither and self._fetches_itself):
             raise ValueError("Exactly one of sql: and function: must be given.")
         return self
 
+    def get_asset_spec(self) -> dg.AssetSpec:
+        """Return the asset as the component defines it: ``asset``, with the query, changed by ``translation``.
+
+        Override it in a subclass to decide what the assets of all YAML files of this type are called, how they are
+        described, or how they are partitioned. The dependency on the data source and the options of
+        ``@temporis_asset`` are added to what it returns.
+
+        Examples:
+            .. code-block:: python
+
+                class ShopIngestComponent(TemporisIngestComponent):
+                    def get_asset_spec(self) -> dg.AssetSpec:
+                        spec = super().get_asset_spec()
+                        return spec.replace_attributes(key=spec.key.with_prefix("shop"), owners=["team:shop"])
+        """
+        spec = self.asset
+        if self.sql is not None:
+            query = dg.MetadataValue.md(f"```sql\n{self.sql.query}\n```")
+            spec = spec.replace_attributes(metadata={QUERY: query, **spec.metadata})
+        return spec if self.translation is None else self.translation(spec, {"data_source": self.data_source})
+
+    def execute(self, context: dg.AssetExecutionContext) -> Any:
+        """Fetch the observations of the run's partitions, and return the frame that the IO manager upserts.
+
+        Override it in a subclass to change the frame, or to fetch it in another way; a subclass that does so needs
+        neither ``sql`` nor ``function``.
+
+        Args:
+            context: Dagster's context of the asset.
+
+        Examples:
+            .. code-block:: python
+
+                class CelsiusIngestComponent(TemporisIngestComponent):
+                    def execute(self, context: dg.AssetExecutionContext) -> pd.DataFrame:
+                        frame = super().execute(context)
+                        return frame.assign(temperature=(frame["temperature"] - 32) / 1.8)
+        """
+        spans = _spans(context)
+        if self.sql is None:
+            return self.function.fetch(spans) if self.function else None
+        found = self.sql.fetch(spans, self.timestamp or "timestamp")
+        if found.remark:
+            (context.log.warning if found.suspicious else context.log.info)(found.remark)
+            context.add_output_metadata({TIME_COLUMN: found.remark})
+        if not found.exact and self.outside_partition != "allow":
+            context.add_output_metadata({OUTSIDE_PARTITION: "drop"})
+        return found.frame
+
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Return the asset, its data source, and the automation and checks around them."""
-        self._ensure_usable()
-        asset = self._asset()
+        spec = self.get_asset_spec()
+        self._ensure_usable(spec)
+        asset = self._asset(spec)
         around = self.automate(asset, self.data_source)
         return dg.Definitions.merge(dg.Definitions(assets=[asset]), around, self._shared_defs(context))
 
@@ -90,54 +159,55 @@ class TemporisIngestComponent(dg.Component, dg.Resolvable, Automation, IngestOpt
             return dg.Definitions()
         return self.data_source_defs(self.data_source, archive_check=any(one.archive_check for one in defining))
 
-    def _ensure_usable(self) -> None:
+    @property
+    def _fetches_itself(self) -> bool:
+        """Whether a subclass overrides ``execute``, so that it may need neither a query nor a function."""
+        return type(self).execute is not TemporisIngestComponent.execute
+
+    def _ensure_usable(self, spec: dg.AssetSpec) -> None:
         """Refuse, while the code is loaded, what a run could not do."""
-        if self.asset.skippable:
+        name, partitions = spec.key.to_user_string(), spec.partitions_def
+        if spec.skippable:
             raise ConfigurationError(
-                f"{self._name} is skippable, but a window without rows must be materialized, with 0 rows, so that it "
-                "does not count as a gap. Leave skippable out."
+                f"{name} is skippable, but a window without rows must be materialized, with 0 rows, so that it does "
+                "not count as a gap. Leave skippable out."
             )
-        partitions = self.asset.partitions_def
+        if self.sql is None and self.function is None:
+            return
         if not isinstance(partitions, dg.TimeWindowPartitionsDefinition | None):
             raise ConfigurationError(
-                f"The partitions of {self._name} must be time windows: a query or a function is only given the start "
-                "and the end of one. Use hourly, daily, weekly or time_window, or an asset without partitions for each."
+                f"The partitions of {name} must be time windows: a query or a function is only given the start and the "
+                "end of one. Use hourly, daily, weekly or time_window, or an asset without partitions for each."
             )
         if self.function is not None:
             self.function.ensure_takes(window=partitions is not None)
         if self.sql is not None and self.sql.has_window != (partitions is not None):
             raise ConfigurationError(
-                f"The query of {self._name} has :start and :end, but the asset has no partitions. Add partitions_def."
+                f"The query of {name} has :start and :end, but the asset has no partitions. Add partitions_def."
                 if self.sql.has_window
-                else f"{self._name} is partitioned, but its query has no :start and :end, so every partition would "
-                "fetch everything. Compare its time column with them, as in 'WHERE at >= :start AND at < :end'."
+                else f"{name} is partitioned, but its query has no :start and :end, so every partition would fetch "
+                "everything. Compare its time column with them, as in 'WHERE at >= :start AND at < :end'."
             )
 
-    @property
-    def _name(self) -> str:
-        return self.asset.key.to_user_string()
-
-    def _asset(self) -> dg.AssetsDefinition:
-        @temporis_asset(**self._asset_arguments())
+    def _asset(self, spec: dg.AssetSpec) -> dg.AssetsDefinition:
+        @temporis_asset(**self._asset_arguments(spec))
         def ingest(context: dg.AssetExecutionContext) -> Any:
             with failures_for_dagster():
-                return self._fetch(context)
+                return self.execute(context)
 
         return ingest
 
-    def _asset_arguments(self) -> dict[str, Any]:
+    def _asset_arguments(self, spec: dg.AssetSpec) -> dict[str, Any]:
         """Return the attributes of the spec and the component's options as arguments of ``@temporis_asset``."""
-        spec, options = self.asset, self.arguments()
+        options = self.arguments()
         if self.sql is not None and self.sql.time_column is not None and self.sql.time_column.timezone:
             options["timezone"] = self.timezone or self.sql.time_column.timezone
-        if self.sql is not None:
-            query = dg.MetadataValue.md(f"```sql\n{self.sql.query}\n```")
         return options | {
             "key": spec.key,
             "partitions_def": spec.partitions_def,
             "deps": spec.deps,
             "description": spec.description,
-            "metadata": {**({QUERY: query} if self.sql is not None else {}), **spec.metadata},
+            "metadata": spec.metadata,
             "group_name": spec.group_name,
             "owners": spec.owners,
             "tags": {tag: value for tag, value in spec.tags.items() if not tag.startswith("dagster/kind/")},
@@ -147,23 +217,10 @@ class TemporisIngestComponent(dg.Component, dg.Resolvable, Automation, IngestOpt
             "freshness_policy": spec.freshness_policy,
         }
 
-    def _fetch(self, context: dg.AssetExecutionContext) -> Any:
-        spans = _spans(context, self.asset.partitions_def)
-        if self.sql is None:
-            return self.function.fetch(spans) if self.function else None
-        found = self.sql.fetch(spans, self.timestamp or "timestamp")
-        if found.remark:
-            (context.log.warning if found.suspicious else context.log.info)(found.remark)
-            context.add_output_metadata({TIME_COLUMN: found.remark})
-        if not found.exact and self.outside_partition != "allow":
-            context.add_output_metadata({OUTSIDE_PARTITION: "drop"})
-        return found.frame
 
-
-def _spans(
-    context: dg.AssetExecutionContext, partitions_def: dg.PartitionsDefinition | None
-) -> list[tuple[int, int]] | None:
+def _spans(context: dg.AssetExecutionContext) -> list[tuple[int, int]] | None:
     """Return the windows of the run's partitions, in Unix seconds, adjacent ones joined."""
+    partitions_def = context.assets_def.partitions_def
     if partitions_def is None:
         return None
     windows = partition_windows(partitions_def, context.partition_keys)

@@ -4,17 +4,68 @@ Comes in: attributes from YAML. Goes out: keyword arguments of ``@temporis_asset
 Never: has an option that the decorator lacks.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import dagster as dg
-from pydantic import ConfigDict, Field
+from dagster.components.resolved.core_models import (
+    MultiRunBackfillPolicyModel,
+    SingleRunBackfillPolicyModel,
+    resolve_backfill_policy,
+)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from temporis_dagster.asset_options import OutsidePartition
-from temporis_dagster.components.resolvers import described
+from temporis_dagster.components.resolvers import count, described, number
 from temporis_dagster.data_source.observations import Decimals, Layout, OnConflict, OnInvalid, SubSecond, Unit
 
 CONFIGURED = "Defaults to the IO manager's configuration."
 CONFIGURED_AS = "Defaults to the IO manager's configuration, which is {} unless it is set there."
+
+
+class RetryOptions(dg.Resolvable, dg.Model):
+    """When a step that failed runs again: Dagster's `RetryPolicy`."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    max_retries: Annotated[int, count("Maximum number of retries.")] = 1
+    delay: Annotated[float | None, number("Seconds to wait before a retry.")] = None
+    backoff: Annotated[
+        Literal["linear", "exponential"] | None,
+        described("How the delay grows from retry to retry: 'linear' or 'exponential'. Defaults to not at all."),
+    ] = None
+    jitter: Annotated[
+        Literal["full", "plus_minus"] | None,
+        described(
+            "Whether the delay varies at random: 'full' (from 0 to the delay) or 'plus_minus' (by up to the delay). "
+            "Defaults to no variation."
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> "RetryOptions":
+        if self.max_retries < 1:
+            raise ValueError(f"max_retries must be at least 1, got {self.max_retries}.")
+        if self.delay is not None and self.delay < 0:
+            raise ValueError(f"delay must be a number of seconds, 0 or more, got {self.delay}.")
+        if self.delay is None and (self.backoff or self.jitter):
+            raise ValueError("backoff and jitter change the delay between retries, but there is none. Add delay.")
+        return self
+
+    def policy(self) -> dg.RetryPolicy:
+        """Return Dagster's retry policy."""
+        return dg.RetryPolicy(
+            max_retries=self.max_retries,
+            delay=self.delay,
+            backoff=dg.Backoff[self.backoff.upper()] if self.backoff else None,
+            jitter=dg.Jitter[self.jitter.upper()] if self.jitter else None,
+        )
+
+
+def resolve_retry_policy(context: dg.ResolutionContext, given: object) -> dg.RetryPolicy | None:
+    """Accept Dagster's own policy, from a template variable, or its attributes."""
+    if not isinstance(given, BaseModel):
+        return cast("dg.RetryPolicy | None", given)
+    return cast("RetryOptions", RetryOptions.resolve_from_model(context, given)).policy()
 
 
 class IngestOptions(dg.Model):
@@ -111,6 +162,33 @@ class IngestOptions(dg.Model):
         described(
             "What happens to decimal numbers ('NUMERIC') that float64 does not hold exactly: 'nearest' stores the "
             "nearest float, 'exact' refuses them. " + CONFIGURED
+        ),
+    ] = None
+    plot: Annotated[
+        bool | None,
+        described(
+            "Whether each materialization shows a small plot of what was written (extra '[plots]'). "
+            + CONFIGURED_AS.format("'false'")
+        ),
+    ] = None
+    backfill_policy: Annotated[
+        dg.BackfillPolicy | None,
+        dg.Resolver(
+            resolve_backfill_policy,
+            model_field_type=SingleRunBackfillPolicyModel | MultiRunBackfillPolicyModel | None,
+            description="How a backfill is divided into runs. Defaults to a single run for a partitioned asset, and to "
+            "a run per partition for one that depends on itself.",
+            examples=[{"type": "multi_run", "max_partitions_per_run": 31}],
+        ),
+    ] = None
+    retry_policy: Annotated[
+        dg.RetryPolicy | None,
+        dg.Resolver(
+            resolve_retry_policy,
+            model_field_type=RetryOptions.model() | None,
+            description="How often, and after which delays, the step runs again when it fails in a way that may pass. "
+            "Each retry fetches again. Defaults to no retries.",
+            examples=[{"max_retries": 3, "delay": 60, "backoff": "exponential"}],
         ),
     ] = None
     io_manager_key: Annotated[str, described("Resource key of the project's 'TemporisIOManager'.")] = (

@@ -41,6 +41,11 @@ def resolve_function(context: dg.ResolutionContext, given: object) -> Callable[.
     return function
 
 
+def resolve_clock(context: dg.ResolutionContext, given: object) -> Callable[[], float] | None:
+    """Import the function that tells the time; None for the clock of the machine."""
+    return None if given is None else resolve_function(context, given)
+
+
 class PythonFunction(dg.Resolvable, dg.Model):
     """A function that returns a frame of observations.
 

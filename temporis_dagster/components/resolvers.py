@@ -4,19 +4,23 @@ Comes in: descriptions, as Markdown. Goes out: resolvers for ``Annotated``.
 Never: decides what an attribute means.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from types import UnionType
 from typing import Any, TypeAlias, cast
 
 import dagster as dg
 import pandas as pd
-from pydantic import StrictFloat, StrictInt
+from dagster.components.resolved.core_models import AssetAttributesModel
+from dagster.components.utils.translation import TranslatorResolvingInfo
+from pydantic import BaseModel, StrictFloat, StrictInt
 
 from temporis_dagster.checks.spacing import Interval, spacing
 from temporis_dagster.errors import ConfigurationError
 
 Bound: TypeAlias = StrictFloat | StrictInt | str | None
+Translation: TypeAlias = Callable[[dg.AssetSpec, Mapping[str, object]], dg.AssetSpec]
+"""From the spec of an asset so far, and what templates may use besides it, to the spec of the asset."""
 
 
 def described(description: str, *, examples: list[Any] | None = None) -> dg.Resolver:
@@ -59,6 +63,24 @@ def length(description: str) -> dg.Resolver:
 def interval(description: str) -> dg.Resolver:
     """Return a resolver for a length of time, or a step of the calendar such as ``B`` or ``W-MON``."""
     return dg.Resolver(_interval, model_field_type=str | None, description=description, inject_before_resolve=False)
+
+
+def translated(description: str, *, examples: list[Any]) -> dg.Resolver:
+    """Return a resolver for the attribute that Dagster's own components call ``translation``."""
+    return dg.Resolver(
+        _translation,
+        model_field_type=cast("UnionType", AssetAttributesModel | str | None),
+        description=description,
+        examples=examples,
+        inject_before_resolve=False,
+    )
+
+
+def _translation(context: dg.ResolutionContext, given: "str | BaseModel | None") -> Translation | None:
+    if given is None:
+        return None
+    info = TranslatorResolvingInfo(asset_attributes=given, resolution_context=context, model_key="translation")
+    return lambda spec, known: info.get_asset_spec(spec, {**known, "spec": spec})
 
 
 def _resolver(read: Any, kind: Any, description: str, examples: list[Any] | None = None) -> dg.Resolver:

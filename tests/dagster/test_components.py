@@ -26,6 +26,7 @@ from temporis_dagster import (
 from temporis_dagster.components import PythonFunction, SqlQuery, TimeColumn
 from temporis_dagster.components.automation import GapFillOptions, ScheduleOptions, SeriesCheckOptions
 from temporis_dagster.components.database_url import place_of, without_secrets
+from temporis_dagster.components.ingest_options import RetryOptions
 from tests.conftest import CANARY
 from tests.support.component_tools import TYPE, Project
 from tests.support.dagster_harness import failure_of, materializations
@@ -374,9 +375,9 @@ def test_every_attribute_is_described_as_the_ui_shows_it():
     """Attributes in plain text, also where they have a default; classes in Markdown, not in reStructuredText."""
     schema = TemporisIngestComponent.get_model_cls().model_json_schema()
     own = {name: kind for name, kind in schema["$defs"].items() if hasattr(temporis_dagster.components, name[:-5])}
-    options = [ScheduleOptions, GapFillOptions, SeriesCheckOptions]
+    options = [ScheduleOptions, GapFillOptions, SeriesCheckOptions, RetryOptions]
     own |= {f"{kind.__name__}Model": schema["$defs"][f"{kind.__name__}Model"] for kind in options}
-    assert len(own) == 6
+    assert len(own) == 7
     for name, kind in {"TemporisIngestComponent": schema, **own}.items():
         for field, said in kind["properties"].items():
             text = said.get("description") or ""

@@ -16,9 +16,9 @@ TYPE = "temporis_dagster.components.TemporisIngestComponent"
 class Project:
     """One component, with the resources that a project would have."""
 
-    def __init__(self, folder, attributes, **resource):
+    def __init__(self, folder, attributes, *, kind=TemporisIngestComponent, **resource):
         self.attributes = {"data_source": "grid_load", "asset": {"key": "load"}, **attributes}
-        self.component = TemporisIngestComponent.from_attributes_dict(attributes=self.attributes)
+        self.component = kind.from_attributes_dict(attributes=self.attributes)
         self.temporis = TemporisResource(url=f"sqlite:///{folder}/temporis.db", create_missing=True, **resource)
         self.temporis.connection.create_data_source("grid_load")
         self.instance = dg.DagsterInstance.ephemeral()
@@ -37,13 +37,13 @@ class Project:
 
     @property
     def asset(self):
-        return self.defs.resolve_assets_def(self.component.asset.key)
+        return self.defs.resolve_assets_def(self.component.get_asset_spec().key)
 
     def run(self, partition=None, *, to=None, **options):
         """Materialize the asset: one partition, or a range of them."""
         tags = key_range(partition, to) if to else {}
         return self.defs.resolve_implicit_global_asset_job_def().execute_in_process(
-            asset_selection=[self.component.asset.key],
+            asset_selection=[self.component.get_asset_spec().key],
             partition_key=None if to else partition,
             tags=tags,
             instance=self.instance,

@@ -20,6 +20,7 @@ import temporis_dagster
 from temporis_dagster import components, testing
 from temporis_dagster.checks.archive_state import ExpectedStates
 from temporis_dagster.components.automation import GapFillOptions, ScheduleOptions, SeriesCheckOptions
+from temporis_dagster.components.ingest_options import RetryOptions
 from temporis_dagster.schedules.selection import FillTarget
 
 Row = tuple[str, str, str]
@@ -41,6 +42,7 @@ MODELS: tuple[Any, ...] = (
     components.SqlQuery,
     components.TimeColumn,
     components.PythonFunction,
+    RetryOptions,
     ScheduleOptions,
     GapFillOptions,
     SeriesCheckOptions,
