@@ -140,7 +140,9 @@ def test_the_components_of_every_page_load(page, monkeypatch):
             with sandbox.build_all_defs() as shown:
                 defs = dg.Definitions.merge(shown, dg.Definitions(resources=resources))
                 found = {key.to_user_string() for key in defs.resolve_asset_graph().materializable_asset_keys}
-                assert found == {yaml.safe_load(text)["attributes"]["asset"]["key"]}
+                attributes = yaml.safe_load(text)["attributes"]
+                prefix = attributes.get("translation", {}).get("key_prefix")
+                assert found == {"/".join(filter(None, [prefix, attributes["asset"]["key"]]))}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
