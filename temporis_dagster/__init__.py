@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from temporis_dagster.components import TemporisIngestComponent as TemporisIngestComponent
     from temporis_dagster.data_source.connection import Temporis as Temporis
     from temporis_dagster.data_source.connection import connect as connect
+    from temporis_dagster.data_source.observations.series import Series as Series
     from temporis_dagster.data_source.report import UpsertReport as UpsertReport
     from temporis_dagster.data_source.source import DataSource as DataSource
     from temporis_dagster.data_source.target import ArchiveState as ArchiveState
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 _ROOMS = {
     "data_source.connection": ("connect", "Temporis"),
     "data_source.source": ("DataSource",),
+    "data_source.observations.series": ("Series",),
     "data_source.report": ("UpsertReport",),
     "data_source.target": ("ArchiveState", "PendingInfo"),
     "errors": (

@@ -13,9 +13,10 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 import dagster as dg
 
 from temporis_dagster.contract import ensure_data_source_name, series_name_fault
-from temporis_dagster.data_source.observations import ObservationArguments, ObservationOptions
+from temporis_dagster.data_source.observations import Contracts, ObservationArguments, ObservationOptions, Series
+from temporis_dagster.data_source.observations.series import series_from
 from temporis_dagster.errors import ConfigurationError
-from temporis_dagster.metadata_keys import NAMESPACE, SERIES, option_key
+from temporis_dagster.metadata_keys import CONTRACTS, NAMESPACE, SERIES, option_key
 
 OutsidePartition: TypeAlias = Literal["raise", "drop", "allow"]
 
@@ -79,6 +80,7 @@ class AssetOptions:
         outside_partition: What happens to rows outside the partitions of a run.
         series: Its own series.
         frame: How to read its frames.
+        contracts: What it states about its series.
         plot: Whether a materialization shows a plot of what was written.
     """
 
@@ -86,6 +88,7 @@ class AssetOptions:
     outside_partition: OutsidePartition
     series: OwnSeries
     frame: ObservationOptions
+    contracts: tuple[Series, ...] = ()
     plot: bool = False
 
 
@@ -110,6 +113,7 @@ def asset_options(
         outside_partition=ensure_outside_partition(given["outside_partition"]),
         series=own_series(_plain(definition.get(SERIES))),
         frame=frame_options({option: given[option] for option in FRAME_OPTIONS}),
+        contracts=contracts_of(definition),
         plot=ensure_plot(given["plot"]),
     )
 
@@ -191,3 +195,58 @@ def own_series(given: object) -> OwnSeries:
     if fault:
         raise ConfigurationError(f"series={given!r} cannot be used: {fault}. Pass a list of exact names, or a prefix.")
     return OwnSeries(prefix=given) if isinstance(given, str) else OwnSeries(names=names)
+
+
+def contracts_of(definition: Mapping[str, Any]) -> tuple[Series, ...]:
+    """Return what an asset states about its series.
+
+    Args:
+        definition: The asset's metadata.
+
+    Raises:
+        ConfigurationError: The metadata hold something other than contracts, or two for one name.
+    """
+    given = _plain(definition.get(CONTRACTS, ()))
+    if not isinstance(given, SEVERAL):
+        raise ConfigurationError(f"{CONTRACTS} must be a list of contracts, got {given!r}.")
+    contracts = tuple(map(series_from, given))
+    Contracts(contracts)
+    return contracts
+
+
+def names_and_contracts(given: object) -> tuple[object, tuple[Series, ...]]:
+    """Tell the names and the prefix of an asset's own series from what is stated about them.
+
+    Args:
+        given: A prefix, or a list of exact names and contracts.
+
+    Returns:
+        What ``own_series`` takes, and the contracts.
+
+    Raises:
+        ConfigurationError: Families with different prefixes, or a family and other names: the series of an asset are
+            exact names, or those with one prefix.
+
+    Examples:
+        >>> names_and_contracts(["orders", Series("revenue", unit="EUR")])
+        (['orders', 'revenue'], (Series('revenue', unit='EUR'),))
+        >>> names_and_contracts([Series(prefix="load_", minimum=0), Series("load_de", maximum=100)])[0]
+        'load_'
+    """
+    if isinstance(given, Series):
+        raise ConfigurationError(f"series={given!r} cannot be used. Pass a list: series=[{given!r}].")
+    if not isinstance(given, SEVERAL):
+        return given, ()
+    contracts = tuple(one for one in given if isinstance(one, Series))
+    Contracts(contracts)
+    names = [one.name or one.prefix if isinstance(one, Series) else one for one in given]
+    families = [one.prefix for one in contracts if one.prefix is not None]
+    if not families:
+        return names, contracts
+    widest = min(families, key=len)
+    if apart := [name for name in names if not str(name).startswith(widest)]:
+        raise ConfigurationError(
+            f"series={list(given)!r} cannot be used: {apart[0]!r} does not begin with {widest!r}. The series of an"
+            " asset are exact names, or those with one prefix. State each name, or divide them between two assets."
+        )
+    return widest, contracts

@@ -18,6 +18,7 @@ from temporis_dagster.asset_options import (
     ensure_outside_partition,
     ensure_plot,
     frame_options,
+    names_and_contracts,
     own_series,
 )
 from temporis_dagster.automation_conditions import without_waiting_for
@@ -27,6 +28,7 @@ from temporis_dagster.data_source.observations import (
     Layout,
     OnConflict,
     OnInvalid,
+    Series,
     SubSecond,
     Unit,
 )
@@ -39,7 +41,7 @@ AssetDecorator: TypeAlias = Callable[[Callable[..., Any]], dg.AssetsDefinition]
 def temporis_asset(  # noqa: PLR0913  an editor shows the arguments of dagster.asset and of a frame
     *,
     data_source: str,
-    series: str | Sequence[str] | None = None,
+    series: str | Sequence[str | Series] | None = None,
     outside_partition: OutsidePartition | None = None,
     layout: Layout | None = None,
     timestamp: str | None = None,
@@ -76,8 +78,10 @@ def temporis_asset(  # noqa: PLR0913  an editor shows the arguments of dagster.a
 
     Args:
         data_source: The name of the data source.
-        series: The asset's own series: exact names, or one prefix. No others can be written, and only these are read
-            back. Defaults to every series of the data source.
+        series: The asset's own series: a list of exact names, or one prefix. No others can be written, and only these
+            are read back. A list may hold contracts (``Series``) in the place of names: rows that break one are
+            invalid, and ``build_series_checks`` knows them. Contracts for families belong to the shortest of their
+            prefixes. Defaults to every series of the data source.
         outside_partition: What happens to rows outside the run's partitions: ``"raise"``, ``"drop"`` or ``"allow"``.
         layout: ``"long"``, ``"wide"`` or ``"auto"``. This option and those down to ``decimals`` are those of
             ``DataSource.upsert``. They default to the IO manager's configuration.
@@ -152,9 +156,11 @@ def temporis_asset(  # noqa: PLR0913  an editor shows the arguments of dagster.a
         "on_conflict": on_conflict,
         "decimals": decimals,
     }
+    names, contracts = names_and_contracts(series)
     given = {
         "data_source": data_source,
-        "series": series,
+        "series": names,
+        "contracts": [contract.stated() for contract in contracts] or None,
         "outside_partition": outside_partition,
         "plot": plot,
         **frame,

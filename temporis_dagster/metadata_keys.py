@@ -32,6 +32,8 @@ DATA_SOURCE = "temporis/data_source"
 SERIES = "temporis/series"
 """On an asset: its own series, as exact names or a prefix. On a materialization: the series that its partition has
 written, each with its first and last second."""
+CONTRACTS = "temporis/contracts"
+"""On an asset: what it states about its series, as a list of what each ``Series`` states."""
 OUTSIDE_PARTITION = "temporis/outside_partition"
 
 # What one write did.

@@ -14,8 +14,9 @@ import dagster as dg
 
 from temporis_dagster.asset_options import OwnSeries, options_said, own_series
 from temporis_dagster.assets import data_source_key
-from temporis_dagster.checks.spacing import Interval, Spacing, in_words, spacing
+from temporis_dagster.checks.spacing import Spacing, in_words, spacing
 from temporis_dagster.contract import series_name_fault
+from temporis_dagster.data_source.observations import Interval
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.metadata_keys import SERIES
 

@@ -16,7 +16,7 @@ from temporis_dagster.checks.freshness import find_age
 from temporis_dagster.checks.gaps_and_bounds import FINDERS, find_in
 from temporis_dagster.checks.pending import find_pending
 from temporis_dagster.checks.series_data import SelectedCheck, read_for
-from temporis_dagster.checks.spacing import Interval
+from temporis_dagster.data_source.observations import Interval
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.resource import temporis_of
 

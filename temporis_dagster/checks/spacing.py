@@ -8,17 +8,16 @@ Never: mistakes a day of 25 hours for a gap, or a missing hour for a clock chang
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import numpy as np
 import pandas as pd
 
+from temporis_dagster.data_source.observations.interval import interval_of
 from temporis_dagster.data_source.observations.model import Int64s
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.wording import counted
-
-Interval: TypeAlias = timedelta | pd.offsets.BaseOffset | str
 
 DAY_S = 86_400
 SHORTEST_STEP_S = 3_600  # a business hour
@@ -163,29 +162,8 @@ def spacing(given: object, zone: str | None) -> Spacing | None:
         _ensure_zone(zone)
     if given is None:
         return None
-    interval = _from_text(given) if isinstance(given, str) else given
-    if isinstance(interval, pd.offsets.Tick) and not isinstance(interval, pd.offsets.Day):
-        interval = pd.Timedelta(interval)
-    if isinstance(interval, timedelta) and interval >= timedelta(seconds=1):
-        return Spacing(timedelta(seconds=interval.total_seconds()), zone=zone)
-    if isinstance(interval, pd.offsets.BaseOffset) and CALENDAR_SAMPLE[0] + interval > CALENDAR_SAMPLE[0]:
-        return Spacing(step=interval, zone=zone)
-    raise ConfigurationError(
-        f"expected_interval must be a timedelta of at least one second or a calendar step, got {given!r}. Pass "
-        "timedelta(hours=1), a pandas offset or its text: '1h', 'D' (days), 'B' (business days), 'W-MON' (Mondays), "
-        "'MS' (months)."
-    )
-
-
-def _from_text(text: str) -> object:
-    try:
-        return None if text.strip().isdigit() else pd.Timedelta(text)
-    except ValueError:
-        pass
-    try:
-        return pd.Timedelta(weeks=1) if text == "W" else pd.tseries.frequencies.to_offset(text)
-    except ValueError:
-        return None
+    interval = interval_of(given, "expected_interval")
+    return Spacing(interval, zone=zone) if isinstance(interval, timedelta) else Spacing(step=interval, zone=zone)
 
 
 def _ensure_zone(zone: object) -> None:

@@ -16,9 +16,9 @@ from temporis_dagster.assets import data_source_spec
 from temporis_dagster.checks.archive_state import build_archive_state_checks
 from temporis_dagster.checks.gate import gated_selection
 from temporis_dagster.checks.series_checks import build_series_checks
-from temporis_dagster.checks.spacing import Interval
 from temporis_dagster.components.python_function import resolve_clock
 from temporis_dagster.components.resolvers import count, described, interval, length, number, optional_count, pairs
+from temporis_dagster.data_source.observations import Interval
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.schedules.gap_fill import build_gap_fill_sensor

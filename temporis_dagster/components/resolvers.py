@@ -15,7 +15,8 @@ from dagster.components.resolved.core_models import AssetAttributesModel
 from dagster.components.utils.translation import TranslatorResolvingInfo
 from pydantic import BaseModel, StrictFloat, StrictInt
 
-from temporis_dagster.checks.spacing import Interval, spacing
+from temporis_dagster.checks.spacing import spacing
+from temporis_dagster.data_source.observations import Interval
 from temporis_dagster.errors import ConfigurationError
 
 Bound: TypeAlias = StrictFloat | StrictInt | str | None

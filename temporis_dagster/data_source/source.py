@@ -6,7 +6,7 @@ Never: knows SQL or HTTP (the targets do), or how a frame is checked (``observat
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -25,6 +25,7 @@ from temporis_dagster.data_source.observations import (
     Observations,
     OnConflict,
     OnInvalid,
+    Series,
     SubSecond,
     Unit,
     observe,
@@ -102,6 +103,7 @@ class DataSource:
         allow_future: AllowFuture = None,
         on_conflict: OnConflict = "last",
         decimals: Decimals = "nearest",
+        series: Sequence[Series] = (),
         progress: bool | Progress | None = None,
     ) -> UpsertReport:
         """Store observations: insert new keys, overwrite the values of existing keys, and never delete anything.
@@ -136,6 +138,7 @@ class DataSource:
                 the others as ``superseded_rows`` and logs a warning; ``"raise"`` sends nothing.
             decimals: For a Decimal that float64 does not hold exactly: ``"nearest"`` takes the nearest float,
                 ``"exact"`` refuses it.
+            series: Contracts of series: rows that break one are invalid. Other series may be in the frame as well.
             progress: True shows a progress bar; a function is called with the number of observations settled since
                 the last call.
 
@@ -169,16 +172,16 @@ class DataSource:
             on_conflict=on_conflict,
             decimals=decimals,
         )
-        observations = self._observed(data, options)
+        observations = self._observed(data, options, series)
         with shown(progress, self.name, len(observations)) as settled:
             report = self._deliver(Tally(self.name, observations, dry_run=self._dry_run, progress=settled))
         if report.rejected and on_invalid == "raise":
             raise rejection(report, observations, self.url, options)
         return report
 
-    def _observed(self, data: Frame, options: ObservationOptions) -> Observations:
+    def _observed(self, data: Frame, options: ObservationOptions, series: Sequence[Series]) -> Observations:
         if not isinstance(data, Observations):
-            return observe(data, options, data_source=self.name)
+            return observe(data, options, series=series, data_source=self.name)
         if options.on_conflict == "raise":
             settle_conflicts(data, options, data_source=self.name)
         return data
@@ -210,11 +213,14 @@ class DataSource:
         except DataSourceNotFoundError:
             target.create_data_source(self.name)
 
-    def check(self, data: Frame, **options: Unpack[ObservationArguments]) -> UpsertReport:
+    def check(
+        self, data: Frame, *, series: Sequence[Series] = (), **options: Unpack[ObservationArguments]
+    ) -> UpsertReport:
         """Make the checks of ``upsert`` and send nothing: every valid observation is reported as unsent.
 
         Args:
             data: As in ``upsert``.
+            series: As in ``upsert``.
             **options: The arguments of ``upsert`` that say how to read ``data``, from ``layout`` to ``decimals``.
 
         Returns:
@@ -224,7 +230,7 @@ class DataSource:
             InvalidObservationsError: Some rows cannot be observations.
             ConfigurationError: An argument cannot be used.
         """
-        observations = self._observed(data, ObservationOptions(**options))
+        observations = self._observed(data, ObservationOptions(**options), series)
         return Tally(self.name, observations, dry_run=True).report("A check sends nothing.")
 
     def read(self, start: Moment = None, end: Moment = None, names: Iterable[str] | None = None) -> pd.DataFrame:

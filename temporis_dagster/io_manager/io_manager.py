@@ -222,7 +222,7 @@ class TemporisIOManager(dg.ConfigurableIOManager):
 
             # Check everything before anything is sent.
             frame = cast("pd.DataFrame", obj)  # observe refuses anything else
-            checked = observe(frame, options.frame, warn=context.log.warning)
+            checked = observe(frame, options.frame, series=options.contracts, warn=context.log.warning)
             _ensure_own(checked, options.series)
             observations = _inside(windows, checked, options.outside_partition).in_time_order()
             guard = guard_of(context, observations, source.name, options.outside_partition)

@@ -159,7 +159,7 @@ def test_the_front_door_shows_exactly_the_public_names():
     """``__all__`` is the list of public names, and each of them can be imported."""
     assert sorted(temporis_dagster.__all__) == sorted(
         [
-            *("connect", "Temporis", "DataSource", "UpsertReport", "PendingInfo", "ArchiveState"),
+            *("connect", "Temporis", "DataSource", "Series", "UpsertReport", "PendingInfo", "ArchiveState"),
             *("TemporisError", "ConfigurationError", "InvalidObservationsError", "DeliveryError"),
             *("AuthenticationError", "DataSourceNotFoundError", "DataSourceArchivedError"),
             *("RejectedObservationsError", "UnavailableError", "NotSupportedError", "ReadNotSupportedError"),

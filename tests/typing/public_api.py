@@ -30,6 +30,7 @@ from temporis_dagster import (
     PendingInfo,
     ReadNotSupportedError,
     RejectedObservationsError,
+    Series,
     StoreError,
     Temporis,
     TemporisError,
@@ -132,10 +133,14 @@ def an_upsert(source: DataSource) -> None:
         allow_future="730 days",
         on_conflict="raise",
         decimals="exact",
+        series=[Series("orders", unit="1", every="1h", minimum=0, integer=True), Series(prefix="load_", maximum=1.5)],
         progress=seen.append,
     )
     source.upsert(FRAME, timestamp=None, ambiguous="infer", nonexistent="shift_forward", allow_future=True)
-    assert_type(source.check(FRAME, layout="wide", allow_future=timedelta(days=730)), UpsertReport)
+    assert_type(Series("orders", every=timedelta(hours=1)).stated(), dict[str, object])
+    assert_type(
+        source.check(FRAME, series=[Series("orders")], layout="wide", allow_future=timedelta(days=730)), UpsertReport
+    )
     assert_type(report, UpsertReport)
 
 
@@ -146,6 +151,9 @@ def wrong_upserts(source: DataSource) -> None:
     source.upsert(FRAME, time_zone="UTC")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     source.upsert(FRAME, "wide")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     source.upsert(FRAME, progress=print_text)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    source.upsert(FRAME, series=["orders"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    Series("orders", "1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Series("orders").unit = "1"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     source.check(FRAME, layout="tall")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     source.check(FRAME, progress=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 

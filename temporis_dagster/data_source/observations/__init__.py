@@ -6,6 +6,8 @@ Never: sends anything, or modifies the frame.
 The rooms, in the order in which data passes
 --------------------------------------------
 ``options``                how to read a frame: the keyword arguments of ``upsert``, checked
+``series``                 what a caller states about a series: its contract
+  ``interval``               how far apart its observations are meant to be
 ``advice``                 the texts of "what to do", which the command line replaces with its own
 ``observe``                the way in: calls the rooms below, raises the error, warns
 ``layout``                 which columns are timestamp, name and value: a table
@@ -22,6 +24,8 @@ The rooms, in the order in which data passes
     ``local_time``             ``timezone``, ``ambiguous``, ``nonexistent``: a wall clock becomes UTC
       ``repeated_hour``          ``ambiguous="infer"``
     ``future``                 ``allow_future``
+``contracts``              which contract holds for a series, and which observations break it
+``monotone``               series of which no value may be lower than the one before it in time
 ``repeated_keys``          of one (timestamp, name) the last row wins
 ``conflicts``              ``on_conflict``: rows that lost to another value
   ``distinguishing_column``  the unused column that tells such rows apart
@@ -33,7 +37,9 @@ A new frame option is a field of ``options``, read in the room that it concerns.
 ``cli/ingest.py``.
 """
 
+from temporis_dagster.data_source.observations.contracts import Contracts
 from temporis_dagster.data_source.observations.future import AllowFuture
+from temporis_dagster.data_source.observations.interval import Interval
 from temporis_dagster.data_source.observations.model import Observations
 from temporis_dagster.data_source.observations.observe import observe
 from temporis_dagster.data_source.observations.options import (
@@ -48,11 +54,14 @@ from temporis_dagster.data_source.observations.options import (
     SubSecond,
     Unit,
 )
+from temporis_dagster.data_source.observations.series import Series
 
 __all__ = [
     "AllowFuture",
     "Ambiguous",
+    "Contracts",
     "Decimals",
+    "Interval",
     "Layout",
     "Nonexistent",
     "ObservationArguments",
@@ -60,6 +69,7 @@ __all__ = [
     "Observations",
     "OnConflict",
     "OnInvalid",
+    "Series",
     "SubSecond",
     "Unit",
     "observe",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from temporis_dagster.data_source.observations.contracts import Contracts, Rules
 from temporis_dagster.data_source.observations.dtypes import Column
 from temporis_dagster.data_source.observations.faults import ColumnFaults, Fault, mask_of, where
 from temporis_dagster.data_source.observations.layout import Table
@@ -64,22 +65,27 @@ class Cells:
         return list(found.values())
 
 
-def cells_of(table: Table, options: ObservationOptions, *, now_s: float) -> Cells:
+def cells_of(table: Table, options: ObservationOptions, contracts: Contracts, *, now_s: float) -> Cells:
     """Check every cell of a table.
 
     Args:
         table: The table.
         options: How to read it.
+        contracts: What its values must be.
         now_s: The current time, in Unix seconds.
     """
     if table.names is None:
-        return _wide_cells(table, options, now_s)
-    return _long_cells(table, table.names, options, now_s)
+        return _wide_cells(table, options, contracts, now_s)
+    return _long_cells(table, table.names, options, contracts, now_s)
 
 
-def _long_cells(table: Table, name_column: Column, options: ObservationOptions, now_s: float) -> Cells:
+def _long_cells(
+    table: Table, name_column: Column, options: ObservationOptions, contracts: Contracts, now_s: float
+) -> Cells:
     names, values = names_of(name_column, options.ADVICE), values_of(table.values[0], options)
     of_values = where(values.missing, "the value is missing (NaN): leave the row out") + values.faults
+    if (rules := contracts.rules(names.names)) is not None:
+        of_values += _broken(rules, names.codes, values.floats, names.faults + of_values)
     stored = ~mask_of(names.faults + of_values, len(names.codes)) if names.faults or of_values else None
     stamps = timestamps_of(table.timestamps, options, now_s=now_s, series=names.codes, stored=stored)
     faults = [
@@ -93,15 +99,18 @@ def _long_cells(table: Table, name_column: Column, options: ObservationOptions, 
     return Cells(stamps.seconds, names.codes, names.names, values.floats, present, bad, _real(faults))
 
 
-def _wide_cells(table: Table, options: ObservationOptions, now_s: float) -> Cells:
+def _wide_cells(table: Table, options: ObservationOptions, contracts: Contracts, now_s: float) -> Cells:
     rows, width = len(table.timestamps), len(table.values)
     floats, present, bad = np.empty((rows, width)), np.empty((rows, width), bool), np.zeros((rows, width), bool)
     names, wrong = labels_as_names(table.value_labels, options.ADVICE)
+    rules = contracts.rules(names)
     faults: list[ColumnFaults] = []
     for i, (label, column) in enumerate(zip(table.value_labels, table.values, strict=True)):
         values = values_of(column, options)
         floats[:, i], present[:, i] = values.floats, ~values.missing
         found = values.faults + (where(~values.missing, wrong[i]) if i in wrong else [])
+        if rules is not None:
+            found += _broken(rules, i, values.floats, found + where(values.missing, "no observation"))
         bad[:, i] = mask_of(found, rows)
         faults.append(ColumnFaults(label, column, found, cell_in_row=i))
     stored = None if present.all() and not bad.any() else np.logical_or.reduce(present & ~bad, axis=1)
@@ -111,6 +120,14 @@ def _wide_cells(table: Table, options: ObservationOptions, now_s: float) -> Cell
     faults.insert(0, ColumnFaults(table.timestamp_label, table.timestamps, on_time))
     seconds, codes = np.repeat(stamps.seconds, width), np.tile(np.arange(width, dtype=width_for(width)), rows)
     return Cells(seconds, codes, names, floats.ravel(), present.ravel(), bad.ravel(), _real(faults))
+
+
+def _broken(rules: Rules, codes: Codes | int, floats: Floats, faults: list[Fault]) -> list[Fault]:
+    """Return the rows that break a rule and have no fault yet, which may have left any number in their place."""
+    rows = rules.broken_by(floats, codes)
+    if len(rows) and faults:
+        rows = rows[~mask_of(faults, len(floats))[rows]]
+    return rules.faults(rows, floats, codes) if len(rows) else []
 
 
 def _where_observed(faults: list[Fault], observed: Mask) -> list[Fault]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,12 +17,15 @@ import pandas as pd
 
 from temporis_dagster.data_source.observations.cells import Cells, cells_of
 from temporis_dagster.data_source.observations.conflicts import settle_conflicts
+from temporis_dagster.data_source.observations.contracts import Contracts
 from temporis_dagster.data_source.observations.distinguishing_column import column_that_tells_apart
 from temporis_dagster.data_source.observations.faults import fault_frame, faults_in_words, objects
 from temporis_dagster.data_source.observations.layout import Table, table_of
 from temporis_dagster.data_source.observations.model import Int64s, Observations, Origin, Superseded
+from temporis_dagster.data_source.observations.monotone import ensure_monotone
 from temporis_dagster.data_source.observations.options import ObservationOptions
 from temporis_dagster.data_source.observations.repeated_keys import repeats
+from temporis_dagster.data_source.observations.series import Series
 from temporis_dagster.errors import InvalidObservationsError
 from temporis_dagster.wording import agreeing, counted
 
@@ -33,6 +36,7 @@ def observe(
     data: pd.DataFrame | pd.Series[Any],
     options: ObservationOptions | None = None,
     *,
+    series: Sequence[Series] = (),
     data_source: str | None = None,
     clock: Callable[[], float] = time.time,
     warn: Callable[..., object] = LOGGER.warning,
@@ -42,6 +46,7 @@ def observe(
     Args:
         data: A long or wide DataFrame, or a Series with a DatetimeIndex. Never modified.
         options: How to read it; None for the defaults.
+        series: The contracts of series. Rows that break one are invalid; series without a contract may be anything.
         data_source: The data source that they are for, named in messages.
         clock: Returns the current Unix time in seconds. Timestamps far ahead of it need ``allow_future``.
         warn: Receives warnings, about conflicts and about frames without a valid row: a logger's method.
@@ -52,8 +57,9 @@ def observe(
     Raises:
         InvalidObservationsError: The frame's shape or some of its rows are invalid. With ``on_invalid="drop"``, only
             for its shape, or if the call is wrong: timestamps without a zone and no ``timezone``, numbers that read as
-            calendar dates, timestamps further ahead than ``allow_future``. With ``on_conflict="raise"``, also for rows
-            of one key with different values.
+            calendar dates, timestamps further ahead than ``allow_future``, or if a monotone series falls. With
+            ``on_conflict="raise"``, also for rows of one key with different values.
+        ConfigurationError: ``series`` holds something other than contracts, or two for one name.
 
     Examples:
         >>> import pandas as pd
@@ -62,9 +68,9 @@ def observe(
         >>> observations.values.tolist(), observations.superseded
         ([42.0], 1)
     """
-    options = options or ObservationOptions()
+    options, contracts = options or ObservationOptions(), Contracts(series)
     table = table_of(data, options)
-    cells = cells_of(table, options, now_s=clock())
+    cells = cells_of(table, options, contracts, now_s=clock())
     bad = np.flatnonzero(cells.bad) if cells.faults else np.empty(0, dtype=np.int64)
     if len(bad) and (options.on_invalid == "raise" or cells.call_at_fault):
         raise _invalid(cells, len(bad), _origin(table), options, data_source)
@@ -83,6 +89,8 @@ def observe(
         told = replace(observations.superseded_rows, told_apart_by=apart)
         observations = replace(observations, superseded_rows=told)
         settle_conflicts(observations, options, data_source=data_source, warn=warn)
+    if contracts:
+        ensure_monotone(observations, contracts, options, data_source=data_source)
     return observations
 
 

@@ -1,0 +1,79 @@
+"""Monotone: series of which no value may be lower than the one before it in time, such as a meter's readings.
+
+Comes in: the observations of a frame, and contracts. Goes out: nothing, or the error that names the rows.
+Never: leaves rows out, not even with ``on_invalid="drop"``: which of two neighbours is wrong is not known.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from temporis_dagster.data_source.observations.contracts import Contracts
+from temporis_dagster.data_source.observations.faults import faults_in_words, objects
+from temporis_dagster.data_source.observations.model import Int64s, Observations
+from temporis_dagster.data_source.observations.options import ObservationOptions
+from temporis_dagster.errors import InvalidObservationsError
+from temporis_dagster.wording import agreeing, counted
+
+FALLS = "the value is lower than {!r}, which is the value before it, at {}; but {!r} is monotone"
+
+
+def ensure_monotone(
+    observations: Observations, contracts: Contracts, options: ObservationOptions, *, data_source: str | None = None
+) -> None:
+    """Refuse observations of monotone series that are lower than the one before in time.
+
+    Args:
+        observations: At most one for each (timestamp, name).
+        contracts: Which series are monotone.
+        options: How the frame was read.
+        data_source: The data source that the observations are for, named in the message.
+
+    Raises:
+        InvalidObservationsError: Some values are lower than the one before.
+    """
+    monotone = contracts.monotone(observations.names)
+    if not monotone.any():
+        return
+    rising = observations if monotone.all() else observations.take(np.flatnonzero(monotone[observations.codes]))
+    order = _by_series_and_time(rising)
+    codes, values = rising.codes[order], rising.values[order]
+    falls = np.flatnonzero((codes[1:] == codes[:-1]) & (values[1:] < values[:-1]))
+    if not len(falls):
+        return
+    rows = _rows(rising.take(order[falls + 1]), rising.take(order[falls]), options)
+    whose = "" if data_source is None else f" for {data_source!r}"
+    words = faults_in_words(rows, observations.origin.labels_called)
+    raise InvalidObservationsError(
+        f"{len(rows):,} of {counted(observations.observations_in, 'observation')}{whose}"
+        f" {agreeing(len(rows), 'is', 'are')} lower than the one before, in a series that is monotone, so nothing was"
+        f" sent. {words[:1].upper()}{words[1:]}. {options.LIST_OF_INVALID} Correct them, or leave monotone=True out of"
+        " the contract.",
+        rows=rows,
+        invalid=len(rows),
+        observations_in=observations.observations_in,
+    )
+
+
+def _by_series_and_time(observations: Observations) -> Int64s:
+    if bool((observations.timestamps[1:] >= observations.timestamps[:-1]).all()):
+        return np.argsort(observations.codes, kind="stable")
+    return np.lexsort((observations.timestamps, observations.codes))
+
+
+def _rows(fallen: Observations, before: Observations, options: ObservationOptions) -> pd.DataFrame:
+    """Return the rows of an error, by position."""
+    cells, origin = fallen.frame(), fallen.origin
+    moments = np.datetime_as_string(before.timestamps.astype("datetime64[s]"), timezone="UTC").tolist()
+    columns = [options.value] * len(cells) if origin.columns is None else cells["name"].tolist()
+    frame = pd.DataFrame(
+        {
+            "position": cells["position"],
+            "label": objects(origin.labels.take(cells["position"].to_numpy()).tolist()),
+            "column": objects(columns),
+            "value": objects(cells["value"].tolist()),
+            "reason": objects(list(map(FALLS.format, before.values.tolist(), moments, cells["name"]))),
+        }
+    )
+    return frame.sort_values("position", kind="stable", ignore_index=True)
