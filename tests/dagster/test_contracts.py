@@ -101,7 +101,7 @@ def test_a_run_whose_rows_break_a_contract_fails_once_and_stores_nothing(project
     assert said["temporis/invalid_count"].value == 2
     reasons = [record.data["reason"] for record in said["temporis/invalid_rows"].records]
     assert reasons == [
-        "the value is below the minimum of 'load_', which is 0",
+        "the value is below the minimum of 'load_fr', which is 0",
         "the value is above the maximum of 'load_de', which is 22",
     ]
     assert project.read().empty
