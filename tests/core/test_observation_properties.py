@@ -17,6 +17,7 @@ from temporis_dagster.data_source.observations import (
     repeated_keys,
     timestamps,
 )
+from temporis_dagster.data_source.observations.advice import PYTHON
 from temporis_dagster.data_source.observations.model import put
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=4)
@@ -25,6 +26,7 @@ SECONDS = st.one_of(st.integers(-3, 3), BITS_END, st.integers(-62135596800, 10**
 ANY_SECOND = {"unit": "s", "allow_future": True}
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 ROWS = st.lists(st.tuples(SECONDS, st.one_of(st.sampled_from("abc"), NAMES), NUMBERS), max_size=30)
+ARROW_TEXTS = ["string[pyarrow]", *(["str"] if int(pd.__version__.split(".")[0]) > 2 else [])]
 UNITS = st.sampled_from(["s", "ms", "us", "int", "float", "objects"])
 
 
@@ -130,3 +132,21 @@ def test_integers_written_block_by_block_are_kept_exactly_and_as_narrow_as_that_
     assert whole.tolist() == everything
     narrow = all(-(2**31) <= n < 2**31 for n in everything) or all(0 <= n < 2**32 for n in everything)
     assert whole.dtype.itemsize == (4 if narrow else 8)
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "c", "é", ""]) | st.none(), min_size=1, max_size=6),
+    st.integers(1, 40),
+    st.none() | st.tuples(st.integers(0, 39), st.sampled_from(["a", "d"]) | st.none()),
+)
+def test_names_that_repeat_in_rounds_are_read_as_any_others(a_round, rows, stranger):
+    """Of a column that repeats its beginning, only the beginning is read; one other name anywhere, and all of it is."""
+    texts = (a_round * rows)[:rows]
+    if stranger is not None and stranger[0] < rows:
+        texts[stranger[0]] = stranger[1]
+    for dtype in ARROW_TEXTS:
+        found = names.names_of(pd.Series(texts, dtype=dtype), PYTHON)
+        bad = {position for fault in found.faults for position in fault.rows.tolist()}
+        assert bad == {row for row, text in enumerate(texts) if not text}
+        for row, text in enumerate(texts):
+            assert row in bad or found.names[found.codes[row]] == text

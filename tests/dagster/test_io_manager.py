@@ -36,6 +36,7 @@ from tests.support.dagster_harness import (
     recorded,
     run_backfill,
 )
+from tests.support.store_tools import cut_into_chunks
 
 pytestmark = pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`:dagster.BetaWarning")
 
@@ -359,7 +360,7 @@ def progress_lines(instance, result):
 
 def test_a_long_write_logs_its_progress(run, source, instance, monkeypatch):
     """Lines in Dagster's event log, with the share that is settled; a short write logs none."""
-    monkeypatch.setattr(upsert, "CHUNK_ROWS", 40)
+    cut_into_chunks(40, monkeypatch)
     assert progress_lines(instance, run(storing(hourly()))) == []
     monkeypatch.setattr(progress_log, "LOG_EVERY_S", 0.0)
     lines = progress_lines(instance, run(storing(hourly() + 1)))
@@ -386,7 +387,7 @@ def test_progress_is_at_most_a_line_in_half_a_minute():
 @pytest.fixture
 def archived_after(source, monkeypatch):
     """Archive the data source after this many chunks of 12 observations."""
-    monkeypatch.setattr(upsert, "CHUNK_ROWS", 12)
+    cut_into_chunks(12, monkeypatch)
     store = upsert.StoreUpsert._store
 
     def after(chunks):
@@ -455,6 +456,7 @@ def test_a_failed_multi_partition_range_records_whole_windows(run, instance, arc
 PROJECT = """
 import dagster as dg, numpy as np, pandas as pd
 from temporis_dagster import TemporisIOManager, TemporisResource, data_source_spec, temporis_asset
+from tests.support.store_tools import cut_into_chunks
 
 DAYS = dg.DailyPartitionsDefinition("2024-06-01", end_date="2024-07-01")
 

@@ -21,12 +21,12 @@ from temporis_dagster import (
 from temporis_dagster.data_source.connection import Temporis
 from temporis_dagster.data_source.mirror import Mirror, schema, upsert
 from temporis_dagster.data_source.options import MirrorOptions
-from temporis_dagster.data_source.store import upsert as store_upsert
 from temporis_dagster.data_source.store.sqlite import file as sqlite_file
 from temporis_dagster.data_source.store.sqlite.database import SqliteDatabase
 from temporis_dagster.data_source.store.sqlite.read import integers
 from temporis_dagster.testing import FakeService, sample_frame
 from tests.support.mirror_tools import SOURCE, Process, World, long_frame
+from tests.support.store_tools import cut_into_chunks
 
 DELTAS = MirrorOptions(skip_unchanged=True)
 ROWS = {("a", 1): 1.0, ("a", 2): 2.0, ("b", 1): 3.0}
@@ -177,7 +177,7 @@ def test_bound_to_another_target_while_a_request_is_under_way(world, process):
 @pytest.mark.usefixtures("one_inode")
 def test_a_store_that_comes_back_with_the_same_inode_is_another_store(tmp_path, monkeypatch):
     """Between two chunks of an upsert: acknowledged rows of the store that is gone are taken back."""
-    monkeypatch.setattr(store_upsert, "CHUNK_ROWS", 10)
+    cut_into_chunks(10, monkeypatch)
     url = f"sqlite:///{tmp_path}/temporis.db"
     with connect(url, create_missing=True) as temporis:
 
@@ -216,7 +216,7 @@ def test_a_close_in_the_middle_changes_nothing(world, process, monkeypatch):
 
 def test_a_close_in_the_middle_takes_nothing_back(tmp_path, monkeypatch):
     """close() in another thread, within a transaction of an embedded upsert: the same report, the same rows."""
-    monkeypatch.setattr(store_upsert, "CHUNK_ROWS", 10)
+    cut_into_chunks(10, monkeypatch)
     with connect(f"sqlite:///{tmp_path}/temporis.db", create_missing=True) as temporis:
         usual = SqliteDatabase.upsert_chunk
 
@@ -231,7 +231,7 @@ def test_a_close_in_the_middle_takes_nothing_back(tmp_path, monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_forks_in_another_thread_change_nothing(tmp_path, monkeypatch):
     """A thread that forks all the time, during upserts into a mirror and into a store: every row is counted once."""
-    monkeypatch.setattr(store_upsert, "CHUNK_ROWS", 500)
+    cut_into_chunks(500, monkeypatch)
     monkeypatch.setattr(upsert, "CHUNK_ROWS", 500)
     frame, stop, forks = sample_frame(hours=5_000), threading.Event(), []
 

@@ -17,11 +17,11 @@ from temporis_dagster.data_source.mirror import upsert
 from temporis_dagster.data_source.observations import ObservationOptions, observe
 from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.report import Tally
-from temporis_dagster.data_source.store import upsert as store_upsert
 from temporis_dagster.data_source.store.sqlite import file as sqlite_file
 from temporis_dagster.testing import FakeService, sample_frame
 from tests.support.delivery_tools import adds_up
 from tests.support.mirror_tools import SOURCE, Process, interruptible, long_frame
+from tests.support.store_tools import cut_into_chunks
 
 WINDOW_S = 30.0
 RAISE = MirrorOptions(late_write_window_s=WINDOW_S)
@@ -346,7 +346,7 @@ def report_of(source, tally, alarm, seconds: float):
 def test_interrupts_at_random_moments_against_reality(kind, tmp_path, soak, alarm, monkeypatch):
     """After each interrupt the report is compared with what there is: nothing unsent is there, nothing kept is not."""
     monkeypatch.setattr(upsert, "CHUNK_ROWS", 60)
-    monkeypatch.setattr(store_upsert, "CHUNK_ROWS", 60)
+    cut_into_chunks(60, monkeypatch)
     monkeypatch.setattr(delivery, "INTERRUPT_GRACE_S", 0.02)
     tries = 1_500 if soak else 60
     chance, interrupted, longest = random.Random(1), 0, 0.03

@@ -11,12 +11,21 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from temporis_dagster.data_source.store import SqlStore, upsert
+from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.data_source.store.postgres import read, schema
 from temporis_dagster.data_source.store.read import Window
 from temporis_dagster.errors import ConfigurationError, DataSourceNotFoundError, StoreError, UnavailableError
 from tests.conftest import CANARY
-from tests.support.store_tools import content, digest, every_call_fails, failing, minutes, put, tally_of
+from tests.support.store_tools import (
+    content,
+    cut_into_chunks,
+    digest,
+    every_call_fails,
+    failing,
+    minutes,
+    put,
+    tally_of,
+)
 
 
 def by_hand(url: str, statement: str) -> list[tuple]:
@@ -277,7 +286,7 @@ def test_what_the_url_leaves_out_comes_from_where_libpq_looks(with_passwords, mo
 
 def test_a_dump_restored_in_the_middle_of_an_upsert_is_another_store(store, postgres_url, monkeypatch):
     """A restored store has the id of the first, but its tables are new: the upsert stops, and doubts what it stored."""
-    monkeypatch.setattr(upsert, "CHUNK_ROWS", 10)
+    cut_into_chunks(10, monkeypatch)
 
     def restore(settled: int) -> None:
         by_hand(postgres_url, "ALTER TABLE temporis_observation RENAME TO before")
@@ -291,7 +300,7 @@ def test_a_dump_restored_in_the_middle_of_an_upsert_is_another_store(store, post
 
 def test_series_that_a_restored_server_does_not_have_are_made_anew(store, postgres_url, monkeypatch):
     """After a restart, a server may be in an older state. No row is written under the id of a series that is gone."""
-    monkeypatch.setattr(upsert, "CHUNK_ROWS", 10)
+    cut_into_chunks(10, monkeypatch)
     restored = []
 
     def restore(settled: int) -> None:

@@ -14,11 +14,11 @@ from types import FrameType
 import pytest
 
 from temporis_dagster import ArchiveState, UnavailableError, connect
-from temporis_dagster.data_source.store import upsert
 from temporis_dagster.data_source.store.upsert import StoreUpsert
 from tests.support.postgres_crew import Writer, stored_in, until_settled
 from tests.support.postgres_proxy import Message, Proxy
 from tests.support.postgres_worker import SOURCE, Plan
+from tests.support.store_tools import cut_into_chunks
 
 PLAN = Plan(rows=40, own=60, chunk_rows=16)
 """Three chunks, each with new, changed and unchanged rows."""
@@ -29,7 +29,7 @@ NOT_WAITED_FOR = 2
 
 @pytest.fixture
 def proxy(postgres_url, monkeypatch):
-    monkeypatch.setattr(upsert, "CHUNK_ROWS", PLAN.chunk_rows)
+    cut_into_chunks(PLAN.chunk_rows, monkeypatch)
     with connect(postgres_url) as temporis:
         temporis.create_data_source(SOURCE)
     with Proxy(postgres_url) as proxy:

@@ -31,13 +31,13 @@ from temporis_dagster import (
     UnavailableError,
     connect,
 )
-from temporis_dagster.data_source.store import upsert
 from tests.conftest import CANARY
 from tests.support.postgres_crew import Writer, stored_in, until_settled
 from tests.support.postgres_proxy import Proxy
 from tests.support.postgres_server import PrivatePostgres
 from tests.support.postgres_worker import SOURCE, Plan
 from tests.support.secrets_shown import showing
+from tests.support.store_tools import cut_into_chunks
 
 PLAN = Plan(rows=40, own=60, chunk_rows=16)
 USER = "quiet_reader_5d1c"
@@ -49,7 +49,7 @@ SHORT_S = 0.2
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(upsert, "CHUNK_ROWS", PLAN.chunk_rows)
+    cut_into_chunks(PLAN.chunk_rows, monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -560,7 +560,7 @@ def test_a_deadlock_with_another_program_is_tried_again(owned, admin, guarded):
 @pytest.mark.parametrize("value", ["1", "2"], ids=["the same value", "another value"])
 def test_a_foreign_writer_inserts_the_same_key_at_the_same_time(owned, admin, guarded, value, rows, monkeypatch):
     """It does not take the lock of the data source: the upsert waits for it, and its own values win."""
-    monkeypatch.setattr(upsert, "CHUNK_ROWS", 1_000)
+    cut_into_chunks(1_000, monkeypatch)
     with connect(owned) as temporis, ThreadPoolExecutor(1) as pool:
         source = temporis.data_source(SOURCE)
         source.upsert(frame(1))
@@ -635,7 +635,7 @@ def test_another_store_takes_the_place_of_the_first_during_an_upsert(owned, guar
 
 def test_the_disk_is_full(monkeypatch):
     """The chunk that found no space is unsent, those before it are stored, and the advice is to free some."""
-    monkeypatch.setattr(upsert, "CHUNK_ROWS", 10_000)
+    cut_into_chunks(10_000, monkeypatch)
     with PrivatePostgres(file_bytes=2 * 2**20 + 4096) as server, server.database() as url:
         with connect(url, create_missing=True, give_up_after_s=SHORT_S) as temporis:
             source = temporis.data_source(SOURCE)

@@ -16,13 +16,13 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from temporis_dagster.data_source.store import SqlStore, upsert
+from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.data_source.store.postgres import read as postgres_read
 from temporis_dagster.data_source.store.postgres import write as postgres_write
 from temporis_dagster.data_source.store.sqlite import write as sqlite_write
 from temporis_dagster.data_source.target import ArchiveState, ReadableTarget
 from temporis_dagster.errors import ConfigurationError, DataSourceArchivedError, DataSourceNotFoundError, TemporisError
-from tests.support.store_tools import bits, content, digest, failing, minutes, put, tally_of
+from tests.support.store_tools import bits, content, cut_into_chunks, digest, failing, minutes, put, tally_of
 
 DATABASES = ["sqlite", "postgres"]
 DISK_FULL = {"sqlite": sqlite3.OperationalError, "postgres": psycopg.errors.DiskFull}
@@ -74,7 +74,7 @@ def rows_of(url: str, table: str) -> int:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upsert, "CHUNK_ROWS", 10)
+    cut_into_chunks(10, monkeypatch)
     monkeypatch.setattr(sqlite_write, "ROWS_PER_STATEMENT", 4)
     monkeypatch.setattr(postgres_write, "FEWEST_TO_COPY", 4)
 
@@ -133,7 +133,7 @@ def test_a_store_equals_a_dict(shared, batches, random):
     for batch in batches:
         rows = dict(random.sample(list(batch.items()), len(batch)))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(upsert, "CHUNK_ROWS", random.randint(1, 12))
+            cut_into_chunks(random.randint(1, 12), patch)
             patch.setattr(sqlite_write, "ROWS_PER_STATEMENT", random.randint(1, 12))
             patch.setattr(postgres_write, "FEWEST_IN_A_RANGE", random.choice([1, 2, 4, 16]))
             patch.setattr(postgres_write, "WASTE", random.choice([0, 1, 2, 100]))

@@ -11,11 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from temporis_dagster.data_source.store import SqlStore, upsert
+from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.data_source.store.sqlite import file as sqlite_file
 from temporis_dagster.data_source.store.sqlite import schema, write
 from temporis_dagster.errors import DataSourceNotFoundError, StoreError
-from tests.support.store_tools import content, digest, every_call_fails, failing, minutes, put, tally_of
+from tests.support.store_tools import (
+    content,
+    cut_into_chunks,
+    digest,
+    every_call_fails,
+    failing,
+    minutes,
+    put,
+    tally_of,
+)
 
 
 @pytest.fixture
@@ -28,7 +37,7 @@ def store(url: str) -> Iterator[SqlStore]:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upsert, "CHUNK_ROWS", 10)
+    cut_into_chunks(10, monkeypatch)
     monkeypatch.setattr(write, "ROWS_PER_STATEMENT", 4)
 
 

@@ -28,7 +28,7 @@ import pandas as pd
 from temporis_dagster import connect
 from temporis_dagster.data_source.observations.model import Observations, Origin
 from temporis_dagster.data_source.report import Outcome, Tally
-from temporis_dagster.data_source.store import upsert
+from temporis_dagster.data_source.store.postgres.database import PostgresDatabase
 from temporis_dagster.errors import DataSourceArchivedError, DeliveryError, StoreError
 
 SOURCE = "store_metrics"
@@ -124,7 +124,7 @@ def outcome(target: object, observations: Observations) -> dict[str, object]:
 
 def write(number: int, url: str, first: int, plan: Plan, *, stop: Path | None, options: dict[str, object]) -> None:
     """Upsert again and again, telling before each upsert and after it, until the file ``stop`` exists."""
-    upsert.CHUNK_ROWS = plan.chunk_rows
+    PostgresDatabase.chunk_rows = plan.chunk_rows
     counter = first
     with connect(url, create_missing=True, **options) as temporis:
         tell(number=number, alive=os.getpid())

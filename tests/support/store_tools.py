@@ -16,9 +16,17 @@ import pytest
 from temporis_dagster.data_source.observations.model import Observations, Origin
 from temporis_dagster.data_source.report import Tally
 from temporis_dagster.data_source.store import SqlStore
+from temporis_dagster.data_source.store.postgres.database import PostgresDatabase
+from temporis_dagster.data_source.store.sqlite.database import SqliteDatabase
 from temporis_dagster.errors import StoreError
 
 Content = dict[tuple[int, str], float]
+
+
+def cut_into_chunks(rows: int, patch: pytest.MonkeyPatch) -> None:
+    """Let stores write this many observations per transaction."""
+    for kind in (SqliteDatabase, PostgresDatabase):
+        patch.setattr(kind, "chunk_rows", rows)
 
 
 def observed(rows: Content) -> Observations:

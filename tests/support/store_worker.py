@@ -15,7 +15,8 @@ import pandas as pd
 
 from temporis_dagster.data_source.observations.model import Observations, Origin
 from temporis_dagster.data_source.report import Outcome, Tally
-from temporis_dagster.data_source.store import SqlStore, upsert
+from temporis_dagster.data_source.store import SqlStore
+from temporis_dagster.data_source.store.sqlite.database import SqliteDatabase
 from temporis_dagster.errors import DataSourceArchivedError
 
 SHARED, OWN = 40, 40
@@ -40,7 +41,7 @@ def open_first(urls: list[str]) -> None:
 
 
 def write(url: str, number: int, stop: Path) -> None:
-    upsert.CHUNK_ROWS = 16
+    SqliteDatabase.chunk_rows = 16
     store = SqlStore(url)
     counter = 0
     while not stop.exists():

@@ -69,10 +69,31 @@ def _factorize(column: Column) -> tuple[Codes, Sequence[object]]:
         return np.asarray(column.cat.codes), column.dtype.categories.tolist()
     column = plain(column)
     in_arrow = isinstance(column.dtype, pd.StringDtype) and column.dtype.storage == "pyarrow"
+    if in_arrow and (repeated := _repeated(column)):
+        return repeated
     blocks = [column.iloc[start : start + BLOCK_ROWS] for start in range(0, len(column), BLOCK_ROWS)]
     if in_arrow or all(_hashes_texts_whole(np.asarray(block, dtype=object)) for block in blocks):
         return _by_pandas(blocks)
     return _one_by_one(np.asarray(column, dtype=object))
+
+
+def _repeated(column: Column) -> tuple[Codes, Sequence[object]] | None:
+    """Factorize only the beginning of a column that repeats it to the end, as a frame of complete rounds in time does.
+
+    Comparing the column with itself takes a tenth of the time of factorizing it.
+    """
+    import pyarrow as pa
+
+    if len(column) <= BLOCK_ROWS:
+        return None
+    codes, uniques = pd.factorize(column.iloc[:BLOCK_ROWS])
+    starts = np.flatnonzero(codes == codes[0])[:2]
+    if len(starts) < 2:  # noqa: PLR2004  # the beginning and its first repetition
+        return None
+    period, texts = int(starts[1]), pa.array(column.array)
+    if not texts.slice(period).equals(texts.slice(0, len(column) - period)):
+        return None
+    return np.resize(codes[:period].astype(width_for(len(uniques))), len(column)), list(uniques)
 
 
 def _by_pandas(blocks: Sequence[Column]) -> tuple[Codes, Sequence[object]]:

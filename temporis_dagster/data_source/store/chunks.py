@@ -14,8 +14,8 @@ import numpy as np
 from temporis_dagster.data_source.observations.model import Codes, Floats, Int64s, Mask, Observations
 
 CHUNK_ROWS = 50_000
-"""Observations per transaction. A store holds its lock for some 70 ms, the mirror for some 100 ms. Smaller chunks are
-slower (10,000: by a third), larger ones are not faster."""
+"""Observations per transaction on SQLite. A store holds its lock for some 70 ms, the mirror for some 100 ms. Smaller
+chunks are slower (10,000: by a third), larger ones are not faster."""
 
 UNNUMBERED = 2**62
 """The ids of series that have not been looked up yet begin here, in the order of their names in the observations: they

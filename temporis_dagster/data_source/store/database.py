@@ -30,6 +30,11 @@ class Database(Protocol):
         ...
 
     @property
+    def chunk_rows(self) -> int:
+        """How many observations to write in one transaction."""
+        ...
+
+    @property
     def exists(self) -> bool:
         """Whether there may be a store yet, as far as that is known without opening one."""
         ...

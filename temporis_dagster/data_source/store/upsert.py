@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from temporis_dagster.data_source.report import Outcome, Tally
 from temporis_dagster.data_source.store import sources
-from temporis_dagster.data_source.store.chunks import CHUNK_ROWS, Chunk, chunk_of, numbered, unnumbered
+from temporis_dagster.data_source.store.chunks import Chunk, chunk_of, numbered, unnumbered
 from temporis_dagster.data_source.store.database import Database
 from temporis_dagster.data_source.store.errors import (
     NotCommittedError,
@@ -43,8 +43,9 @@ class StoreUpsert:
         """Store everything, or raise an error that carries the report of what was stored."""
         tally = self._tally
         # Without observations there is still one empty transaction: does the data source exist, and is it archived?
-        for start in range(0, max(len(tally.observations), 1), CHUNK_ROWS):
-            rows = slice(start, start + CHUNK_ROWS)
+        step = self._database.chunk_rows
+        for start in range(0, max(len(tally.observations), 1), step):
+            rows = slice(start, start + step)
             with explained(self._database, tally.data_source, self._account, tally=tally):
                 changed = self._store(rows)
             count = len(tally.observations.timestamps[rows])

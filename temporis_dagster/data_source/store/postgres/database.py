@@ -21,9 +21,15 @@ from temporis_dagster.data_source.store.postgres.write import Columns, upsert_ro
 from temporis_dagster.data_source.store.read import SeriesRows, Window
 from temporis_dagster.data_source.store.sources import Source
 
+CHUNK_ROWS = 100_000
+"""Observations per transaction. The lock of a data source is held for some 40 ms if they are unchanged, and 150 ms if
+they are new. Half as many take 5 % longer, because each transaction has statements of its own."""
+
 
 class PostgresDatabase(PostgresServer):
     """A PostgreSQL database that holds a store. Implements ``Database``."""
+
+    chunk_rows = CHUNK_ROWS
 
     def identity(self, connection: sa.Connection) -> object:
         """Return the id of the store and that of its table: a restored dump has the first, but not the second."""

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from temporis_dagster.data_source.observations.model import Int64s
 from temporis_dagster.data_source.store import sources
-from temporis_dagster.data_source.store.chunks import Chunk
+from temporis_dagster.data_source.store.chunks import CHUNK_ROWS, Chunk
 from temporis_dagster.data_source.store.read import SeriesRows, Window
 from temporis_dagster.data_source.store.sources import Source
 from temporis_dagster.data_source.store.sqlite import series
@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 class SqliteDatabase(SqliteFile):
     """A SQLite file that holds a store. Implements ``Database``."""
+
+    chunk_rows = CHUNK_ROWS
 
     def patiently(self, work: Callable[[], T]) -> T:
         """Do some work, once: each transaction waits for its lock itself."""
