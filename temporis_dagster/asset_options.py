@@ -4,8 +4,8 @@ Comes in: an IO manager's configuration and the asset's ``temporis/...`` metadat
 Never: connects, or looks at data.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from typing import Any, Literal, TypeAlias, cast, get_args
@@ -17,6 +17,7 @@ from temporis_dagster.data_source.observations import Contracts, ObservationArgu
 from temporis_dagster.data_source.observations.series import series_from
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.metadata_keys import CONTRACTS, NAMESPACE, SERIES, option_key
+from temporis_dagster.series_templates import SeriesTemplates, is_template, without_doubled_braces
 
 OutsidePartition: TypeAlias = Literal["raise", "drop", "allow"]
 
@@ -53,22 +54,71 @@ class OwnSeries:
     """The series that an asset may write and reads back: exact names, or all with a prefix.
 
     Attributes:
-        names: The exact names; None if the prefix decides.
-        prefix: The prefix of every name; the empty one admits every series.
+        names: The exact names; None if prefixes decide.
+        prefixes: The prefixes of which every name has one; the empty one admits every series.
+        templates: What gives each partition series of its own; None if all partitions have the same. Until
+            ``for_partitions`` has filled them in, any key counts.
     """
 
     names: tuple[str, ...] | None = None
-    prefix: str = ""
+    prefixes: tuple[str, ...] = ("",)
+    templates: SeriesTemplates | None = None
+
+    def for_partitions(self, partitions_def: dg.PartitionsDefinition | None, keys: Iterable[str]) -> "OwnSeries":
+        """Return the series of some partitions: without templates, those of the asset.
+
+        Args:
+            partitions_def: The asset's partitions; None if it has none.
+            keys: The partitions.
+
+        Raises:
+            ConfigurationError: The templates do not fit the partitions.
+
+        Examples:
+            >>> zones = dg.StaticPartitionsDefinition(["north", "south"])
+            >>> own_series(["load_{partition}"]).for_partitions(zones, ["north"]).names
+            ('load_north',)
+            >>> own_series("load_{partition}_").for_partitions(zones, ["north", "south"]).prefixes
+            ('load_north_', 'load_south_')
+        """
+        if self.templates is None:
+            return self
+        return _of_texts(self.templates.of_parts(partitions_def, keys).texts, exact=self.templates.exact)
+
+    def for_all_partitions(self, partitions_def: dg.PartitionsDefinition | None) -> "OwnSeries":
+        """Return the series of all partitions. Templates of dynamic partitions, which no code knows, stay templates.
+
+        Raises:
+            ConfigurationError: The templates do not fit the partitions, or do not tell them apart.
+        """
+        if self.templates is None:
+            return self
+        self.templates.ensure_apart(partitions_def)
+        every = self.templates.of_all_parts(partitions_def)
+        return self if every is None else _of_texts(every.texts, exact=self.templates.exact)
 
     def __contains__(self, name: str) -> bool:
-        return name.startswith(self.prefix) if self.names is None else name in self._names
+        if self.templates is not None:
+            return name in self.templates
+        return name.startswith(self.prefixes) if self.names is None else name in self._names
 
     @cached_property
     def _names(self) -> frozenset[str]:
         return frozenset(self.names or ())  # a tuple of thousands is slow to search
 
+    @property
+    def all(self) -> bool:
+        """Whether every series is among them."""
+        return self.names is None and self.templates is None and "" in self.prefixes
+
     def __str__(self) -> str:
-        return f"those that start with {self.prefix!r}" if self.names is None else ", ".join(map(repr, self.names))
+        texts = self.templates.texts if self.templates else self.prefixes if self.names is None else self.names
+        exact = self.templates.exact if self.templates else self.names is not None
+        return f"{'' if exact else 'those that start with '}{', '.join(map(repr, texts))}"
+
+
+def _of_texts(texts: tuple[str, ...], *, exact: bool) -> OwnSeries:
+    return OwnSeries(names=texts) if exact else OwnSeries(prefixes=texts)
 
 
 @dataclass(frozen=True)
@@ -111,7 +161,7 @@ def asset_options(
     return AssetOptions(
         data_source=cast("str", given["data_source"]),
         outside_partition=ensure_outside_partition(given["outside_partition"]),
-        series=own_series(_plain(definition.get(SERIES))),
+        series=own_series(definition.get(SERIES)),
         frame=frame_options({option: given[option] for option in FRAME_OPTIONS}),
         contracts=contracts_of(definition),
         plot=ensure_plot(given["plot"]),
@@ -185,16 +235,23 @@ def frame_options(given: Mapping[str, object]) -> ObservationOptions:
 def own_series(given: object) -> OwnSeries:
     """Return the series of an asset, from a prefix, from exact names, or from None for every series.
 
+    Each of them may be a template of the asset's partitions, such as ``load_{zone}``; see ``series_templates``.
+
     Raises:
         ConfigurationError: The argument is none of these, or includes what cannot be the name of a series.
     """
+    given = _plain(given)
     if given is None:
         return OwnSeries()
-    names = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, SEVERAL) else ()
-    fault = next(filter(None, map(series_name_fault, names)), None if names else "it names no series")
+    texts = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, SEVERAL) else ()
+    fault = next(filter(None, map(series_name_fault, texts)), None if texts else "it names no series")
     if fault:
         raise ConfigurationError(f"series={given!r} cannot be used: {fault}. Pass a list of exact names, or a prefix.")
-    return OwnSeries(prefix=given) if isinstance(given, str) else OwnSeries(names=names)
+    exact = not isinstance(given, str)
+    if any(map(is_template, texts)):
+        return OwnSeries(templates=SeriesTemplates(texts, exact))
+    texts = tuple(map(without_doubled_braces, texts))
+    return _of_texts(texts, exact=exact)
 
 
 def contracts_of(definition: Mapping[str, Any]) -> tuple[Series, ...]:
@@ -212,6 +269,37 @@ def contracts_of(definition: Mapping[str, Any]) -> tuple[Series, ...]:
     contracts = tuple(map(series_from, given))
     Contracts(contracts)
     return contracts
+
+
+def contracts_for_partitions(
+    contracts: Iterable[Series], partitions_def: dg.PartitionsDefinition | None, keys: Iterable[str] | None
+) -> tuple[Series, ...]:
+    """Return contracts with the templates among their names and prefixes filled in.
+
+    Args:
+        contracts: What an asset states about its series.
+        partitions_def: The asset's partitions; None if it has none.
+        keys: The partitions; None for all. Then contracts of dynamic partitions are left out.
+
+    Raises:
+        ConfigurationError: The templates do not fit the partitions.
+
+    Examples:
+        >>> zones = dg.StaticPartitionsDefinition(["north", "south"])
+        >>> contracts_for_partitions([Series("load_{partition}", unit="MW")], zones, ["north"])
+        (Series('load_north', unit='MW'),)
+    """
+    filled: list[Series] = []
+    known = None if keys is None else tuple(keys)
+    for contract in contracts:
+        argument, text = ("prefix", contract.prefix) if contract.name is None else ("name", contract.name)
+        if not is_template(str(text)):
+            filled.append(replace(contract, **{argument: without_doubled_braces(str(text))}))
+            continue
+        templates = SeriesTemplates((str(text),), exact=argument == "name")
+        parts = templates.of_all_parts(partitions_def) if known is None else templates.of_parts(partitions_def, known)
+        filled.extend(replace(contract, **{argument: each}) for each in (parts.texts if parts else ()))
+    return tuple(filled)
 
 
 def names_and_contracts(given: object) -> tuple[object, tuple[Series, ...]]:

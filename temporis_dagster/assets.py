@@ -18,6 +18,8 @@ from temporis_dagster.asset_options import (
     ensure_outside_partition,
     ensure_plot,
     frame_options,
+    contracts_for_partitions,
+    contracts_of,
     names_and_contracts,
     own_series,
 )
@@ -33,7 +35,7 @@ from temporis_dagster.data_source.observations import (
     Unit,
 )
 from temporis_dagster.errors import ConfigurationError
-from temporis_dagster.metadata_keys import option_key
+from temporis_dagster.metadata_keys import SERIES, option_key
 
 AssetDecorator: TypeAlias = Callable[[Callable[..., Any]], dg.AssetsDefinition]
 
@@ -81,7 +83,9 @@ def temporis_asset(  # noqa: PLR0913  an editor shows the arguments of dagster.a
         series: The asset's own series: a list of exact names, or one prefix. No others can be written, and only these
             are read back. A list may hold contracts (``Series``) in the place of names: rows that break one are
             invalid, and ``build_series_checks`` knows them. Contracts for families belong to the shortest of their
-            prefixes. Defaults to every series of the data source.
+            prefixes. If the texts contain a dimension of the partitions in braces, such as ``"load_{zone}"``
+            (``"load_{partition}"`` for static or dynamic partitions), each partition has series of its own; braces that
+            belong to a name are doubled. Defaults to every series of the data source.
         outside_partition: What happens to rows outside the run's partitions: ``"raise"``, ``"drop"`` or ``"allow"``.
         layout: ``"long"``, ``"wide"`` or ``"auto"``. This option and those down to ``decimals`` are those of
             ``DataSource.upsert``. They default to the IO manager's configuration.
@@ -168,11 +172,13 @@ def temporis_asset(  # noqa: PLR0913  an editor shows the arguments of dagster.a
     options = {option: value for option, value in given.items() if value is not None}
     key = data_source_key(data_source)
     _ensure_usable(options, frame)
+    merged = _merged(metadata, options)
+    _ensure_series(merged, partitions_def)
     if isinstance(condition := asset_arguments.get("automation_condition"), dg.AutomationCondition):
         asset_arguments["automation_condition"] = without_waiting_for(condition, key)
     asset_arguments |= {
         "deps": _with_data_source(deps, key),
-        "metadata": _merged(metadata, options),
+        "metadata": merged,
         "kinds": {"temporis", "pandas", *(kinds or ())},
         "pool": pool or f"temporis_{data_source}",
         "io_manager_key": io_manager_key,
@@ -226,12 +232,9 @@ def data_source_spec(
 
             defs = dg.Definitions(assets=[data_source_spec("store_metrics", owners=["team:ingest"])])
     """
-    asset = dg.AssetSpec(
-        data_source_key(data_source),
-        kinds={"temporis", *(kinds or ())},
-        metadata=_merged(metadata, {"data_source": data_source}),
-        **spec,
-    )
+    merged = _merged(metadata, {"data_source": data_source})
+    asset = dg.AssetSpec(data_source_key(data_source), kinds={"temporis", *(kinds or ())}, metadata=merged, **spec)
+    _ensure_series(merged, asset.partitions_def)
     return asset if io_manager_key is None else asset.with_io_manager_key(io_manager_key)
 
 
@@ -251,12 +254,17 @@ def data_source_key(data_source: str) -> dg.AssetKey:
 
 def _ensure_usable(options: Mapping[str, object], frame: Mapping[str, object]) -> None:
     """Refuse, while the code is loaded, what the IO manager would refuse in a run."""
-    own_series(options.get("series"))
     frame_options({option: options[option] for option in frame if option in options})
     if "outside_partition" in options:
         ensure_outside_partition(options["outside_partition"])
     if "plot" in options:
         ensure_plot(options["plot"])
+
+
+def _ensure_series(metadata: Mapping[str, Any], partitions_def: dg.PartitionsDefinition | None) -> None:
+    """Refuse, while the code is loaded, series that no run could have, or that do not tell partitions apart."""
+    own_series(metadata.get(SERIES)).for_all_partitions(partitions_def)
+    contracts_for_partitions(contracts_of(metadata), partitions_def, None)
 
 
 def _with_data_source(deps: Iterable[Any] | None, key: dg.AssetKey) -> list[Any]:

@@ -176,7 +176,7 @@ def _writer(spec: dg.AssetSpec, expectations: Expectations) -> Writer:
             f"Asset {spec.key.to_user_string()!r} does not name its data source. Use @temporis_asset, or give it "
             "metadata {'temporis/data_source': ...}."
         )
-    own = own_series(spec.metadata.get(SERIES))
+    own = own_series(spec.metadata.get(SERIES)).for_all_partitions(spec.partitions_def)
     if strange := [name for name in expectations.named if name not in own]:
         raise ConfigurationError(
             f"Asset {spec.key.to_user_string()!r} never writes {listed(strange)}: its 'temporis/series' are {own}. "

@@ -200,7 +200,7 @@ def newest_of(temporis: TemporisResource, writer: Writer, expectations: Expectat
     start, end = math.ceil(now - length.total_seconds()), math.floor(now) + 1
     names = writer.series.names
     found = temporis.data_source(writer.data_source).read(start, end, None if names is None else list(names))
-    own = found[[name in writer.series for name in found["name"]]] if names is None and writer.series.prefix else found
+    own = found[[name in writer.series for name in found["name"]]] if names is None and not writer.series.all else found
     return None if own.empty else own["timestamp"].max().timestamp()
 
 

@@ -18,15 +18,15 @@ from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.event_log import latest_ids, latest_of_asset, latest_of_partitions, stored
 from temporis_dagster.io_manager.partition_series import (
     MOST_SEARCHED,
-    Parts,
     Spans,
     listed,
     lists_series,
-    parts_of,
     spans_of_keys,
 )
 from temporis_dagster.metadata_keys import SERIES_COUNT
+from temporis_dagster.partition_parts import Parts, parts_of
 from temporis_dagster.partition_windows import PartitionWindows, in_own_order, partition_windows
+from temporis_dagster.series_templates import SeriesOfParts
 from temporis_dagster.wording import agreeing, counted
 
 ALLOW_MISSING = "allow_missing_partitions"
@@ -43,8 +43,10 @@ class InputRequest:
         data_source: The data source that was written to; None if neither a materialization nor a default names one.
         keys: The partitions, in their own order; None if the asset has none.
         windows: The time windows of the partitions; None for all of time.
-        spans: The series of each partition, with their first and last second, if time does not tell the partitions
-            apart; None if it does, or if all of them are read.
+        series: The series that are read.
+        spans: The series of each partition, with their first and last second, as materializations list them; None if
+            time or templates tell the partitions apart, or if all of them are read.
+        of_parts: The series of each partition, if templates give them; None if all of them are read at each time.
         apart: Whether the input is one frame per partition.
         series_count: How many series the materializations wrote: all that they list, otherwise the most that one of
             them counted; None if this is unknown.
@@ -53,23 +55,27 @@ class InputRequest:
     data_source: str | None
     keys: Sequence[str] | None
     windows: PartitionWindows | None
+    series: OwnSeries
     spans: Mapping[str, Spans] | None
+    of_parts: SeriesOfParts | None
     apart: bool
     series_count: int | None
 
 
-def request_of(context: dg.InputContext, default: str | None, *, dry_run: bool) -> InputRequest:
+def request_of(context: dg.InputContext, default: str | None, own: OwnSeries, *, dry_run: bool) -> InputRequest:
     """Return what an input asks for.
 
     Args:
         context: Dagster's context of the input.
         default: The data source of materializations that name none.
+        own: The upstream asset's own series.
         dry_run: Whether this run is itself a dry run: then what dry runs materialized counts, and the input gets
             whatever is stored.
 
     Raises:
         ConfigurationError: Something was never materialized, was written to several data sources, or does not tell
-            which rows belong to which partition. The message says what to do.
+            which rows belong to which partition; or the input asks for what there cannot be. The message says what to
+            do.
     """
     apart = _wants_frames_apart(context)
     asked = (
@@ -83,17 +89,26 @@ def request_of(context: dg.InputContext, default: str | None, *, dry_run: bool) 
             "Annotate the input as pd.DataFrame."
         )
     _ensure_not_of_this_run(context, asked)
+    partitions_def = context.asset_partitions_def if context.has_asset_partitions else None
+    if own.templates is not None:
+        own.templates.ensure_apart(partitions_def, asked, context.instance)
     if _is_data_source(context, default):
         latest: Mapping[str | None, dg.AssetMaterialization] = {}
-        keys, spans = asked, _spans(context, asked, {}, apart=apart, dry_run=dry_run)
+        keys = asked
     else:
         latest = _latest(context, asked, dry_run=dry_run)
         keys = [key for key in asked if key in latest]
-        spans = _spans(context, keys, latest, apart=apart, dry_run=dry_run)
-    windows = partition_windows(context.asset_partitions_def, keys) if context.has_asset_partitions else None
-    partitions = keys if context.has_asset_partitions else None
-    data_source = _data_source(context, latest, default)
-    return InputRequest(data_source, partitions, windows, spans, apart, _series_count(latest))
+    listed_apart = own.templates is None and not dry_run
+    return InputRequest(
+        data_source=_data_source(context, latest, default),
+        keys=None if partitions_def is None else keys,
+        windows=None if partitions_def is None else partition_windows(partitions_def, keys),
+        series=own.for_partitions(partitions_def, keys),
+        spans=_spans(context, keys, latest, apart=apart) if listed_apart else None,
+        of_parts=_of_parts(own, partitions_def, keys, apart=apart),
+        apart=apart,
+        series_count=_series_count(latest),
+    )
 
 
 def _series_count(latest: Mapping[str | None, dg.AssetMaterialization]) -> int | None:
@@ -113,7 +128,7 @@ def series_of_others(found: int, series: OwnSeries, request: InputRequest) -> st
         series: The asset's own series.
         request: What was asked for.
     """
-    if series != OwnSeries() or request.series_count is None or request.spans is not None:
+    if not series.all or request.series_count is None or request.spans is not None:
         return None
     if found <= request.series_count:
         return None
@@ -233,11 +248,10 @@ def _spans(
     latest: Mapping[Any, dg.AssetMaterialization],
     *,
     apart: bool,
-    dry_run: bool,
 ) -> Mapping[str, Spans] | None:
     """Return the series of each partition; None if time alone tells them apart or all are read into one frame."""
     parts = parts_of(context.asset_partitions_def) if context.has_asset_partitions else None
-    if parts is None or dry_run or not keys:
+    if parts is None or not keys:
         return None
     if not apart and _all_parts(parts, keys, context.instance):
         return None
@@ -252,9 +266,25 @@ def _spans(
             "that do not contain the partition; or they wrote more series than a materialization lists; or they were "
             "reported by hand. Materialize them again, one partition per run "
             "(backfill_policy=dg.BackfillPolicy.multi_run(1)), with the partition's key in the names of its series; "
-            "or read all partitions at once, into one frame."
+            "or read all partitions at once, into one frame. A template, such as "
+            f"series={_template(parts)!r} of @temporis_asset, tells partitions apart by their series alone."
         )
     return cast("Mapping[str, Spans]", spans)
+
+
+def _template(parts: Parts) -> str:
+    return "_".join(("load", *(f"{{{dimension}}}" for dimension in parts.dimensions)))
+
+
+def _of_parts(
+    own: OwnSeries, partitions_def: dg.PartitionsDefinition | None, keys: Sequence[str], *, apart: bool
+) -> SeriesOfParts | None:
+    """Return the series of each partition; None if there are no templates, or each time has the same partitions."""
+    if own.templates is None:
+        return None
+    found = own.templates.of_parts(partitions_def, keys)
+    same_at_each_time = all(set(found.some) == some for some in found.parts.read_together(keys).values())
+    return None if same_at_each_time and not apart else found
 
 
 def _all_parts(parts: Parts, keys: Sequence[str], instance: dg.DagsterInstance) -> bool:

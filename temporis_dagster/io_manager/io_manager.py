@@ -17,9 +17,9 @@ from temporis_dagster.asset_options import (
     PER_RUN_OPTIONS,
     AssetOptions,
     OutsidePartition,
-    OwnSeries,
     asset_options,
     options_said,
+    own_series,
 )
 from temporis_dagster.dagster_failures import SHOWN_ROWS, failures_for_dagster, offending_rows
 from temporis_dagster.data_source.observations import (
@@ -53,7 +53,8 @@ from temporis_dagster.io_manager.input_request import request_of, series_of_othe
 from temporis_dagster.io_manager.partition_guard import PartitionGuard, guard_of
 from temporis_dagster.io_manager.plots import plot_of
 from temporis_dagster.io_manager.read_back import read_apart, read_back
-from temporis_dagster.metadata_keys import DATA_SOURCE, OUTSIDE_PARTITION, PLOT, WRITER
+from temporis_dagster.io_manager.run_series import contracts_of_run, ensure_own, series_of_run
+from temporis_dagster.metadata_keys import DATA_SOURCE, OUTSIDE_PARTITION, PLOT, SERIES, WRITER
 from temporis_dagster.partition_windows import OUTSIDE, PartitionWindows, partition_windows
 from temporis_dagster.progress_log import ProgressLog
 from temporis_dagster.resource import TemporisResource, ensure_known_options
@@ -79,9 +80,9 @@ class TemporisIOManager(dg.ConfigurableIOManager):
 
     *Reading.* An input is always the long frame that ``DataSource.read`` returns (``timestamp``, ``name``, ``value``),
     whatever layout was written. If the input is annotated ``dict[str, pd.DataFrame]``, it is one such frame per
-    partition. A data source has no partitions: partitions that time does not tell apart (static or dynamic ones, the
-    zones of (day, zone)) are read as the series that their materializations list, so give the series of each partition
-    names of their own. Two partitions that write the same rows are refused.
+    partition. A data source has no partitions: give those that time does not tell apart (static or dynamic ones, the
+    zones of (day, zone)) series of their own, with a template such as ``["load_{zone}"]``. Without one, they are read
+    as the series that their materializations list, and two partitions that write the same rows are refused.
 
     Examples:
         .. code-block:: python
@@ -219,13 +220,15 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             options = self._options(context.definition_metadata, context.output_metadata)
             source = self.temporis.data_source(options.data_source)
             windows = _windows(context)
+            own = series_of_run(context, options.series)
 
             # Check everything before anything is sent.
             frame = cast("pd.DataFrame", obj)  # observe refuses anything else
-            checked = observe(frame, options.frame, series=options.contracts, warn=context.log.warning)
-            _ensure_own(checked, options.series)
+            contracts = contracts_of_run(context, options.contracts)
+            checked = observe(frame, options.frame, series=contracts, warn=context.log.warning)
+            ensure_own(checked, options.series, own)
             observations = _inside(windows, checked, options.outside_partition).in_time_order()
-            guard = guard_of(context, observations, source.name, options.outside_partition)
+            guard = guard_of(context, observations, source.name, options.outside_partition, own)
             guard.before()
 
             # Send.
@@ -281,13 +284,14 @@ class TemporisIOManager(dg.ConfigurableIOManager):
                 raise ConfigurationError("Only assets can be read back. Make the op that returns the frame an asset.")
             definition = _upstream_metadata(context)
             default = cast("str | None", options_said(definition).get("data_source", self.data_source))
-            request = request_of(context, default, dry_run=self.temporis.dry_run)
+            own = own_series(definition.get(SERIES))
+            request = request_of(context, default, own, dry_run=self.temporis.dry_run)
             options = self._options(definition, {DATA_SOURCE: request.data_source} if request.data_source else {})
             source = self.temporis.data_source(options.data_source)
             if request.apart:
-                return read_apart(source, request, options.series)
-            frame = read_back(source, request, options.series)
-            if warning := series_of_others(frame["name"].nunique(), options.series, request):
+                return read_apart(source, request)
+            frame = read_back(source, request)
+            if warning := series_of_others(frame["name"].nunique(), own, request):
                 context.log.warning("Input %s: %s", context.asset_key.to_user_string(), warning)
             return frame
 
@@ -309,18 +313,6 @@ def _windows(context: dg.OutputContext) -> PartitionWindows | None:
 
 def _upstream_metadata(context: dg.InputContext) -> Mapping[str, Any]:
     return context.upstream_output.definition_metadata if context.upstream_output else {}
-
-
-def _ensure_own(observations: Observations, series: OwnSeries) -> None:
-    """Refuse series that are not the asset's own, because no load would return them."""
-    used = (observations.names[code] for code in np.unique(observations.codes))
-    strange = [name for name in used if name not in series]
-    if strange:
-        raise ConfigurationError(
-            f"{counted(len(strange), 'series')} {agreeing(len(strange), 'is', 'are')} not the asset's own, such as "
-            f"{', '.join(map(repr, strange[:5]))}. Its 'temporis/series' are {series}: write only these, or add the "
-            "others to them."
-        )
 
 
 def _inside(

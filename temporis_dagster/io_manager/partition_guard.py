@@ -20,21 +20,21 @@ from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.event_metadata import MOST_COUNTED_APART
 from temporis_dagster.io_manager.partition_series import (
     Conflict,
-    Parts,
     Written,
     as_metadata,
     conflicts,
     others_written,
-    parts_of,
     series_by_part,
     with_earlier,
 )
 from temporis_dagster.metadata_keys import WARNING
+from temporis_dagster.partition_parts import Parts, parts_of
+from temporis_dagster.series_templates import SeriesOfParts
 from temporis_dagster.wording import counted
 
 
 class PartitionGuard:
-    """The guard where there is nothing to guard: time tells the partitions apart, or this is not a run."""
+    """The guard where there is nothing to guard: time or templates tell partitions apart, or this is not a run."""
 
     def before(self) -> None:
         """Refuse, before anything is sent, what would overwrite rows of another partition."""
@@ -130,7 +130,11 @@ class SeriesGuard(PartitionGuard):
 
 
 def guard_of(
-    context: dg.OutputContext, observations: Observations, data_source: str, outside_partition: OutsidePartition
+    context: dg.OutputContext,
+    observations: Observations,
+    data_source: str,
+    outside_partition: OutsidePartition,
+    series: SeriesOfParts | None,
 ) -> PartitionGuard:
     """Return the guard for an output.
 
@@ -139,9 +143,10 @@ def guard_of(
         observations: The observations about to be written.
         data_source: The name of the data source.
         outside_partition: The asset's option of this name.
+        series: The series of each partition, if templates tell the partitions apart; None if nothing does.
     """
     parts = parts_of(context.asset_partitions_def) if context.has_asset_partitions else None
-    if parts is None or not _in_a_run(context):
+    if parts is None or series is not None or not _in_a_run(context):
         return PartitionGuard()
     return SeriesGuard(context, parts, observations, data_source, outside_partition)
 

@@ -16,7 +16,6 @@ Never: reads or writes observations, or looks at more materializations than ``LO
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import TypeAlias, cast
 
 import dagster as dg
@@ -25,7 +24,7 @@ import numpy as np
 from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.event_log import latest_ids, latest_of_partitions, stored
 from temporis_dagster.metadata_keys import DATA_SOURCE, SERIES
-from temporis_dagster.partition_windows import has_time
+from temporis_dagster.partition_parts import Parts
 
 BETWEEN = "\n"
 """Separates the parts of a run whose series are listed under all of them. No partition key may have a newline."""
@@ -59,66 +58,6 @@ class Conflict:
 
     name: str
     partition: str
-
-
-@dataclass(frozen=True)
-class Parts:
-    """How the keys of an asset's partitions are divided into time and part.
-
-    Attributes:
-        partitions_def: The asset's partitions.
-        timed: Whether there is a time dimension next to the parts.
-        places: The positions of the part's dimensions in the key; None if the whole key is the part.
-    """
-
-    partitions_def: dg.PartitionsDefinition
-    timed: bool
-    places: tuple[int, ...] | None
-
-    def of(self, key: str) -> str:
-        """Return the part of a partition key that is not time."""
-        if self.places is None:
-            return str(key)
-        words = str(key).split("|")
-        if len(words) <= max(self.places):  # a key of a definition that the asset had earlier
-            return str(key)
-        return "|".join(words[place] for place in self.places)
-
-    def time_of(self, key: str) -> str:
-        """Return the rest of a partition key, which names the time window; empty if there is none."""
-        if self.places is None:
-            return ""
-        return "|".join(word for place, word in enumerate(str(key).split("|")) if place not in self.places)
-
-    def read_together(self, keys: Iterable[str]) -> Mapping[str, set[str]]:
-        """Return the parts among partition keys, by time window: those whose rows are read together."""
-        read: dict[str, set[str]] = {}
-        for key in keys:
-            read.setdefault(self.time_of(key), set()).add(self.of(key))
-        return read
-
-    def all(self, instance: dg.DagsterInstance) -> frozenset[str]:
-        """Return every part that exists now; a dynamic partition may have been deleted."""
-        with dg.partition_loading_context(dynamic_partitions_store=instance):
-            if self.places is None:
-                return frozenset(map(str, self.partitions_def.get_partition_keys()))
-            several = sorted(
-                cast("dg.MultiPartitionsDefinition", self.partitions_def).partitions_defs, key=attrgetter("name")
-            )
-            combined = [""]
-            for place in self.places:
-                keys = several[place].partitions_def.get_partition_keys()
-                combined = [f"{first}|{key}" if first else str(key) for first in combined for key in keys]
-            return frozenset(combined)
-
-
-def parts_of(partitions_def: dg.PartitionsDefinition) -> Parts | None:
-    """Return how partition keys are divided; None if time alone tells the partitions apart."""
-    if not isinstance(partitions_def, dg.MultiPartitionsDefinition):
-        return None if has_time(partitions_def) else Parts(partitions_def, timed=False, places=None)
-    dimensions = sorted(partitions_def.partitions_defs, key=attrgetter("name"))  # Dagster's order of a key's words
-    places = tuple(place for place, each in enumerate(dimensions) if not has_time(each.partitions_def))
-    return Parts(partitions_def, timed=len(places) < len(dimensions), places=places) if places else None
 
 
 def series_by_part(observations: Observations, parts: Sequence[str]) -> Written:

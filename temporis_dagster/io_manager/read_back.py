@@ -16,7 +16,7 @@ from temporis_dagster.asset_options import OwnSeries
 from temporis_dagster.data_source.observations.model import Int64s, Mask
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.io_manager.input_request import InputRequest
-from temporis_dagster.io_manager.partition_series import Spans
+from temporis_dagster.io_manager.partition_series import Span, Spans
 from temporis_dagster.partition_windows import OUTSIDE, PartitionWindows
 
 MOST_READS = 16
@@ -25,38 +25,40 @@ MOST_READS = 16
 MOST_NAMES = 500
 """More series than this are not asked for by name: all are read, and the others left out."""
 
+EVER: Span = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
 
-def read_back(source: DataSource, request: InputRequest, series: OwnSeries) -> pd.DataFrame:
+
+def read_back(source: DataSource, request: InputRequest) -> pd.DataFrame:
     """Return the stored observations that an input asks for, in one frame.
 
     Args:
         source: The data source.
         request: What the input asks for.
-        series: The upstream asset's own series.
     """
     if request.keys is not None and not request.keys:  # nothing is materialized yet, so the data source may be missing
         return no_rows()
-    frame = _read(source, request, series)
-    if request.spans is None or request.keys is None:
+    frame = _read(source, request)
+    if (request.spans is None and request.of_parts is None) or request.keys is None:
         return frame
     rows = _Rows(frame, request)
     return frame.iloc[np.unique(np.concatenate([rows.of(key) for key in request.keys]))].reset_index(drop=True)
 
 
-def read_apart(source: DataSource, request: InputRequest, series: OwnSeries) -> dict[str, pd.DataFrame]:
+def read_apart(source: DataSource, request: InputRequest) -> dict[str, pd.DataFrame]:
     """Return the stored observations of each partition, in the partitions' own order; see ``read_back``."""
     if not request.keys:
         return {}
-    frame = _read(source, request, series)
+    frame = _read(source, request)
     rows = _Rows(frame, request)
     return {key: frame.iloc[rows.of(key)].reset_index(drop=True) for key in request.keys}
 
 
-def _read(source: DataSource, request: InputRequest, series: OwnSeries) -> pd.DataFrame:
+def _read(source: DataSource, request: InputRequest) -> pd.DataFrame:
+    series = request.series
     names = _names(request.spans, series)
     if request.windows is None:
-        return _of_prefix(source.read(names=names), series)
-    return _of_prefix(_read_windows(source, names, request.windows), series)
+        return _own_rows(source.read(names=names), series)
+    return _own_rows(_read_windows(source, names, request.windows), series)
 
 
 def _names(spans: Mapping[str, Spans] | None, series: OwnSeries) -> Sequence[str] | None:
@@ -83,8 +85,8 @@ def no_rows() -> pd.DataFrame:
     return pd.DataFrame({**columns, "value": pd.Series(dtype=np.float64)})
 
 
-def _of_prefix(frame: pd.DataFrame, series: OwnSeries) -> pd.DataFrame:
-    if series.names is not None or not series.prefix:
+def _own_rows(frame: pd.DataFrame, series: OwnSeries) -> pd.DataFrame:
+    if series.names is not None or series.all:
         return frame
     codes, names = pd.factorize(frame["name"])
     own = np.array([name in series for name in names], dtype=bool)
@@ -103,10 +105,14 @@ class _Rows:
         self._seconds = _seconds(frame)
         numbers = {} if request.windows is None else zip(request.windows.keys, request.windows.numbers, strict=True)
         self._number = {str(key): int(number) for key, number in numbers} if numbers else {}
+        self._of_parts: dict[str, dict[str, Span]] = {}
+        if request.of_parts is not None:
+            for name in self._factorized[1]:
+                self._of_parts.setdefault(request.of_parts.part_of(name) or "", {})[name] = EVER
 
     def of(self, key: str) -> Int64s:
         """Return the positions of the partition's rows, ascending."""
-        spans = None if self._request.spans is None else self._request.spans[key]
+        spans = self._spans_of(key)
         windows = self._request.windows
         if windows is None:
             return np.arange(len(self._frame)) if spans is None else self._of_spans(spans)
@@ -115,6 +121,12 @@ class _Rows:
         first, last = np.searchsorted(self._seconds, bounds).tolist()
         rows = np.arange(first, last)
         return rows if spans is None else rows[self._codes_of(spans)[self._codes[rows]]]
+
+    def _spans_of(self, key: str) -> Spans | None:
+        """Return the series of the partition; None if time alone tells it apart."""
+        if self._request.of_parts is not None:
+            return self._of_parts.get(self._request.of_parts.parts.of(key), {})
+        return None if self._request.spans is None else self._request.spans[key]
 
     @cached_property
     def _factorized(self) -> tuple[Int64s, dict[str, int]]:
