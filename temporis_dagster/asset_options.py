@@ -292,13 +292,16 @@ def contracts_for_partitions(
     filled: list[Series] = []
     known = None if keys is None else tuple(keys)
     for contract in contracts:
-        argument, text = ("prefix", contract.prefix) if contract.name is None else ("name", contract.name)
-        if not is_template(str(text)):
-            filled.append(replace(contract, **{argument: without_doubled_braces(str(text))}))
-            continue
-        templates = SeriesTemplates((str(text),), exact=argument == "name")
-        parts = templates.of_all_parts(partitions_def) if known is None else templates.of_parts(partitions_def, known)
-        filled.extend(replace(contract, **{argument: each}) for each in (parts.texts if parts else ()))
+        exact = contract.name is not None
+        text = str(contract.name if exact else contract.prefix)
+        if is_template(text):
+            templates = SeriesTemplates((text,), exact)
+            every = known is None
+            parts = templates.of_all_parts(partitions_def) if every else templates.of_parts(partitions_def, known or ())
+            texts = parts.texts if parts else ()
+        else:
+            texts = (without_doubled_braces(text),)
+        filled.extend(replace(contract, name=each) if exact else replace(contract, prefix=each) for each in texts)
     return tuple(filled)
 
 

@@ -14,12 +14,12 @@ import dagster as dg
 from temporis_dagster.asset_options import (
     SEVERAL,
     OutsidePartition,
+    contracts_for_partitions,
+    contracts_of,
     ensure_data_source,
     ensure_outside_partition,
     ensure_plot,
     frame_options,
-    contracts_for_partitions,
-    contracts_of,
     names_and_contracts,
     own_series,
 )
