@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from temporis_dagster.data_source.connection import Temporis as Temporis
     from temporis_dagster.data_source.connection import connect as connect
     from temporis_dagster.data_source.observations.series import Series as Series
+    from temporis_dagster.data_source.plan import Limits as Limits
+    from temporis_dagster.data_source.plan import Plan as Plan
     from temporis_dagster.data_source.report import UpsertReport as UpsertReport
     from temporis_dagster.data_source.source import DataSource as DataSource
     from temporis_dagster.data_source.target import ArchiveState as ArchiveState
@@ -52,6 +54,7 @@ _ROOMS = {
     "data_source.source": ("DataSource",),
     "data_source.observations.series": ("Series",),
     "data_source.report": ("UpsertReport",),
+    "data_source.plan": ("Limits", "Plan"),
     "data_source.target": ("ArchiveState", "PendingInfo"),
     "errors": (
         "TemporisError",

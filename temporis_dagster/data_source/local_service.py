@@ -39,6 +39,25 @@ def to_read(url: str) -> str:
     return _of(url, own, "look in the Temporis dashboard")
 
 
+def to_delete(url: str, data_source: str) -> str:
+    """Say, in sentences, what to do about observations that should not be there.
+
+    >>> to_delete("http://127.0.0.1:8008", "metrics").split(".")[0]
+    'On this machine, run: temporis delete --data-source metrics --url URL-OF-ITS-STORE'
+    """
+    command = f"temporis delete --data-source {data_source} --url URL-OF-ITS-STORE"
+    if is_local(url):
+        return f"On this machine, run: {command}."
+    ask = (
+        "Ask the host of the service; or store what is right in a new data source, and archive this one"
+        f" {to_manage(url, f'sources archive {data_source}')}."
+    )
+    is_cloud = urlsplit(url).hostname == urlsplit(CLOUD_URL).hostname
+    return (
+        ask if is_cloud else f"{ask} For a service of your own, on the machine that serves its store, run: {command}."
+    )
+
+
 def _of(url: str, own: str, cloud: str) -> str:
     """Return what holds for a local service, for the cloud, or both: a service elsewhere may be one of the user's own.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from temporis_dagster.data_source.local_service import to_manage, to_read
+from temporis_dagster.data_source.local_service import to_delete, to_manage, to_read
 from temporis_dagster.data_source.observations import (
     AllowFuture,
     Ambiguous,
@@ -32,6 +32,7 @@ from temporis_dagster.data_source.observations import (
 )
 from temporis_dagster.data_source.observations.aware_datetimes import Awareness, awareness, impossible
 from temporis_dagster.data_source.observations.conflicts import settle_conflicts
+from temporis_dagster.data_source.plan import Ghosts, Plan, Within
 from temporis_dagster.data_source.progress import shown
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
 from temporis_dagster.data_source.target import (
@@ -261,6 +262,136 @@ class DataSource:
         target = _readable(self._target)
         return target.content_digest(self.name, _second("start", start), _second("end", end), _exact_names(names))
 
+    def plan(
+        self,
+        data: Frame,
+        *,
+        within: Within | None = None,
+        series: Sequence[Series] = (),
+        **options: Unpack[ObservationArguments],
+    ) -> Plan:
+        """Say what ``upsert`` would do with a frame, compared with what is stored at one moment. Write nothing.
+
+        What another process writes after that moment is not in the plan, so a later upsert may do something else.
+
+        Args:
+            data: As in ``upsert``.
+            within: Which stored rows the frame is about: one that the frame does not have is a *ghost*, which an upsert
+                does not touch. None for the series of the frame, each from its first to its last timestamp.
+            series: As in ``upsert``.
+            **options: The arguments of ``upsert`` that say how to read ``data``, from ``layout`` to ``decimals``.
+
+        Returns:
+            What is new, changed and unchanged, series by series, and the ghosts.
+
+        Raises:
+            InvalidObservationsError: Some rows cannot be observations.
+            ConfigurationError: An argument cannot be used.
+            DataSourceNotFoundError: The data source does not exist, and an upsert would not create it.
+            ReadNotSupportedError: This connection cannot read observations back.
+            StoreError: The database or the mirror's file failed.
+        """
+        observations = self._observed(data, ObservationOptions(**options), series)
+        return _readable(self._target).plan(self.name, observations, within or Within())
+
+    def ghosts(self, observations: Observations, within: Within | None = None, *, stored: bool = False) -> Ghosts:
+        """Count the stored rows that a frame is about and does not have. For the surfaces over the core.
+
+        Args:
+            observations: What the frame became.
+            within: Which stored rows it is about, as in ``plan``.
+            stored: Whether an upsert has just stored all of the observations: then only what is stored is counted, and
+                no key is looked up.
+
+        Raises:
+            DataSourceNotFoundError: The data source does not exist.
+            ReadNotSupportedError: This connection cannot read observations back.
+            StoreError: The database or the mirror's file failed.
+        """
+        return _readable(self._target).ghosts(self.name, observations, within or Within(), stored=stored)
+
+    def latest(self, names: Iterable[str] | None = None) -> pd.DataFrame:
+        """Read the last stored observation of each series, such as to continue an extraction from there.
+
+        Args:
+            names: Exact names of series; None for all. A series without observations is left out.
+
+        Returns:
+            Columns ``name`` (str), ``timestamp`` (datetime64[s, UTC]) and ``value`` (float64), sorted by name.
+
+        Raises:
+            ConfigurationError: A name is not a string.
+            DataSourceNotFoundError: The data source does not exist.
+            ReadNotSupportedError: This connection cannot read observations back.
+            StoreError: The database or the mirror's file failed.
+        """
+        return _readable(self._target).latest(self.name, _exact_names(names))
+
+    def delete(
+        self,
+        start: Moment = None,
+        end: Moment = None,
+        names: Iterable[str] | None = None,
+        *,
+        everything: bool = False,
+    ) -> int:
+        """Delete the stored observations of [start, end). In a dry run, only count them.
+
+        They are deleted in chunks of up to 50,000, each in a transaction of its own, so that other writers wait for one
+        chunk at most. An interruption leaves the rest: delete again to finish. What is deleted cannot be brought back.
+
+        Args:
+            start: The first moment: an aware datetime or a Unix second; None for no bound.
+            end: The moment after the last: an aware datetime or a Unix second; None for no bound.
+            names: Exact names of series; None for all.
+            everything: Must be True to delete all observations of the data source, and without any bound.
+
+        Returns:
+            How many observations were deleted; in a dry run, how many would be.
+
+        Raises:
+            ConfigurationError: There is neither a bound nor a name, a bound has no time zone, or a name is no text.
+            NotSupportedError: This connection cannot delete. The message says what to do instead.
+            DataSourceNotFoundError: The data source does not exist.
+            DataSourceArchivedError: The data source is archived. The message says how many were deleted before.
+            StoreError: The database failed. The message says how many were deleted before.
+        """
+        first, last, exact = _second("start", start), _second("end", end), _exact_names(names)
+        bounded = not (first is None and last is None and exact is None)
+        if everything is bounded:
+            raise ConfigurationError(
+                "everything=True deletes all observations of the data source, so it takes no bounds and no names."
+                " Leave it out to delete only some."
+                if bounded
+                else "Without a bound and without names, delete() would delete all observations of the data source."
+                " Pass start=, end= or names=, or everything=True if that is what you want."
+            )
+        return _deleting(self._target, self.name).delete(self.name, first, last, exact, dry_run=self._dry_run)
+
+    def delete_ghosts(self, observations: Observations, within: Within) -> int:
+        """Delete the stored rows that a frame is about and does not have. For the surfaces over the core.
+
+        A frame without observations deletes nothing. Series of which a row was dropped whose timestamp could not be
+        read are left alone, and if the name of a dropped row could not be read, all series are.
+
+        Args:
+            observations: What the frame became.
+            within: Which stored rows it is about, as in ``plan``.
+
+        Returns:
+            How many observations were deleted; in a dry run, how many would be.
+
+        Raises:
+            NotSupportedError: This connection cannot delete. The message says what to do instead.
+            DataSourceNotFoundError: The data source does not exist.
+            DataSourceArchivedError: The data source is archived. The message says how many were deleted before.
+            StoreError: The database failed. The message says how many were deleted before.
+        """
+        target = _deleting(self._target, self.name)
+        if not len(observations):
+            return 0
+        return target.delete_ghosts(self.name, observations, within, dry_run=self._dry_run)
+
     def archive_state(self) -> ArchiveState:
         """Ask whether the data source takes observations. Over HTTP, this sends an empty ingest, also in a dry run.
 
@@ -441,6 +572,15 @@ def _readable(target: Target) -> ReadableTarget:
             f"{target.url} cannot be read: the API never returns observations. To see them, {to_read(target.url)};"
             " or keep a copy in a mirror: mirror='sqlite:///mirror.db' in Python, --mirror sqlite:///mirror.db in a"
             " shell."
+        )
+    return target
+
+
+def _deleting(target: Target, data_source: str) -> ManageableTarget:
+    if not is_manageable(target):
+        raise NotSupportedError(
+            f"{target.url} cannot delete observations: the API has no request for that."
+            f" {to_delete(target.url, data_source)}"
         )
     return target
 

@@ -15,6 +15,8 @@ from typing import Protocol, TypeGuard
 
 import pandas as pd
 
+from temporis_dagster.data_source.observations import Observations
+from temporis_dagster.data_source.plan import Ghosts, Plan, Within
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
 
 
@@ -90,6 +92,25 @@ class ReadableTarget(Target, Protocol):
         """Make a text that is equal exactly when the content is equal, bit for bit."""
         ...
 
+    def plan(self, data_source: str, observations: Observations, within: Within) -> Plan:
+        """Compare observations with what is stored, as of one moment. Write nothing, not even a new series."""
+        ...
+
+    def ghosts(self, data_source: str, observations: Observations, within: Within, *, stored: bool) -> Ghosts:
+        """Count the stored rows within that the observations do not have, and offer to read them.
+
+        Args:
+            data_source: The name of the data source.
+            observations: What the frame became.
+            within: Which stored rows it is about.
+            stored: Whether all observations are known to be stored, so that none need be looked up.
+        """
+        ...
+
+    def latest(self, data_source: str, names: Sequence[str] | None) -> pd.DataFrame:
+        """Read the last observation of each of these series: name, timestamp (datetime64[s, UTC]), value; by name."""
+        ...
+
 
 class ManageableTarget(ReadableTarget, Protocol):
     """A target that can also do what the dashboard does for the cloud."""
@@ -109,6 +130,16 @@ class ManageableTarget(ReadableTarget, Protocol):
 
     def set_archived(self, data_source: str, *, archived: bool) -> None:
         """Archive or unarchive a data source. No observation is stored after archiving has returned."""
+        ...
+
+    def delete(
+        self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None, *, dry_run: bool
+    ) -> int:
+        """Delete the observations of these names in [start, end), or in a dry run only count them. Return how many."""
+        ...
+
+    def delete_ghosts(self, data_source: str, observations: Observations, within: Within, *, dry_run: bool) -> int:
+        """Delete the stored rows within that the observations do not have, or only count them. Return how many."""
         ...
 
 

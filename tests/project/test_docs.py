@@ -232,7 +232,18 @@ def test_the_dagster_reference_is_complete():
         assert [(shown.strip("`"), kind, default) for shown, kind, default, _ in rows] == parameters, name
         assert all(meaning for *_, meaning in rows), name
         assert "Example" in sections[name] or name in FOR_TESTS, name
-    core = {"connect", "Temporis", "DataSource", "Series", "UpsertReport", "ArchiveState", "PendingInfo", *vars(errors)}
+    core = {
+        "connect",
+        "Temporis",
+        "DataSource",
+        "Series",
+        "UpsertReport",
+        "ArchiveState",
+        "PendingInfo",
+        "Plan",
+        "Limits",
+        *vars(errors),
+    }
     assert set(temporis_dagster.__all__) - core <= set(sections), "a public name has no section"
     assert all(f"`{name}`" in text or name in sections for name in testing.__all__)
     members = {name for name in vars(TemporisResource) if not name.startswith(("_", "model_", "setup_", "teardown_"))}

@@ -23,13 +23,25 @@ from temporis_dagster.data_source.mirror.relay import Interrupted
 from temporis_dagster.data_source.mirror.schema import ACCOUNT, Identity
 from temporis_dagster.data_source.mirror.upsert import FullError, Upsert
 from temporis_dagster.data_source.mirror.write import store_rows
+from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.data_source.options import MirrorOptions
+from temporis_dagster.data_source.plan import Ghosts, Plan, Within
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
 from temporis_dagster.data_source.store import read, sources
+from temporis_dagster.data_source.store.compare import Subject, frame_of, ghosts_of, names_wanted
 from temporis_dagster.data_source.store.opening import sqlite_database_at
+from temporis_dagster.data_source.store.planning import (
+    findings,
+    ghosts_counted,
+    latest_of,
+    subject_of,
+    unreadable_in,
+)
 from temporis_dagster.data_source.store.read import ReadBounds, SeriesRows
 from temporis_dagster.data_source.store.sqlite.read import series_rows
 from temporis_dagster.data_source.store.sqlite.series import series_of
+from temporis_dagster.data_source.store.sqlite.stored import SqliteRows
+from temporis_dagster.data_source.store.stored import StoredRows
 from temporis_dagster.data_source.target import ArchiveState, PendingInfo
 from temporis_dagster.errors import (
     ConfigurationError,
@@ -224,6 +236,30 @@ class Mirror:
         with self._rows(data_source, ReadBounds(start, end, names)) as rows:
             return read.digest(rows)
 
+    def plan(self, data_source: str, observations: Observations, within: Within) -> Plan:
+        """Compare observations with what was written through the mirror. Write nothing."""
+        with self._compared(data_source, observations, within) as (rows, subject, archived):
+            found = findings(rows, subject, archived=archived)
+        return found.plan(data_source)
+
+    def ghosts(self, data_source: str, observations: Observations, within: Within, *, stored: bool) -> Ghosts:
+        """Count the rows of the mirror within that the observations do not have, and offer to read them."""
+        with self._compared(data_source, observations, within) as (rows, subject, _):
+            found, unreadable = ghosts_counted(rows, subject, stored=stored), unreadable_in(subject)
+
+        def read_some(most: int | None) -> pd.DataFrame:
+            with self._compared(data_source, observations, within) as (rows, subject, _):
+                return frame_of(ghosts_of(rows, subject, found.by_series), most)
+
+        return Ghosts(found.by_series, found.stored, unreadable, read_some)
+
+    def latest(self, data_source: str, names: Sequence[str] | None) -> pd.DataFrame:
+        """Return the last row of each of these series that has one, pending ones included."""
+        with self._known(data_source) as (connection, source):
+            possible = ReadBounds(None, None, names).possible_names
+            ids = {} if source is None else series_of(connection, source, possible)
+            return latest_of(SqliteRows(connection), ids)
+
     def close(self) -> None:
         """Close the connections to the service and to the file."""
         self._service.close()
@@ -242,6 +278,15 @@ class Mirror:
         with self._known(data_source) as (connection, source):
             ids = {} if source is None else series_of(connection, source, bounds.possible_names)
             yield series_rows(connection, read.in_order(ids), bounds.window)
+
+    @contextmanager
+    def _compared(
+        self, data_source: str, observations: Observations, within: Within
+    ) -> Iterator[tuple[StoredRows, Subject, bool]]:
+        """Yield the rows of the mirror, what is compared with them, and whether the service last said archived."""
+        with self._known(data_source) as (connection, source):
+            ids = {} if source is None else series_of(connection, source, names_wanted(observations, within))
+            yield SqliteRows(connection), subject_of(observations, within, ids), source is not None and source.archived
 
     def _knows(self, data_source: str) -> bool:
         with self._known(data_source) as (_, source):

@@ -14,7 +14,16 @@ from temporis_dagster.data_source.observations.contracts import Contracts, Rules
 from temporis_dagster.data_source.observations.dtypes import Column
 from temporis_dagster.data_source.observations.faults import ColumnFaults, Fault, mask_of, where
 from temporis_dagster.data_source.observations.layout import Table
-from temporis_dagster.data_source.observations.model import Codes, Floats, Int64s, Mask, Seconds, width_for
+from temporis_dagster.data_source.observations.model import (
+    Codes,
+    DroppedKeys,
+    Floats,
+    Int64s,
+    Mask,
+    Origin,
+    Seconds,
+    width_for,
+)
 from temporis_dagster.data_source.observations.names import labels_as_names, names_of
 from temporis_dagster.data_source.observations.options import ObservationOptions
 from temporis_dagster.data_source.observations.timestamps import timestamps_of
@@ -33,6 +42,8 @@ class Cells:
         present: Which cells hold an observation: in a wide frame, those that are not missing.
         bad: Which of the present ones are invalid.
         faults: What is wrong, column by column.
+        timeless: Which rows of the table have no timestamp that could be read.
+        nameless: Which rows, or which columns of a wide table, have no name that could be read.
     """
 
     seconds: Seconds
@@ -42,6 +53,19 @@ class Cells:
     present: Mask
     bad: Mask
     faults: list[ColumnFaults]
+    timeless: Mask
+    nameless: Mask
+
+    def keys_of(self, chosen: Int64s, origin: Origin) -> DroppedKeys:
+        """Return what is known of the keys of the chosen cells."""
+        rows = origin.positions(chosen)
+        timeless, nameless = (
+            self.timeless[rows],
+            self.nameless[rows if origin.columns is None else chosen % origin.width],
+        )
+        codes, readable = self.codes[chosen].astype(np.int64), ~(timeless | nameless)
+        seconds = self.seconds[chosen].astype(np.int64)
+        return DroppedKeys(seconds[readable], codes[readable], np.where(nameless, -1, codes)[~readable])
 
     @property
     def call_at_fault(self) -> bool:
@@ -96,7 +120,9 @@ def _long_cells(
     count = len(stamps.seconds)
     bad = mask_of([fault for column in faults for fault in column.faults], count)
     present = np.broadcast_to(np.True_, count)
-    return Cells(stamps.seconds, names.codes, names.names, values.floats, present, bad, _real(faults))
+    timeless, nameless = mask_of(stamps.faults, count), mask_of(names.faults, count)
+    keys = (stamps.seconds, names.codes, names.names)
+    return Cells(*keys, values.floats, present, bad, _real(faults), timeless, nameless)
 
 
 def _wide_cells(table: Table, options: ObservationOptions, contracts: Contracts, now_s: float) -> Cells:
@@ -116,10 +142,13 @@ def _wide_cells(table: Table, options: ObservationOptions, contracts: Contracts,
     stored = None if present.all() and not bad.any() else np.logical_or.reduce(present & ~bad, axis=1)
     stamps = timestamps_of(table.timestamps, options, now_s=now_s, series=present, stored=stored)
     on_time = _where_observed(stamps.faults, np.logical_or.reduce(present, axis=1)) if stamps.faults else []
-    bad |= mask_of(on_time, rows)[:, np.newaxis] & present
+    timeless = mask_of(on_time, rows)
+    bad |= timeless[:, np.newaxis] & present
     faults.insert(0, ColumnFaults(table.timestamp_label, table.timestamps, on_time))
     seconds, codes = np.repeat(stamps.seconds, width), np.tile(np.arange(width, dtype=width_for(width)), rows)
-    return Cells(seconds, codes, names, floats.ravel(), present.ravel(), bad.ravel(), _real(faults))
+    checked = (floats.ravel(), present.ravel(), bad.ravel(), _real(faults))
+    nameless = np.array([i in wrong for i in range(width)], dtype=np.bool_)
+    return Cells(seconds, codes, names, *checked, timeless, nameless)
 
 
 def _broken(rules: Rules, codes: Codes | int, floats: Floats, faults: list[Fault]) -> list[Fault]:

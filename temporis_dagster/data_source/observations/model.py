@@ -113,6 +113,7 @@ class Observations:
         cells: The cell of each in ``origin``; None if the i-th observation is the i-th cell.
         superseded_rows: The valid rows that lost to a later row with the same key; None if none did.
         dropped_rows: The rows that ``on_invalid="drop"`` left out: position, label, timestamp, name, value, reason.
+        dropped_keys: The keys of those, as far as they could be read; None if no row was left out.
     """
 
     timestamps: Seconds
@@ -123,6 +124,7 @@ class Observations:
     cells: Positions | None = None
     superseded_rows: Superseded | None = None
     dropped_rows: pd.DataFrame = field(default_factory=pd.DataFrame)
+    dropped_keys: DroppedKeys | None = None
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -188,6 +190,22 @@ class Observations:
                 "value": self.values,
             }
         )
+
+
+@dataclass(frozen=True, eq=False)
+class DroppedKeys:
+    """What is known of the keys of the rows that ``on_invalid="drop"`` left out. They were in the frame all the same.
+
+    Attributes:
+        timestamps: Unix seconds, UTC, of the rows whose key could be read: only their value is invalid.
+        codes: The series of each of these.
+        unreadable: The series of each of the other rows, whose timestamp could not be read; -1 where the name could not
+            be read either.
+    """
+
+    timestamps: Int64s
+    codes: Int64s
+    unreadable: Int64s
 
 
 @dataclass(frozen=True, eq=False)

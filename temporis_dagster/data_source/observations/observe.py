@@ -75,7 +75,8 @@ def observe(
     if len(bad) and (options.on_invalid == "raise" or cells.call_at_fault):
         raise _invalid(cells, len(bad), _origin(table), options, data_source)
     dropped = _dropped_rows(table, cells, bad) if len(bad) else pd.DataFrame()
-    observations = _last_ones(replace(_good_ones(table, cells), dropped_rows=dropped))
+    keys = cells.keys_of(bad, _origin(table)) if len(bad) else None
+    observations = _last_ones(replace(_good_ones(table, cells), dropped_rows=dropped, dropped_keys=keys))
     if len(dropped) and not len(observations):
         one = len(dropped) == 1
         warn(
@@ -115,7 +116,7 @@ def _last_ones(observations: Observations) -> Observations:
     if repeated is None:
         return observations
     lost, won = observations.take(repeated.lost), observations.take(repeated.winners)
-    superseded = Superseded(replace(lost, dropped_rows=pd.DataFrame()), won.own_cells(), won.values)
+    superseded = Superseded(replace(lost, dropped_rows=pd.DataFrame(), dropped_keys=None), won.own_cells(), won.values)
     return replace(observations.take(repeated.last), superseded_rows=superseded)
 
 

@@ -8,6 +8,10 @@ The rooms, from the face down to the databases
 ``store``     SqlStore, one method per operation: what the rest of the package uses
 ``opening``   which database a URL names
 ``upsert``    one upsert: observations in chunks, each chunk in one transaction
+``delete``    one delete, in chunks as well
+``compare``   observations compared with what is stored: new, changed, unchanged, ghosts
+``planning``  what the store and the mirror answer from that
+``stored``    what these ask of the stored rows of a database
 ``tokens``    the access tokens of an account
 ``database``  what all of these ask of a database: the protocol of the two folders
 ``sqlite``    one file, of which the mirror uses the rooms as well

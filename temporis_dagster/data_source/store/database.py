@@ -17,6 +17,7 @@ from temporis_dagster.data_source.store.chunks import Chunk
 from temporis_dagster.data_source.store.errors import StoreUnusableError
 from temporis_dagster.data_source.store.read import SeriesRows, Window
 from temporis_dagster.data_source.store.sources import Source
+from temporis_dagster.data_source.store.stored import StoredRows
 
 T = TypeVar("T")
 
@@ -104,6 +105,18 @@ class Database(Protocol):
 
     def series_rows(self, connection: sa.Connection, ids: Mapping[str, int], window: Window) -> Iterator[SeriesRows]:
         """Yield the series that have observations in the window, in the order of ``ids``."""
+        ...
+
+    def rows(self, connection: sa.Connection) -> StoredRows:
+        """Return the stored rows as the transaction sees them."""
+        ...
+
+    def mark(self, connection: sa.Connection) -> object:
+        """Return what tells this transaction, which writes, from others; None if its outcome is never in doubt."""
+        ...
+
+    def took_place(self, connection: sa.Connection, mark: object) -> bool:
+        """Return whether the transaction with this mark was committed: for one whose commit had no answer."""
         ...
 
     def upsert_chunk(self, connection: sa.Connection, ids: Int64s, chunk: Chunk) -> int:

@@ -14,14 +14,29 @@ from typing import TypeVar
 import pandas as pd
 import sqlalchemy as sa
 
+from temporis_dagster.data_source.observations.model import Observations
+from temporis_dagster.data_source.plan import Ghosts, Plan, Within
 from temporis_dagster.data_source.report import Tally
 from temporis_dagster.data_source.store import read, sources
+from temporis_dagster.data_source.store.compare import Counted, Subject, frame_of, ghosts_of, names_wanted
+from temporis_dagster.data_source.store.delete import GhostsOf, RowsOfWindow, Selection, StoreDelete
 from temporis_dagster.data_source.store.errors import SourceMissingError, explained
 from temporis_dagster.data_source.store.opening import GIVE_UP_AFTER_S, database_at
+from temporis_dagster.data_source.store.planning import (
+    Findings,
+    findings,
+    ghosts_counted,
+    latest_of,
+    planned_anew,
+    subject_of,
+    unreadable_in,
+)
 from temporis_dagster.data_source.store.read import ReadBounds, SeriesRows
+from temporis_dagster.data_source.store.stored import StoredRows
 from temporis_dagster.data_source.store.tokens import Tokens
 from temporis_dagster.data_source.store.upsert import StoreUpsert
 from temporis_dagster.data_source.target import ArchiveState
+from temporis_dagster.errors import DataSourceNotFoundError
 from temporis_dagster.settings import hidden_url, trimmed
 
 T = TypeVar("T")
@@ -175,6 +190,98 @@ class SqlStore:
         """Return a text that is equal exactly when ``read`` would return the same, bit for bit."""
         bounds = ReadBounds(start, end, names)
         return self._read(data_source, lambda connection, source: read.digest(self._rows(connection, source, bounds)))
+
+    def plan(self, data_source: str, observations: Observations, within: Within) -> Plan:
+        """Compare observations with what is stored, in one consistent state. Write nothing.
+
+        A data source that does not exist, and that an upsert would create, counts as empty.
+        """
+
+        def compare(connection: sa.Connection, source: sources.Source) -> Findings:
+            rows, subject = self._subject(connection, source, observations, within)
+            return findings(rows, subject, archived=source.archived)
+
+        try:
+            return self._read(data_source, compare).plan(data_source)
+        except DataSourceNotFoundError:
+            if not self._create_missing:
+                raise
+            return planned_anew(data_source, observations)
+
+    def ghosts(self, data_source: str, observations: Observations, within: Within, *, stored: bool) -> Ghosts:
+        """Count the stored rows within that the observations do not have, and offer to read them."""
+
+        def count(connection: sa.Connection, source: sources.Source) -> tuple[Counted, int]:
+            rows, subject = self._subject(connection, source, observations, within)
+            return ghosts_counted(rows, subject, stored=stored), unreadable_in(subject)
+
+        found, unreadable = self._read(data_source, count)
+
+        def read_some(most: int | None) -> pd.DataFrame:
+            def ask(connection: sa.Connection, source: sources.Source) -> pd.DataFrame:
+                rows, subject = self._subject(connection, source, observations, within)
+                return frame_of(ghosts_of(rows, subject, found.by_series), most)
+
+            return self._read(data_source, ask)
+
+        return Ghosts(found.by_series, found.stored, unreadable, read_some)
+
+    def latest(self, data_source: str, names: Sequence[str] | None) -> pd.DataFrame:
+        """Return the last observation of each of these series that has one: name, timestamp, value; by name."""
+        possible = ReadBounds(None, None, names).possible_names
+        return self._read(
+            data_source,
+            lambda connection, source: latest_of(
+                self._database.rows(connection), self._database.series(connection, source, possible)
+            ),
+        )
+
+    def delete(
+        self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None, *, dry_run: bool
+    ) -> int:
+        """Delete the observations of these names in [start, end), chunk by chunk. Return how many there were.
+
+        Args:
+            data_source: The name of the data source.
+            start: The first Unix second, or None for no bound.
+            end: The Unix second after the last, or None for no bound.
+            names: Exact names of series, or None for all.
+            dry_run: Only count them.
+
+        Raises:
+            DataSourceArchivedError: It is archived, perhaps only since a moment ago. The message says how many
+                observations were deleted before.
+            UnavailableError: PostgreSQL could not be reached for too long. So does this message,
+            StoreError: The database failed. and this.
+        """
+        bounds = ReadBounds(start, end, names)
+        selection = RowsOfWindow(bounds.possible_names, bounds.window)
+        return self._delete(data_source, selection, dry_run=dry_run)
+
+    def delete_ghosts(self, data_source: str, observations: Observations, within: Within, *, dry_run: bool) -> int:
+        """Delete the stored rows within that the observations do not have, chunk by chunk. Return how many there were.
+
+        Args:
+            data_source: The name of the data source.
+            observations: What the frame became.
+            within: Which stored rows it is about.
+            dry_run: Only count them.
+        """
+
+        def look(connection: sa.Connection, source: sources.Source) -> Subject:
+            return self._subject(connection, source, observations, within)[1]
+
+        return self._delete(data_source, GhostsOf(self._read(data_source, look)), dry_run=dry_run)
+
+    def _delete(self, data_source: str, selection: Selection, *, dry_run: bool) -> int:
+        delete = StoreDelete(self._database, self._account, data_source, selection)
+        return self._read(data_source, delete.would_be) if dry_run else delete.run()
+
+    def _subject(
+        self, connection: sa.Connection, source: sources.Source, observations: Observations, within: Within
+    ) -> tuple[StoredRows, Subject]:
+        ids = self._database.series(connection, source, names_wanted(observations, within))
+        return self._database.rows(connection), subject_of(observations, within, ids)
 
     def _rows(self, connection: sa.Connection, source: sources.Source, bounds: ReadBounds) -> Iterator[SeriesRows]:
         ids = self._database.series(connection, source, bounds.possible_names)

@@ -27,7 +27,9 @@ The rooms
 ``connecting``  a URL becomes parameters of libpq, and a URL that may be shown
 ``schema``      the tables, and the migrations between their versions
 ``arrays``      columns of numbers as PostgreSQL's binary arrays and rows of ``COPY``
-``write``       steps 2 to 4
-``read``        rows out of the table
+``lookup``      step 2
+``write``       steps 3 and 4
+``read``        rows out of the table, series by series
+``stored``      keys, counts and pages of them, and their deletion
 ``failures``    the driver's exceptions in words, with advice, and which of them pass
 """

@@ -17,6 +17,7 @@ from temporis_dagster.data_source.store import sources
 from temporis_dagster.data_source.store.chunks import Chunk
 from temporis_dagster.data_source.store.postgres import read
 from temporis_dagster.data_source.store.postgres.server import WRITES, PostgresServer, driver, store_of
+from temporis_dagster.data_source.store.postgres.stored import PostgresRows
 from temporis_dagster.data_source.store.postgres.write import Columns, upsert_rows
 from temporis_dagster.data_source.store.read import SeriesRows, Window
 from temporis_dagster.data_source.store.sources import Source
@@ -24,6 +25,10 @@ from temporis_dagster.data_source.store.sources import Source
 CHUNK_ROWS = 100_000
 """Observations per transaction. The lock of a data source is held for some 40 ms if they are unchanged, and 150 ms if
 they are new. Half as many take 5 % longer, because each transaction has statements of its own."""
+
+OUTCOME = """
+SELECT CASE WHEN %s::text::xid8 < pg_snapshot_xmax(pg_current_snapshot()) THEN pg_xact_status(%s::text::xid8) END
+"""
 
 
 class PostgresDatabase(PostgresServer):
@@ -59,6 +64,23 @@ class PostgresDatabase(PostgresServer):
     def series_rows(self, connection: sa.Connection, ids: Mapping[str, int], window: Window) -> Iterator[SeriesRows]:
         """Yield the series that have observations in the window, in the order of ``ids``."""
         return read.series_rows(driver(connection), ids, window)
+
+    def rows(self, connection: sa.Connection) -> PostgresRows:
+        """Return the stored rows as the transaction sees them."""
+        return PostgresRows(driver(connection))
+
+    def mark(self, connection: sa.Connection) -> object:
+        """Return the number of this transaction."""
+        (number,) = driver(connection).execute("SELECT pg_current_xact_id()::text").fetchone() or (None,)
+        return number
+
+    def took_place(self, connection: sa.Connection, mark: object) -> bool:
+        """Return whether the transaction with this number was committed. It has ended, because this one has its lock.
+
+        A server that was restored from a backup meanwhile may not have come to that number yet.
+        """
+        (outcome,) = driver(connection).execute(OUTCOME, (mark, mark)).fetchone() or (None,)
+        return outcome == "committed"
 
     def upsert_chunk(self, connection: sa.Connection, ids: Int64s, chunk: Chunk) -> int:
         """Insert the rows of a chunk, or replace the present values of their keys. Return how many differed."""

@@ -12,42 +12,16 @@ import numpy as np
 import psycopg
 
 from temporis_dagster.data_source.observations.model import Floats, Int64s, Mask
+from temporis_dagster.data_source.store.postgres import lookup
 from temporis_dagster.data_source.store.postgres.arrays import (
     Float8Array,
     Int4Array,
     Int8Array,
     copy_rows,
-    count,
-    floats,
-    integers,
 )
-
-FEWEST_IN_A_RANGE, WASTE = 16, 2
-"""For at least the first number of keys of one series, a range of time is read instead, unless it holds more than the
-second number of rows per key. Shorter ranges cost more than twice as much per row as keys do."""
 
 FEWEST_TO_COPY = 200
 """Fewer new rows are inserted together with the changed ones: ``COPY`` takes another round trip."""
-
-IN_RANGES = """
-SELECT found.timestamps, found.values
-FROM unnest(%b, %b, %b, %b) WITH ORDINALITY AS wanted (series, first, last, most, place),
-LATERAL (
-    SELECT array_agg(o.timestamp) AS timestamps, array_agg(o.value) AS values
-    FROM (
-        SELECT timestamp, value FROM temporis_observation
-        WHERE series = wanted.series AND timestamp BETWEEN wanted.first AND wanted.last
-        ORDER BY timestamp LIMIT wanted.most
-    ) AS o
-) AS found
-ORDER BY wanted.place
-"""
-
-BY_KEYS = """
-SELECT array_agg(wanted.place), array_agg(o.value)
-FROM unnest(%b, %b) WITH ORDINALITY AS wanted (series, timestamp, place)
-JOIN temporis_observation AS o ON o.series = wanted.series AND o.timestamp = wanted.timestamp
-"""
 
 COPY = "COPY temporis_observation (series, timestamp, value) FROM STDIN (FORMAT BINARY)"
 
@@ -70,17 +44,10 @@ class Columns(NamedTuple):
         return Columns(self.series[rows], self.timestamps[rows], self.values[rows])
 
 
-class Present(NamedTuple):
-    """What is there for some of the keys that were asked for: the place of each among them, and its value."""
-
-    places: Int64s
-    values: Floats
-
-
 def upsert_rows(connection: psycopg.Connection, rows: Columns) -> Mask:
     """Insert rows, or replace the present values of their keys. Return which of them differed from what was there."""
     with connection.cursor(binary=True) as cursor:
-        present = _present(cursor, rows)
+        present = lookup.present(cursor, lookup.Keys(rows.series, rows.timestamps))
         is_new = np.ones(len(rows.series), dtype=np.bool_)
         is_new[present.places] = False
         is_changed = np.zeros(len(rows.series), dtype=np.bool_)
@@ -102,73 +69,3 @@ def _insert(cursor: psycopg.Cursor, rows: Columns) -> None:
 
 def _bits(values: Floats) -> Int64s:
     return values.view(np.int64)
-
-
-def _present(cursor: psycopg.Cursor, rows: Columns) -> Present:
-    """Look up the keys: those of a series that has many of them by their range, the others one by one."""
-    firsts = np.flatnonzero(np.diff(rows.series, prepend=-1))
-    ends = np.append(firsts[1:], len(rows.series))
-    many = ends - firsts >= FEWEST_IN_A_RANGE
-    found, wide = _in_ranges(cursor, rows, firsts[many], ends[many])
-    one_by_one = np.repeat(~many, ends - firsts)
-    for first, end in wide:
-        one_by_one[first:end] = True
-    found.append(_by_keys(cursor, rows, np.flatnonzero(one_by_one)))
-    return Present(np.concatenate([one.places for one in found]), np.concatenate([one.values for one in found]))
-
-
-def _in_ranges(
-    cursor: psycopg.Cursor, rows: Columns, firsts: Int64s, ends: Int64s
-) -> tuple[list[Present], list[tuple[int, int]]]:
-    """Look up runs of keys, each of one series. Also return the runs whose range holds much else."""
-    found: list[Present] = []
-    wide: list[tuple[int, int]] = []
-    if not len(firsts):
-        return found, wide
-    most = WASTE * (ends - firsts)
-    first_timestamps, last_timestamps = rows.timestamps[firsts], rows.timestamps[ends - 1]
-    wanted = (rows.series[firsts], first_timestamps, last_timestamps, most + 1)
-    cursor.execute(IN_RANGES, (Int4Array(wanted[0]), *map(Int8Array, wanted[1:])))
-    counts = np.array([count(_bytes(cursor, run, 0)) for run in range(len(firsts))])
-    # Most often a range holds exactly the keys that are looked up. All such runs are compared at once.
-    equal = np.flatnonzero(counts == ends - firsts)
-    places = _places(firsts[equal], ends[equal])
-    timestamps = integers(*(_bytes(cursor, run, 0) or b"" for run in equal.tolist()))
-    if np.array_equal(timestamps, rows.timestamps[places]):
-        found.append(Present(places, floats(*(_bytes(cursor, run, 1) or b"" for run in equal.tolist()))))
-        counts[equal] = 0
-    for run in np.flatnonzero(counts).tolist():
-        first, end = int(firsts[run]), int(ends[run])
-        if counts[run] > most[run]:
-            wide.append((first, end))
-            continue
-        timestamps, values = integers(_bytes(cursor, run, 0) or b""), floats(_bytes(cursor, run, 1) or b"")
-        places = np.searchsorted(timestamps, rows.timestamps[first:end])
-        places[places == len(timestamps)] = 0
-        hits = timestamps[places] == rows.timestamps[first:end]
-        found.append(Present(np.flatnonzero(hits) + first, values[places[hits]]))
-    return found, wide
-
-
-def _places(firsts: Int64s, ends: Int64s) -> Int64s:
-    """Return the numbers of these ranges, one after the other."""
-    lengths = ends - firsts
-    before = np.cumsum(lengths) - lengths
-    places: Int64s = np.arange(lengths.sum()) + np.repeat(firsts - before, lengths)
-    return places
-
-
-def _by_keys(cursor: psycopg.Cursor, rows: Columns, places: Int64s) -> Present:
-    if not len(places):
-        return Present(np.empty(0, np.int64), np.empty(0))
-    cursor.execute(BY_KEYS, (Int4Array(rows.series[places]), Int8Array(rows.timestamps[places])))
-    content = _bytes(cursor, 0, 0)
-    if content is None:
-        return Present(np.empty(0, np.int64), np.empty(0))
-    return Present(places[integers(content) - 1], floats(_bytes(cursor, 0, 1) or b""))
-
-
-def _bytes(cursor: psycopg.Cursor, row: int, column: int) -> bytes | None:
-    """Return a field of the result as the server sent it: psycopg would make an object of every number."""
-    result = cursor.pgresult
-    return None if result is None else result.get_value(row, column)

@@ -10,6 +10,7 @@ The rooms
 ``schema``    the tables, and the migrations between their versions
 ``series``    series by name
 ``write``     rows into ``temporis_observation``
-``read``      rows out of it
+``read``      rows out of it, series by series
+``stored``    keys, counts and pages of them, and their deletion
 ``failures``  the driver's exceptions in words, with advice
 """

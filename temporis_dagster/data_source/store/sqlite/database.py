@@ -19,6 +19,7 @@ from temporis_dagster.data_source.store.sources import Source
 from temporis_dagster.data_source.store.sqlite import series
 from temporis_dagster.data_source.store.sqlite.file import FileId, SqliteFile, commit, file_of
 from temporis_dagster.data_source.store.sqlite.read import series_rows
+from temporis_dagster.data_source.store.sqlite.stored import SqliteRows
 from temporis_dagster.data_source.store.sqlite.write import storable, upsert_rows
 
 T = TypeVar("T")
@@ -59,6 +60,17 @@ class SqliteDatabase(SqliteFile):
     def series_rows(self, connection: sa.Connection, ids: Mapping[str, int], window: Window) -> Iterator[SeriesRows]:
         """Yield the series that have observations in the window, in the order of ``ids``."""
         return series_rows(connection, ids, window)
+
+    def rows(self, connection: sa.Connection) -> SqliteRows:
+        """Return the stored rows as the transaction sees them."""
+        return SqliteRows(connection)
+
+    def mark(self, connection: sa.Connection) -> None:
+        """Return nothing: a transaction whose commit failed is not tried again."""
+
+    def took_place(self, connection: sa.Connection, mark: object) -> bool:  # noqa: ARG002  # as in the protocol
+        """Return no: a transaction whose commit failed is not tried again."""
+        return False
 
     def upsert_chunk(self, connection: sa.Connection, ids: Int64s, chunk: Chunk) -> int:
         """Insert the rows of a chunk, or replace the present values of their keys. Return how many differed."""

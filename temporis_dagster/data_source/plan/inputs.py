@@ -1,0 +1,78 @@
+"""InputKeys: the keys of a frame: those of its observations, and those of rows that were invalid and left out.
+
+Comes in: observations. Goes out: the timestamps of a series; the keys that only invalid rows have.
+Never: takes a row whose timestamp could not be read for a key: it may be any.
+"""
+
+from __future__ import annotations
+
+import itertools
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from temporis_dagster.data_source.observations.model import DroppedKeys, Int64s, Mask, Observations
+from temporis_dagster.data_source.plan.within import NOTHING, starts_of_runs
+
+NO_KEYS = DroppedKeys(NOTHING, NOTHING, NOTHING)
+
+
+class Keys(NamedTuple):
+    """Some keys: the series of each, as an index into the names of the frame, and its timestamp."""
+
+    codes: Int64s
+    timestamps: Int64s
+
+
+class InputKeys:
+    """The keys of a frame. A stored row with one of them is not a ghost.
+
+    Args:
+        observations: What the frame became.
+    """
+
+    def __init__(self, observations: Observations) -> None:
+        self._observations = observations
+        self._codes = {name: code for code, name in enumerate(observations.names) if name}
+        self.dropped = observations.dropped_keys or NO_KEYS
+
+    def of(self, name: str) -> Int64s:
+        """Return the timestamps of a series, ascending."""
+        code = self._codes.get(name)
+        if code is None:
+            return NOTHING
+        start, end = np.searchsorted(self._sorted_codes, [code, code + 1])
+        valid = self._observations.timestamps[self._order[start:end]].astype(np.int64)
+        return np.unique(np.concatenate([valid, self.dropped.timestamps[self.dropped.codes == code]]))
+
+    def only_dropped(self) -> Keys:
+        """Return the keys of invalid rows that no valid row has."""
+        dropped, valid = self.dropped, self._observations
+        if not len(dropped.codes):
+            return Keys(NOTHING, NOTHING)
+        keys = np.unique(np.stack([dropped.codes, dropped.timestamps]), axis=1)
+        new: Mask = np.ones(keys.shape[1], dtype=np.bool_)
+        starts = [*starts_of_runs(keys[0]).tolist(), keys.shape[1]]
+        for start, end in itertools.pairwise(starts):
+            of_series = valid.timestamps[valid.codes == keys[0, start]]
+            new[start:end] = ~np.isin(keys[1, start:end], of_series)
+        return Keys(keys[0, new], keys[1, new])
+
+    def unreadable_in(self, covered: Mask) -> int:
+        """Return how many invalid rows have no key that could be read, and may be of one of these series."""
+        codes = self.dropped.unreadable
+        return int(np.count_nonzero((codes < 0) | covered[codes])) if len(codes) else 0
+
+    def may_hide(self, name: str) -> bool:
+        """Return whether an invalid row has a key that could not be read, and may be of this series."""
+        codes = self.dropped.unreadable
+        return bool(len(codes)) and bool(((codes < 0) | (codes == self._codes.get(name, -1))).any())
+
+    @cached_property
+    def _order(self) -> Int64s:
+        return np.argsort(self._observations.codes, kind="stable")
+
+    @cached_property
+    def _sorted_codes(self) -> Int64s:
+        return self._observations.codes[self._order].astype(np.int64)

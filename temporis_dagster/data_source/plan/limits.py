@@ -1,0 +1,134 @@
+"""Limits: how much of what is stored an upsert may change, shift or leave behind.
+
+Comes in: limits, checked when they are made; a plan. Goes out: a sentence for each limit that the plan exceeds.
+Never: stops anything.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.wording import agreeing, counted
+
+if TYPE_CHECKING:
+    from temporis_dagster.data_source.plan.plan import Plan
+
+SHOWN_SERIES = 3
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of what is stored an upsert may change, shift or leave behind. Each is optional.
+
+    Args:
+        max_changed: How many stored rows may get another value: a float from 0.0 to 1.0 is a share of the rows that are
+            stored within the windows, an integer is a number of rows. (1 is one row, 1.0 all of them.)
+        max_ghosts: How many stored rows within the windows may be missing from the frame, in the same form.
+        max_shift: How far the mean of the rows that change may move, series by series, as a share of the mean size of
+            what is stored: 0.5 allows a rise by half.
+
+    Raises:
+        ConfigurationError: A limit has another form.
+
+    Examples:
+        >>> Limits(max_changed=0.1, max_shift=2)
+        Limits(max_changed=0.1, max_ghosts=None, max_shift=2)
+    """
+
+    max_changed: float | None = None
+    max_ghosts: float | None = None
+    max_shift: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_changed", "max_ghosts"):
+            _ensure_share_or_rows(name, getattr(self, name))
+        _ensure_shift(self.max_shift)
+
+    def __bool__(self) -> bool:
+        """Whether there is any limit."""
+        return any(limit is not None for limit in (self.max_changed, self.max_ghosts, self.max_shift))
+
+    def exceeded(self, plan: Plan) -> list[str]:
+        """Return a sentence for each limit that a plan exceeds; nothing if it keeps to all of them.
+
+        Args:
+            plan: What an upsert would do.
+        """
+        stored = counted(plan.stored, "row")
+        are = agreeing(plan.stored, "is", "are")
+        said = []
+        if _is_beyond(plan.changed, self.max_changed, plan.stored):
+            verb = agreeing(plan.changed, "value", "values")
+            said.append(
+                f"{plan.changed:,} stored {verb} would change, of {stored} that {are} stored in the windows;"
+                f" max_changed is {_limit(self.max_changed)}."
+            )
+        if _is_beyond(plan.ghosts, self.max_ghosts, plan.stored):
+            verb = agreeing(plan.ghosts, "row is", "rows are")
+            said.append(
+                f"{plan.ghosts:,} stored {verb} missing from the frame, of {stored} that {are} stored in the windows;"
+                f" max_ghosts is {_limit(self.max_ghosts)}."
+            )
+        if self.max_shift is not None:
+            said += self._shifted(plan, self.max_shift)
+        return said
+
+    def _shifted(self, plan: Plan, most: float) -> list[str]:
+        beyond = plan.series[plan.series["shift"] > most].sort_values("shift", ascending=False, kind="stable")
+        if beyond.empty:
+            return []
+        each = [
+            f"{row['series']!r:.60} by {_times(float(row['shift']))} (from {row['before']!r} to {row['after']!r} at"
+            f" {row['at'].isoformat()}, for example)"
+            for row in beyond.head(SHOWN_SERIES).to_dict("records")
+        ]
+        more = f" and {len(beyond) - SHOWN_SERIES:,} more" if len(beyond) > SHOWN_SERIES else ""
+        are = agreeing(len(beyond), "mean", "means")
+        said = f"The {are} of {counted(len(beyond), 'series')} would shift: {', '.join(each)}{more}"
+        return [f"{said}; max_shift is {_limit(most)}."]
+
+
+def _ensure_share_or_rows(name: str, limit: object) -> None:
+    if limit is None:
+        return
+    is_number = isinstance(limit, numbers.Real) and not isinstance(limit, bool)
+    if not is_number or not 0 <= float(limit) <= (math.inf if _is_rows(limit) else 1):  # type: ignore[arg-type]  # a number
+        raise ConfigurationError(
+            f"{name} must be a share from 0.0 to 1.0 or an integer, got {limit!r}. Write 0.25 for a quarter of the"
+            " stored rows, or 25 for 25 rows."
+        )
+
+
+def _ensure_shift(limit: object) -> None:
+    if limit is None:
+        return
+    is_number = isinstance(limit, numbers.Real) and not isinstance(limit, bool)
+    if not is_number or not 0 < limit < math.inf:  # type: ignore[operator]  # a number
+        raise ConfigurationError(
+            f"max_shift must be a positive number, got {limit!r}. Write 0.5 for a mean that may move by half of the"
+            " stored level, or leave it out for no limit."
+        )
+
+
+def _is_beyond(count: int, limit: float | None, stored: int) -> bool:
+    if limit is None:
+        return False
+    if _is_rows(limit):
+        return count > limit
+    return count / stored > limit if stored else count > 0  # not limit * stored: 0.29 * 100 is below 29
+
+
+def _limit(limit: float | None) -> str:
+    return f"{limit:,}" if _is_rows(limit) else f"{limit:g}"
+
+
+def _is_rows(limit: object) -> bool:
+    return isinstance(limit, numbers.Integral)
+
+
+def _times(shift: float) -> str:
+    return f"{shift:,.3g} times the stored level" if math.isfinite(shift) else "any factor: the stored level is 0"

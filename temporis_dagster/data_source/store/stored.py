@@ -1,0 +1,61 @@
+"""StoredRows: what is asked of the stored rows of a database in one transaction, besides whole series.
+
+Comes in: nothing. Goes out: the protocol that ``SqliteRows`` and ``PostgresRows`` implement, and its values.
+Never: does what the protocol describes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from temporis_dagster.data_source.observations.model import Floats, Int64s, Mask
+
+
+class Ranges(NamedTuple):
+    """Ranges of time, each of one series: the id of the series, the first second, and the one after the last."""
+
+    series: Int64s
+    firsts: Int64s
+    ends: Int64s
+
+    def take(self, rows: slice | Mask | Int64s) -> Ranges:
+        """Return some of them."""
+        return Ranges(self.series[rows], self.firsts[rows], self.ends[rows])
+
+
+class Present(NamedTuple):
+    """What is there for some of the keys that were asked for: the place of each among them, and its value."""
+
+    places: Int64s
+    values: Floats
+
+
+class Page(NamedTuple):
+    """Rows of one series, in time order."""
+
+    timestamps: Int64s
+    values: Floats
+
+
+class StoredRows(Protocol):
+    """The stored rows, as the transaction at hand sees them."""
+
+    def present(self, series: Int64s, timestamps: Int64s) -> Present:
+        """Look up keys, which are sorted by series and time."""
+        ...
+
+    def counts(self, ranges: Ranges, most: int | None = None) -> Int64s:
+        """Count the rows of each range, up to ``most`` of each."""
+        ...
+
+    def page(self, series: int, first: int, end: int, most: int) -> Page:
+        """Read the first rows of a range."""
+        ...
+
+    def latest(self, series: Int64s) -> tuple[Int64s, Page]:
+        """Read the last row of each series: the places of the series that have one, and these rows."""
+        ...
+
+    def delete(self, ranges: Ranges) -> int:
+        """Delete the rows of these ranges, in a transaction that writes. Return how many there were."""
+        ...
