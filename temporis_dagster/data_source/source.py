@@ -350,7 +350,7 @@ class DataSource:
             How many observations were deleted; in a dry run, how many would be.
 
         Raises:
-            ConfigurationError: There is neither a bound nor a name, a bound has no time zone, or a name is no text.
+            ConfigurationError: There is neither a bound nor a name, a bound has no time zone, or a name has another type than str.
             NotSupportedError: This connection cannot delete. The message says what to do instead.
             DataSourceNotFoundError: The data source does not exist.
             DataSourceArchivedError: The data source is archived. The message says how many were deleted before.

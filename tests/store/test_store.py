@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from temporis_dagster.data_source.store import SqlStore
+from temporis_dagster.data_source.store.postgres import lookup as postgres_lookup
 from temporis_dagster.data_source.store.postgres import read as postgres_read
 from temporis_dagster.data_source.store.postgres import write as postgres_write
 from temporis_dagster.data_source.store.sqlite import write as sqlite_write
@@ -135,8 +136,8 @@ def test_a_store_equals_a_dict(shared, batches, random):
         with pytest.MonkeyPatch.context() as patch:
             cut_into_chunks(random.randint(1, 12), patch)
             patch.setattr(sqlite_write, "ROWS_PER_STATEMENT", random.randint(1, 12))
-            patch.setattr(postgres_write, "FEWEST_IN_A_RANGE", random.choice([1, 2, 4, 16]))
-            patch.setattr(postgres_write, "WASTE", random.choice([0, 1, 2, 100]))
+            patch.setattr(postgres_lookup, "FEWEST_IN_A_RANGE", random.choice([1, 2, 4, 16]))
+            patch.setattr(postgres_lookup, "WASTE", random.choice([0, 1, 2, 100]))
             patch.setattr(postgres_write, "FEWEST_TO_COPY", random.choice([1, 3, 200]))
             patch.setattr(postgres_read, "PAGE_ROWS", random.randint(1, 12))
             patch.setattr(postgres_read, "PAGE_SERIES", random.randint(1, 3))
