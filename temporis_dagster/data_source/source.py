@@ -350,7 +350,7 @@ class DataSource:
             How many observations were deleted; in a dry run, how many would be.
 
         Raises:
-            ConfigurationError: There is neither a bound nor a name, a bound has no time zone, or a name has another type than str.
+            ConfigurationError: There is neither a bound nor a name, or one of them cannot be used.
             NotSupportedError: This connection cannot delete. The message says what to do instead.
             DataSourceNotFoundError: The data source does not exist.
             DataSourceArchivedError: The data source is archived. The message says how many were deleted before.
