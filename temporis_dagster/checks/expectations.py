@@ -13,7 +13,7 @@ from functools import cached_property
 
 import dagster as dg
 
-from temporis_dagster.asset_options import OwnSeries, contracts_of, options_said, own_series
+from temporis_dagster.asset_options import OwnSeries, contracts_for_partitions, contracts_of, options_said, own_series
 from temporis_dagster.assets import data_source_key
 from temporis_dagster.checks.spacing import Spacing, in_words, spacing
 from temporis_dagster.contract import series_name_fault
@@ -244,7 +244,7 @@ def _writer(spec: dg.AssetSpec, expectations: Expectations) -> Writer:
             f"Asset {spec.key.to_user_string()!r} never writes {listed(strange)}: its 'temporis/series' are {own}. "
             "Expect only these, or call build_series_checks for each asset separately."
         )
-    contracts = contracts_of(spec.metadata)
+    contracts = contracts_for_partitions(contracts_of(spec.metadata), spec.partitions_def, None)
     if not replace(expectations, contracts=contracts).descriptions:
         raise ConfigurationError(
             f"There is no expectation to check of asset {spec.key.to_user_string()!r}. Pass max_age, expected_interval,"

@@ -1,5 +1,6 @@
 """Contracts of series in Dagster: on an asset, in its metadata, in runs, in YAML, and as the expectations of checks."""
 
+import re
 from datetime import timedelta
 
 import dagster as dg
@@ -17,11 +18,13 @@ from temporis_dagster import (
     temporis_asset,
 )
 from temporis_dagster.asset_options import contracts_of
+from tests.support.component_tools import Project as ComponentProject
 from tests.support.dagster_harness import attempts, failure_of, materializations
 from tests.support.io_manager_tools import DAYS, SOURCE, Project, failure
 
 pytestmark = pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`:dagster.BetaWarning")
 
+IO_MANAGER = "temporis_io_manager"
 HOURS = pd.date_range("2024-06-01", periods=24, freq="h", tz="UTC")
 
 
@@ -89,11 +92,25 @@ def test_contracts_that_do_not_go_together_are_refused_at_load(series, message):
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("given", ["a", [{"name": "a", "min": 0}], [{"minimum": 0}], [{"name": "a"}, {"name": "a"}]])
-def test_metadata_that_hold_no_contracts_fail_the_step(project, given):
-    """They may be written by hand on a ``dg.asset``; a run says what is wrong with them and stores nothing."""
-    result = project.run(writing(hourly(a=range(24)), metadata={"temporis/contracts": given}))
-    assert "contract" in failure(result) or "neither a name nor a prefix" in failure(result)
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("a", "temporis/contracts must be a list of contracts, got 'a'"),
+        ([{"name": "a", "min": 0}], "got 'min' in {'name': 'a', 'min': 0}"),
+        ([{"minimum": 0}], "Series has neither a name nor a prefix"),
+        ([{"name": "a"}, {"name": "a"}], "There are two contracts for 'a'"),
+    ],
+)
+def test_metadata_that_hold_no_contracts_are_refused(project, given, message):
+    """They may be written by hand: at load with the decorator, in the run on a plain ``dg.asset``."""
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        writing(None, metadata={"temporis/contracts": given})
+
+    @dg.asset(metadata={"temporis/data_source": SOURCE, "temporis/contracts": given}, io_manager_key=IO_MANAGER)
+    def load():
+        return hourly(a=range(24))
+
+    assert message in failure(project.run(load))
 
 
 def test_a_run_whose_rows_break_a_contract_fails_once_and_stores_nothing(project):
@@ -233,3 +250,50 @@ def test_only_the_series_that_a_check_needs_are_read(url, source, monkeypatch):
     checked(url, writing(None, series=["other", Series("a", minimum=0), Series("b", unit="m")]))
     checked(url, writing(None, series=LOADS))
     assert reads == [["a", "b"], None]
+
+
+# YAML
+
+
+def fetch():
+    return pd.DataFrame({"timestamp": HOURS[:2], "name": ["a", "b"], "value": [1.0, -1.0]})
+
+
+def component(tmp_path, **attributes):
+    return ComponentProject(tmp_path, {"function": f"{__name__}.fetch", **attributes})
+
+
+def test_a_component_takes_names_and_contracts(tmp_path):
+    """As YAML reads them, the unit 1 included; they are those of ``@temporis_asset``, and checks know them."""
+    contracts = [{"name": "b", "unit": 1, "minimum": 0, "integer": True}, {"name": "c", "every": "1h"}]
+    with component(tmp_path, series=["a", *contracts], series_checks={}) as project:
+        said = project.asset.get_asset_spec(project.asset.key).metadata
+        assert said["temporis/series"] == ["a", "b", "c"]
+        assert contracts_of(said) == (Series("b", unit="1", minimum=0, integer=True), Series("c", every="1h"))
+        specs = {spec.name for checks in project.defs.asset_checks for spec in checks.check_specs}
+        assert {GAPS, PRESENCE, BOUNDS} <= specs
+        result = project.run(raise_on_error=False)
+        assert "the value is below the minimum of 'b', which is 0" in failure(result)
+        assert project.stored().empty
+
+
+@pytest.mark.parametrize(
+    ("series", "message"),
+    [
+        ([{"name": "b", "minimum": 2, "maximum": 1}], "Series('b'): minimum=2.0 is greater than maximum=1.0"),
+        (
+            [{"name": "b", "unit": "m("}],
+            "with balanced parentheses, got 'm('. In YAML: '- {name: orders, minimum: 0}'.",
+        ),
+        ([{"name": "b", "prefix": "b"}], "both a name and a prefix"),
+        ([{"minimum": 0}], "neither a name nor a prefix"),
+        ([{"name": "b", "minimum": "low"}], "minimum\n  Input should be a valid number"),
+        ([{"name": "b", "every": "often"}], "every must be a timedelta"),
+        ([{"name": "b", "low": 0}], "low"),
+        ([{"name": "b", "minimum": True}], "minimum"),
+    ],
+)
+def test_yaml_that_states_no_contract_is_refused_at_load(tmp_path, series, message):
+    """With the words of Python's error, and how to write a contract in YAML."""
+    with pytest.raises(Exception, match=re.escape(message)):
+        component(tmp_path, series=series)
