@@ -160,7 +160,7 @@ class Expectations:
             return f"Neighbouring observations of a series are at most {self.spacing(own_zone)} apart."
         lengths = list(dict.fromkeys(str(self._parsed(one.every, own_zone)) for one in self._regular))
         if len(lengths) > 1:
-            return f"Neighbouring observations are at most as far apart as each contract says: {', '.join(lengths)}."
+            return f"Neighbouring observations are at most as far apart as in the contracts: {', '.join(lengths)}."
         return f"Neighbouring observations of a series are at most {lengths[0]} apart." if lengths else ""
 
     def _bounds_described(self) -> str:

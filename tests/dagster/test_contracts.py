@@ -207,7 +207,7 @@ def test_checks_say_what_they_expect():
     (checks,) = build_series_checks(assets=[writing(None, series=LOADS)])
     said = {spec.name: spec.description for spec in checks.check_specs}
     assert said == {
-        GAPS: "Neighbouring observations are at most as far apart as each contract says: 1 hour, 2 hours.",
+        GAPS: "Neighbouring observations are at most as far apart as in the contracts: 1 hour, 2 hours.",
         PRESENCE: "There are observations of 'load_de', 'load_plan'.",
         BOUNDS: "The values of 'load_de', series like 'load_...' are within the bounds of their contracts.",
     }
