@@ -24,6 +24,7 @@ from temporis_dagster.asset_options import (
     own_series,
 )
 from temporis_dagster.automation_conditions import without_waiting_for
+from temporis_dagster.catalog import COLUMN_SCHEMA, defined_schema, ensure_no_password, storage_address
 from temporis_dagster.data_source.observations import (
     AllowFuture,
     Decimals,
@@ -35,7 +36,6 @@ from temporis_dagster.data_source.observations import (
     Unit,
 )
 from temporis_dagster.errors import ConfigurationError
-from temporis_dagster.input_options import input_options
 from temporis_dagster.metadata_keys import SERIES, option_key
 
 AssetDecorator: TypeAlias = Callable[[Callable[..., Any]], dg.AssetsDefinition]
@@ -45,6 +45,7 @@ def temporis_asset(  # noqa: PLR0913  an editor shows the arguments of dagster.a
     *,
     data_source: str,
     series: str | Sequence[str | Series] | None = None,
+    uri: str | None = None,
     outside_partition: OutsidePartition | None = None,
     layout: Layout | None = None,
     timestamp: str | None = None,
@@ -87,6 +88,8 @@ def temporis_asset(  # noqa: PLR0913  an editor shows the arguments of dagster.a
             prefixes. If the texts contain a dimension of the partitions in braces, such as ``"load_{zone}"``
             (``"load_{partition}"`` for static or dynamic partitions), each partition has series of its own; braces that
             belong to a name are doubled. Defaults to every series of the data source.
+        uri: The URL of the store or service, if it is the same wherever this code is loaded: the catalog then shows it
+            before the first run, without user, password and options. Nothing connects to it.
         outside_partition: What happens to rows outside the run's partitions: ``"raise"``, ``"drop"`` or ``"allow"``.
         layout: ``"long"``, ``"wide"`` or ``"auto"``. This option and those down to ``decimals`` are those of
             ``DataSource.upsert``. They default to the IO manager's configuration.
@@ -175,13 +178,11 @@ def temporis_asset(  # noqa: PLR0913  an editor shows the arguments of dagster.a
     _ensure_usable(options, frame)
     merged = _merged(metadata, options)
     _ensure_series(merged, partitions_def)
-    for given_input in (asset_arguments.get("ins") or {}).values():
-        input_options(getattr(given_input, "metadata", None))
     if isinstance(condition := asset_arguments.get("automation_condition"), dg.AutomationCondition):
         asset_arguments["automation_condition"] = without_waiting_for(condition, key)
     asset_arguments |= {
         "deps": _with_data_source(deps, key),
-        "metadata": merged,
+        "metadata": {**_catalogued(data_source, uri, merged), **merged},
         "kinds": {"temporis", "pandas", *(kinds or ())},
         "pool": pool or f"temporis_{data_source}",
         "io_manager_key": io_manager_key,
@@ -207,6 +208,7 @@ def data_source_spec(
     *,
     kinds: Iterable[str] | None = None,
     metadata: Mapping[str, Any] | None = None,
+    uri: str | None = None,
     io_manager_key: str | None = None,
     **spec: Any,
 ) -> dg.AssetSpec:
@@ -219,6 +221,7 @@ def data_source_spec(
         data_source: The name of the data source.
         kinds: Added to ``{"temporis"}``.
         metadata: Further metadata.
+        uri: The URL of the store or service, as for ``temporis_asset``.
         io_manager_key: The key of the ``TemporisIOManager`` that loads the data source as an input. If it is left out,
             the input has to name it: ``dg.AssetIn(..., input_manager_key="temporis_io_manager")``.
         **spec: Further arguments of ``dagster.AssetSpec``.
@@ -236,7 +239,12 @@ def data_source_spec(
             defs = dg.Definitions(assets=[data_source_spec("store_metrics", owners=["team:ingest"])])
     """
     merged = _merged(metadata, {"data_source": data_source})
-    asset = dg.AssetSpec(data_source_key(data_source), kinds={"temporis", *(kinds or ())}, metadata=merged, **spec)
+    asset = dg.AssetSpec(
+        data_source_key(data_source),
+        kinds={"temporis", *(kinds or ())},
+        metadata={**_catalogued(data_source, uri, merged), **merged},
+        **spec,
+    )
     _ensure_series(merged, asset.partitions_def)
     return asset if io_manager_key is None else asset.with_io_manager_key(io_manager_key)
 
@@ -270,6 +278,12 @@ def _ensure_series(metadata: Mapping[str, Any], partitions_def: dg.PartitionsDef
     contracts_for_partitions(contracts_of(metadata), partitions_def, None)
 
 
+def _catalogued(data_source: str, uri: str | None, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what Dagster's catalog shows of an asset with this metadata; what the metadata say themselves wins."""
+    schema = defined_schema(metadata.get(SERIES), contracts_of(metadata))
+    return {**storage_address(data_source, uri), COLUMN_SCHEMA: schema}
+
+
 def _with_data_source(deps: Iterable[Any] | None, key: dg.AssetKey) -> list[Any]:
     """Add the data source to the dependencies, unless an ``AssetDep`` (with a partition mapping, say) names it."""
     given = list(deps or ())
@@ -279,6 +293,7 @@ def _with_data_source(deps: Iterable[Any] | None, key: dg.AssetKey) -> list[Any]
 
 def _merged(metadata: Mapping[str, Any] | None, options: Mapping[str, object]) -> dict[str, Any]:
     """Add the options to the metadata; refuse an option that the two give different values."""
+    ensure_no_password(metadata)
     own = {option_key(option): _as_metadata(value) for option, value in options.items()}
     for key, value in (metadata or {}).items():
         if own.get(key, value) != value:

@@ -13,8 +13,21 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
+from temporis_dagster.asset_options import AssetOptions
+from temporis_dagster.catalog import (
+    COLUMN_LINEAGE,
+    COLUMN_SCHEMA,
+    ROW_COUNT,
+    STORAGE,
+    STORAGE_KIND,
+    TABLE_NAME,
+    URI,
+    defined_schema,
+    table_name,
+    written_schema,
+)
 from temporis_dagster.dagster_failures import SHOWN_ROWS, offending_rows
-from temporis_dagster.data_source.observations import Observations
+from temporis_dagster.data_source.observations import Observations, Series
 from temporis_dagster.data_source.observations.model import Int64s
 from temporis_dagster.data_source.report import COUNTS, UpsertReport
 from temporis_dagster.data_source.source import DataSource
@@ -30,6 +43,7 @@ from temporis_dagster.metadata_keys import (
     PARTITIONS,
     REQUESTS,
     RETRIES,
+    SERIES,
     SERIES_COUNT,
     TICK,
     count_key,
@@ -47,15 +61,52 @@ MOST_COUNTED_APART = 2_000
 
 def place(source: DataSource) -> dict[str, dg.MetadataValue]:
     """Return the metadata that state where the observations are."""
-    return {
-        "dagster/uri": dg.MetadataValue.text(source.url),
-        "dagster/table_name": dg.MetadataValue.text(source.name),
-    }
+    return {URI: dg.MetadataValue.text(source.url), TABLE_NAME: dg.MetadataValue.text(table_name(source.name))}
+
+
+def table(
+    context: dg.OutputContext, observations: Observations, options: AssetOptions, contracts: Sequence[Series]
+) -> dict[str, dg.MetadataValue]:
+    """Return the columns of what was written, and where they come from, as Dagster's catalog and its checks read them.
+
+    What the run or the definition states about them overrides what we would say.
+
+    Args:
+        context: Dagster's context of the output.
+        observations: What was written.
+        options: Those of the asset.
+        contracts: What is stated about the series of the run's partitions.
+    """
+    definition = context.definition_metadata
+    series = _value(definition.get(SERIES))
+    schema, lineage = _value(definition.get(COLUMN_SCHEMA)), _value(definition.get(COLUMN_LINEAGE))
+    if schema in (None, defined_schema(series, options.contracts)):
+        names = (observations.names[code] for code in np.flatnonzero(np.bincount(observations.codes)))
+        partitions = len(context.asset_partition_keys) if context.has_asset_partitions else 1
+        schema = written_schema(names, series, contracts, partitions=partitions)
+    said: dict[str, dg.MetadataValue] = {COLUMN_SCHEMA: dg.MetadataValue.table_schema(schema)}
+    if lineage is not None:
+        said[COLUMN_LINEAGE] = dg.MetadataValue.column_lineage(lineage)
+    return {key: value for key, value in said.items() if key not in context.output_metadata}
+
+
+def row_count(
+    context: dg.OutputContext, observations: Observations, report: UpsertReport
+) -> dict[str, dg.MetadataValue]:
+    """Return the number of observations of an asset without partitions, as ``partition_rows`` counts them."""
+    if context.has_asset_partitions or not context.has_asset_key:
+        return {}
+    return {ROW_COUNT: dg.MetadataValue.int(len(observations) - report.rejected)}
+
+
+def _value(given: object) -> Any:
+    return given.value if isinstance(given, dg.MetadataValue) else given
 
 
 def _written_to(source: DataSource) -> dict[str, dg.MetadataValue]:
     """Return the place, and the name of the data source, by which a later load finds it."""
-    return {**place(source), DATA_SOURCE: dg.MetadataValue.text(source.name)}
+    own = {STORAGE_KIND: dg.MetadataValue.text(STORAGE), DATA_SOURCE: dg.MetadataValue.text(source.name)}
+    return {**place(source), **own}
 
 
 def outcome(source: DataSource, observations: Observations, report: UpsertReport) -> dict[str, dg.MetadataValue]:

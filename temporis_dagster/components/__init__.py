@@ -3,7 +3,6 @@
 ===================  ===============================================================================================
 ``ingest``           ``TemporisIngestComponent``: from its attributes to Dagster definitions
 ``ingest_options``   the attributes that are options of ``@temporis_asset``
-``series_options``     the attribute ``series``: names and contracts
 ``automation``       the attributes that add a schedule, a gap sensor and checks
 ``resolvers``        how Dagster describes, checks and reads the attributes
 ``scaffolder``       the files that ``dg scaffold defs`` writes
@@ -12,6 +11,7 @@
 ``database_url``     of a query: where the database is, and what of its URL may be shown
 ``time_column``      of a query: the declared form of its time column, and the bounds of a window in that form
 ``value_forms``      of a query that found nothing: what values look like, and whether they fit the declaration
+``column_lineage``   of a query: where its columns come from
 ``column_sample``    of a query that found nothing: a few values of the column that it compares
 ===================  ===============================================================================================
 

@@ -13,7 +13,9 @@ import dagster as dg
 from pydantic import Field, model_validator
 
 from temporis_dagster.assets import temporis_asset
+from temporis_dagster.catalog import COLUMN_LINEAGE
 from temporis_dagster.components.automation import Automation
+from temporis_dagster.components.column_lineage import FrameColumns, column_lineage
 from temporis_dagster.components.ingest_options import IngestOptions
 from temporis_dagster.components.python_function import PythonFunction, resolve_python_function
 from temporis_dagster.components.resolvers import Translation, described, translated
@@ -101,8 +103,7 @@ class TemporisIngestComponent(dg.Component, dg.Resolvable, Automation, IngestOpt
         """
         spec = self.asset
         if self.sql is not None:
-            query = dg.MetadataValue.md(f"```sql\n{self.sql.query}\n```")
-            spec = spec.replace_attributes(metadata={QUERY: query, **spec.metadata})
+            spec = spec.replace_attributes(metadata={**self._of_query(self.sql), **spec.metadata})
         return spec if self.translation is None else self.translation(spec, {"data_source": self.data_source})
 
     def execute(self, context: dg.AssetExecutionContext) -> Any:
@@ -157,7 +158,17 @@ class TemporisIngestComponent(dg.Component, dg.Resolvable, Automation, IngestOpt
             defining = shared or defining
         if defining[0] is not self:
             return dg.Definitions()
-        return self.data_source_defs(self.data_source, archive_check=any(one.archive_check for one in defining))
+        uri = next((one.uri for one in defining if one.uri is not None), None)
+        needed = any(one.archive_check for one in defining)
+        return self.data_source_defs(self.data_source, uri=uri, archive_check=needed)
+
+    def _of_query(self, sql: SqlQuery) -> dict[str, Any]:
+        """Return the metadata that show the query, and from which columns it computes its own."""
+        columns = FrameColumns(self.timestamp or "timestamp", self.name_column or "name", self.value or "value")
+        keys = [dep.asset_key for dep in self.asset.deps]
+        lineage = column_lineage(sql.query, sql.dialect, keys, columns, self.layout)
+        shown = {QUERY: dg.MetadataValue.md(f"```sql\n{sql.query}\n```")}
+        return {**shown, COLUMN_LINEAGE: lineage} if lineage else shown
 
     @property
     def _fetches_itself(self) -> bool:

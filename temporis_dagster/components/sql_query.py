@@ -134,6 +134,11 @@ class SqlQuery(dg.Resolvable, dg.Model):
         """Whether the query selects a window of time."""
         return bool(_parameters(self.query))
 
+    @property
+    def dialect(self) -> str:
+        """SQLAlchemy's name of the database; empty if only the environment of a run knows it."""
+        return "" if self.url.variable else self.url.text.split(":", 1)[0].split("+", 1)[0]
+
     def fetch(self, spans: Spans | None, timestamp: str) -> Fetched:
         """Run the query, once per span of time.
 

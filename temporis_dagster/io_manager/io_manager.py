@@ -45,11 +45,13 @@ from temporis_dagster.event_metadata import (
     left_out_rows,
     outcome,
     partitions_of_run,
+    row_count,
     stored_partitions,
+    table,
     tick_of_run,
     written,
 )
-from temporis_dagster.io_manager.input_request import request_of, series_of_others, without_observations
+from temporis_dagster.io_manager.input_request import request_of, series_of_others
 from temporis_dagster.io_manager.partition_guard import PartitionGuard, guard_of
 from temporis_dagster.io_manager.plots import plot_of
 from temporis_dagster.io_manager.read_back import read_apart, read_back
@@ -231,8 +233,10 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             guard = guard_of(context, observations, source.name, options.outside_partition, own)
             guard.before()
 
+            columns = table(context, observations, options, contracts)
+
             # Send.
-            report = _upsert(context, source, windows, observations, options.frame, guard)
+            report = _upsert(context, source, windows, observations, options.frame, guard, columns)
             guard.after(report)
             context.log.info("%s", report)
 
@@ -244,6 +248,7 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             outside = {OUTSIDE_PARTITION: left_out} if left_out else {}
             if left_out:
                 context.log.warning("%s", _left_out(left_out, len(checked)))
+            shown = {} if report.dry_run else {**columns, **row_count(context, observations, report)}
             context.add_output_metadata(
                 {
                     **outcome(source, observations, report),
@@ -251,6 +256,7 @@ class TemporisIOManager(dg.ConfigurableIOManager):
                     **partitions_of_run(context),
                     **tick_of_run(context),
                     **outside,
+                    **shown,
                 }
             )
             if report.pending:
@@ -289,25 +295,16 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             options = self._options(definition, {DATA_SOURCE: request.data_source} if request.data_source else {})
             source = self.temporis.data_source(options.data_source)
             if request.apart:
-                apart = read_apart(source, request)
-                names = {name for frame in apart.values() for name in frame["name"].unique()}
-                _warn(context, without_observations(names, request))
-                return apart
+                return read_apart(source, request)
             frame = read_back(source, request)
-            names = set(frame["name"].unique())
-            _warn(context, series_of_others(len(names), request))
-            _warn(context, without_observations(names, request))
+            if warning := series_of_others(frame["name"].nunique(), own, request):
+                context.log.warning("Input %s: %s", context.asset_key.to_user_string(), warning)
             return frame
 
     def _options(self, definition: Mapping[str, Any], run: Mapping[str, Any]) -> AssetOptions:
         what = type(self).__name__
         configured = {option: plain_value(what, option, getattr(self, option)) for option in PER_RUN_OPTIONS}
         return asset_options(configured, definition, run)
-
-
-def _warn(context: dg.InputContext, warning: str | None) -> None:
-    if warning is not None:
-        context.log.warning("Input %s: %s", context.asset_key.to_user_string(), warning)
 
 
 def _windows(context: dg.OutputContext) -> PartitionWindows | None:
@@ -376,6 +373,7 @@ def _upsert(
     observations: Observations,
     options: ObservationOptions,
     guard: PartitionGuard,
+    columns: Mapping[str, dg.MetadataValue],
 ) -> UpsertReport:
     """Upsert; if it fails partway, record the partitions that are stored before raising."""
     progress = ProgressLog(context.log.info, source.name, len(observations))
@@ -385,7 +383,7 @@ def _upsert(
             raise rejection(report, observations, source.url, options)  # advice in terms of an asset's options
     except (DeliveryError, StoreError) as error:
         if windows is not None and error.report is not None and context.has_asset_partitions:
-            further = guard.metadata()
+            further = {**guard.metadata(), **columns}
             for stored in stored_partitions(context, source, windows, observations, error.report, further):
                 context.log_event(stored)
         if error.report is not None:

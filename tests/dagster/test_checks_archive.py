@@ -317,7 +317,7 @@ def test_the_first_run_makes_the_data_source_that_it_is_gated_by(url):
 def test_says_what_was_expected_and_found_and_what_to_do(url, store):
     """A check's metadata: expected, found, what to do, and where the data source is."""
     right, wrong = checked(url, BOTH), checked(url, {"store_metrics": ARCHIVED, "legacy": ACTIVE})
-    where = {"dagster/uri": store.url, "dagster/table_name": "legacy"}
+    where = {"dagster/uri": store.url, "dagster/table_name": "temporis.legacy"}
     assert plain(right["legacy"]) == {"expected": "archived", "found": "archived", **where}
     assert right["legacy"].passed
     assert right["store_metrics"].passed

@@ -102,9 +102,12 @@ def test_one_partition(run, source):
     assert source.read()["value"].tolist() == list(range(24))
     (metadata,) = materializations(result, "orders").values()
     assert metadata.pop("temporis/duration_s") >= 0
+    columns = metadata.pop("dagster/column_schema").columns
+    assert [column.name for column in columns] == ["timestamp", "name", "value", "orders"]
     assert metadata == {
         "dagster/uri": source.url,
-        "dagster/table_name": "store_metrics",
+        "dagster/table_name": "temporis.store_metrics",
+        "dagster/storage_kind": "temporis",
         "temporis/data_source": "store_metrics",
         "dagster/partition_row_count": 24,
         "temporis/stored": 24,
@@ -314,12 +317,13 @@ def test_figures_are_numbers_and_moments(run, source):
     (event,) = result.get_asset_materialization_events()
     kinds = {key: type(entry) for key, entry in event.step_materialization_data.materialization.metadata.items()}
     floats, moments = {"temporis/duration_s"}, {"temporis/first_observation", "temporis/last_observation"}
-    texts = {"dagster/uri", "dagster/table_name", "temporis/data_source"}
+    texts = {"dagster/uri", "dagster/table_name", "dagster/storage_kind", "temporis/data_source"}
     expected = {
         **dict.fromkeys(kinds, dg.IntMetadataValue),
         **dict.fromkeys(floats, dg.FloatMetadataValue),
         **dict.fromkeys(moments, dg.TimestampMetadataValue),
         **dict.fromkeys(texts, dg.TextMetadataValue),
+        "dagster/column_schema": dg.TableSchemaMetadataValue,
     }
     assert kinds == expected
 

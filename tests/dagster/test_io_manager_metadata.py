@@ -50,7 +50,7 @@ def test_a_write_is_an_observation_on_the_page_of_the_data_source(project):
         "temporis/first_observation": HOURS[0].timestamp(),
         "temporis/last_observation": HOURS[-1].timestamp(),
         "dagster/uri": project.temporis.connection.data_source(SOURCE).url,
-        "dagster/table_name": SOURCE,
+        "dagster/table_name": f"temporis.{SOURCE}",
     }
 
 

@@ -126,7 +126,7 @@ def test_what_waits_is_delivered_by_a_run(deployment, service, mirror):
     assert result.success
     shown = said(result)
     assert (shown["stored"], shown["rejected"], shown["pending"], shown["rejected_kept"]) == (48, 0, 0, 0)
-    assert (shown["dagster/table_name"], shown["dagster/uri"]) == ("grid", service.url)
+    assert (shown["dagster/table_name"], shown["dagster/uri"]) == ("temporis.grid", service.url)
     assert len(service.content) == 48
     assert deployment.tick() == "Nothing is pending in the mirror."
 

@@ -35,7 +35,7 @@ def blocks(page: Path, language: str) -> list[str]:
     return [code for kind, code in BLOCK.findall(page.read_text()) if kind == language and not OF_A_FILE.match(code)]
 
 
-@pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`")
+@pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`", "ignore:Function `build_:dagster.BetaWarning")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_python_and_the_sql_of_every_page_run_from_top_to_bottom(page, tmp_path, monkeypatch, request):
     """Pasted block after block into one session, in an empty folder, a page's code runs and its assertions hold.

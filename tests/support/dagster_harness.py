@@ -176,6 +176,15 @@ def run_backfill(
     raise AssertionError("the backfill does not end")
 
 
+def graphql(workspace: WorkspaceProcessContext, query: str, **variables: object) -> dict[str, Any]:
+    """What the UI gets: the answer of Dagster's GraphQL API, which comes with its webserver."""
+    from dagster_graphql.schema import create_schema
+
+    answer = create_schema().execute(query, context_value=workspace.create_request_context(), variables=variables)
+    assert not answer.errors, answer.errors
+    return answer.data
+
+
 def run_schedules(workspace: WorkspaceProcessContext, until: datetime, crash_at: str | None = None) -> None:
     """One iteration of the scheduler daemon: every tick of every schedule up to that time. It may crash halfway."""
     repository = next(iter(workspace.create_request_context().code_locations)).get_repositories()["__repository__"]
