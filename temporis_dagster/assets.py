@@ -36,6 +36,7 @@ from temporis_dagster.data_source.observations import (
     Unit,
 )
 from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.input_options import input_options
 from temporis_dagster.metadata_keys import SERIES, option_key
 
 AssetDecorator: TypeAlias = Callable[[Callable[..., Any]], dg.AssetsDefinition]
@@ -178,6 +179,8 @@ def temporis_asset(  # noqa: PLR0913  an editor shows the arguments of dagster.a
     _ensure_usable(options, frame)
     merged = _merged(metadata, options)
     _ensure_series(merged, partitions_def)
+    for given_input in (asset_arguments.get("ins") or {}).values():
+        input_options(getattr(given_input, "metadata", None))
     if isinstance(condition := asset_arguments.get("automation_condition"), dg.AutomationCondition):
         asset_arguments["automation_condition"] = without_waiting_for(condition, key)
     asset_arguments |= {

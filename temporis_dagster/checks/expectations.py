@@ -6,17 +6,18 @@ Never: reads observations.
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 
 import dagster as dg
 
-from temporis_dagster.asset_options import OwnSeries, options_said, own_series
+from temporis_dagster.asset_options import OwnSeries, contracts_for_partitions, contracts_of, options_said, own_series
 from temporis_dagster.assets import data_source_key
 from temporis_dagster.checks.spacing import Spacing, in_words, spacing
 from temporis_dagster.contract import series_name_fault
-from temporis_dagster.data_source.observations import Interval
+from temporis_dagster.data_source.observations import Contracts, Interval, Series
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.metadata_keys import SERIES
 
@@ -39,41 +40,39 @@ class Expectations:
     Attributes:
         max_age: How old the newest observation may be.
         expected_interval: How far apart neighbouring observations of one series may be: a length of time, or a calendar
-            step.
-        expected_series: The series that must have observations.
-        bounds: The lowest and highest allowed value per series, both inclusive; None means unbounded on that side.
+            step. None means what the contracts state.
+        expected_series: The series that must have observations; None means those with an exact contract.
+        bounds: The lowest and highest allowed value per series, both inclusive; None means unbounded on that side. None
+            instead of a mapping means what the contracts state.
         horizon: How far back to look.
         max_pending_age: How long an observation may wait in the mirror.
         timezone: The time zone of ``expected_interval``; None means that of the asset.
+        contracts: What an asset states about its series.
     """
 
     max_age: timedelta | None
     expected_interval: Interval | None
-    expected_series: tuple[str, ...]
-    bounds: Mapping[str, Bounds]
+    expected_series: tuple[str, ...] | None
+    bounds: Mapping[str, Bounds] | None
     horizon: timedelta
     max_pending_age: timedelta | None = None
     timezone: str | None = None
+    contracts: tuple[Series, ...] = ()
 
     def __post_init__(self) -> None:
         for argument in ("max_age", "horizon", "max_pending_age"):
             _ensure_positive(argument, getattr(self, argument))
-        expected = self.spacing()
-        if expected is not None and expected.longest >= self.horizon:
-            raise ConfigurationError(
-                f"horizon must be longer than expected_interval={self.expected_interval}, got {self.horizon}: no gap "
-                "could be seen in it. Pass a longer horizon."
-            )
-        for name, bounds in self.bounds.items():
+        for expected in (self.spacing(), *(self._parsed(one.every) for one in self._regular)):
+            if expected is not None and expected.longest >= self.horizon:
+                raise ConfigurationError(
+                    f"horizon must be longer than the expected interval of {expected}, got {in_words(self.horizon)}: no"
+                    " gap could be seen in it. Pass a longer horizon."
+                )
+        for name, bounds in (self.bounds or {}).items():
             _ensure_bounds(name, bounds)
         for name in self.named:
             if fault := series_name_fault(name):
                 raise ConfigurationError(f"{name!r} cannot name a series: {fault}. Use the exact names of series.")
-        if not self.descriptions:
-            raise ConfigurationError(
-                "There is no expectation to check. Pass max_age, expected_interval, expected_series, bounds or"
-                " max_pending_age."
-            )
 
     def spacing(self, own_zone: str | None = None) -> Spacing | None:
         """Return how far apart neighbouring observations may be, in a time zone.
@@ -81,15 +80,63 @@ class Expectations:
         Args:
             own_zone: The time zone of the asset. A length of time needs none: the clocks of all zones are considered.
         """
-        expected = spacing(self.expected_interval, self.timezone)
+        return self._parsed(self.expected_interval, own_zone)
+
+    def spacings(self, names: Iterable[str], own_zone: str | None) -> list[Spacing | None]:
+        """Return how far apart neighbouring observations of each series may be: an argument, or its contract."""
+        if self.expected_interval is not None:
+            return [self.spacing(own_zone) for _ in names]
+        contracts = map(self._contracts.of, names)
+        return [self._parsed(contract.every if contract else None, own_zone) for contract in contracts]
+
+    @cached_property
+    def _contracts(self) -> Contracts:
+        return Contracts(self.contracts)
+
+    def _parsed(self, interval: Interval | None, own_zone: str | None = None) -> Spacing | None:
+        expected = spacing(interval, self.timezone)
         if expected is None or expected.step is None or self.timezone is not None:
             return expected
         return replace(expected, zone=own_zone or "UTC")
 
     @property
     def named(self) -> tuple[str, ...]:
-        """The series that an expectation names."""
-        return tuple(dict.fromkeys((*self.expected_series, *self.bounds)))
+        """The series that an argument names."""
+        return tuple(dict.fromkeys((*(self.expected_series or ()), *(self.bounds or ()))))
+
+    @property
+    def must_exist(self) -> tuple[str, ...]:
+        """The series that must have observations: those of the argument, or those with an exact contract."""
+        if self.expected_series is not None:
+            return self.expected_series
+        return tuple(contract.name for contract in self.contracts if contract.name is not None)
+
+    def bounds_of(self, name: str) -> Bounds:
+        """Return the bounds of a series: those of the argument, or those of its contract."""
+        if self.bounds is not None:
+            return self.bounds.get(name, (None, None))
+        contract = self._contracts.of(name)
+        return (None, None) if contract is None else (contract.minimum, contract.maximum)
+
+    @property
+    def bounded(self) -> tuple[str, ...]:
+        """The exact names of series that have bounds."""
+        return tuple(self.bounds if self.bounds is not None else filter(None, (one.name for one in self._limited)))
+
+    @property
+    def _limited(self) -> list[Series]:
+        return [one for one in self.contracts if one.minimum is not None or one.maximum is not None]
+
+    @property
+    def _regular(self) -> list[Series]:
+        return [one for one in self.contracts if one.every is not None and self.expected_interval is None]
+
+    def names_for(self, check: str, own: OwnSeries) -> tuple[str, ...] | None:
+        """Return the series that a check needs, of those that an asset may write; None for all."""
+        if check == PRESENCE:
+            return self.must_exist
+        families = self.bounds is None and any(one.prefix is not None for one in self._limited)
+        return self.bounded if check == BOUNDS and not families else own.names
 
     @property
     def descriptions(self) -> dict[str, str]:
@@ -100,14 +147,27 @@ class Expectations:
         """Return the descriptions for an asset in a time zone."""
         asked = {
             FRESHNESS: self.max_age and f"The newest observation is at most {in_words(self.max_age)} old.",
-            GAPS: self.expected_interval is not None
-            and f"Neighbouring observations of a series are at most {self.spacing(own_zone)} apart.",
-            PRESENCE: self.expected_series and f"There are observations of {listed(self.expected_series)}.",
+            GAPS: self._gaps_described(own_zone),
+            PRESENCE: self.must_exist and f"There are observations of {listed(self.must_exist)}.",
             PENDING: self.max_pending_age
             and f"No observation waits in the mirror for longer than {in_words(self.max_pending_age)}.",
-            BOUNDS: self.bounds and f"The values of {listed(self.bounds)} are within bounds.",
+            BOUNDS: self._bounds_described(),
         }
         return {name: text for name, text in asked.items() if text}
+
+    def _gaps_described(self, own_zone: str | None) -> str:
+        if self.expected_interval is not None:
+            return f"Neighbouring observations of a series are at most {self.spacing(own_zone)} apart."
+        lengths = list(dict.fromkeys(str(self._parsed(one.every, own_zone)) for one in self._regular))
+        if len(lengths) > 1:
+            return f"Neighbouring observations are at most as far apart as in the contracts: {', '.join(lengths)}."
+        return f"Neighbouring observations of a series are at most {lengths[0]} apart." if lengths else ""
+
+    def _bounds_described(self) -> str:
+        if self.bounds is not None:
+            return f"The values of {listed(self.bounds)} are within bounds." if self.bounds else ""
+        of = [repr(one.name) if one.prefix is None else f"series like {one.prefix + '...'!r}" for one in self._limited]
+        return f"The values of {shortened(of)} are within the bounds of their contracts." if of else ""
 
 
 @dataclass(frozen=True)
@@ -120,6 +180,7 @@ class Writer:
         series: Its own series.
         partitions_def: Its partitions, if they are time windows; they decide what is due.
         timezone: The time zone that its metadata names.
+        contracts: What it states about its series.
         external: Whether it is the external asset of the data source itself, which is never materialized.
     """
 
@@ -128,6 +189,7 @@ class Writer:
     series: OwnSeries
     partitions_def: dg.TimeWindowPartitionsDefinition | None = None
     timezone: str | None = None
+    contracts: tuple[Series, ...] = ()
     external: bool = False
 
     @property
@@ -182,6 +244,12 @@ def _writer(spec: dg.AssetSpec, expectations: Expectations) -> Writer:
             f"Asset {spec.key.to_user_string()!r} never writes {listed(strange)}: its 'temporis/series' are {own}. "
             "Expect only these, or call build_series_checks for each asset separately."
         )
+    contracts = contracts_for_partitions(contracts_of(spec.metadata), spec.partitions_def, None)
+    if not replace(expectations, contracts=contracts).descriptions:
+        raise ConfigurationError(
+            f"There is no expectation to check of asset {spec.key.to_user_string()!r}. Pass max_age, expected_interval,"
+            " expected_series, bounds or max_pending_age, or give the asset contracts: series=[Series(...)]."
+        )
     partitions = spec.partitions_def if isinstance(spec.partitions_def, dg.TimeWindowPartitionsDefinition) else None
     zone = options_said(spec.metadata).get("timezone")
     return Writer(
@@ -190,6 +258,7 @@ def _writer(spec: dg.AssetSpec, expectations: Expectations) -> Writer:
         own,
         partitions,
         timezone=str(zone) if zone else None,
+        contracts=contracts,
         external=spec.key == data_source_key(data_source),
     )
 
@@ -214,5 +283,10 @@ def _ensure_bounds(name: str, bounds: object) -> None:
 
 def listed(names: Collection[str]) -> str:
     """Return the names, or the first five and how many more there are, as text."""
-    shown = ", ".join(map(repr, list(names)[:5]))
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5:,} more"  # noqa: PLR2004  enough to recognise
+    return shortened([repr(name) for name in names])
+
+
+def shortened(texts: Sequence[str]) -> str:
+    """Return the first five texts, and how many more there are, as one text."""
+    shown = ", ".join(texts[:5])
+    return shown if len(texts) <= 5 else f"{shown} and {len(texts) - 5:,} more"  # noqa: PLR2004  enough to recognise

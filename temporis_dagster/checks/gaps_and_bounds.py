@@ -13,7 +13,7 @@ import dagster as dg
 from temporis_dagster.checks.expectations import BOUNDS, GAPS, LATE_S, PRESENCE, Expectations, Writer, listed
 from temporis_dagster.checks.finding import Facts, Finding, could_not_ask
 from temporis_dagster.checks.series_data import Reading, SeriesData
-from temporis_dagster.checks.spacing import Spacing, in_words
+from temporis_dagster.checks.spacing import in_words
 from temporis_dagster.dagster_failures import SHOWN_ROWS, offending_rows
 from temporis_dagster.errors import ReadNotSupportedError, TemporisError
 from temporis_dagster.metadata_keys import HORIZON, MISSING_SERIES, OBSERVATIONS
@@ -73,7 +73,7 @@ class CheckInput:
 def _gaps(given: CheckInput) -> Finding:
     seen, expectations = given.seen, given.expectations
     due = given.writer.due(given.now)
-    gaps = seen.gaps(expectations.spacing(given.writer.zone) or Spacing(), due)
+    gaps = seen.gaps(expectations.spacings(seen.names, given.writer.zone), due)
     overdue = not len(seen) and due is not None and due > given.now - expectations.horizon.total_seconds()
     in_all = f"{counted(len(seen), 'observation')} of {counted(len(seen.names), 'series')}"
     return Finding(
@@ -92,13 +92,13 @@ def _gaps(given: CheckInput) -> Finding:
 
 def _missing(given: CheckInput) -> Finding:
     seen, expectations = given.seen, given.expectations
-    missing = _unseen(expectations.expected_series, seen)
+    missing = _unseen(expectations.must_exist, seen)
     return Finding(
         passed=not missing,
         expected=given.expected,
         found=(f"No observations of {listed(missing)}" if missing else "All expected series have observations")
         + _within(expectations),
-        what_to_do="Find out upstream why they are missing. If a series has ended, remove it from expected_series."
+        what_to_do="Find out upstream why they are missing. If a series has ended, no longer expect it."
         if missing
         else "",
         facts={
@@ -110,8 +110,8 @@ def _missing(given: CheckInput) -> Finding:
 
 def _outside(given: CheckInput) -> Finding:
     seen, expectations = given.seen, given.expectations
-    outside = seen.outside(expectations.bounds)
-    unseen = _unseen(expectations.bounds, seen)
+    outside = seen.outside({name: expectations.bounds_of(name) for name in seen.names})
+    unseen = _unseen(expectations.bounded, seen)
     return Finding(
         passed=outside.empty,
         expected=given.expected,

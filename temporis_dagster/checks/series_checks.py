@@ -7,6 +7,7 @@ Never: loads an asset, or reads a data source twice in a step.
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import dagster as dg
@@ -26,7 +27,7 @@ def build_series_checks(
     assets: Sequence[dg.AssetsDefinition | dg.AssetSpec],
     max_age: timedelta | None = None,
     expected_interval: Interval | None = None,
-    expected_series: Iterable[str] = (),
+    expected_series: Iterable[str] | None = None,
     bounds: Mapping[str, Bounds] | None = None,
     max_pending_age: timedelta | None = None,
     horizon: timedelta = timedelta(days=7),
@@ -37,14 +38,18 @@ def build_series_checks(
 ) -> Sequence[dg.AssetChecksDefinition]:
     """Build checks of the observations that assets write. They do not block, load an asset or write observations.
 
-    Each asset gets one check per argument that is passed: ``observation_freshness_check`` (``max_age``),
-    ``observation_gaps_check`` (``expected_interval``), ``expected_series_check`` (``expected_series``),
+    Each asset gets one check per argument that is passed or that its contracts state: ``observation_freshness_check``
+    (``max_age``), ``observation_gaps_check`` (``expected_interval``), ``expected_series_check`` (``expected_series``),
     ``observation_bounds_check`` (``bounds``) and ``pending_age_check`` (``max_pending_age``). The three in the middle
     read the data source, once for all its assets, and only observation times within the last ``horizon``. They pass
     with a warning if the data source has no read-back (HTTP without a mirror), and fail if it cannot be asked.
 
     There is one definition, and so one step and one read, per data source. In a shared step, one failed writer would
     leave the assets of all data sources unchecked.
+
+    What the contracts of an asset state (``series=[Series(...)]``) need not be said again: that series with an exact
+    contract exist, that neighbours are at most ``every`` apart, and that values are within the bounds. An argument that
+    is passed is used instead of all contracts; an empty one means that nothing of its kind is checked.
 
     Freshness is the age of the newest *observation time* that the asset's materializations report as stored, so a
     backfill of old data does not make the asset stale. If the time of the last *materialization* is what counts, use
@@ -59,10 +64,12 @@ def build_series_checks(
             step as pandas names it, such as ``"D"``, ``"B"`` (business days), ``"W-MON"`` or an offset. When clocks are
             set back, a timedelta that is longer than that change may be exceeded by the change. A series has a gap at
             its end if it ends before the newest observation of the asset, or before the partitions that are due: those
-            before the newest complete one, as far as they are older than a day.
-        expected_series: The exact names of series that must have observations.
+            before the newest complete one, as far as they are older than a day. Defaults to ``every`` of each series'
+            contract.
+        expected_series: The exact names of series that must have observations. Defaults to those with an exact
+            contract.
         bounds: The lowest and the highest allowed value by series name, both inclusive; None means unbounded on that
-            side.
+            side. Defaults to those of the contracts.
         max_pending_age: How long an observation of the data source may wait in the mirror before it is delivered, no
             matter which asset wrote it. Rows always wait for a moment, so allow for several ticks of a scheduled flush.
             Without a mirror, the check passes with a warning.
@@ -108,7 +115,13 @@ def build_series_checks(
     if isinstance(expected_series, str):
         raise ConfigurationError(f"expected_series must be a list of exact names, got the text {expected_series!r}.")
     expectations = Expectations(
-        max_age, expected_interval, tuple(expected_series), dict(bounds or {}), horizon, max_pending_age, timezone
+        max_age,
+        expected_interval,
+        None if expected_series is None else tuple(expected_series),
+        None if bounds is None else dict(bounds),
+        horizon,
+        max_pending_age,
+        timezone,
     )
     by_source: dict[str, list[Writer]] = {}
     for writer in writers_of(assets, expectations):
@@ -128,10 +141,11 @@ def _checks_of(
     clock: Callable[[], float],
 ) -> dg.AssetChecksDefinition:
     writers = {writer.key: writer for writer in of_source}
+    expected = {key: replace(expectations, contracts=writer.contracts) for key, writer in writers.items()}
     specs = [
         dg.AssetCheckSpec(name, asset=key, description=description)
         for key, writer in writers.items()
-        for name, description in expectations.descriptions_for(writer.zone).items()
+        for name, description in expected[key].descriptions_for(writer.zone).items()
     ]
 
     @dg.multi_asset_check(
@@ -144,14 +158,14 @@ def _checks_of(
         selected, now = sorted(context.selected_asset_check_keys), clock()
         reading_checks = [SelectedCheck(key.name, writers[key.asset_key]) for key in selected if key.name in FINDERS]
         temporis = temporis_of(context, resource_key)
-        reading = read_for(reading_checks, temporis, data_source, expectations, now) if reading_checks else None
+        reading = read_for(reading_checks, temporis, data_source, expected, now) if reading_checks else None
         for key in selected:
             if key.name == PENDING:
                 finding = find_pending(temporis, data_source, expectations, now)
             elif reading is None or key.name == FRESHNESS:
                 finding = find_age(context.instance, writers[key.asset_key], expectations, temporis, now)
             else:
-                finding = find_in(reading, key.name, writers[key.asset_key], expectations)
+                finding = find_in(reading, key.name, writers[key.asset_key], expected[key.asset_key])
             yield finding.result(key, severity)
 
     return series_checks

@@ -6,14 +6,15 @@ Never: loops over observations, reads beyond the horizon or observation times in
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import dagster as dg
 import numpy as np
 import pandas as pd
 
 from temporis_dagster.asset_options import OwnSeries
-from temporis_dagster.checks.expectations import GAPS, Bounds, Expectations, Writer
+from temporis_dagster.checks.expectations import Bounds, Expectations, Writer
 from temporis_dagster.checks.finding import Facts
 from temporis_dagster.checks.spacing import Spacing
 from temporis_dagster.data_source.observations.model import Floats, Int64s
@@ -50,14 +51,14 @@ class SeriesData:
         rows = np.repeat(own, self.counts)
         return SeriesData(names, self.counts[own], self.timestamps[rows], self.values[rows])
 
-    def gaps(self, expected: Spacing, due: int | None = None) -> pd.DataFrame:
+    def gaps(self, expected: Sequence[Spacing | None], due: int | None = None) -> pd.DataFrame:
         """Find neighbouring observations of a series that are too far apart, and series that end too early.
 
         A series ends too early if its last observation is too far from the newest observation of all series, or from
         ``due`` if that is later.
 
         Args:
-            expected: How far apart observations may be.
+            expected: How far apart the observations of each series may be; None for any distance.
             due: The Unix second until which observations are expected, even if none of the series reaches it.
 
         Returns:
@@ -67,7 +68,12 @@ class SeriesData:
         if len(self):
             newest = self.timestamps.max()
             until[np.cumsum(self.counts) - 1] = newest if due is None else max(newest, due)
-        gaps = np.flatnonzero(expected.too_far(self.timestamps, np.maximum(until, self.timestamps)))
+        until = np.maximum(until, self.timestamps)
+        too_far = np.zeros(len(self), dtype=np.bool_)
+        for spacing in {one for one in expected if one is not None}:
+            rows = np.repeat([one == spacing for one in expected], self.counts)
+            too_far[rows] = spacing.too_far(self.timestamps[rows], until[rows])
+        gaps = np.flatnonzero(too_far)
         lengths = (until - self.timestamps)[gaps]
         order = np.argsort(-lengths, kind="stable")
         gaps = gaps[order]
@@ -117,7 +123,7 @@ def by_series(frame: pd.DataFrame) -> SeriesData:
         >>> from datetime import timedelta
         >>> times = pd.to_datetime([0, 60, 240], unit="s", utc=True)
         >>> frame = pd.DataFrame({"timestamp": times, "name": "a", "value": 1.0})
-        >>> by_series(frame).gaps(Spacing(timedelta(minutes=1)))[["series", "length_s"]].values.tolist()
+        >>> by_series(frame).gaps([Spacing(timedelta(minutes=1))])[["series", "length_s"]].values.tolist()
         [['a', 180]]
     """
     codes, names = pd.factorize(frame["name"])
@@ -162,7 +168,7 @@ def read_for(
     checks: Iterable[SelectedCheck],
     temporis: TemporisResource,
     data_source: str,
-    expectations: Expectations,
+    expectations: Mapping[dg.AssetKey, Expectations],
     now: float,
 ) -> Reading:
     """Read the data source once, and only the series that the checks need.
@@ -171,10 +177,11 @@ def read_for(
         checks: The checks that look at observations.
         temporis: The resource.
         data_source: The name of the data source.
-        expectations: What is expected.
+        expectations: What is expected of each asset, within the same horizon.
         now: The time, in Unix seconds.
     """
-    start, end = math.ceil(now - expectations.horizon.total_seconds()), math.floor(now) + 1
+    horizon = max(each.horizon for each in expectations.values())
+    start, end = math.ceil(now - horizon.total_seconds()), math.floor(now) + 1
     facts: Facts = {}
     try:
         source = temporis.data_source(data_source)
@@ -204,11 +211,11 @@ def newest_of(temporis: TemporisResource, writer: Writer, expectations: Expectat
     return None if own.empty else own["timestamp"].max().timestamp()
 
 
-def _names(checks: Iterable[SelectedCheck], expectations: Expectations) -> list[str] | None:
+def _names(checks: Iterable[SelectedCheck], expectations: Mapping[dg.AssetKey, Expectations]) -> list[str] | None:
     """Return the series that any of the checks needs, sorted; None for all series."""
     wanted: set[str] = set()
     for check in checks:
-        names = check.writer.series.names if check.name == GAPS else expectations.named
+        names = expectations[check.writer.key].names_for(check.name, check.writer.series)
         if names is None:
             return None
         wanted.update(names)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import dagster as dg
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, model_validator
 
 from temporis_dagster.assets import data_source_spec
 from temporis_dagster.checks.archive_state import build_archive_state_checks
@@ -91,14 +91,14 @@ class GapFillOptions(_Options):
 
 
 class SeriesCheckOptions(_Options):
-    """What is expected of the asset's series: `build_series_checks`."""
+    """What is expected of the asset's series, beyond its contracts: `build_series_checks`."""
 
     max_age: Annotated[timedelta | None, length("Maximum age of the newest observation, such as '3h'.")] = None
     expected_interval: Annotated[
         Interval | None,
         interval(
             "Maximum time between neighbouring observations of one series: a length such as '15min', or a step of the "
-            "calendar such as 'D', 'B' (business days) or 'W-MON'."
+            "calendar such as 'D', 'B' (business days) or 'W-MON'. Defaults to 'every' of each contract."
         ),
     ] = None
     timezone: Annotated[
@@ -109,15 +109,20 @@ class SeriesCheckOptions(_Options):
         ),
     ] = None
     expected_series: Annotated[
-        list[str], described("Names of series that must have observations.", examples=[["orders", "revenue"]])
-    ] = Field(default_factory=list)
+        list[str] | None,
+        described(
+            "Names of series that must have observations. Defaults to those with a contract of their own.",
+            examples=[["orders", "revenue"]],
+        ),
+    ] = None
     bounds: Annotated[
-        Mapping[str, list[float | None]],
+        Mapping[str, list[float | None]] | None,
         pairs(
-            "Lowest and highest value of each series, by name; 'null' for no bound on that side.",
+            "Lowest and highest value of each series, by name; 'null' for no bound on that side. Defaults to those of "
+            "the contracts.",
             examples=[{"orders": [0, None]}],
         ),
-    ] = Field(default_factory=dict)
+    ] = None
     max_pending_age: Annotated[
         timedelta | None, length("Maximum time that observations may wait in the mirror, such as '1h'.")
     ] = None
@@ -200,15 +205,16 @@ class Automation(dg.Model):
 def _series_checks(
     options: SeriesCheckOptions, asset: dg.AssetsDefinition, resource_key: str
 ) -> Sequence[dg.AssetChecksDefinition]:
-    bounds = {name: (pair[0], pair[-1]) for name, pair in options.bounds.items() if len(pair) == 2}  # noqa: PLR2004
-    if len(bounds) < len(options.bounds):
+    given = options.bounds or {}
+    bounds = {name: (pair[0], pair[-1]) for name, pair in given.items() if len(pair) == 2}  # noqa: PLR2004
+    if len(bounds) < len(given):
         raise ConfigurationError("Each of the bounds must be a pair, as in 'orders: [0, null]'.")
     return build_series_checks(
         assets=[asset],
         max_age=options.max_age,
         expected_interval=options.expected_interval,
         expected_series=options.expected_series,
-        bounds=bounds,
+        bounds=None if options.bounds is None else bounds,
         max_pending_age=options.max_pending_age,
         horizon=options.horizon,
         timezone=options.timezone,

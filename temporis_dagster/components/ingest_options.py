@@ -12,11 +12,12 @@ from dagster.components.resolved.core_models import (
     SingleRunBackfillPolicyModel,
     resolve_backfill_policy,
 )
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, model_validator
 
 from temporis_dagster.asset_options import OutsidePartition
 from temporis_dagster.components.resolvers import count, described, number
-from temporis_dagster.data_source.observations import Decimals, Layout, OnConflict, OnInvalid, SubSecond, Unit
+from temporis_dagster.components.series_options import SeriesOptions, resolve_series
+from temporis_dagster.data_source.observations import Decimals, Layout, OnConflict, OnInvalid, Series, SubSecond, Unit
 
 CONFIGURED = "Defaults to the IO manager's configuration."
 CONFIGURED_AS = "Defaults to the IO manager's configuration, which is {} unless it is set there."
@@ -75,11 +76,13 @@ class IngestOptions(dg.Model):
 
     data_source: str = Field(description="Name of the data source to write to.", examples=["store_metrics"])
     series: Annotated[
-        str | list[str] | None,
-        described(
-            "The asset's own series: a list of exact names, or one prefix as text. No others can be written, and only "
-            "these are read back. Defaults to every series of the data source.",
-            examples=[["orders", "revenue"], "load_"],
+        str | list[str | InstanceOf[Series]] | None,
+        dg.Resolver(
+            resolve_series,
+            model_field_type=str | list[str | SeriesOptions.model()] | None,
+            description="The asset's own series: a list of exact names and of contracts, or one prefix as text. No "
+            "others can be written, and only these are read back. Defaults to every series of the data source.",
+            examples=[["orders", {"name": "revenue", "unit": "EUR", "minimum": 0}], "load_"],
         ),
     ] = None
     uri: Annotated[

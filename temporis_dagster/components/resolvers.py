@@ -51,9 +51,19 @@ def number(description: str) -> dg.Resolver:
     return _resolver(_given, StrictFloat | StrictInt | str, description)
 
 
+def optional_number(description: str) -> dg.Resolver:
+    """Return a resolver for a number or null."""
+    return _resolver(_given, StrictFloat | StrictInt | str | None, description)
+
+
+def text_or_count(description: str) -> dg.Resolver:
+    """Return a resolver for text or null; what YAML reads as an integer, such as the unit 1, becomes text."""
+    return _resolver(_text, str | StrictInt | None, description)
+
+
 def pairs(description: str, *, examples: list[Any]) -> dg.Resolver:
     """Return a resolver for pairs of numbers by name."""
-    return _resolver(_given, Mapping[str, list[Bound]] | str, description, examples)
+    return _resolver(_given, Mapping[str, list[Bound]] | str | None, description, examples)
 
 
 def length(description: str) -> dg.Resolver:
@@ -90,6 +100,11 @@ def _resolver(read: Any, kind: Any, description: str, examples: list[Any] | None
 
 def _given(context: dg.ResolutionContext, given: object) -> Any:
     return context.resolve_value(given, as_type=object)
+
+
+def _text(context: dg.ResolutionContext, given: object) -> str | None:
+    value = _given(context, given)
+    return None if value is None else str(value)
 
 
 def _length(context: dg.ResolutionContext, given: object) -> timedelta | None:

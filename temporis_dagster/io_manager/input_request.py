@@ -5,7 +5,7 @@ do.
 Never: reads observations.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast, get_origin
 
@@ -16,6 +16,7 @@ from temporis_dagster.assets import data_source_key
 from temporis_dagster.contract import is_data_source_name
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.event_log import latest_ids, latest_of_asset, latest_of_partitions, stored
+from temporis_dagster.input_options import ALLOW_MISSING, input_options, narrowed
 from temporis_dagster.io_manager.partition_series import (
     MOST_SEARCHED,
     Spans,
@@ -29,9 +30,6 @@ from temporis_dagster.partition_windows import PartitionWindows, in_own_order, p
 from temporis_dagster.series_templates import SeriesOfParts
 from temporis_dagster.wording import agreeing, counted
 
-ALLOW_MISSING = "allow_missing_partitions"
-"""Key of the input's metadata, as Dagster's own file IO managers spell it."""
-
 SHOWN_KEYS = 5
 
 
@@ -44,6 +42,7 @@ class InputRequest:
         keys: The partitions, in their own order; None if the asset has none.
         windows: The time windows of the partitions; None for all of time.
         series: The series that are read.
+        named: Those that the input asks for by name.
         spans: The series of each partition, with their first and last second, as materializations list them; None if
             time or templates tell the partitions apart, or if all of them are read.
         of_parts: The series of each partition, if templates give them; None if all of them are read at each time.
@@ -56,6 +55,7 @@ class InputRequest:
     keys: Sequence[str] | None
     windows: PartitionWindows | None
     series: OwnSeries
+    named: Sequence[str]
     spans: Mapping[str, Spans] | None
     of_parts: SeriesOfParts | None
     apart: bool
@@ -77,6 +77,7 @@ def request_of(context: dg.InputContext, default: str | None, own: OwnSeries, *,
             which rows belong to which partition; or the input asks for what there cannot be. The message says what to
             do.
     """
+    options = input_options(context.definition_metadata)
     apart = _wants_frames_apart(context)
     asked = (
         in_own_order(context.asset_partitions_def, context.asset_partition_keys, context.instance)
@@ -96,19 +97,60 @@ def request_of(context: dg.InputContext, default: str | None, own: OwnSeries, *,
         latest: Mapping[str | None, dg.AssetMaterialization] = {}
         keys = asked
     else:
-        latest = _latest(context, asked, dry_run=dry_run)
+        latest = _latest(context, asked, allow_missing=options.allow_missing, dry_run=dry_run)
         keys = [key for key in asked if key in latest]
     listed_apart = own.templates is None and not dry_run
+    series = _series_to_read(context, own, options.series, partitions_def, keys)
     return InputRequest(
         data_source=_data_source(context, latest, default),
         keys=None if partitions_def is None else keys,
         windows=None if partitions_def is None else partition_windows(partitions_def, keys),
-        series=own.for_partitions(partitions_def, keys),
+        series=series,
+        named=() if options.series is None else series.names or (),
         spans=_spans(context, keys, latest, apart=apart) if listed_apart else None,
         of_parts=_of_parts(own, partitions_def, keys, apart=apart),
         apart=apart,
         series_count=_series_count(latest),
     )
+
+
+def without_observations(found: Iterable[str], request: InputRequest) -> str | None:
+    """Return a warning if some of the series that the input names have no observations: they may be misspelt.
+
+    Args:
+        found: The series that were read.
+        request: What was asked for.
+    """
+    present = set(found)
+    unseen = [name for name in request.named if name not in present]
+    if not unseen:
+        return None
+    return f"There are no observations of {_shown(list(map(repr, unseen)))} in the partitions that are read."
+
+
+def _series_to_read(
+    context: dg.InputContext,
+    own: OwnSeries,
+    asked: OwnSeries | None,
+    partitions_def: dg.PartitionsDefinition | None,
+    keys: Sequence[str],
+) -> OwnSeries:
+    """Return the upstream asset's own series in these partitions, or those of them that the input asks for."""
+    of_keys = own.for_partitions(partitions_def, keys)
+    if asked is None:
+        return of_keys
+    wanted = asked.for_partitions(partitions_def, keys)
+    series = narrowed(of_keys, wanted)
+    strange = [name for name in wanted.names or () if name not in own]
+    nothing = wanted.names is None and not (series.prefixes if series.names is None else series.names)
+    if strange or (nothing and (keys or partitions_def is None)):
+        shown = ", ".join(map(repr, strange[:SHOWN_KEYS])) if strange else str(wanted)
+        raise ConfigurationError(
+            f"The input asks {context.asset_key.to_user_string()} for series that are not its own: {shown}. Its "
+            f"'temporis/series' are {own}. Ask for some of these, or read the asset that writes the others. A data "
+            "source itself (data_source_spec) has all of its series."
+        )
+    return series
 
 
 def _series_count(latest: Mapping[str | None, dg.AssetMaterialization]) -> int | None:
@@ -120,15 +162,14 @@ def _series_count(latest: Mapping[str | None, dg.AssetMaterialization]) -> int |
     return max((cast("int", count) for count in counts), default=None)
 
 
-def series_of_others(found: int, series: OwnSeries, request: InputRequest) -> str | None:
+def series_of_others(found: int, request: InputRequest) -> str | None:
     """Return a warning if an asset does not declare its own series and more series were read than it wrote.
 
     Args:
         found: How many series were read.
-        series: The asset's own series.
         request: What was asked for.
     """
-    if not series.all or request.series_count is None or request.spans is not None:
+    if not request.series.all or request.series_count is None or request.spans is not None:
         return None
     if found <= request.series_count:
         return None
@@ -176,7 +217,7 @@ def _is_data_source(context: dg.InputContext, default: str | None) -> bool:
 
 
 def _latest(
-    context: dg.InputContext, asked: Sequence[str], *, dry_run: bool
+    context: dg.InputContext, asked: Sequence[str], *, allow_missing: bool, dry_run: bool
 ) -> Mapping[str | None, dg.AssetMaterialization]:
     """Return the latest materializations of what is read; partitions without one may be left out if that is allowed."""
     accept = _anything if dry_run else stored
@@ -189,7 +230,7 @@ def _latest(
         return {None: found}
     ids = latest_ids(context.instance, context.asset_key, asked)
     latest = latest_of_partitions(context.instance, context.asset_key, ids, accept)
-    if not _allows_missing(context):
+    if not allow_missing:
         if never := [key for key in asked if key not in ids]:
             raise _not_loadable(context, never, f"{agreeing(len(never), 'was', 'were')} never materialized")
         if dry := [key for key in asked if key not in latest]:
@@ -200,14 +241,6 @@ def _latest(
 
 def _anything(_materialization: dg.AssetMaterialization) -> bool:
     return True
-
-
-def _allows_missing(context: dg.InputContext) -> bool:
-    given = context.definition_metadata.get(ALLOW_MISSING, False)
-    plain = given.value if isinstance(given, dg.MetadataValue) else given
-    if not isinstance(plain, bool):
-        raise ConfigurationError(f"{ALLOW_MISSING} of the input's metadata must be True or False, got {plain!r}.")
-    return plain
 
 
 def _not_loadable(context: dg.InputContext, missing: Sequence[str], fault: str) -> ConfigurationError:

@@ -51,7 +51,7 @@ from temporis_dagster.event_metadata import (
     tick_of_run,
     written,
 )
-from temporis_dagster.io_manager.input_request import request_of, series_of_others
+from temporis_dagster.io_manager.input_request import request_of, series_of_others, without_observations
 from temporis_dagster.io_manager.partition_guard import PartitionGuard, guard_of
 from temporis_dagster.io_manager.plots import plot_of
 from temporis_dagster.io_manager.read_back import read_apart, read_back
@@ -295,16 +295,25 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             options = self._options(definition, {DATA_SOURCE: request.data_source} if request.data_source else {})
             source = self.temporis.data_source(options.data_source)
             if request.apart:
-                return read_apart(source, request)
+                apart = read_apart(source, request)
+                names = {name for frame in apart.values() for name in frame["name"].unique()}
+                _warn(context, without_observations(names, request))
+                return apart
             frame = read_back(source, request)
-            if warning := series_of_others(frame["name"].nunique(), own, request):
-                context.log.warning("Input %s: %s", context.asset_key.to_user_string(), warning)
+            names = set(frame["name"].unique())
+            _warn(context, series_of_others(len(names), request))
+            _warn(context, without_observations(names, request))
             return frame
 
     def _options(self, definition: Mapping[str, Any], run: Mapping[str, Any]) -> AssetOptions:
         what = type(self).__name__
         configured = {option: plain_value(what, option, getattr(self, option)) for option in PER_RUN_OPTIONS}
         return asset_options(configured, definition, run)
+
+
+def _warn(context: dg.InputContext, warning: str | None) -> None:
+    if warning is not None:
+        context.log.warning("Input %s: %s", context.asset_key.to_user_string(), warning)
 
 
 def _windows(context: dg.OutputContext) -> PartitionWindows | None:

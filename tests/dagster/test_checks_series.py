@@ -164,7 +164,8 @@ def test_gaps_are_those_of_the_definition(series, interval_s, own):
         for start, end in zip(all_of, [*all_of[1:], newest], strict=True)
         if name in own and end - start > interval_s
     }
-    gaps = by_series(long_frame(series)).of(OwnSeries(names=tuple(own))).gaps(Spacing(timedelta(seconds=interval_s)))
+    seen = by_series(long_frame(series)).of(OwnSeries(names=tuple(own)))
+    gaps = seen.gaps([Spacing(timedelta(seconds=interval_s))] * len(seen.names))
     seconds = [gaps[column].astype("int64") for column in ("from", "to")]
     assert set(zip(gaps["series"], *seconds, strict=True)) == expected
     assert gaps["length_s"].tolist() == sorted((end - start for _, start, end in expected), reverse=True)

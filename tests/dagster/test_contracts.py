@@ -1,16 +1,30 @@
 """Contracts of series in Dagster: on an asset, in its metadata, in runs, in YAML, and as the expectations of checks."""
 
+import re
+from datetime import timedelta
+
 import dagster as dg
 import pandas as pd
 import pytest
 
-from temporis_dagster import ConfigurationError, Series, temporis_asset
+from temporis_dagster import (
+    ConfigurationError,
+    DataSource,
+    Series,
+    TemporisIOManager,
+    TemporisResource,
+    build_series_checks,
+    data_source_spec,
+    temporis_asset,
+)
 from temporis_dagster.asset_options import contracts_of
+from tests.support.component_tools import Project as ComponentProject
 from tests.support.dagster_harness import attempts, failure_of, materializations
 from tests.support.io_manager_tools import DAYS, SOURCE, Project, failure
 
 pytestmark = pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`:dagster.BetaWarning")
 
+IO_MANAGER = "temporis_io_manager"
 HOURS = pd.date_range("2024-06-01", periods=24, freq="h", tz="UTC")
 
 
@@ -78,11 +92,25 @@ def test_contracts_that_do_not_go_together_are_refused_at_load(series, message):
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("given", ["a", [{"name": "a", "min": 0}], [{"minimum": 0}], [{"name": "a"}, {"name": "a"}]])
-def test_metadata_that_hold_no_contracts_fail_the_step(project, given):
-    """They may be written by hand on a ``dg.asset``; a run says what is wrong with them and stores nothing."""
-    result = project.run(writing(hourly(a=range(24)), metadata={"temporis/contracts": given}))
-    assert "contract" in failure(result) or "neither a name nor a prefix" in failure(result)
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("a", "temporis/contracts must be a list of contracts, got 'a'"),
+        ([{"name": "a", "min": 0}], "got 'min' in {'name': 'a', 'min': 0}"),
+        ([{"minimum": 0}], "Series has neither a name nor a prefix"),
+        ([{"name": "a"}, {"name": "a"}], "There are two contracts for 'a'"),
+    ],
+)
+def test_metadata_that_hold_no_contracts_are_refused(project, given, message):
+    """They may be written by hand: at load with the decorator, in the run on a plain ``dg.asset``."""
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        writing(None, metadata={"temporis/contracts": given})
+
+    @dg.asset(metadata={"temporis/data_source": SOURCE, "temporis/contracts": given}, io_manager_key=IO_MANAGER)
+    def load():
+        return hourly(a=range(24))
+
+    assert message in failure(project.run(load))
 
 
 def test_a_run_whose_rows_break_a_contract_fails_once_and_stores_nothing(project):
@@ -122,3 +150,150 @@ def test_a_meter_that_runs_backwards_fails_the_step_even_with_drop(project):
     asset = writing(hourly(meter=[*range(23), 0]), series=[Series("meter", monotone=True)], on_invalid="drop")
     assert "is lower than the one before, in a series that is monotone" in failure(project.run(asset))
     assert project.read().empty
+
+
+# Checks
+
+
+NOON = 1_718_884_800  # 2024-06-20 12:00 UTC
+GAPS, PRESENCE, BOUNDS = "observation_gaps_check", "expected_series_check", "observation_bounds_check"
+LOADS = [
+    Series("load_de", every="1h", minimum=0, maximum=90),
+    Series(prefix="load_", every="2h", maximum=50),
+    Series("load_plan", description="no cadence and no bounds"),
+]
+
+
+def before_noon(name, *observations):
+    stamps = [NOON - hours * 3600 for hours, _ in observations]
+    return pd.DataFrame({"timestamp": stamps, "name": name, "value": [float(value) for _, value in observations]})
+
+
+def checked(url, asset, **expected):
+    """Run the checks at noon; the evaluations by name."""
+    checks = build_series_checks(assets=[asset], clock=lambda: NOON, **expected)
+    definitions = dg.Definitions(
+        assets=[asset, data_source_spec(SOURCE)],
+        asset_checks=checks,
+        jobs=[dg.define_asset_job("checks", selection=dg.AssetSelection.checks(*checks))],
+        resources={
+            "temporis": TemporisResource(url=url),
+            "temporis_io_manager": TemporisIOManager(temporis=TemporisResource(url=url)),
+        },
+        executor=dg.in_process_executor,
+    )
+    result = definitions.resolve_job_def("checks").execute_in_process()
+    return {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}
+
+
+def shown(evaluation, kind):
+    return [record.data for record in evaluation.metadata[f"temporis/{kind}_rows"].records]
+
+
+def test_checks_expect_what_the_contracts_state(url, source):
+    """Nothing is said again: exact names must exist, and each series has the cadence and the bounds of its contract."""
+    source.upsert(before_noon("load_de", (3, 1), (2, 91), (0, 90)))  # a gap of 2 hours, one value too high
+    source.upsert(before_noon("load_fr", (4, 51), (2, -1), (0, 50)))  # of the family: no gap, one value too high
+    said = checked(url, writing(None, series=LOADS))
+    assert sorted(said) == sorted([GAPS, PRESENCE, BOUNDS])
+    assert [(row["series"], row["length_s"]) for row in shown(said[GAPS], "gap")] == [("load_de", 7200)]
+    outside = [(row["series"], row["value"], row["low"], row["high"]) for row in shown(said[BOUNDS], "out_of_bounds")]
+    assert outside == [("load_de", "91.0", "0.0", "90.0"), ("load_fr", "51.0", "-inf", "50.0")]
+    assert said[PRESENCE].metadata["temporis/missing_series"].value == ["load_plan"]
+
+
+def test_checks_say_what_they_expect():
+    """In their descriptions, which Dagster shows before any run; one cadence reads as an argument does."""
+    (checks,) = build_series_checks(assets=[writing(None, series=LOADS)])
+    said = {spec.name: spec.description for spec in checks.check_specs}
+    assert said == {
+        GAPS: "Neighbouring observations are at most as far apart as in the contracts: 1 hour, 2 hours.",
+        PRESENCE: "There are observations of 'load_de', 'load_plan'.",
+        BOUNDS: "The values of 'load_de', series like 'load_...' are within the bounds of their contracts.",
+    }
+    (checks,) = build_series_checks(assets=[writing(None, series=["a", Series("b", every="B")])])
+    assert {spec.name: spec.description for spec in checks.check_specs} == {
+        GAPS: "Neighbouring observations of a series are at most one step of B in UTC apart.",
+        PRESENCE: "There are observations of 'b'.",
+    }
+
+
+def test_an_argument_is_used_instead_of_the_contracts(url, source):
+    """For all series; an empty one leaves the check out."""
+    source.upsert(before_noon("load_de", (3, 1), (2, 91), (0, -5)))
+    arguments = {
+        "expected_interval": timedelta(hours=2),
+        "expected_series": ["load_de"],
+        "bounds": {"load_de": (-9, 99)},
+    }
+    assert all(evaluation.passed for evaluation in checked(url, writing(None, series=LOADS), **arguments).values())
+    assert sorted(checked(url, writing(None, series=LOADS), expected_series=[], bounds={})) == [GAPS]
+
+
+def test_contracts_that_state_nothing_to_check_are_no_expectation():
+    """A unit alone cannot be checked; the message says what can. A cadence longer than the horizon is refused."""
+    family = writing(None, series=[Series(prefix="load_", unit="MW")])
+    with pytest.raises(
+        ConfigurationError, match=r"no expectation to check of asset 'load'.*series=\[Series\(\.\.\.\)\]"
+    ):
+        build_series_checks(assets=[family])
+    monthly = writing(None, series=[Series("a", every="MS")])
+    with pytest.raises(ConfigurationError, match=r"horizon must be longer than .* one step of MS in UTC, got 7 days"):
+        build_series_checks(assets=[monthly])
+    assert build_series_checks(assets=[monthly], horizon=timedelta(days=90))
+
+
+def test_only_the_series_that_a_check_needs_are_read(url, source, monkeypatch):
+    """Exact contracts are read by name; a family can only be found among all series."""
+    reads, read = [], DataSource.read
+    monkeypatch.setattr(DataSource, "read", lambda self, *bounds: reads.append(bounds[2]) or read(self, *bounds))
+    checked(url, writing(None, series=["other", Series("a", minimum=0), Series("b", unit="m")]))
+    checked(url, writing(None, series=LOADS))
+    assert reads == [["a", "b"], None]
+
+
+# YAML
+
+
+def fetch():
+    return pd.DataFrame({"timestamp": HOURS[:2], "name": ["a", "b"], "value": [1.0, -1.0]})
+
+
+def component(tmp_path, **attributes):
+    return ComponentProject(tmp_path, {"function": f"{__name__}.fetch", **attributes})
+
+
+def test_a_component_takes_names_and_contracts(tmp_path):
+    """As YAML reads them, the unit 1 included; they are those of ``@temporis_asset``, and checks know them."""
+    contracts = [{"name": "b", "unit": 1, "minimum": 0, "integer": True}, {"name": "c", "every": "1h"}]
+    with component(tmp_path, series=["a", *contracts], series_checks={}) as project:
+        said = project.asset.get_asset_spec(project.asset.key).metadata
+        assert said["temporis/series"] == ["a", "b", "c"]
+        assert contracts_of(said) == (Series("b", unit="1", minimum=0, integer=True), Series("c", every="1h"))
+        specs = {spec.name for checks in project.defs.asset_checks for spec in checks.check_specs}
+        assert {GAPS, PRESENCE, BOUNDS} <= specs
+        result = project.run(raise_on_error=False)
+        assert "the value is below the minimum of 'b', which is 0" in failure(result)
+        assert project.stored().empty
+
+
+@pytest.mark.parametrize(
+    ("series", "message"),
+    [
+        ([{"name": "b", "minimum": 2, "maximum": 1}], "Series('b'): minimum=2.0 is greater than maximum=1.0"),
+        (
+            [{"name": "b", "unit": "m("}],
+            "with balanced parentheses, got 'm('. In YAML: '- {name: orders, minimum: 0}'.",
+        ),
+        ([{"name": "b", "prefix": "b"}], "both a name and a prefix"),
+        ([{"minimum": 0}], "neither a name nor a prefix"),
+        ([{"name": "b", "minimum": "low"}], "minimum\n  Input should be a valid number"),
+        ([{"name": "b", "every": "often"}], "every must be a timedelta"),
+        ([{"name": "b", "low": 0}], "low"),
+        ([{"name": "b", "minimum": True}], "minimum"),
+    ],
+)
+def test_yaml_that_states_no_contract_is_refused_at_load(tmp_path, series, message):
+    """With the words of Python's error, and how to write a contract in YAML."""
+    with pytest.raises(Exception, match=re.escape(message)):
+        component(tmp_path, series=series)

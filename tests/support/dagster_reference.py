@@ -21,6 +21,7 @@ from temporis_dagster import components, testing
 from temporis_dagster.checks.archive_state import ExpectedStates
 from temporis_dagster.components.automation import GapFillOptions, ScheduleOptions, SeriesCheckOptions
 from temporis_dagster.components.ingest_options import RetryOptions
+from temporis_dagster.components.series_options import SeriesOptions
 from temporis_dagster.schedules.selection import FillTarget
 
 Row = tuple[str, str, str]
@@ -46,6 +47,7 @@ MODELS: tuple[Any, ...] = (
     ScheduleOptions,
     GapFillOptions,
     SeriesCheckOptions,
+    SeriesOptions,
 )
 FOR_TESTS = (
     "FakeService",

@@ -109,7 +109,9 @@ def _long_cells(
     names, values = names_of(name_column, options.ADVICE), values_of(table.values[0], options)
     of_values = where(values.missing, "the value is missing (NaN): leave the row out") + values.faults
     if (rules := contracts.rules(names.names)) is not None:
-        of_values += _broken(rules, names.codes, values.floats, names.faults + of_values)
+        broken = rules.broken_by(values.floats, names.codes)
+        broken = broken[~mask_of(names.faults + of_values, len(names.codes))[broken]]
+        of_values += rules.faults(broken, values.floats[broken], names.codes[broken])
     stored = ~mask_of(names.faults + of_values, len(names.codes)) if names.faults or of_values else None
     stamps = timestamps_of(table.timestamps, options, now_s=now_s, series=names.codes, stored=stored)
     faults = [
@@ -129,34 +131,35 @@ def _wide_cells(table: Table, options: ObservationOptions, contracts: Contracts,
     rows, width = len(table.timestamps), len(table.values)
     floats, present, bad = np.empty((rows, width)), np.empty((rows, width), bool), np.zeros((rows, width), bool)
     names, wrong = labels_as_names(table.value_labels, options.ADVICE)
-    rules = contracts.rules(names)
     faults: list[ColumnFaults] = []
     for i, (label, column) in enumerate(zip(table.value_labels, table.values, strict=True)):
         values = values_of(column, options)
         floats[:, i], present[:, i] = values.floats, ~values.missing
         found = values.faults + (where(~values.missing, wrong[i]) if i in wrong else [])
-        if rules is not None:
-            found += _broken(rules, i, values.floats, found + where(values.missing, "no observation"))
         bad[:, i] = mask_of(found, rows)
         faults.append(ColumnFaults(label, column, found, cell_in_row=i))
+    codes = np.tile(np.arange(width, dtype=width_for(width)), rows)
+    if (rules := contracts.rules(names)) is not None:
+        for i, found in _broken_by_column(rules, floats, codes, present & ~bad).items():
+            bad[:, i] |= mask_of(found, rows)
+            faults[i] = replace(faults[i], faults=[*faults[i].faults, *found])
     stored = None if present.all() and not bad.any() else np.logical_or.reduce(present & ~bad, axis=1)
     stamps = timestamps_of(table.timestamps, options, now_s=now_s, series=present, stored=stored)
     on_time = _where_observed(stamps.faults, np.logical_or.reduce(present, axis=1)) if stamps.faults else []
     timeless = mask_of(on_time, rows)
     bad |= timeless[:, np.newaxis] & present
     faults.insert(0, ColumnFaults(table.timestamp_label, table.timestamps, on_time))
-    seconds, codes = np.repeat(stamps.seconds, width), np.tile(np.arange(width, dtype=width_for(width)), rows)
     checked = (floats.ravel(), present.ravel(), bad.ravel(), _real(faults))
     nameless = np.array([i in wrong for i in range(width)], dtype=np.bool_)
-    return Cells(seconds, codes, names, *checked, timeless, nameless)
+    return Cells(np.repeat(stamps.seconds, width), codes, names, *checked, timeless, nameless)
 
 
-def _broken(rules: Rules, codes: Codes | int, floats: Floats, faults: list[Fault]) -> list[Fault]:
-    """Return the rows that break a rule and have no fault yet, which may have left any number in their place."""
-    rows = rules.broken_by(floats, codes)
-    if len(rows) and faults:
-        rows = rows[~mask_of(faults, len(floats))[rows]]
-    return rules.faults(rows, floats, codes) if len(rows) else []
+def _broken_by_column(rules: Rules, floats: Floats, codes: Codes, valid: Mask) -> dict[int, list[Fault]]:
+    """Return the valid cells of a wide frame that break a rule, as faults of their columns."""
+    cells, broken = rules.broken_by(floats.ravel(), codes), np.zeros(valid.shape, dtype=np.bool_)
+    broken.ravel()[cells] = valid.ravel()[cells]
+    rows = {int(i): np.flatnonzero(broken[:, i]) for i in np.flatnonzero(np.logical_or.reduce(broken))}
+    return {i: rules.faults(of, floats[of, i], np.full(len(of), i)) for i, of in rows.items()}
 
 
 def _where_observed(faults: list[Fault], observed: Mask) -> list[Fault]:
