@@ -36,6 +36,7 @@ ends with the exit codes, shown here only once:
 EXAMPLES = {
     "temporis": "temporis --help",
     "temporis ingest": "temporis ingest orders.csv --data-source store_metrics --url sqlite:///temporis.db",
+    "temporis delete": "temporis delete --data-source store_metrics --store sqlite:///temporis.db --name orders",
     "temporis mirror": "temporis mirror --help",
     "temporis mirror discard-pending": "temporis mirror discard-pending --data-source store_metrics --yes",
     "temporis mirror discard-rejected": "temporis mirror discard-rejected --data-source store_metrics",
@@ -45,6 +46,7 @@ EXAMPLES = {
     "temporis mirror rejected": "temporis mirror rejected --data-source store_metrics > rejected.csv",
     "temporis mirror retry-rejected": "temporis mirror retry-rejected && temporis mirror flush",
     "temporis mirror status": "temporis mirror status --json",
+    "temporis plan": "temporis plan orders.csv --data-source store_metrics --url sqlite:///temporis.db",
     "temporis read": "temporis read --data-source store_metrics --start 2024-06-20T00:00Z > orders.csv",
     "temporis serve": "temporis serve --store sqlite:///temporis.db --port 8008",
     "temporis sources": "temporis sources --help",

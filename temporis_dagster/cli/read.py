@@ -6,8 +6,6 @@ Never: writes anything else on stdout.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from temporis_dagster.cli.connecting import connected, names_in, opened_mirror
@@ -17,13 +15,10 @@ from temporis_dagster.cli.shared_options import (
     account_option,
     data_source_option,
     mirror_option,
+    moment,
     token_option,
     url_option,
 )
-from temporis_dagster.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 
 @click.command(epilog=EPILOG)
@@ -69,19 +64,5 @@ def read(
         if mirror is not None:  # which takes an unknown name or path for one that has no data yet
             with opened_mirror(mirror, url, token) as opened:
                 names_in(opened, data_source)
-        frame = temporis.data_source(data_source).read(_moment("start", start), _moment("end", end), names or None)
+        frame = temporis.data_source(data_source).read(moment("start", start), moment("end", end), names or None)
     send(frame)
-
-
-def _moment(option: str, text: str | None) -> datetime | int | None:
-    import pandas as pd
-
-    if text is None or text.removeprefix("-").isdecimal():
-        return None if text is None else int(text)
-    moment = pd.to_datetime(text, format="ISO8601", errors="coerce")
-    if pd.isna(moment) or moment.tzinfo is None:
-        raise ConfigurationError(
-            f"--{option} must be a time with an offset, got {text!r}. Write it as in 2024-06-20T00:00Z, or as Unix"
-            " seconds."
-        )
-    return moment

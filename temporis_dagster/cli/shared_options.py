@@ -6,10 +6,16 @@ Never: shows the value of a token: options for tokens have no default and no pro
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from temporis_dagster.cli.output import tell
+from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.settings import hidden_url, trimmed
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 STORES = ("sqlite:", "sqlite+", "postgres")
 """How the URLs of stores begin."""
@@ -152,3 +158,32 @@ def one_character(_context: click.Context, _parameter: click.Parameter, given: s
     if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
         raise click.BadParameter(f"It must be one ASCII character, got {given!r}. Use , or ; or tab, for example.")
     return delimiter
+
+
+def moment(option: str, text: str | None) -> datetime | int | None:
+    """Return a time that an option was given, as a bound.
+
+    Raises:
+        ConfigurationError: It is not a time with an offset.
+    """
+    import pandas as pd
+
+    if text is None or text.removeprefix("-").isdecimal():
+        return None if text is None else int(text)
+    moment = pd.to_datetime(text, format="ISO8601", errors="coerce")
+    if pd.isna(moment) or moment.tzinfo is None:
+        raise ConfigurationError(
+            f"--{option} must be a time with an offset, got {text!r}. Write it as in 2024-06-20T00:00Z, or as Unix"
+            " seconds."
+        )
+    return moment
+
+
+def share_or_rows(_context: click.Context, _parameter: click.Parameter, given: str | None) -> float | int | None:
+    """Return a limit: an integer is a number of rows, a number with a point a share of the stored rows."""
+    if given is None:
+        return None
+    try:
+        return int(given) if given.isdecimal() else float(given)
+    except ValueError:
+        raise click.BadParameter("It must be a share, such as 0.25, or a whole number of rows.") from None

@@ -43,9 +43,9 @@ def to_delete(url: str, data_source: str) -> str:
     """Say, in sentences, what to do about observations that should not be there.
 
     >>> to_delete("http://127.0.0.1:8008", "metrics").split(".")[0]
-    'On this machine, run: temporis delete --data-source metrics --url URL-OF-ITS-STORE'
+    'On this machine, run: temporis delete --data-source metrics --store URL-OF-ITS-STORE'
     """
-    command = f"temporis delete --data-source {data_source} --url URL-OF-ITS-STORE"
+    command = f"temporis delete --data-source {data_source} --store URL-OF-ITS-STORE"
     if is_local(url):
         return f"On this machine, run: {command}."
     ask = (

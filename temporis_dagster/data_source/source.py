@@ -266,6 +266,8 @@ class DataSource:
         self,
         data: Frame,
         *,
+        start: Moment = None,
+        end: Moment = None,
         within: Within | None = None,
         series: Sequence[Series] = (),
         **options: Unpack[ObservationArguments],
@@ -276,8 +278,11 @@ class DataSource:
 
         Args:
             data: As in ``upsert``.
-            within: Which stored rows the frame is about: one that the frame does not have is a *ghost*, which an upsert
-                does not touch. None for the series of the frame, each from its first to its last timestamp.
+            start: The first moment that the frame should cover: an aware datetime or a Unix second. A row of its series
+                that is stored there, and that the frame does not have, is a *ghost*, which an upsert does not touch.
+                With None for both bounds, a series is covered from its first to its last timestamp in the frame.
+            end: The moment after the last that the frame should cover.
+            within: Instead of the bounds, for code over the core: which stored rows the frame is about.
             series: As in ``upsert``.
             **options: The arguments of ``upsert`` that say how to read ``data``, from ``layout`` to ``decimals``.
 
@@ -292,7 +297,7 @@ class DataSource:
             StoreError: The database or the mirror's file failed.
         """
         observations = self._observed(data, ObservationOptions(**options), series)
-        return _readable(self._target).plan(self.name, observations, within or Within())
+        return _readable(self._target).plan(self.name, observations, within or _window(start, end))
 
     def ghosts(self, observations: Observations, within: Within | None = None, *, stored: bool = False) -> Ghosts:
         """Count the stored rows that a frame is about and does not have. For the surfaces over the core.
@@ -621,6 +626,13 @@ def _second(argument: str, moment: Moment) -> int | None:
     since = plain.replace(tzinfo=None) - datetime(1970, 1, 1) - (plain.utcoffset() or timedelta())  # noqa: DTZ001
     whole, rest = divmod(since, timedelta(seconds=1))
     return whole + bool(rest or getattr(moment, "nanosecond", 0))
+
+
+def _window(start: Moment, end: Moment) -> Within:
+    first, last = _second("start", start), _second("end", end)
+    if first is None and last is None:
+        return Within()
+    return Within(((-(2**63) if first is None else first, 2**63 - 1 if last is None else last),))
 
 
 def _exact_names(names: Iterable[str] | None) -> list[str] | None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from temporis_dagster.data_source.observations.model import DroppedKeys, Int64s, Mask, Observations
-from temporis_dagster.data_source.plan.within import NOTHING, starts_of_runs
+from temporis_dagster.data_source.plan.within import NOTHING, own_spans, starts_of_runs
 
 NO_KEYS = DroppedKeys(NOTHING, NOTHING, NOTHING)
 
@@ -68,6 +68,11 @@ class InputKeys:
         """Return whether an invalid row has a key that could not be read, and may be of this series."""
         codes = self.dropped.unreadable
         return bool(len(codes)) and bool(((codes < 0) | (codes == self._codes.get(name, -1))).any())
+
+    @cached_property
+    def spans(self) -> tuple[Int64s, Int64s]:
+        """The first timestamp of each series, and the one after its last; (0, 0) for a series without a valid row."""
+        return own_spans(self._observations)
 
     @cached_property
     def _order(self) -> Int64s:

@@ -18,7 +18,6 @@ import pandas as pd
 
 from temporis_dagster.data_source.observations.model import Int64s, Observations
 from temporis_dagster.data_source.plan.changes import Changes, moves
-from temporis_dagster.data_source.plan.within import own_spans
 from temporis_dagster.wording import agreeing, counted
 
 SHOWN_SERIES = 20
@@ -177,6 +176,7 @@ def plan_of(
     counts: Counts,
     changes: Changes,
     *,
+    spans: tuple[Int64s, Int64s],
     ghosts: Mapping[str, int],
     stored: int,
     unreadable: int,
@@ -190,6 +190,7 @@ def plan_of(
         observations: What the frame became.
         counts: What they are, by series of the frame.
         changes: Those that are stored with another value, by series and time.
+        spans: The first timestamp of each series of the frame, and the one after its last.
         ghosts: How many ghosts each series has that has any.
         stored: How many rows are stored within the windows.
         unreadable: How many dropped rows may be ghosts.
@@ -211,17 +212,24 @@ def plan_of(
         archived=archived,
         first_timestamp=_utc(int(stamps.min())) if len(stamps) else None,
         last_timestamp=_utc(int(stamps.max())) if len(stamps) else None,
-        series=_series(observations, counts, changes, ghosts),
+        series=_series(observations, counts, changes, spans, ghosts),
         changes=_frame(observations, changes),
         ghost_rows=ghost_rows,
     )
 
 
-def _series(observations: Observations, counts: Counts, changes: Changes, ghosts: Mapping[str, int]) -> pd.DataFrame:
-    firsts, ends = own_spans(observations)
+def _series(
+    observations: Observations,
+    counts: Counts,
+    changes: Changes,
+    spans: tuple[Int64s, Int64s],
+    ghosts: Mapping[str, int],
+) -> pd.DataFrame:
+    firsts, ends = spans
     present = np.flatnonzero(ends > firsts)
     in_frame = [observations.names[code] for code in present.tolist()]
-    only_ghosts = [name for name in ghosts if name not in set(in_frame)]
+    known = frozenset(in_frame)
+    only_ghosts = [name for name in ghosts if name not in known]
     names, rest = [*in_frame, *only_ghosts], len(only_ghosts)
     farthest, shifts = np.full(len(names), -1, dtype=np.int64), np.zeros(len(names))
     place_of = {code: place for place, code in enumerate(present.tolist())}

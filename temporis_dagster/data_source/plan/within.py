@@ -6,8 +6,9 @@ Never: asks what is stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class Within:
         if wrong := [name for name in given if not isinstance(name, str)]:
             raise ConfigurationError(f"Names of series must be strings, got {wrong[0]!r}.")
 
-    @property
+    @cached_property
     def prefixes(self) -> tuple[str, ...]:
         """How the names of further series begin, without the empty text."""
         given = (self.prefix,) if isinstance(self.prefix, str) else tuple(self.prefix)
@@ -61,14 +62,17 @@ class Within:
 
     def covers(self, name: str) -> bool:
         """Return whether a series of the frame is within."""
-        return self.only_of_frame or name in (self.names or ()) or name.startswith(self.prefixes)
+        return self.only_of_frame or name in self._exact or name.startswith(self.prefixes)
 
-    def covered(self, names: Iterable[str]) -> Mask:
+    def covered(self, names: Sequence[str]) -> Mask:
         """Return which series of the frame are within."""
-        known = frozenset(self.names or ())
-        return np.array(
-            [self.only_of_frame or name in known or name.startswith(self.prefixes) for name in names], dtype=np.bool_
-        )
+        if self.only_of_frame:
+            return np.ones(len(names), dtype=np.bool_)
+        return np.fromiter(map(self.covers, names), dtype=np.bool_, count=len(names))
+
+    @cached_property
+    def _exact(self) -> frozenset[str]:
+        return frozenset(self.names or ())
 
     def in_spans(self, timestamps: Seconds) -> Mask:
         """Return which timestamps lie in the windows; all of them where the frame itself says what the windows are."""

@@ -19,7 +19,7 @@ from temporis_dagster.data_source.observations.model import Floats, Int64s, Mask
 from temporis_dagster.data_source.plan.changes import Changes
 from temporis_dagster.data_source.plan.ghosts import NO_ROWS
 from temporis_dagster.data_source.plan.inputs import InputKeys
-from temporis_dagster.data_source.plan.within import Within, own_spans
+from temporis_dagster.data_source.plan.within import Within
 from temporis_dagster.data_source.store.stored import Page, Ranges, StoredRows
 
 COMPARED_ROWS = 250_000
@@ -80,25 +80,28 @@ def compared(rows: StoredRows, subject: Subject) -> Compared:
     numbers = np.array([subject.ids.get(name, -1) for name in observations.names], dtype=np.int64)
     covered = within.covered(observations.names)
     everything = within.spans is None and bool(covered.all())
-    total, stored, changed, expected = (np.zeros(count, dtype=np.int64) for _ in range(4))
+    total, new, changed, expected = (np.zeros(count, dtype=np.int64) for _ in range(4))
     changes: list[Changes] = []
     for start in range(0, len(observations), COMPARED_ROWS):
         of_chunk = slice(start, start + COMPARED_ROWS)
+        every = observations.codes[of_chunk]
+        total += np.bincount(every, minlength=count)
         codes, timestamps, values = _known(observations, numbers, of_chunk)
-        total += np.bincount(observations.codes[of_chunk], minlength=count)
-        if not len(codes):
-            continue
-        present = rows.present(numbers[codes], timestamps)
-        at = present.places
-        found, after = codes[at], values[at]
-        stored += np.bincount(found, minlength=count)
-        inside = slice(None) if everything else covered[found] & within.in_spans(timestamps[at])
-        expected += np.bincount(found[inside], minlength=count)
-        differ = np.flatnonzero(present.values.view(np.int64) != after.view(np.int64))
-        changed += np.bincount(found[differ], minlength=count)
-        if len(differ):
-            changes.append(Changes(found[differ], timestamps[at][differ], present.values[differ], after[differ]))
-    return Compared(total - stored, changed, stored - changed, expected, Changes.joined(changes))
+        new += np.bincount(every[numbers[every] < 0], minlength=count) if len(codes) < len(every) else 0
+        if not everything:
+            inside = covered[codes] & within.in_spans(timestamps)
+            expected += np.bincount(codes[inside], minlength=count)
+        found = rows.differing(numbers[codes], timestamps, values)
+        absent = found.places[found.is_new]
+        new += np.bincount(codes[absent], minlength=count)
+        expected -= np.bincount(codes[absent] if everything else codes[absent[inside[absent]]], minlength=count)
+        at = found.places[~found.is_new]
+        changed += np.bincount(codes[at], minlength=count)
+        if len(at):
+            changes.append(Changes(codes[at], timestamps[at], found.values[~found.is_new], values[at]))
+    if everything:
+        expected = total - new
+    return Compared(new, changed, total - new - changed, expected, Changes.joined(changes))
 
 
 def _known(observations: Observations, numbers: Int64s, rows: slice) -> tuple[Int64s, Int64s, Floats]:
@@ -139,16 +142,14 @@ def expected_ranges(subject: Subject) -> Expected:
     """Return the ranges of stored rows that the subject is about."""
     observations, within = subject.observations, subject.within
     codes = {name: code for code, name in enumerate(observations.names)}
-    names = sorted(
-        name for name in subject.ids if (within.covers(name) and (name in codes or not within.only_of_frame))
-    )
+    names = sorted(filter(codes.__contains__ if within.only_of_frame else within.covers, subject.ids))
     numbers = np.array([subject.ids[name] for name in names], dtype=np.int64)
     if within.spans is not None:
         spans = np.array(within.spans, dtype=np.int64).reshape(-1, 2)
         repeated = np.repeat(numbers, len(spans))
         owners = np.repeat(np.arange(len(names)), len(spans))
         return Expected(names, owners, Ranges(repeated, *(np.tile(spans[:, i], len(names)) for i in (0, 1))))
-    firsts, ends = own_spans(observations)
+    firsts, ends = subject.keys.spans
     own = np.array([codes.get(name, -1) for name in names], dtype=np.int64)
     in_frame = np.flatnonzero((own >= 0) & (ends[own] > firsts[own])) if len(ends) else np.empty(0, dtype=np.int64)
     return Expected(names, in_frame, Ranges(numbers[in_frame], firsts[own[in_frame]], ends[own[in_frame]]))
@@ -209,15 +210,18 @@ def _dropped_and_stored(rows: StoredRows, subject: Subject) -> Int64s:
     inside = (numbers[codes] >= 0) & within.covered(observations.names)[codes] & _in_windows(subject, codes, timestamps)
     codes, timestamps = codes[inside], timestamps[inside]
     order = np.lexsort((timestamps, numbers[codes]))
-    present = rows.present(numbers[codes][order], timestamps[order]) if len(order) else None
-    places = np.empty(0, dtype=np.int64) if present is None else present.places
-    return np.bincount(codes[order][places], minlength=count)
+    codes, timestamps = codes[order], timestamps[order]
+    # Whatever their values are: those that are not found to be new are stored.
+    found = rows.differing(numbers[codes], timestamps, np.zeros(len(codes)))
+    stored = np.ones(len(codes), dtype=np.bool_)
+    stored[found.places[found.is_new]] = False
+    return np.bincount(codes[stored], minlength=count)
 
 
 def _in_windows(subject: Subject, codes: Int64s, timestamps: Int64s) -> Mask:
     if subject.within.spans is not None:
         return subject.within.in_spans(timestamps)
-    firsts, ends = own_spans(subject.observations)
+    firsts, ends = subject.keys.spans
     inside: Mask = (timestamps >= firsts[codes]) & (timestamps < ends[codes])
     return inside
 

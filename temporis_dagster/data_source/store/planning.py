@@ -17,7 +17,7 @@ from temporis_dagster.data_source.plan.changes import Changes
 from temporis_dagster.data_source.plan.ghosts import NO_ROWS, SHOWN_ROWS
 from temporis_dagster.data_source.plan.inputs import InputKeys
 from temporis_dagster.data_source.plan.plan import Counts, Plan, plan_of
-from temporis_dagster.data_source.plan.within import Within
+from temporis_dagster.data_source.plan.within import Within, own_spans
 from temporis_dagster.data_source.store.compare import (
     Compared,
     Counted,
@@ -48,6 +48,7 @@ class Findings(NamedTuple):
             self.subject.observations,
             Counts(found.new, found.changed, found.unchanged),
             found.changes,
+            spans=self.subject.keys.spans,
             ghosts=self.counted.by_series,
             stored=self.counted.stored,
             unreadable=unreadable_in(self.subject),
@@ -74,6 +75,7 @@ def planned_anew(data_source: str, observations: Observations) -> Plan:
         observations,
         Counts(new, none, none),
         changes,
+        spans=own_spans(observations),
         ghosts={},
         stored=0,
         unreadable=0,

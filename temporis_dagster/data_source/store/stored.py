@@ -23,10 +23,17 @@ class Ranges(NamedTuple):
         return Ranges(self.series[rows], self.firsts[rows], self.ends[rows])
 
 
-class Present(NamedTuple):
-    """What is there for some of the keys that were asked for: the place of each among them, and its value."""
+class Differing(NamedTuple):
+    """Those of some rows that are not stored with the same value, bit for bit.
+
+    Attributes:
+        places: The place of each among the rows that were asked about.
+        is_new: Whether nothing is stored for its key.
+        values: What is stored for its key; any number where it is new.
+    """
 
     places: Int64s
+    is_new: Mask
     values: Floats
 
 
@@ -40,8 +47,8 @@ class Page(NamedTuple):
 class StoredRows(Protocol):
     """The stored rows, as the transaction at hand sees them."""
 
-    def present(self, series: Int64s, timestamps: Int64s) -> Present:
-        """Look up keys, which are sorted by series and time."""
+    def differing(self, series: Int64s, timestamps: Int64s, values: Floats) -> Differing:
+        """Look up the keys of rows, which are sorted by series and time, and compare the values."""
         ...
 
     def counts(self, ranges: Ranges, most: int | None = None) -> Int64s:

@@ -11,9 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import psycopg
 
-from temporis_dagster.data_source.observations.model import Int64s
+from temporis_dagster.data_source.observations.model import Floats, Int64s
 from temporis_dagster.data_source.store.postgres.arrays import Int4Array, Int8Array, count, floats, integers
-from temporis_dagster.data_source.store.stored import Present
 
 FEWEST_IN_A_RANGE, WASTE = 16, 2
 """For at least the first number of keys of one series, a range of time is read instead, unless it holds more than the
@@ -45,6 +44,13 @@ class Keys(NamedTuple):
 
     series: Int64s
     timestamps: Int64s
+
+
+class Present(NamedTuple):
+    """What is there for some of the keys that were asked for: the place of each among them, and its value."""
+
+    places: Int64s
+    values: Floats
 
 
 def present(cursor: psycopg.Cursor, rows: Keys) -> Present:

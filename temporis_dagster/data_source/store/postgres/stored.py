@@ -6,12 +6,13 @@ Never: holds more than what is asked for.
 
 from __future__ import annotations
 
+import numpy as np
 import psycopg
 
-from temporis_dagster.data_source.observations.model import Int64s
+from temporis_dagster.data_source.observations.model import Floats, Int64s
 from temporis_dagster.data_source.store.postgres import lookup
 from temporis_dagster.data_source.store.postgres.arrays import Int4Array, Int8Array, floats, integers
-from temporis_dagster.data_source.store.stored import Page, Present, Ranges
+from temporis_dagster.data_source.store.stored import Differing, Page, Ranges
 
 COUNTS = """
 SELECT array_agg(found.rows ORDER BY wanted.place)
@@ -58,10 +59,14 @@ class PostgresRows:
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
 
-    def present(self, series: Int64s, timestamps: Int64s) -> Present:
-        """Look up keys, which are sorted by series and time."""
+    def differing(self, series: Int64s, timestamps: Int64s, values: Floats) -> Differing:
+        """Look up the keys of rows, which are sorted by series and time, and compare the values."""
         with self._connection.cursor(binary=True) as cursor:
-            return lookup.present(cursor, lookup.Keys(series, timestamps))
+            present = lookup.present(cursor, lookup.Keys(series, timestamps))
+        is_new, before = np.ones(len(series), dtype=np.bool_), values.copy()
+        is_new[present.places], before[present.places] = False, present.values
+        places = np.flatnonzero(is_new | (before.view(np.int64) != values.view(np.int64)))
+        return Differing(places, is_new[places], before[places])
 
     def counts(self, ranges: Ranges, most: int | None = None) -> Int64s:
         """Count the rows of each range, up to ``most`` of each."""

@@ -16,12 +16,11 @@ import sqlalchemy as sa
 from temporis_dagster.data_source.observations.model import Floats, Int64s
 from temporis_dagster.data_source.store.sqlite.file import driver
 from temporis_dagster.data_source.store.sqlite.read import integers
-from temporis_dagster.data_source.store.sqlite.write import ROWS_PER_STATEMENT
-from temporis_dagster.data_source.store.stored import Page, Present, Ranges
+from temporis_dagster.data_source.store.sqlite.write import ROWS_PER_STATEMENT, storable
+from temporis_dagster.data_source.store.stored import Differing, Page, Ranges
 
 FEWEST_IN_A_RANGE, WASTE = 8, 2
-"""For at least the first number of keys of one series, a range of time is read instead, unless it holds more than the
-second number of rows per key."""
+"""A range is read for at least the first number of rows, unless it holds more than the second number per row."""
 
 PAGE = (
     "SELECT timestamp, value FROM temporis_observation"
@@ -35,6 +34,8 @@ LATEST = "SELECT timestamp, value FROM temporis_observation WHERE series = ? ORD
 
 DELETE = "DELETE FROM temporis_observation WHERE series = ? AND timestamp >= ? AND timestamp < ?"
 
+NO_ROWS = Differing(np.empty(0, np.int64), np.empty(0, np.bool_), np.empty(0))
+
 
 class SqliteRows:
     """The rows of a SQLite file in one transaction.
@@ -46,27 +47,45 @@ class SqliteRows:
     def __init__(self, connection: sa.Connection) -> None:
         self._cursor = driver(connection).cursor()
 
-    def present(self, series: Int64s, timestamps: Int64s) -> Present:
-        """Look up keys, which are sorted by series and time: many of one series as a range, others one by one."""
-        starts = np.flatnonzero(np.diff(series, prepend=-1))
-        ends = np.append(starts[1:], len(series))
-        one_by_one = np.repeat(ends - starts < FEWEST_IN_A_RANGE, ends - starts)
-        found = []
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            if end - start >= FEWEST_IN_A_RANGE:
-                wanted, most = timestamps[start:end], WASTE * (end - start)
-                page = self.page(int(series[start]), int(wanted[0]), int(wanted[-1]) + 1, most + 1)
-                if len(page.timestamps) > most:
-                    one_by_one[start:end] = True
-                elif np.array_equal(page.timestamps, wanted):
-                    found.append(Present(np.arange(start, end), page.values))
-                elif len(page.timestamps):
-                    places = np.searchsorted(page.timestamps, wanted)
-                    places[places == len(page.timestamps)] = 0
-                    hits = page.timestamps[places] == wanted
-                    found.append(Present(np.flatnonzero(hits) + start, page.values[places[hits]]))
-        found.append(self._by_keys(series, timestamps, np.flatnonzero(one_by_one)))
-        return Present(np.concatenate([one.places for one in found]), np.concatenate([one.values for one in found]))
+    def differing(self, series: Int64s, timestamps: Int64s, values: Floats) -> Differing:
+        """Look up the keys of rows, which are sorted by series and time, and compare the values.
+
+        Where rows are equal, SQL compares: a row that is returned costs as much as several that are not. Where most
+        differ, whole ranges are read and compared here.
+        """
+        ends = np.append(np.flatnonzero(np.diff(series)) + 1, len(series))
+        found, start, most_differ = [NO_ROWS], 0, False
+        while start < len(series):
+            end = int(ends[np.searchsorted(ends, start, side="right")])
+            some = None
+            if most_differ and end - start >= FEWEST_IN_A_RANGE:
+                some = self._in_range(int(series[start]), timestamps[start:end], values[start:end])
+            if some is None:
+                end = min(start + ROWS_PER_STATEMENT, len(series))
+                some = self._by_keys(series[start:end], timestamps[start:end], values[start:end])
+            most_differ = 2 * len(some.places) > end - start
+            found.append(some._replace(places=some.places + start))
+            start = end
+        return Differing(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+
+    def _by_keys(self, series: Int64s, timestamps: Int64s, values: Floats) -> Differing:
+        parameters: list[float | str] = [0] * (3 * len(series))
+        parameters[0::3], parameters[1::3], parameters[2::3] = series.tolist(), timestamps.tolist(), storable(values)
+        rows = self._flat(self._cursor.execute(_differing(len(series)), parameters), 3)
+        return Differing(integers(rows[:, 0]), rows[:, 1] != 0, rows[:, 2])
+
+    def _in_range(self, series: int, timestamps: Int64s, values: Floats) -> Differing | None:
+        """Compare with a range of rows; return nothing if it holds much else."""
+        most = WASTE * len(timestamps)
+        page = self.page(series, int(timestamps[0]), int(timestamps[-1]) + 1, most + 1)
+        if len(page.timestamps) > most:
+            return None
+        is_new, before = np.ones(len(values), dtype=np.bool_), values.copy()
+        places = np.searchsorted(timestamps, page.timestamps)  # none is beyond the last of them
+        hits = timestamps[places] == page.timestamps
+        is_new[places[hits]], before[places[hits]] = False, page.values[hits]
+        differ = np.flatnonzero(is_new | (before.view(np.int64) != values.view(np.int64)))
+        return Differing(differ, is_new[differ], before[differ])
 
     def counts(self, ranges: Ranges, most: int | None = None) -> Int64s:
         """Count the rows of each range, up to ``most`` of each."""
@@ -94,15 +113,6 @@ class SqliteRows:
         self._cursor.executemany(DELETE, list(zip(*(column.tolist() for column in ranges), strict=True)))
         return max(self._cursor.rowcount, 0)
 
-    def _by_keys(self, series: Int64s, timestamps: Int64s, places: Int64s) -> Present:
-        found = [np.empty((0, 2))]
-        for start in range(0, len(places), ROWS_PER_STATEMENT):
-            block = places[start : start + ROWS_PER_STATEMENT]
-            keys = np.stack([block, series[block], timestamps[block]], axis=1)
-            found.append(self._flat(self._cursor.execute(_keys(len(block)), keys.ravel().tolist()), 2))
-        rows = np.concatenate(found)
-        return Present(integers(rows[:, 0]), rows[:, 1].copy())
-
     @staticmethod
     def _flat(rows: Iterable[Iterable[float]], width: int) -> Floats:
         # As in ``read``: one flat run of floats takes half the time of tuples, and holds timestamps exactly.
@@ -124,9 +134,10 @@ def _counts(ranges: int, most: int | None) -> str:
 
 
 @lru_cache(maxsize=16)
-def _keys(rows: int) -> str:
+def _differing(rows: int) -> str:
+    wanted = ",".join(f"({place},?,?,?)" for place in range(rows))
     return (
-        f"WITH wanted (place, series, timestamp) AS (VALUES {','.join(['(?,?,?)'] * rows)})"  # noqa: S608 no data in it
-        " SELECT w.place, o.value FROM wanted w CROSS JOIN temporis_observation o"
-        " ON o.series = w.series AND o.timestamp = w.timestamp"
+        f"WITH w (place, series, timestamp, value) AS (VALUES {wanted})"  # noqa: S608 no data in it
+        " SELECT w.place, o.value IS NULL, ifnull(o.value, 0) FROM w LEFT JOIN temporis_observation o"
+        " ON o.series = w.series AND o.timestamp = w.timestamp WHERE o.value IS NOT w.value"
     )
