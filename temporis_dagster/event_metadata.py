@@ -51,6 +51,9 @@ from temporis_dagster.metadata_keys import (
 from temporis_dagster.partition_windows import PartitionWindows, in_own_order
 
 PARTITION_ROWS = "dagster/partition_row_count"
+DATA_VERSION = "dagster/data_version"
+"""The tag under which Dagster keeps the data version of a materialization or observation."""
+
 ALWAYS_SHOWN = ("stored", "unchanged")
 
 
@@ -251,6 +254,7 @@ def stored_partitions(
     observations: Observations,
     report: UpsertReport,
     further: Mapping[str, dg.MetadataValue],
+    versions: Mapping[str, str],
 ) -> Iterator[dg.AssetMaterialization]:
     """Yield a materialization for every partition that an upsert stored completely before it failed.
 
@@ -261,6 +265,7 @@ def stored_partitions(
         observations: All observations of the upsert.
         report: What became of them.
         further: Further metadata for each materialization.
+        versions: The data version of each partition that has one.
     """
     placed = windows.of(observations.timestamps)
     counts = windows.counts(placed)
@@ -274,7 +279,8 @@ def stored_partitions(
             moment = {} if last is None else {LAST_OBSERVATION: dg.MetadataValue.timestamp(float(last))}
             where = {**_written_to(source), **tick_of_run(context)}
             metadata = {**context.output_metadata, **counted, **where, **moment, **further}
-            yield dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata)
+            tags = {DATA_VERSION: versions[key]} if key in versions else None
+            yield dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata, tags=tags)
 
 
 def _not_stored(report: UpsertReport) -> Int64s:

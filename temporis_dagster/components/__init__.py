@@ -4,6 +4,7 @@
 ``ingest``           ``TemporisIngestComponent``: from its attributes to Dagster definitions
 ``ingest_options``   the attributes that are options of ``@temporis_asset``
 ``series_options``     the attribute ``series``: names and contracts
+``code_version``     what tells Dagster that the query, the function or an option has changed
 ``automation``       the attributes that add a schedule, a gap sensor and checks
 ``resolvers``        how Dagster describes, checks and reads the attributes
 ``scaffolder``       the files that ``dg scaffold defs`` writes

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from temporis_dagster.assets import temporis_asset
 from temporis_dagster.catalog import COLUMN_LINEAGE
 from temporis_dagster.components.automation import Automation
+from temporis_dagster.components.code_version import code_version_of
 from temporis_dagster.components.column_lineage import FrameColumns, column_lineage
 from temporis_dagster.components.ingest_options import IngestOptions
 from temporis_dagster.components.python_function import PythonFunction, resolve_python_function
@@ -213,6 +214,7 @@ class TemporisIngestComponent(dg.Component, dg.Resolvable, Automation, IngestOpt
         options = self.arguments()
         if self.sql is not None and self.sql.time_column is not None and self.sql.time_column.timezone:
             options["timezone"] = self.timezone or self.sql.time_column.timezone
+        overridden = type(self).execute if self._fetches_itself else None
         return options | {
             "key": spec.key,
             "partitions_def": spec.partitions_def,
@@ -223,7 +225,7 @@ class TemporisIngestComponent(dg.Component, dg.Resolvable, Automation, IngestOpt
             "owners": spec.owners,
             "tags": {tag: value for tag, value in spec.tags.items() if not tag.startswith("dagster/kind/")},
             "kinds": spec.kinds,
-            "code_version": spec.code_version,
+            "code_version": spec.code_version or code_version_of(self.sql, self.function, options, overridden),
             "automation_condition": spec.automation_condition,
             "freshness_policy": spec.freshness_policy,
         }

@@ -11,7 +11,7 @@ from typing import Any, cast
 import dagster as dg
 import numpy as np
 import pandas as pd
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from temporis_dagster.asset_options import (
     PER_RUN_OPTIONS,
@@ -51,6 +51,7 @@ from temporis_dagster.event_metadata import (
     tick_of_run,
     written,
 )
+from temporis_dagster.io_manager.data_version import OwnVersions, partition_versions, set_data_version
 from temporis_dagster.io_manager.input_request import request_of, series_of_others, without_observations
 from temporis_dagster.io_manager.partition_guard import PartitionGuard, guard_of
 from temporis_dagster.io_manager.plots import plot_of
@@ -185,6 +186,8 @@ class TemporisIOManager(dg.ConfigurableIOManager):
         "Dagster keeps the image in its event log permanently.",
     )
 
+    _own_versions: list[OwnVersions] = PrivateAttr(default_factory=list)
+
     @field_validator("allow_future", mode="before")
     @classmethod
     def _as_text(cls, given: object) -> object:
@@ -240,6 +243,10 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             guard.after(report)
             context.log.info("%s", report)
 
+            own_versions = set_data_version(context, windows, observations, report)
+            if own_versions is not None:
+                self._own_versions.append(own_versions)
+
             # Record what became of it: of each partition, of the run, and on the page of the data source.
             if not report.dry_run and context.has_asset_partitions:
                 add_partition_rows(context, windows, observations, report)  # first: a partition's page opens with it
@@ -269,6 +276,11 @@ class TemporisIOManager(dg.ConfigurableIOManager):
                 )
             else:
                 _observe_page(context, source, observations, report)
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002  # Dagster passes it
+        """Report the data versions of the partitions that one step wrote, now that they are materialized."""
+        while self._own_versions:
+            self._own_versions.pop(0).report()
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame | dict[str, pd.DataFrame]:
         """Read the upstream asset's own series back, in the windows of the partitions that the input maps to.
@@ -393,7 +405,8 @@ def _upsert(
     except (DeliveryError, StoreError) as error:
         if windows is not None and error.report is not None and context.has_asset_partitions:
             further = {**guard.metadata(), **columns}
-            for stored in stored_partitions(context, source, windows, observations, error.report, further):
+            versions = partition_versions(context, windows, observations)
+            for stored in stored_partitions(context, source, windows, observations, error.report, further, versions):
                 context.log_event(stored)
         if error.report is not None:
             archived = isinstance(error, DataSourceArchivedError)

@@ -19,7 +19,7 @@ from temporis_dagster.schedules.partition_row import PartitionRow, tick_before
 from temporis_dagster.schedules.selection import PartitionedAssets
 
 PAGE = 1_000
-MOST_PAGES = 5
+MOST_PAGES = 100
 
 
 @dataclass(frozen=True)

@@ -597,3 +597,58 @@ def test_python_builds_it_too(tmp_path, warehouse):
     assert component.sql.url.variable == "WAREHOUSE_URL"
     with pytest.raises(ConfigurationError, match="cannot be called"):
         PythonFunction(call=once).ensure_takes(window=True)
+
+
+# The code version
+
+
+@reads_yaml
+def test_the_code_version_follows_the_query_the_function_and_the_options(tmp_path, warehouse):
+    """What changes what is stored changes it; the URL of the database, the pool and empty options do not."""
+
+    def version(folder, **attributes):
+        with Project(tmp_path, {"asset": {"key": "load", "partitions_def": DAYS}, **attributes}) as project:
+            (spec,) = project.asset.specs
+            return spec.code_version
+
+    query = version("a", sql=SQL)
+    assert query == version("b", sql={**SQL, "url": "sqlite:///elsewhere.db"}, pool="heavy", plot=True, timezone=None)
+    others = [
+        version("c", sql={**SQL, "query": QUERY + " AND items > 0"}),
+        version("d", sql={**SQL, "time_column": {"stored_as": "epoch", "unit": "ms"}}),
+        version("e", sql=SQL, on_invalid="drop"),
+        version("f", function=function()),
+        version("g", function=function(series="returns")),
+    ]
+    assert len({query, *others}) == 6
+    assert version("h", function=function()) == others[3]
+
+
+@reads_yaml
+def test_a_code_version_in_the_yaml_file_takes_precedence(tmp_path, warehouse):
+    """It is the user's own."""
+    asset = {"key": "load", "partitions_def": DAYS, "code_version": "v7"}
+    with Project(tmp_path, {"asset": asset, "sql": SQL}) as project:
+        (spec,) = project.asset.specs
+    assert spec.code_version == "v7"
+
+
+@reads_yaml
+def test_the_code_version_of_a_subclass_that_fetches_itself_is_that_of_its_code(tmp_path):
+    """Of two subclasses with the same options, each has its own."""
+
+    class One(TemporisIngestComponent):
+        def execute(self, context):
+            return fetch(*context.partition_time_window)
+
+    class Other(TemporisIngestComponent):
+        def execute(self, context):
+            return fetch(*context.partition_time_window, series="returns")
+
+    asset = {"key": "load", "partitions_def": DAYS}
+    found = []
+    for kind in (One, Other, One):
+        with Project(tmp_path, {"asset": asset}, kind=kind) as project:
+            (spec,) = project.asset.specs
+            found.append(spec.code_version)
+    assert found[0] == found[2] != found[1]
