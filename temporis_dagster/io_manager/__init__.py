@@ -7,6 +7,7 @@ their steps:
 ``io_manager``        ``TemporisIOManager``: its fields, and the order of the steps
 ``run_series``        writing: refuses series that are not the asset's own, or not those of the run's partitions
 ``partition_guard``   writing: refuses series that another partition of the asset has written
+``own_rows``          writing: the stored rows that a run is about
 ``data_version``      writing: whether the content has changed, for Dagster's automation and its mark "stale"
 ``row_digest``        writing: the number that stands for that content
 ``plots``             writing: the small plot of what was written

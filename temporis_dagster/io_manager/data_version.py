@@ -5,19 +5,26 @@ the version of the whole range, which is another one as soon as the range moves 
 an observation for each partition, with the version of that partition alone. It has to come after the materialization,
 because the latest event is the one that counts for ``AutomationCondition.data_version_changed()``.
 
+The content of a partition is what the run sent and the data source holds, and the stored rows of the asset's own series
+in its window that the run did not send. Where nothing can be read, it is what was sent.
+
 Comes in: what a write stored, the windows of its run. Goes out: the version of the step, observations of partitions.
 Never: overrides a version that the asset sets itself, or gives one to a dry run.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dagster as dg
 import numpy as np
 import pandas as pd
 
 from temporis_dagster.data_source.observations import Observations
+from temporis_dagster.data_source.observations.model import Int64s, Seconds
+from temporis_dagster.data_source.plan import Ghosts, Within
 from temporis_dagster.data_source.report import UpsertReport
+from temporis_dagster.data_source.source import DataSource
+from temporis_dagster.errors import DataSourceNotFoundError, ReadNotSupportedError, TemporisError
 from temporis_dagster.event_log import latest_ids, latest_of_asset, latest_of_partitions, records_by_id
 from temporis_dagster.event_metadata import DATA_VERSION
 from temporis_dagster.io_manager.row_digest import RowDigest
@@ -76,21 +83,31 @@ class OwnVersions:
                 self.instance.report_runless_asset_event(observation)
 
 
-def versions_of(windows: PartitionWindows | None, observations: Observations) -> Versions:
+def versions_of(
+    windows: PartitionWindows | None, observations: Observations, others: pd.DataFrame | None = None
+) -> Versions:
     """Return the versions of what the partitions hold.
 
     Args:
         windows: The windows of the run's partitions; None if they have no time.
-        observations: The rows that are stored. Those outside the windows do not count.
+        observations: The rows that the run has stored. Those outside the windows do not count.
+        others: The other rows that are stored there: series, timestamp, value.
     """
     digest = RowDigest(1 if windows is None else len(windows.starts))
-    seconds, codes = observations.timestamps, observations.codes
-    places = np.zeros(len(seconds), dtype=np.int64) if windows is None else windows.of(seconds)
-    digest.add(places, seconds, codes, observations.names, observations.values)
+    seconds = observations.timestamps
+    digest.add(_places(windows, seconds), seconds, observations.codes, observations.names, observations.values)
+    if others is not None and len(others):
+        seconds = pd.DatetimeIndex(others["timestamp"]).as_unit("s").asi8
+        codes, names = pd.factorize(others["series"])
+        digest.add(_places(windows, seconds), seconds, codes, names.tolist(), others["value"].to_numpy())
     if windows is None or not windows.one_key_each:
         return Versions(digest.of_all(), {})
     each = digest.of_each()
     return Versions(digest.of_all(), {key: each[n] for key, n in zip(windows.keys, windows.numbers, strict=True)})
+
+
+def _places(windows: PartitionWindows | None, seconds: Seconds) -> Int64s:
+    return np.zeros(len(seconds), dtype=np.int64) if windows is None else windows.of(seconds)
 
 
 def held(observations: Observations, report: UpsertReport) -> Observations:
@@ -108,16 +125,46 @@ def held(observations: Observations, report: UpsertReport) -> Observations:
     return observations.take(~keys[0].isin(keys[1]))
 
 
+def other_rows(
+    source: DataSource, within: Within, observations: Observations, counted: Ghosts | None = None
+) -> pd.DataFrame | None:
+    """Read the stored rows of a run's windows and series that are none of these; None if nothing can be read.
+
+    Args:
+        source: The data source.
+        within: The windows and series.
+        observations: What the data source holds of what the run sent.
+        counted: These rows, if they have been counted already.
+
+    Raises:
+        StoreError: The database or the mirror's file failed.
+    """
+    try:
+        found = counted or source.ghosts(replace(observations, dropped_keys=None), within, stored=True)
+        return found.rows(None)
+    except (ReadNotSupportedError, DataSourceNotFoundError):
+        return None
+
+
 def set_data_version(
-    context: dg.OutputContext, windows: PartitionWindows | None, observations: Observations, report: UpsertReport
+    context: dg.OutputContext,
+    source: DataSource,
+    windows: PartitionWindows | None,
+    within: Within,
+    observations: Observations,
+    report: UpsertReport,
+    counted: Ghosts | None = None,
 ) -> OwnVersions | None:
-    """Set the data version of the step's materializations.
+    """Set the data version of the step's materializations. If that fails, only warn in the log: the write stands.
 
     Args:
         context: The context of the output.
+        source: The data source.
         windows: The windows of the run's partitions; None if they have no time.
+        within: Which stored rows the run is about.
         observations: What was upserted.
         report: What became of it.
+        counted: The stored rows that the run is about and did not send, if they have been counted already.
 
     Returns:
         The versions of the single partitions, to be reported when the run has recorded the materializations; None if
@@ -126,7 +173,14 @@ def set_data_version(
     if report.dry_run or not context.has_asset_key or not _has_step(context) or _has_own(context):
         return None
     asset = context.asset_key
-    versions = versions_of(windows, held(observations, report))
+    kept = held(observations, report)
+    if kept is not observations or len(observations.dropped_rows):
+        counted = None  # what is stored under the keys of rows that were left out is content, too
+    try:
+        versions = versions_of(windows, kept, other_rows(source, within, kept, counted))
+    except TemporisError as error:
+        context.log.warning("There is no data version, so what is stored counts as changed. %s", error)
+        return None
     whole = versions.whole
     if windows is None and not report.stored and not report.pending:
         whole = _latest(context) or whole
@@ -137,19 +191,31 @@ def set_data_version(
 
 
 def partition_versions(
-    context: dg.OutputContext, windows: PartitionWindows, observations: Observations
+    context: dg.OutputContext,
+    source: DataSource,
+    windows: PartitionWindows,
+    within: Within,
+    observations: Observations,
+    report: UpsertReport,
 ) -> Mapping[str, str]:
     """Return the versions of the partitions of an upsert that failed partway, for those that are stored completely.
 
     Args:
         context: The context of the output.
+        source: The data source.
         windows: The windows of the run's partitions.
+        within: Which stored rows the run is about.
         observations: What was to be upserted: all of it, of each partition that is stored completely.
+        report: What became of it.
     """
     if _has_own(context):
         own = context.step_context.get_data_version(context.asset_key).value
         return dict.fromkeys(windows.keys, own)
-    return versions_of(windows, observations).by_partition
+    kept = held(observations, report)
+    try:
+        return versions_of(windows, kept, other_rows(source, within, kept)).by_partition
+    except TemporisError:  # the store that has just failed: what is stored counts as changed
+        return dict.fromkeys(windows.keys, context.run_id)
 
 
 def _has_step(context: dg.OutputContext) -> bool:

@@ -32,6 +32,7 @@ from temporis_dagster.data_source.observations import (
     SubSecond,
     observe,
 )
+from temporis_dagster.data_source.plan import Within
 from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.data_source.source import DataSource, rejection
 from temporis_dagster.data_source.target import ArchiveState
@@ -53,6 +54,7 @@ from temporis_dagster.event_metadata import (
 )
 from temporis_dagster.io_manager.data_version import OwnVersions, partition_versions, set_data_version
 from temporis_dagster.io_manager.input_request import request_of, series_of_others, without_observations
+from temporis_dagster.io_manager.own_rows import own_rows
 from temporis_dagster.io_manager.partition_guard import PartitionGuard, guard_of
 from temporis_dagster.io_manager.plots import plot_of
 from temporis_dagster.io_manager.read_back import read_apart, read_back
@@ -239,11 +241,12 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             columns = table(context, observations, options, contracts)
 
             # Send.
-            report = _upsert(context, source, windows, observations, options.frame, guard, columns)
+            within = own_rows(context, windows, options.series)
+            report = _upsert(context, source, windows, within, observations, options.frame, guard, columns)
             guard.after(report)
             context.log.info("%s", report)
 
-            own_versions = set_data_version(context, windows, observations, report)
+            own_versions = set_data_version(context, source, windows, within, observations, report)
             if own_versions is not None:
                 self._own_versions.append(own_versions)
 
@@ -391,6 +394,7 @@ def _upsert(
     context: dg.OutputContext,
     source: DataSource,
     windows: PartitionWindows | None,
+    within: Within,
     observations: Observations,
     options: ObservationOptions,
     guard: PartitionGuard,
@@ -405,7 +409,7 @@ def _upsert(
     except (DeliveryError, StoreError) as error:
         if windows is not None and error.report is not None and context.has_asset_partitions:
             further = {**guard.metadata(), **columns}
-            versions = partition_versions(context, windows, observations)
+            versions = partition_versions(context, source, windows, within, observations, error.report)
             for stored in stored_partitions(context, source, windows, observations, error.report, further, versions):
                 context.log_event(stored)
         if error.report is not None:

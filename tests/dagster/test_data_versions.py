@@ -9,7 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from temporis_dagster import TemporisIOManager, TemporisResource, connect, data_source_spec, temporis_asset
+from temporis_dagster import (
+    DataSource,
+    StoreError,
+    TemporisIOManager,
+    TemporisResource,
+    connect,
+    data_source_spec,
+    temporis_asset,
+)
 from temporis_dagster.io_manager.data_version import MOST_TOLD_APART
 from temporis_dagster.testing import FakeService, answer
 from tests.support.dagster_harness import key_range
@@ -300,6 +308,71 @@ def test_rows_that_the_service_rejected_do_not_count(instance):
         some = version_of(project.run(storing(DAY, on_invalid="drop")))
         assert some == version_of(project.run(storing(DAY.drop(HOURS[3]))))
         assert some != version_of(project.run(storing(DAY.drop(HOURS[[3, 4]]))))
+
+
+@ignore_beta
+def test_rows_that_vanished_upstream_are_still_content(automation, upstream):
+    """A day of 24 rows, refilled with 20, still holds 24: nothing has changed, and nothing fires."""
+    automation.fill("2024-06-01", "2024-06-02")
+    automation.tick()
+    upstream.left_out = {str(hour) for hour in HOURS[20:]}
+    automation.fill("2024-06-01", "2024-06-02")
+    assert automation.tick() == []
+    automation.fill("2024-06-01")
+    assert automation.tick() == []
+    automation.temporis.data_source(SOURCE).delete(HOURS[20], HOURS[22], ["orders"])
+    automation.fill("2024-06-01")
+    assert automation.tick() == ["2024-06-01"]
+
+
+def test_an_asset_without_series_leaves_the_series_of_others_out(project):
+    """Another asset writes to the same days of the same data source: the version does not depend on it."""
+    arguments = {"partitions_def": DAYS}
+    first = version_of(project.run(storing(DAY, **arguments), partition_key="2024-06-01"))
+    project.run(storing(DAY.rename(columns={"orders": "returns"}), **arguments), partition_key="2024-06-01")
+    assert version_of(project.run(storing(DAY, **arguments), partition_key="2024-06-01")) == first
+
+
+def test_what_is_stored_under_the_key_of_a_dropped_row_is_content(project):
+    """An invalid value leaves the stored one as it is, so the content is the same as before."""
+    arguments = {"partitions_def": DAYS, "on_invalid": "drop", "layout": "long"}
+    long = DAY.rename_axis("timestamp").reset_index().melt("timestamp", var_name="name")
+    first = version_of(project.run(storing(long, **arguments), partition_key="2024-06-01"))
+    invalid = long.assign(value=long["value"].where(long["value"] != 7))
+    assert version_of(project.run(storing(invalid, **arguments), partition_key="2024-06-01")) == first
+
+
+def test_rows_that_were_rejected_after_others_were_stored_do_not_count(tmp_path, instance):
+    """With a mirror, which keeps what was rejected apart: the partition holds the other rows."""
+    bad = [False]
+    fault_of = lambda record: "bad" if bad[0] and record["value"] == 8 else None  # noqa: E731
+    mirror = {"mirror": f"sqlite:///{tmp_path}/mirror.db"}
+    with FakeService(fault_of=fault_of) as service, served(service, **mirror) as temporis:
+        project = Project(temporis, instance)
+        arguments = {"partitions_def": DAYS, "on_invalid": "drop"}
+        versions = []
+        for frame, bad[0] in ((DAY, False), (DAY + 1, True), (DAY + 1, True)):
+            versions.append(version_of(project.run(storing(frame, **arguments), partition_key="2024-06-01")))
+        stored = temporis.data_source(SOURCE).read()
+        assert len(stored) == 23
+        assert versions[1] == versions[2] != versions[0]
+        assert versions[1] == version_of(
+            project.run(storing(stored, **arguments, layout="long"), partition_key="2024-06-01")
+        )
+
+
+def test_a_version_that_cannot_be_had_does_not_fail_the_write(project, monkeypatch):
+    """The rows are stored; Dagster's own version, which is new with each run, says that they may have changed."""
+
+    def broken(*_args, **_options):
+        raise StoreError("the disk is gone", url="sqlite:///temporis.db")
+
+    monkeypatch.setattr(DataSource, "ghosts", broken)
+    result = project.run(storing(DAY, partitions_def=DAYS), tags=key_range("2024-06-01", "2024-06-02"))
+    assert result.success
+    (event, _) = result.get_asset_materialization_events()
+    assert OWN not in event.step_materialization_data.materialization.tags
+    assert any("There is no data version" in line for line in project.logged(result))
 
 
 def test_an_asset_without_partitions_keeps_its_version_until_something_is_stored(project):
