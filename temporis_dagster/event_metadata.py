@@ -28,7 +28,7 @@ from temporis_dagster.catalog import (
 )
 from temporis_dagster.dagster_failures import SHOWN_ROWS, offending_rows
 from temporis_dagster.data_source.observations import Observations, Series
-from temporis_dagster.data_source.observations.model import Int64s
+from temporis_dagster.data_source.observations.model import Codes, Int64s, Seconds
 from temporis_dagster.data_source.report import COUNTS, UpsertReport
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.metadata_keys import (
@@ -48,7 +48,8 @@ from temporis_dagster.metadata_keys import (
     TICK,
     count_key,
 )
-from temporis_dagster.partition_windows import PartitionWindows, in_own_order
+from temporis_dagster.partition_windows import OUTSIDE, PartitionWindows, in_own_order
+from temporis_dagster.series_templates import SeriesOfParts
 
 PARTITION_ROWS = "dagster/partition_row_count"
 DATA_VERSION = "dagster/data_version"
@@ -207,14 +208,18 @@ def add_once(context: dg.OutputContext, metadata: Mapping[str, Any]) -> None:
 
 
 def add_partition_rows(
-    context: dg.OutputContext, windows: PartitionWindows | None, observations: Observations, report: UpsertReport
+    context: dg.OutputContext,
+    windows: PartitionWindows | None,
+    observations: Observations,
+    report: UpsertReport,
+    series: SeriesOfParts | None = None,
 ) -> None:
     """Add the number of observations of each partition of the run to the metadata.
 
     The most frequent count is added once for all partitions, and partitions that differ get their own. If too many
     differ, no partition gets a count, and the last one lists all of them as ``temporis/partition_row_counts``.
     """
-    counts = partition_rows(context.asset_partition_keys, windows, observations, report)
+    counts = partition_rows(context.asset_partition_keys, windows, observations, report, series)
     if not counts:
         return
     sizes, frequencies = np.unique(list(counts.values()), return_counts=True)
@@ -229,15 +234,40 @@ def add_partition_rows(
 
 
 def partition_rows(
-    keys: Sequence[str], windows: PartitionWindows | None, observations: Observations, report: UpsertReport
+    keys: Sequence[str],
+    windows: PartitionWindows | None,
+    observations: Observations,
+    report: UpsertReport,
+    series: SeriesOfParts | None = None,
 ) -> Mapping[str, int]:
-    """Return the number of observations per partition; empty if time does not tell the partitions apart.
+    """Return the number of observations per partition; empty if neither time nor templates tell partitions apart.
 
     Observations that the service rejected are not counted.
     """
+    if series is not None:
+        rejected = report.rejected_rows
+        codes, names = pd.factorize(rejected["name"])
+        counts = _rows_by_part(windows, series, observations.timestamps, observations.codes, observations.names)
+        counts = counts - _rows_by_part(windows, series, _timestamps(rejected), codes, tuple(names))
+        numbers = {} if windows is None else dict(zip(windows.keys, windows.numbers.tolist(), strict=True))
+        parts = {part: place for place, part in enumerate(series.some)}
+        return {key: int(counts[numbers.get(key, 0), parts[series.parts.of(key)]]) for key in map(str, keys)}
     if windows is None:
         return {keys[0]: len(observations) - report.rejected} if len(keys) == 1 else {}
     return _rows_by_key(windows, windows.counts(windows.of(observations.timestamps)), report)
+
+
+def _rows_by_part(
+    windows: PartitionWindows | None, series: SeriesOfParts, timestamps: Seconds, codes: Codes, names: tuple[str, ...]
+) -> Int64s:
+    """Count observations by window and part; a window and a part more than there are count what is in none of them."""
+    parts = {part: place for place, part in enumerate(series.some)}
+    none = len(parts)
+    of_names = np.array([parts.get(series.part_of(name) or "", none) for name in names], dtype=np.int64)
+    windowed = np.zeros(len(timestamps), dtype=np.int64) if windows is None else windows.of(timestamps)
+    last = 1 if windows is None else len(windows.starts)
+    cells = np.where(windowed == OUTSIDE, last, windowed) * (none + 1) + of_names[codes]
+    return np.bincount(cells, minlength=(last + 1) * (none + 1)).reshape(last + 1, none + 1)
 
 
 def _rows_by_key(windows: PartitionWindows, counts: Int64s, report: UpsertReport) -> Mapping[str, int]:

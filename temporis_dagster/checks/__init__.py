@@ -12,7 +12,8 @@ Are the observations of an asset complete, recent and plausible?
 - ``series_checks``: builds the checks; one step per data source.
 - ``expectations``: the arguments, validated, and the assets that write.
 - ``series_data``: one read of a data source, as arrays sorted by series.
-- ``gaps_and_bounds``, ``freshness``, ``pending``: the checks themselves.
+- ``gaps_and_bounds``, ``freshness``, ``pending``, ``row_counts``: the checks themselves.
+- ``latest_written``: the latest materialization of each partition.
 - ``spacing``: how far apart two neighbouring observations may be.
 
 ``finding`` is what every check returns, and how Dagster shows it.

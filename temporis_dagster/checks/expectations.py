@@ -20,12 +20,14 @@ from temporis_dagster.contract import series_name_fault
 from temporis_dagster.data_source.observations import Contracts, Interval, Series
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.metadata_keys import SERIES
+from temporis_dagster.wording import counted
 
 FRESHNESS = "observation_freshness_check"
 GAPS = "observation_gaps_check"
 PRESENCE = "expected_series_check"
 BOUNDS = "observation_bounds_check"
 PENDING = "pending_age_check"
+COUNT = "observation_count_check"
 
 LATE_S = 86_400
 """A day: how late observations may be before they count as missing."""
@@ -48,6 +50,7 @@ class Expectations:
         max_pending_age: How long an observation may wait in the mirror.
         timezone: The time zone of ``expected_interval``; None means that of the asset.
         contracts: What an asset states about its series.
+        min_observations: How many observations each materialization must have.
     """
 
     max_age: timedelta | None
@@ -58,8 +61,10 @@ class Expectations:
     max_pending_age: timedelta | None = None
     timezone: str | None = None
     contracts: tuple[Series, ...] = ()
+    min_observations: int | None = None
 
     def __post_init__(self) -> None:
+        _ensure_count(self.min_observations)
         for argument in ("max_age", "horizon", "max_pending_age"):
             _ensure_positive(argument, getattr(self, argument))
         for expected in (self.spacing(), *(self._parsed(one.every) for one in self._regular)):
@@ -152,6 +157,8 @@ class Expectations:
             PENDING: self.max_pending_age
             and f"No observation waits in the mirror for longer than {in_words(self.max_pending_age)}.",
             BOUNDS: self._bounds_described(),
+            COUNT: self.min_observations
+            and f"Each materialization has at least {counted(self.min_observations, 'observation')}.",
         }
         return {name: text for name, text in asked.items() if text}
 
@@ -248,7 +255,14 @@ def _writer(spec: dg.AssetSpec, expectations: Expectations) -> Writer:
     if not replace(expectations, contracts=contracts).descriptions:
         raise ConfigurationError(
             f"There is no expectation to check of asset {spec.key.to_user_string()!r}. Pass max_age, expected_interval,"
-            " expected_series, bounds or max_pending_age, or give the asset contracts: series=[Series(...)]."
+            " expected_series, bounds, max_pending_age or min_observations, or give the asset contracts:"
+            " series=[Series(...)]."
+        )
+    external = spec.key == data_source_key(data_source)
+    if external and expectations.min_observations is not None:
+        raise ConfigurationError(
+            f"min_observations is about materializations, and the data source {data_source!r} itself has none. Pass the"
+            " assets that write to it."
         )
     partitions = spec.partitions_def if isinstance(spec.partitions_def, dg.TimeWindowPartitionsDefinition) else None
     zone = options_said(spec.metadata).get("timezone")
@@ -259,8 +273,15 @@ def _writer(spec: dg.AssetSpec, expectations: Expectations) -> Writer:
         partitions,
         timezone=str(zone) if zone else None,
         contracts=contracts,
-        external=spec.key == data_source_key(data_source),
+        external=external,
     )
+
+
+def _ensure_count(count: object) -> None:
+    if count is None:
+        return
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise ConfigurationError(f"min_observations must be an integer of at least 1, got {count!r}.")
 
 
 def _ensure_positive(argument: str, length: object) -> None:

@@ -12,10 +12,11 @@ from datetime import timedelta
 
 import dagster as dg
 
-from temporis_dagster.checks.expectations import FRESHNESS, PENDING, Bounds, Expectations, Writer, writers_of
+from temporis_dagster.checks.expectations import COUNT, FRESHNESS, PENDING, Bounds, Expectations, Writer, writers_of
 from temporis_dagster.checks.freshness import find_age
 from temporis_dagster.checks.gaps_and_bounds import FINDERS, find_in
 from temporis_dagster.checks.pending import find_pending
+from temporis_dagster.checks.row_counts import find_count
 from temporis_dagster.checks.series_data import SelectedCheck, read_for
 from temporis_dagster.data_source.observations import Interval
 from temporis_dagster.errors import ConfigurationError
@@ -30,6 +31,7 @@ def build_series_checks(
     expected_series: Iterable[str] | None = None,
     bounds: Mapping[str, Bounds] | None = None,
     max_pending_age: timedelta | None = None,
+    min_observations: int | None = None,
     horizon: timedelta = timedelta(days=7),
     timezone: str | None = None,
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN,
@@ -40,9 +42,10 @@ def build_series_checks(
 
     Each asset gets one check per argument that is passed or that its contracts state: ``observation_freshness_check``
     (``max_age``), ``observation_gaps_check`` (``expected_interval``), ``expected_series_check`` (``expected_series``),
-    ``observation_bounds_check`` (``bounds``) and ``pending_age_check`` (``max_pending_age``). The three in the middle
-    read the data source, once for all its assets, and only observation times within the last ``horizon``. They pass
-    with a warning if the data source has no read-back (HTTP without a mirror), and fail if it cannot be asked.
+    ``observation_bounds_check`` (``bounds``), ``pending_age_check`` (``max_pending_age``) and
+    ``observation_count_check`` (``min_observations``). Those of gaps, expected series and bounds read the data source,
+    once for all its assets, and only observation times within the last ``horizon``. They pass with a warning if the
+    data source has no read-back (HTTP without a mirror), and fail if it cannot be asked.
 
     There is one definition, and so one step and one read, per data source. In a shared step, one failed writer would
     leave the assets of all data sources unchecked.
@@ -73,6 +76,8 @@ def build_series_checks(
         max_pending_age: How long an observation of the data source may wait in the mirror before it is delivered, no
             matter which asset wrote it. Rows always wait for a moment, so allow for several ticks of a scheduled flush.
             Without a mirror, the check passes with a warning.
+        min_observations: How many observations the latest materialization of each partition must have, as it states
+            itself: what was stored before counts as well. Only partitions within ``horizon``.
         horizon: How far back to look, and so how much is read.
         timezone: The time zone of ``expected_interval``. Defaults to that of the asset's metadata or partitions. If
             these have none, a calendar step is in UTC, and for a timedelta the clocks of all zones are considered.
@@ -122,6 +127,7 @@ def build_series_checks(
         horizon,
         max_pending_age,
         timezone,
+        min_observations=min_observations,
     )
     by_source: dict[str, list[Writer]] = {}
     for writer in writers_of(assets, expectations):
@@ -162,6 +168,8 @@ def _checks_of(
         for key in selected:
             if key.name == PENDING:
                 finding = find_pending(temporis, data_source, expectations, now)
+            elif key.name == COUNT:
+                finding = find_count(context.instance, writers[key.asset_key], expectations, now)
             elif reading is None or key.name == FRESHNESS:
                 finding = find_age(context.instance, writers[key.asset_key], expectations, temporis, now)
             else:

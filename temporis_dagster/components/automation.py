@@ -126,6 +126,10 @@ class SeriesCheckOptions(_Options):
     max_pending_age: Annotated[
         timedelta | None, length("Maximum time that observations may wait in the mirror, such as '1h'.")
     ] = None
+    min_observations: Annotated[
+        int | None,
+        optional_count("Minimum number of observations of the latest materialization of each partition."),
+    ] = None
     horizon: Annotated[timedelta, length("How far back to look, such as '7D'.")] = timedelta(days=7)
     clock: Annotated[
         Callable[[], float] | None,
@@ -216,6 +220,7 @@ def _series_checks(
         expected_series=options.expected_series,
         bounds=None if options.bounds is None else bounds,
         max_pending_age=options.max_pending_age,
+        min_observations=options.min_observations,
         horizon=options.horizon,
         timezone=options.timezone,
         severity=options.severity,

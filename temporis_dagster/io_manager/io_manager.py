@@ -252,7 +252,9 @@ class TemporisIOManager(dg.ConfigurableIOManager):
 
             # Record what became of it: of each partition, of the run, and on the page of the data source.
             if not report.dry_run and context.has_asset_partitions:
-                add_partition_rows(context, windows, observations, report)  # first: a partition's page opens with it
+                add_partition_rows(
+                    context, windows, observations, report, own
+                )  # first: a partition's page opens with it
             guard.add_lists()
             left_out = len(checked) - len(observations)
             outside = {OUTSIDE_PARTITION: left_out} if left_out else {}

@@ -131,6 +131,7 @@ def test_it_builds_what_the_factories_build(project, warehouse):
             "max_age": "3h",
             "expected_interval": "1h",
             "max_pending_age": "1h",
+            "min_observations": 24,
             "bounds": {"orders": [0, None]},
         },
     )
@@ -141,7 +142,7 @@ def test_it_builds_what_the_factories_build(project, warehouse):
     repository = ours.defs.get_repository_def()
     assert {check.name for definition in ours.defs.asset_checks for check in definition.check_keys} == {
         *("archive_state_check", "observation_freshness_check", "observation_gaps_check"),
-        *("observation_bounds_check", "pending_age_check"),
+        *("observation_bounds_check", "pending_age_check", "observation_count_check"),
     }
     (schedule,), (sensor,) = repository.schedule_defs, repository.sensor_defs
     assert (schedule.cron_schedule, schedule.default_status) == ("5 * * * *", dg.DefaultScheduleStatus.RUNNING)

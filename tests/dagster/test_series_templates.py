@@ -377,6 +377,29 @@ def test_checks_look_at_the_series_of_all_partitions(project, instance, partitio
     assert gaps.metadata["temporis/observations"].value == 4
 
 
+def test_the_rows_of_each_partition_are_counted(project):
+    """In one run of all (day, zone), or of all zones: time or series tell which row belongs to which."""
+    load = writer(
+        DAY_ZONE,
+        ["load_{zone}"],
+        lambda context: long(
+            two_hours("load_N", "load_S", day="2024-06-01"), two_hours("load_N", day="2024-06-02").iloc[:1]
+        ),
+    )
+    result = project.run(load, tags=key_range("2024-06-01|N", "2024-06-02|S"))
+    counts = {key: said["dagster/partition_row_count"] for key, said in materializations(result, "load").items()}
+    assert {key: count for key, count in counts.items() if count} == {
+        "2024-06-01|N": 2,
+        "2024-06-01|S": 2,
+        "2024-06-02|N": 1,
+    }
+    assert len(counts) == 6
+    zones = writer(ZONES, ["load_{partition}"], lambda _: two_hours("load_N", "load_NE").iloc[1:])
+    result = project.run(zones, tags=key_range("N", "S"))
+    counts = {key: said["dagster/partition_row_count"] for key, said in materializations(result, "load").items()}
+    assert counts == {"N": 1, "NE": 1, "S": 0}
+
+
 # Contracts
 
 
