@@ -16,7 +16,8 @@ from temporis_dagster.contract import ensure_data_source_name, series_name_fault
 from temporis_dagster.data_source.observations import Contracts, ObservationArguments, ObservationOptions, Series
 from temporis_dagster.data_source.observations.series import series_from
 from temporis_dagster.errors import ConfigurationError
-from temporis_dagster.metadata_keys import CONTRACTS, NAMESPACE, SERIES, option_key
+from temporis_dagster.frame_schema import SchemaText, ensure_schema_text
+from temporis_dagster.metadata_keys import CONTRACTS, NAMESPACE, SCHEMA, SERIES, option_key
 from temporis_dagster.series_templates import SeriesTemplates, is_template, without_doubled_braces
 
 OutsidePartition: TypeAlias = Literal["raise", "drop", "allow"]
@@ -131,6 +132,7 @@ class AssetOptions:
         series: Its own series.
         frame: How to read its frames.
         contracts: What it states about its series.
+        schema: Its pandera schema.
         plot: Whether a materialization shows a plot of what was written.
     """
 
@@ -139,6 +141,7 @@ class AssetOptions:
     series: OwnSeries
     frame: ObservationOptions
     contracts: tuple[Series, ...] = ()
+    schema: SchemaText | None = None
     plot: bool = False
 
 
@@ -164,6 +167,7 @@ def asset_options(
         series=own_series(definition.get(SERIES)),
         frame=frame_options({option: given[option] for option in FRAME_OPTIONS}),
         contracts=contracts_of(definition),
+        schema=ensure_schema_text(_plain(definition.get(SCHEMA))),
         plot=ensure_plot(given["plot"]),
     )
 

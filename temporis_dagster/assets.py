@@ -36,6 +36,7 @@ from temporis_dagster.data_source.observations import (
     Unit,
 )
 from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.frame_schema import schema_text
 from temporis_dagster.input_options import input_options
 from temporis_dagster.metadata_keys import SERIES, option_key
 
@@ -46,6 +47,7 @@ def temporis_asset(  # noqa: PLR0913  an editor shows the arguments of dagster.a
     *,
     data_source: str,
     series: str | Sequence[str | Series] | None = None,
+    schema: Any = None,
     uri: str | None = None,
     outside_partition: OutsidePartition | None = None,
     layout: Layout | None = None,
@@ -89,6 +91,9 @@ def temporis_asset(  # noqa: PLR0913  an editor shows the arguments of dagster.a
             prefixes. If the texts contain a dimension of the partitions in braces, such as ``"load_{zone}"``
             (``"load_{partition}"`` for static or dynamic partitions), each partition has series of its own; braces that
             belong to a name are doubled. Defaults to every series of the data source.
+        schema: A pandera ``DataFrameSchema`` or ``DataFrameModel`` of the frame that the asset returns (extra
+            ``[pandera]``). Rows that it refuses are invalid, like those that break a contract; the frame itself is not
+            changed, so ``coerce=True`` only concerns its checks.
         uri: The URL of the store or service, if it is the same wherever this code is loaded: the catalog then shows it
             before the first run, without user, password and options. Nothing connects to it.
         outside_partition: What happens to rows outside the run's partitions: ``"raise"``, ``"drop"`` or ``"allow"``.
@@ -170,6 +175,7 @@ def temporis_asset(  # noqa: PLR0913  an editor shows the arguments of dagster.a
         "data_source": data_source,
         "series": names,
         "contracts": [contract.stated() for contract in contracts] or None,
+        "schema": None if schema is None else schema_text(schema),
         "outside_partition": outside_partition,
         "plot": plot,
         **frame,

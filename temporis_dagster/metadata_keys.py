@@ -34,6 +34,8 @@ SERIES = "temporis/series"
 written, each with its first and last second."""
 CONTRACTS = "temporis/contracts"
 """On an asset: what it states about its series, as a list of what each ``Series`` states."""
+SCHEMA = "temporis/schema"
+"""On an asset: its pandera schema."""
 OUTSIDE_PARTITION = "temporis/outside_partition"
 
 # What one write did.

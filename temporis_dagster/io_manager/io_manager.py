@@ -52,6 +52,7 @@ from temporis_dagster.event_metadata import (
     tick_of_run,
     written,
 )
+from temporis_dagster.frame_schema import refused_by
 from temporis_dagster.io_manager.data_version import OwnVersions, partition_versions, set_data_version
 from temporis_dagster.io_manager.input_request import request_of, series_of_others, without_observations
 from temporis_dagster.io_manager.own_rows import own_rows
@@ -231,8 +232,8 @@ class TemporisIOManager(dg.ConfigurableIOManager):
 
             # Check everything before anything is sent.
             frame = cast("pd.DataFrame", obj)  # observe refuses anything else
-            contracts = contracts_of_run(context, options.contracts)
-            checked = observe(frame, options.frame, series=contracts, warn=context.log.warning)
+            contracts, refused = contracts_of_run(context, options.contracts), refused_by(options.schema, obj)
+            checked = observe(frame, options.frame, series=contracts, found=refused, warn=context.log.warning)
             ensure_own(checked, options.series, own)
             observations = _inside(windows, checked, options.outside_partition).in_time_order()
             guard = guard_of(context, observations, source.name, options.outside_partition, own)

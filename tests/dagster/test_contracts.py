@@ -1,10 +1,13 @@
 """Contracts of series in Dagster: on an asset, in its metadata, in runs, in YAML, and as the expectations of checks."""
 
 import re
+import subprocess
+import sys
 from datetime import timedelta
 
 import dagster as dg
 import pandas as pd
+import pandera.pandas as pandera
 import pytest
 
 from temporis_dagster import (
@@ -297,3 +300,133 @@ def test_yaml_that_states_no_contract_is_refused_at_load(tmp_path, series, messa
     """With the words of Python's error, and how to write a contract in YAML."""
     with pytest.raises(Exception, match=re.escape(message)):
         component(tmp_path, series=series)
+
+
+# Schemas of pandera
+
+
+SCHEMA = pandera.DataFrameSchema(
+    {
+        "timestamp": pandera.Column(),
+        "name": pandera.Column(str, pandera.Check.isin(["a", "b"])),
+        "value": pandera.Column(float, pandera.Check.ge(0)),
+    }
+)
+
+
+class Readings(pandera.DataFrameModel):
+    """A model, as projects with pandera write them."""
+
+    value: float = pandera.Field(ge=0)
+
+
+def long(*rows, index=None):
+    frame = pd.DataFrame(rows, columns=["timestamp", "name", "value"], index=index)
+    return frame.assign(timestamp=pd.to_datetime(frame["timestamp"], unit="s", utc=True))
+
+
+def refused(result):
+    """(position, column, value, reason) of the rows in a failure."""
+    table = failure_of(result).event_specific_data.user_failure_data.metadata["temporis/invalid_rows"]
+    return [
+        (row["position"], row["column"], row["value"], row["reason"]) for row in (each.data for each in table.records)
+    ]
+
+
+def test_what_a_schema_refuses_is_invalid_like_everything_else(project):
+    """One failure lists it with the rows that break a contract; repeated labels do not hide which row it was."""
+    frame = long((0, "a", 1.0), (0, "c", 1.0), (60, "a", -1.0), (120, "b", 99.0), index=[7, 7, 7, 8])
+    asset = writing(frame, schema=SCHEMA, series=["a", "c", Series("b", maximum=9)])
+    result = project.run(asset)
+    assert "3 of 4 observations are invalid, so nothing was sent" in failure(result)
+    assert refused(result) == [
+        (1, "name", "c", "the asset's schema refuses it: isin(['a', 'b'])"),
+        (2, "value", "-1.0", "the asset's schema refuses it: greater_than_or_equal_to(0)"),
+        (3, "value", "99.0", "the value is above the maximum of 'b', which is 9"),
+    ]
+    assert project.read().empty
+    assert metadata_of(asset)["temporis/schema"] == "pandera: timestamp, name, value"
+
+
+def test_with_drop_the_rows_that_a_schema_refuses_are_left_out(project):
+    """In a wide frame only the cell, unless a check is about whole rows; a missing cell that is refused counts."""
+    frame = hourly(a=range(24), b=range(24)).assign(c=0.0)
+    frame.iloc[5, 0], frame.iloc[6, 1], frame.iloc[7, 2] = -1.0, None, 1.0
+    schema = pandera.DataFrameSchema(
+        {"a": pandera.Column(float, pandera.Check.ge(0)), "b": pandera.Column(float, nullable=False)},
+        index=pandera.Index(None, pandera.Check.ge(HOURS[1])),
+        checks=pandera.Check(lambda frame: frame["c"] == 0, name="no_fault"),
+    )
+    result = project.run(writing(frame, schema=schema, on_invalid="drop"))
+    assert result.success
+    said = materializations(result, "load")[None]
+    assert said["temporis/dropped"] == 1 + 1 + 3 + 3
+    stored = project.read()
+    assert len(stored) == 24 * 3 - 8
+    assert HOURS[0] not in set(stored["timestamp"])
+    assert HOURS[7] not in set(stored["timestamp"])
+    assert set(stored[stored["timestamp"] == HOURS[5]]["name"]) == {"b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (long((0, "a", 1.0)).drop(columns="name"), "column_in_dataframe ('name')"),
+        (long((0, "a", 1)), "dtype('float64') (column 'value'"),
+        (pd.Series([1.0], index=HOURS[:1], name="a"), "it must be a DataFrame, got Series"),
+    ],
+)
+@pytest.mark.parametrize("on_invalid", ["raise", "drop"])
+def test_a_frame_of_another_shape_is_always_refused(project, frame, message, on_invalid):
+    """No rows can be left out so that it fits."""
+    result = project.run(writing(frame, schema=SCHEMA, on_invalid=on_invalid))
+    assert "The frame does not fit the asset's schema, so nothing was sent: " in failure(result)
+    assert message in failure(result)
+    assert project.read().empty
+
+
+def test_a_model_is_taken_and_the_frame_is_stored_as_it_is(project):
+    """Columns that the schema does not know are left alone."""
+    result = project.run(writing(hourly(value=range(24), other=range(24)), schema=Readings, layout="wide"))
+    assert result.success
+    assert len(project.read()) == 48
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        (object(), "schema must be a DataFrameSchema or a DataFrameModel of pandera.pandas, got <object"),
+        ({"a": float}, "schema must be a DataFrameSchema"),
+        (pandera.SeriesSchema(float), "schema must be a DataFrameSchema"),
+        (pandera.DataFrameSchema(drop_invalid_rows=True), "pass on_invalid='drop' to the asset"),
+    ],
+)
+def test_what_is_no_schema_is_refused_at_load(schema, message):
+    """And one that drops rows that no report would count."""
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        writing(None, schema=schema)
+
+
+def test_without_pandera_a_schema_is_refused_with_the_way_to_install_it(monkeypatch):
+    """The extra is named."""
+    monkeypatch.setattr("temporis_dagster.frame_schema.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'temporis-dagster\[pandera\]'"):
+        writing(None, schema=SCHEMA)
+
+
+def test_the_text_of_a_schema_is_no_schema(project):
+    """Metadata that lost the schema fail the run, instead of storing what nobody checked."""
+    result = project.run(writing(hourly(a=range(24)), metadata={"temporis/schema": "pandera: a"}))
+    assert "temporis/schema must be the asset's schema, got 'pandera: a'" in failure(result)
+
+
+def test_pandera_is_imported_only_for_a_schema():
+    """An asset without one costs nothing."""
+    code = """if True:
+        import sys
+        from temporis_dagster import Series, TemporisIOManager, build_series_checks, temporis_asset
+        @temporis_asset(data_source="src", series=[Series("a", minimum=0)])
+        def load(): ...
+        print("pandera" in sys.modules)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -21,7 +21,7 @@ FLOORS = [
     ("_version", "settings", "contract", "errors", "metadata_keys", "wording"),
     ("data_source",),
     ("ask_all", "automation_conditions", "catalog", "env_vars", "event_log", "partition_windows", "progress_log"),
-    ("partition_parts", "series_templates"),
+    ("partition_parts", "series_templates", "frame_schema"),
     ("asset_options", "input_options"),
     ("dagster_failures", "assets", "event_metadata", "resource"),
     ("data_source_page",),

@@ -38,6 +38,7 @@ A new frame option is a field of ``options``, read in the room that it concerns.
 """
 
 from temporis_dagster.data_source.observations.contracts import Contracts
+from temporis_dagster.data_source.observations.faults import Found
 from temporis_dagster.data_source.observations.future import AllowFuture
 from temporis_dagster.data_source.observations.interval import Interval
 from temporis_dagster.data_source.observations.model import Observations
@@ -61,6 +62,7 @@ __all__ = [
     "Ambiguous",
     "Contracts",
     "Decimals",
+    "Found",
     "Interval",
     "Layout",
     "Nonexistent",

@@ -6,14 +6,17 @@ Never: raises an error or drops a row. It only finds faults.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from temporis_dagster.data_source.observations.contracts import Contracts, Rules
 from temporis_dagster.data_source.observations.dtypes import Column
-from temporis_dagster.data_source.observations.faults import ColumnFaults, Fault, mask_of, where
-from temporis_dagster.data_source.observations.layout import Table
+from temporis_dagster.data_source.observations.faults import ColumnFaults, Fault, Found, mask_of, where
+from temporis_dagster.data_source.observations.layout import INDEX, Table
 from temporis_dagster.data_source.observations.model import (
     Codes,
     DroppedKeys,
@@ -101,6 +104,30 @@ def cells_of(table: Table, options: ObservationOptions, contracts: Contracts, *,
     if table.names is None:
         return _wide_cells(table, options, contracts, now_s)
     return _long_cells(table, table.names, options, contracts, now_s)
+
+
+def with_found(cells: Cells, table: Table, data: Any, found: Sequence[Found]) -> Cells:
+    """Add what a surface has found to be invalid in the frame.
+
+    Args:
+        cells: The cells of the table.
+        table: The table.
+        data: The frame that it was made of.
+        found: The rows, and why. A missing cell among them counts as an observation, so that it is reported.
+    """
+    if not table.values:
+        return cells
+    width, faults = len(table.values), list(cells.faults)
+    present, bad = cells.present.reshape(-1, width), cells.bad.reshape(-1, width).copy()
+    for one in found:
+        of_cell = table.names is None and not one.whole_row and one.column in table.value_labels
+        place = table.value_labels.index(one.column) if of_cell else None
+        refused = present[one.rows] if place is None else np.tile(np.arange(width) == place, (len(one.rows), 1))
+        refused |= ~refused.any(axis=1, keepdims=True)
+        bad[one.rows] |= refused
+        label, source = (one.column, data[one.column]) if one.column is not None else (INDEX, pd.Series(data.index))
+        faults.append(ColumnFaults(label, source, [Fault(one.rows, one.reason)], place))
+    return replace(cells, faults=faults, bad=bad.ravel(), present=(present | bad).ravel())
 
 
 def _long_cells(

@@ -42,6 +42,23 @@ class Fault:
         return [self.reasons] * len(self.rows) if isinstance(self.reasons, str) else list(self.reasons)
 
 
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Rows of the caller's frame that a surface has found to be invalid, for one reason.
+
+    Attributes:
+        column: The label of the column, as the caller wrote it; None for the index.
+        rows: Row positions.
+        reason: What is wrong.
+        whole_row: Whether, in a wide frame, the other cells of the row are invalid as well.
+    """
+
+    column: object
+    rows: Int64s
+    reason: str
+    whole_row: bool
+
+
 def where(mask: Mask, reasons: str, *, of_call: bool = False) -> list[Fault]:
     """Return the rows of a mask as a fault; an empty list if there are none."""
     return [Fault(np.flatnonzero(mask), reasons, of_call)] if mask.any() else []

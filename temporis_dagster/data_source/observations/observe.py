@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from temporis_dagster.data_source.observations.cells import Cells, cells_of
+from temporis_dagster.data_source.observations.cells import Cells, cells_of, with_found
 from temporis_dagster.data_source.observations.conflicts import settle_conflicts
 from temporis_dagster.data_source.observations.contracts import Contracts
 from temporis_dagster.data_source.observations.distinguishing_column import column_that_tells_apart
-from temporis_dagster.data_source.observations.faults import fault_frame, faults_in_words, objects
+from temporis_dagster.data_source.observations.faults import Found, fault_frame, faults_in_words, objects
 from temporis_dagster.data_source.observations.layout import Table, table_of
 from temporis_dagster.data_source.observations.model import Int64s, Observations, Origin, Superseded
 from temporis_dagster.data_source.observations.monotone import ensure_monotone
@@ -37,6 +37,7 @@ def observe(
     options: ObservationOptions | None = None,
     *,
     series: Sequence[Series] = (),
+    found: Sequence[Found] = (),
     data_source: str | None = None,
     clock: Callable[[], float] = time.time,
     warn: Callable[..., object] = LOGGER.warning,
@@ -47,6 +48,7 @@ def observe(
         data: A long or wide DataFrame, or a Series with a DatetimeIndex. Never modified.
         options: How to read it; None for the defaults.
         series: The contracts of series. Rows that break one are invalid; series without a contract may be anything.
+        found: What the caller has found to be invalid, to be reported with the rest.
         data_source: The data source that they are for, named in messages.
         clock: Returns the current Unix time in seconds. Timestamps far ahead of it need ``allow_future``.
         warn: Receives warnings, about conflicts and about frames without a valid row: a logger's method.
@@ -71,6 +73,7 @@ def observe(
     options, contracts = options or ObservationOptions(), Contracts(series)
     table = table_of(data, options)
     cells = cells_of(table, options, contracts, now_s=clock())
+    cells = with_found(cells, table, data, found) if found else cells
     bad = np.flatnonzero(cells.bad) if cells.faults else np.empty(0, dtype=np.int64)
     if len(bad) and (options.on_invalid == "raise" or cells.call_at_fault):
         raise _invalid(cells, len(bad), _origin(table), options, data_source)
