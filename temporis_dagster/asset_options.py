@@ -24,7 +24,8 @@ OutsidePartition: TypeAlias = Literal["raise", "drop", "allow"]
 
 SEVERAL = (list, tuple, set, frozenset)
 FRAME_OPTIONS = tuple(ObservationOptions.__dataclass_fields__)
-PER_RUN_OPTIONS = ("data_source", "outside_partition", "plot", *FRAME_OPTIONS)
+CHANGE_OPTIONS = ("max_changed", "max_shift", "max_ghosts", "ghost_rows")
+PER_RUN_OPTIONS = ("data_source", "outside_partition", "plot", *CHANGE_OPTIONS, *FRAME_OPTIONS)
 """The options that a run may set. The asset's own series are not among them: a later load could not know."""
 
 HOW_TO_NAME_A_DATA_SOURCE = (
@@ -158,7 +159,7 @@ def asset_options(
     Raises:
         ConfigurationError: No data source is named, or an option does not take its value.
     """
-    given = {**configured, **options_said(definition), **options_said(run)}
+    given = options_given(configured, definition, run)
     if not given.get("data_source"):
         raise ConfigurationError(f"The asset does not name its data source. {HOW_TO_NAME_A_DATA_SOURCE}")
     return AssetOptions(
@@ -170,6 +171,13 @@ def asset_options(
         schema=ensure_schema_text(_plain(definition.get(SCHEMA))),
         plot=ensure_plot(given["plot"]),
     )
+
+
+def options_given(
+    configured: Mapping[str, object], definition: Mapping[str, Any], run: Mapping[str, Any]
+) -> dict[str, object]:
+    """Return the options, by name: the run's override the definition's, which override the IO manager's."""
+    return {**configured, **options_said(definition), **options_said(run)}
 
 
 def options_said(metadata: Mapping[str, Any]) -> dict[str, object]:

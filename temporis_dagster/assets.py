@@ -21,10 +21,12 @@ from temporis_dagster.asset_options import (
     ensure_plot,
     frame_options,
     names_and_contracts,
+    options_said,
     own_series,
 )
 from temporis_dagster.automation_conditions import without_waiting_for
 from temporis_dagster.catalog import COLUMN_SCHEMA, defined_schema, ensure_no_password, storage_address
+from temporis_dagster.change_options import GhostRows, Share, change_options, ensure_can_delete
 from temporis_dagster.data_source.observations import (
     AllowFuture,
     Decimals,
@@ -64,6 +66,10 @@ def temporis_asset(  # noqa: PLR0913  an editor shows the arguments of dagster.a
     on_conflict: OnConflict | None = None,
     decimals: Decimals | None = None,
     plot: bool | None = None,
+    max_changed: Share | None = None,
+    max_shift: float | None = None,
+    max_ghosts: Share | None = None,
+    ghost_rows: GhostRows | None = None,
     partitions_def: dg.PartitionsDefinition | None = None,
     backfill_policy: dg.BackfillPolicy | None = None,
     deps: Iterable[Any] | None = None,
@@ -113,6 +119,16 @@ def temporis_asset(  # noqa: PLR0913  an editor shows the arguments of dagster.a
         on_conflict: ``"raise"`` refuses rows with the same (timestamp, name) but different values.
         decimals: ``"exact"`` refuses decimal numbers that float64 does not hold exactly.
         plot: Whether each materialization shows a small plot of what was written (extra ``[plots]``).
+        max_changed: Limit on the stored rows that a run may change: a float up to 1.0 is a share of the rows stored in
+            the windows of its partitions, an integer a number of rows. A run that exceeds this limit, or one of the
+            next two, fails before anything is sent, and shows what it would change. Needs read-back.
+        max_shift: Limit on how far a run may move the mean of a series: 0.5 is half of the mean size of the stored
+            values that it changes.
+        max_ghosts: Limit on the stored rows that may be missing from the frame, in the form of ``max_changed``.
+            Defaults to 0.25 if ghost rows are deleted.
+        ghost_rows: ``"delete"`` deletes stored rows that are missing from the frame, in the run's windows and of the
+            asset's own series (SQL only). Needs ``series``, and partitions with a time window. ``"keep"`` only counts
+            them.
         partitions_def: The asset's partitions.
         backfill_policy: How a backfill is divided into runs. For a partitioned asset, defaults to
             ``BackfillPolicy.single_run()``: one run for the whole range, whose body reads ``context.partition_keys`` or
@@ -178,6 +194,10 @@ def temporis_asset(  # noqa: PLR0913  an editor shows the arguments of dagster.a
         "schema": None if schema is None else schema_text(schema),
         "outside_partition": outside_partition,
         "plot": plot,
+        "max_changed": max_changed,
+        "max_shift": max_shift,
+        "max_ghosts": max_ghosts,
+        "ghost_rows": ghost_rows,
         **frame,
     }
     options = {option: value for option, value in given.items() if value is not None}
@@ -185,6 +205,7 @@ def temporis_asset(  # noqa: PLR0913  an editor shows the arguments of dagster.a
     _ensure_usable(options, frame)
     merged = _merged(metadata, options)
     _ensure_series(merged, partitions_def)
+    _ensure_changes(merged, partitions_def)
     for given_input in (asset_arguments.get("ins") or {}).values():
         input_options(getattr(given_input, "metadata", None))
     if isinstance(condition := asset_arguments.get("automation_condition"), dg.AutomationCondition):
@@ -291,6 +312,14 @@ def _catalogued(data_source: str, uri: str | None, metadata: Mapping[str, Any]) 
     """Return what Dagster's catalog shows of an asset with this metadata; what the metadata say themselves wins."""
     schema = defined_schema(metadata.get(SERIES), contracts_of(metadata))
     return {**storage_address(data_source, uri), COLUMN_SCHEMA: schema}
+
+
+def _ensure_changes(metadata: Mapping[str, Any], partitions_def: dg.PartitionsDefinition | None) -> None:
+    """Refuse, while the code is loaded, limits that nothing can keep to, and deletes that could meet other rows."""
+    said = options_said(metadata)
+    if change_options(said).deletes:
+        outside = cast("OutsidePartition | None", said.get("outside_partition"))
+        ensure_can_delete(own_series(metadata.get(SERIES)), partitions_def, outside)
 
 
 def _with_data_source(deps: Iterable[Any] | None, key: dg.AssetKey) -> list[Any]:

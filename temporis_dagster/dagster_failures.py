@@ -78,13 +78,23 @@ def offending_rows(kind: str, rows: pd.DataFrame, count: int | None = None) -> d
     """
     if rows.empty:
         return {}
-    first = rows.head(SHOWN_ROWS)
-    cells = {str(column): [_cell(value) for value in first[column]] for column in first}
-    records = [dg.TableRecord(dict(zip(cells, row, strict=True))) for row in zip(*cells.values(), strict=True)]
     return {
         row_count_key(kind): dg.MetadataValue.int(len(rows) if count is None else count),
-        rows_key(kind): dg.MetadataValue.table(records),
+        rows_key(kind): table_of(rows),
     }
+
+
+def table_of(rows: pd.DataFrame, most: int = SHOWN_ROWS) -> dg.TableMetadataValue:
+    """Return the first rows of a frame as a table; a frame without rows has no table.
+
+    Args:
+        rows: At least one row.
+        most: The maximum number of rows to show.
+    """
+    first = rows.head(most)
+    cells = {str(column): [_cell(value) for value in first[column]] for column in first}
+    records = [dg.TableRecord(dict(zip(cells, row, strict=True))) for row in zip(*cells.values(), strict=True)]
+    return dg.MetadataValue.table(records)
 
 
 def _cell(value: object) -> str | int:

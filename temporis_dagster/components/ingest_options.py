@@ -12,10 +12,11 @@ from dagster.components.resolved.core_models import (
     SingleRunBackfillPolicyModel,
     resolve_backfill_policy,
 )
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, model_validator
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, StrictFloat, StrictInt, model_validator
 
 from temporis_dagster.asset_options import OutsidePartition
-from temporis_dagster.components.resolvers import count, described, number
+from temporis_dagster.change_options import GhostRows
+from temporis_dagster.components.resolvers import count, described, number, optional_number, share
 from temporis_dagster.components.series_options import SeriesOptions, resolve_series
 from temporis_dagster.data_source.observations import Decimals, Layout, OnConflict, OnInvalid, Series, SubSecond, Unit
 
@@ -200,6 +201,39 @@ class IngestOptions(dg.Model):
             description="How often, and after which delays, the step runs again when it fails in a way that may pass. "
             "Each retry fetches again. Defaults to no retries.",
             examples=[{"max_retries": 3, "delay": 60, "backoff": "exponential"}],
+        ),
+    ] = None
+    max_changed: Annotated[
+        StrictInt | StrictFloat | None,
+        share(
+            "Limit on the stored rows that a run may change: a number with a decimal point, up to 1.0, is a share of "
+            "the rows stored in the windows of its partitions; a whole number is a number of rows. A run that exceeds "
+            "a limit fails before anything is sent. " + CONFIGURED_AS.format("no limit"),
+            examples=[0.1, 100],
+        ),
+    ] = None
+    max_shift: Annotated[
+        float | None,
+        optional_number(
+            "Limit on how far a run may move the mean of a series: '0.5' is half of the mean size of the stored values "
+            "that it changes. " + CONFIGURED_AS.format("no limit"),
+            examples=[0.5],
+        ),
+    ] = None
+    max_ghosts: Annotated[
+        StrictInt | StrictFloat | None,
+        share(
+            "Limit on how many stored rows may be missing from what a run fetched, in the form of 'max_changed'. "
+            + CONFIGURED_AS.format("no limit, or 0.25 if ghost rows are deleted"),
+            examples=[0.25, 10],
+        ),
+    ] = None
+    ghost_rows: Annotated[
+        GhostRows | None,
+        described(
+            "What happens to stored rows of the asset's own series that are missing from what a run fetched for their "
+            "window: 'keep' counts them, 'delete' deletes them (SQLite and PostgreSQL only). " + CONFIGURED,
+            examples=["delete"],
         ),
     ] = None
     io_manager_key: Annotated[str, described("Resource key of the project's 'TemporisIOManager'.")] = (

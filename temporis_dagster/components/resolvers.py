@@ -51,9 +51,14 @@ def number(description: str) -> dg.Resolver:
     return _resolver(_given, StrictFloat | StrictInt | str, description)
 
 
-def optional_number(description: str) -> dg.Resolver:
+def optional_number(description: str, *, examples: list[Any] | None = None) -> dg.Resolver:
     """Return a resolver for a number or null."""
-    return _resolver(_given, StrictFloat | StrictInt | str | None, description)
+    return _resolver(_given, StrictFloat | StrictInt | str | None, description, examples)
+
+
+def share(description: str, *, examples: list[Any]) -> dg.Resolver:
+    """Return a resolver for a number of rows (an integer) or a share of them (a float), or null."""
+    return _resolver(_given, StrictInt | StrictFloat | str | None, description, examples)
 
 
 def text_or_count(description: str) -> dg.Resolver:

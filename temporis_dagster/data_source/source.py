@@ -397,6 +397,11 @@ class DataSource:
             return 0
         return target.delete_ghosts(self.name, observations, within, dry_run=self._dry_run)
 
+    @property
+    def can_delete(self) -> bool:
+        """Whether observations can be deleted: from a store, but not over HTTP."""
+        return is_manageable(self._target)
+
     def archive_state(self) -> ArchiveState:
         """Ask whether the data source takes observations. Over HTTP, this sends an empty ingest, also in a dry run.
 

@@ -11,15 +11,24 @@ from typing import Any, cast
 import dagster as dg
 import numpy as np
 import pandas as pd
-from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from temporis_dagster.asset_options import (
     PER_RUN_OPTIONS,
     AssetOptions,
     OutsidePartition,
     asset_options,
+    options_given,
     options_said,
     own_series,
+)
+from temporis_dagster.change_options import (
+    LIMITS,
+    ChangeOptions,
+    GhostRows,
+    change_options,
+    ensure_can_delete,
+    number_in,
 )
 from temporis_dagster.dagster_failures import SHOWN_ROWS, failures_for_dagster, offending_rows
 from temporis_dagster.data_source.observations import (
@@ -37,7 +46,7 @@ from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.data_source.source import DataSource, rejection
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.data_source_page import data_source_observation
-from temporis_dagster.env_vars import plain_value
+from temporis_dagster.env_vars import ENV_VARS, plain_value
 from temporis_dagster.errors import ConfigurationError, DataSourceArchivedError, DeliveryError, StoreError
 from temporis_dagster.event_metadata import (
     add_once,
@@ -53,7 +62,9 @@ from temporis_dagster.event_metadata import (
     written,
 )
 from temporis_dagster.frame_schema import refused_by
+from temporis_dagster.io_manager.change_guard import ChangeGuard
 from temporis_dagster.io_manager.data_version import OwnVersions, partition_versions, set_data_version
+from temporis_dagster.io_manager.ghost_rows import RunGhosts, ensure_target_deletes
 from temporis_dagster.io_manager.input_request import request_of, series_of_others, without_observations
 from temporis_dagster.io_manager.own_rows import own_rows
 from temporis_dagster.io_manager.partition_guard import PartitionGuard, guard_of
@@ -189,7 +200,39 @@ class TemporisIOManager(dg.ConfigurableIOManager):
         "Dagster keeps the image in its event log permanently.",
     )
 
+    max_changed: str | None = Field(
+        default=None,
+        description="Limit on the stored rows that a run may change: '0.1' is a tenth of those in its windows, '10' is "
+        "ten rows. A run that exceeds a limit fails before anything is sent, and shows what it would change.",
+    )
+    max_shift: float | None = Field(
+        default=None,
+        description="Limit on how far a run may move the mean of a series: 0.5 is half of the mean size of the stored "
+        "values that it changes.",
+    )
+    max_ghosts: str | None = Field(
+        default=None,
+        description="Limit on how many stored rows may be missing from the frame, in the form of max_changed. "
+        "Defaults to no limit, or to '0.25' if ghost rows are deleted.",
+    )
+    ghost_rows: GhostRows = Field(
+        default="keep",
+        description="What happens to stored rows that are missing from the frame, in the windows of the run and of the "
+        "asset's own series: 'keep' counts them, 'delete' deletes them (SQL only).",
+    )
+
     _own_versions: list[OwnVersions] = PrivateAttr(default_factory=list)
+
+    @field_validator("max_changed", "max_shift", "max_ghosts", mode="before")
+    @classmethod
+    def _checked_limit(cls, given: object, info: ValidationInfo) -> object:
+        """Refuse a limit while the code is loaded, and turn numbers into text, which keeps 1 apart from 1.0."""
+        option = str(info.field_name)
+        if given is None or isinstance(given, ENV_VARS):
+            return given
+        limit = number_in(option, given) if isinstance(given, str) else given  # Dagster builds it again, from the text
+        change_options({option: limit})
+        return limit if option == "max_shift" else str(limit)
 
     @field_validator("allow_future", mode="before")
     @classmethod
@@ -238,16 +281,21 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             observations = _inside(windows, checked, options.outside_partition).in_time_order()
             guard = guard_of(context, observations, source.name, options.outside_partition, own)
             guard.before()
+            changes = self._change_options(context, source, options)
+            within = own_rows(context, windows, options.series)
+            change_guard = ChangeGuard(context, source, observations, within, changes, dry_run=self.temporis.dry_run)
+            change_guard.before()
 
             columns = table(context, observations, options, contracts)
 
             # Send.
-            within = own_rows(context, windows, options.series)
             report = _upsert(context, source, windows, within, observations, options.frame, guard, columns)
             guard.after(report)
             context.log.info("%s", report)
-
-            own_versions = set_data_version(context, source, windows, within, observations, report)
+            ghosts = RunGhosts(context, source, windows, observations, within)
+            if not report.dry_run:
+                ghosts.delete(change_guard.ghosts) if changes.deletes else ghosts.count(report)
+            own_versions = set_data_version(context, source, windows, within, observations, report, ghosts.found)
             if own_versions is not None:
                 self._own_versions.append(own_versions)
 
@@ -266,6 +314,7 @@ class TemporisIOManager(dg.ConfigurableIOManager):
                 {
                     **outcome(source, observations, report),
                     **guard.metadata(),
+                    **change_guard.metadata(),
                     **partitions_of_run(context),
                     **tick_of_run(context),
                     **outside,
@@ -274,8 +323,12 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             )
             if report.pending:
                 context.log.warning("%s", _waiting(report, source.pending().last_error))
+            ghosts.record()
             left_out_tables = {**left_out_rows(report), **conflicting_rows(observations)}
-            add_once(context, {**left_out_tables, **(_plot(context, observations) if options.plot else {})})
+            add_once(
+                context,
+                {**left_out_tables, **change_guard.tables(), **(_plot(context, observations) if options.plot else {})},
+            )
             if report.dry_run:
                 context.log.warning(
                     "This was a dry run: Dagster shows a materialization, but nothing was stored in %s.", source.name
@@ -324,9 +377,22 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             return frame
 
     def _options(self, definition: Mapping[str, Any], run: Mapping[str, Any]) -> AssetOptions:
+        return asset_options(self._configured(), definition, run)
+
+    def _change_options(self, context: dg.OutputContext, source: DataSource, options: AssetOptions) -> ChangeOptions:
+        given = options_given(self._configured(), context.definition_metadata, context.output_metadata)
+        changes = change_options(given)
+        if changes.deletes:
+            partitions_def = context.asset_partitions_def if context.has_asset_partitions else None
+            ensure_can_delete(options.series, partitions_def, options.outside_partition)
+            ensure_target_deletes(source)
+        return changes
+
+    def _configured(self) -> dict[str, object]:
         what = type(self).__name__
         configured = {option: plain_value(what, option, getattr(self, option)) for option in PER_RUN_OPTIONS}
-        return asset_options(configured, definition, run)
+        texts = {option: text for option in LIMITS if isinstance(text := configured[option], str)}
+        return {**configured, **{option: number_in(option, text) for option, text in texts.items()}}
 
 
 def _warn(context: dg.InputContext, warning: str | None) -> None:

@@ -22,7 +22,7 @@ FLOORS = [
     ("data_source",),
     ("ask_all", "automation_conditions", "catalog", "env_vars", "event_log", "partition_windows", "progress_log"),
     ("partition_parts", "series_templates", "frame_schema"),
-    ("asset_options", "input_options"),
+    ("asset_options", "change_options", "input_options"),
     ("dagster_failures", "assets", "event_metadata", "resource"),
     ("data_source_page",),
     ("io_manager", "checks"),
