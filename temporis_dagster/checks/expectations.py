@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
+from typing import Literal, TypeAlias, get_args
 
 import dagster as dg
 
@@ -28,11 +29,13 @@ PRESENCE = "expected_series_check"
 BOUNDS = "observation_bounds_check"
 PENDING = "pending_age_check"
 COUNT = "observation_count_check"
+GHOSTS = "ghost_rows_check"
 
 LATE_S = 86_400
 """A day: how late observations may be before they count as missing."""
 
 Bounds = tuple[float | None, float | None]
+GhostSeverity: TypeAlias = Literal["warn", "error"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Expectations:
         timezone: The time zone of ``expected_interval``; None means that of the asset.
         contracts: What an asset states about its series.
         min_observations: How many observations each materialization must have.
+        ghosts: How severe ghost rows are.
     """
 
     max_age: timedelta | None
@@ -62,6 +66,7 @@ class Expectations:
     timezone: str | None = None
     contracts: tuple[Series, ...] = ()
     min_observations: int | None = None
+    ghosts: GhostSeverity | None = None
 
     def __post_init__(self) -> None:
         _ensure_count(self.min_observations)
@@ -78,6 +83,8 @@ class Expectations:
         for name in self.named:
             if fault := series_name_fault(name):
                 raise ConfigurationError(f"{name!r} cannot name a series: {fault}. Use the exact names of series.")
+        if self.ghosts is not None and self.ghosts not in get_args(GhostSeverity):
+            raise ConfigurationError(f"ghosts must be 'warn' or 'error', got {self.ghosts!r}.")
 
     def spacing(self, own_zone: str | None = None) -> Spacing | None:
         """Return how far apart neighbouring observations may be, in a time zone.
@@ -156,6 +163,8 @@ class Expectations:
             PRESENCE: self.must_exist and f"There are observations of {listed(self.must_exist)}.",
             PENDING: self.max_pending_age
             and f"No observation waits in the mirror for longer than {in_words(self.max_pending_age)}.",
+            GHOSTS: self.ghosts
+            and "No stored row is missing from the frame with which its partition was last written.",
             BOUNDS: self._bounds_described(),
             COUNT: self.min_observations
             and f"Each materialization has at least {counted(self.min_observations, 'observation')}.",
@@ -255,7 +264,7 @@ def _writer(spec: dg.AssetSpec, expectations: Expectations) -> Writer:
     if not replace(expectations, contracts=contracts).descriptions:
         raise ConfigurationError(
             f"There is no expectation to check of asset {spec.key.to_user_string()!r}. Pass max_age, expected_interval,"
-            " expected_series, bounds, max_pending_age or min_observations, or give the asset contracts:"
+            " expected_series, bounds, max_pending_age, min_observations or ghosts, or give the asset contracts:"
             " series=[Series(...)]."
         )
     external = spec.key == data_source_key(data_source)

@@ -1,4 +1,4 @@
-"""``build_series_checks``: checks for gaps, freshness, expected series, bounds and pending observations.
+"""``build_series_checks``: checks for gaps, freshness, expected series, bounds, pending observations and ghost rows.
 
 Comes in: assets, and what is expected of their series. Goes out: asset check definitions, one per data source.
 Never: loads an asset, or reads a data source twice in a step.
@@ -12,9 +12,20 @@ from datetime import timedelta
 
 import dagster as dg
 
-from temporis_dagster.checks.expectations import COUNT, FRESHNESS, PENDING, Bounds, Expectations, Writer, writers_of
+from temporis_dagster.checks.expectations import (
+    COUNT,
+    FRESHNESS,
+    GHOSTS,
+    PENDING,
+    Bounds,
+    Expectations,
+    GhostSeverity,
+    Writer,
+    writers_of,
+)
 from temporis_dagster.checks.freshness import find_age
 from temporis_dagster.checks.gaps_and_bounds import FINDERS, find_in
+from temporis_dagster.checks.ghosts import find_ghosts
 from temporis_dagster.checks.pending import find_pending
 from temporis_dagster.checks.row_counts import find_count
 from temporis_dagster.checks.series_data import SelectedCheck, read_for
@@ -35,6 +46,7 @@ def build_series_checks(
     horizon: timedelta = timedelta(days=7),
     timezone: str | None = None,
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN,
+    ghosts: GhostSeverity | None = None,
     resource_key: str = "temporis",
     clock: Callable[[], float] = time.time,
 ) -> Sequence[dg.AssetChecksDefinition]:
@@ -42,10 +54,11 @@ def build_series_checks(
 
     Each asset gets one check per argument that is passed or that its contracts state: ``observation_freshness_check``
     (``max_age``), ``observation_gaps_check`` (``expected_interval``), ``expected_series_check`` (``expected_series``),
-    ``observation_bounds_check`` (``bounds``), ``pending_age_check`` (``max_pending_age``) and
-    ``observation_count_check`` (``min_observations``). Those of gaps, expected series and bounds read the data source,
-    once for all its assets, and only observation times within the last ``horizon``. They pass with a warning if the
-    data source has no read-back (HTTP without a mirror), and fail if it cannot be asked.
+    ``observation_bounds_check`` (``bounds``), ``pending_age_check`` (``max_pending_age``),
+    ``observation_count_check`` (``min_observations``) and ``ghost_rows_check`` (``ghosts``). Those of gaps, expected
+    series and bounds read the data source, once for all its assets, and only observation times within the last
+    ``horizon``. They pass with a warning if the data source has no read-back (HTTP without a mirror), and fail if it
+    cannot be asked.
 
     There is one definition, and so one step and one read, per data source. In a shared step, one failed writer would
     leave the assets of all data sources unchecked.
@@ -81,7 +94,9 @@ def build_series_checks(
         horizon: How far back to look, and so how much is read.
         timezone: The time zone of ``expected_interval``. Defaults to that of the asset's metadata or partitions. If
             these have none, a calendar step is in UTC, and for a timedelta the clocks of all zones are considered.
-        severity: The severity of checks that fail.
+        severity: The severity of checks that fail, except that of ghost rows.
+        ghosts: ``"warn"`` or ``"error"``: the severity if stored rows were missing from the frame with which their
+            partition was last written. Only time partitions within ``horizon`` count.
         resource_key: The key of the ``TemporisResource``.
         clock: Returns the current time in Unix seconds; for tests, and for data of the past.
 
@@ -128,6 +143,7 @@ def build_series_checks(
         max_pending_age,
         timezone,
         min_observations=min_observations,
+        ghosts=ghosts,
     )
     by_source: dict[str, list[Writer]] = {}
     for writer in writers_of(assets, expectations):
@@ -166,7 +182,9 @@ def _checks_of(
         temporis = temporis_of(context, resource_key)
         reading = read_for(reading_checks, temporis, data_source, expected, now) if reading_checks else None
         for key in selected:
-            if key.name == PENDING:
+            if key.name == GHOSTS:
+                finding = find_ghosts(context.instance, writers[key.asset_key], expectations, now)
+            elif key.name == PENDING:
                 finding = find_pending(temporis, data_source, expectations, now)
             elif key.name == COUNT:
                 finding = find_count(context.instance, writers[key.asset_key], expectations, now)
@@ -174,9 +192,15 @@ def _checks_of(
                 finding = find_age(context.instance, writers[key.asset_key], expectations, temporis, now)
             else:
                 finding = find_in(reading, key.name, writers[key.asset_key], expected[key.asset_key])
-            yield finding.result(key, severity)
+            yield finding.result(key, _severity(key.name, expectations, severity))
 
     return series_checks
+
+
+def _severity(check: str, expectations: Expectations, of_others: dg.AssetCheckSeverity) -> dg.AssetCheckSeverity:
+    if check != GHOSTS:
+        return of_others
+    return dg.AssetCheckSeverity.ERROR if expectations.ghosts == "error" else dg.AssetCheckSeverity.WARN
 
 
 def _short_hash(specs: Iterable[dg.AssetCheckSpec]) -> str:

@@ -10,10 +10,10 @@ import dagster as dg
 
 from temporis_dagster.asset_options import options_said
 from temporis_dagster.assets import data_source_key
-from temporis_dagster.checks.expectations import BOUNDS, COUNT, FRESHNESS, GAPS, PENDING, PRESENCE
+from temporis_dagster.checks.expectations import BOUNDS, COUNT, FRESHNESS, GAPS, GHOSTS, PENDING, PRESENCE
 from temporis_dagster.checks.finding import Finding
 
-SERIES_CHECKS = (FRESHNESS, GAPS, PRESENCE, BOUNDS, PENDING, COUNT)
+SERIES_CHECKS = (FRESHNESS, GAPS, PRESENCE, BOUNDS, PENDING, COUNT, GHOSTS)
 NOT_CHECKED = (
     "Not checked: the archive check of data source {!r} failed, so the asset was not written in this run. Earlier "
     "results still stand."

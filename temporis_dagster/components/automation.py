@@ -14,6 +14,7 @@ from pydantic import ConfigDict, model_validator
 
 from temporis_dagster.assets import data_source_spec
 from temporis_dagster.checks.archive_state import build_archive_state_checks
+from temporis_dagster.checks.expectations import GhostSeverity
 from temporis_dagster.checks.gate import gated_selection
 from temporis_dagster.checks.series_checks import build_series_checks
 from temporis_dagster.components.python_function import resolve_clock
@@ -138,6 +139,13 @@ class SeriesCheckOptions(_Options):
     severity: Annotated[
         dg.AssetCheckSeverity, described("Severity of checks that fail: 'WARN' or 'ERROR'.", examples=["ERROR"])
     ] = dg.AssetCheckSeverity.WARN
+    ghosts: Annotated[
+        GhostSeverity | None,
+        described(
+            "Severity if stored rows were missing from what was last fetched for their partition: 'warn' or 'error'.",
+            examples=["warn"],
+        ),
+    ] = None
 
 
 class Automation(dg.Model):
@@ -224,6 +232,7 @@ def _series_checks(
         horizon=options.horizon,
         timezone=options.timezone,
         severity=options.severity,
+        ghosts=options.ghosts,
         resource_key=resource_key,
         clock=options.clock or time.time,
     )
