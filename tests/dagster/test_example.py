@@ -260,12 +260,14 @@ GREEN = {
     "temporis/nyc_airports_2013_q1": {"archive_state_check": True},
     "departures": {
         "expected_series_check": True,
+        "ghost_rows_check": True,
         "observation_bounds_check": True,
         "observation_freshness_check": True,
         "observation_gaps_check": True,
     },
     "weather": {
         "expected_series_check": True,
+        "ghost_rows_check": True,
         "observation_bounds_check": True,
         "observation_freshness_check": True,
     },

@@ -23,6 +23,7 @@ def checks(context: dg.ComponentLoadContext) -> dg.Definitions:
             expected_interval=timedelta(hours=12),  # no airport sleeps longer
             expected_series=DEPARTURE_SERIES,
             bounds={f"mean_delay_min__{airport}": (-60, 24 * 60) for airport in AIRPORTS},
+            ghosts="warn",
             clock=end_of_data,
         ),
         *build_series_checks(
@@ -30,6 +31,7 @@ def checks(context: dg.ComponentLoadContext) -> dg.Definitions:
             max_age=timedelta(days=2),
             expected_series=WEATHER_SERIES,
             bounds={f"wind_speed_mph__{airport}": (0, 150) for airport in AIRPORTS},
+            ghosts="warn",
             clock=end_of_data,
         ),
     ]

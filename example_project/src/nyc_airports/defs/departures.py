@@ -29,6 +29,9 @@ ORDER BY hour
     data_source=DATA_SOURCE,
     partitions_def=NYC_DAYS,
     series=DEPARTURE_SERIES,
+    # Airlines correct what they reported: up to 15 % of three days. A run that would change more stops.
+    max_changed=0.25,
+    max_ghosts=0.1,
     plot=True,  # each materialization shows a small plot of what its run wrote
     group_name=GROUP,
     kinds={"sqlite"},
