@@ -112,6 +112,7 @@ def test_one_partition(run, source):
         "dagster/partition_row_count": 24,
         "temporis/stored": 24,
         "temporis/unchanged": 0,
+        "temporis/ghost_rows": 0,
         "temporis/series_count": 1,
         "temporis/requests": 1,
         "temporis/retries": 0,
