@@ -21,6 +21,7 @@ from temporis_dagster import connect
 UI = os.environ.get("DAGSTER_UI", "http://127.0.0.1:3000")
 IMAGES = Path(__file__).parent / "images"
 AUTOMATION = "/locations/example_project"
+LIBRARY = "/locations/example_project/components/library/packages"
 COLOURS = 256
 
 
@@ -52,8 +53,12 @@ def all_is_well(page: Page) -> None:
     shoot(page.get_by_role("dialog"), "plot")
     visit(page, "/assets/departures?view=checks&checkDetail=observation_gaps_check", "temporis/found")
     shoot(page, "check-green")
+    visit(page, "/assets/departures", "Flights that left EWR")
+    shoot(page, "catalog")
     visit(page, "/assets/weather", "temporis/stored")
     shoot(page, "component")
+    visit(page, f"{LIBRARY}/temporis_dagster/temporis_dagster.components.TemporisIngestComponent", "Ingests")
+    shoot(page, "component-page")
 
 
 def archived(page: Page) -> None:

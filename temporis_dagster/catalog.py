@@ -145,8 +145,9 @@ def _schema(series: Sequence[dg.TableColumn], *constraints: str) -> dg.TableSche
 
 def _column(label: str, contract: Series | None) -> dg.TableColumn:
     """Return a series as the row of a schema. The unit is part of its type, so that another unit is a change."""
+    exact = "" if label == label.lower() else f"`{label}`"  # Dagster's UI shows the names of columns in lower case
     if contract is None:
-        return dg.TableColumn(label, "series")
+        return dg.TableColumn(label, "series", exact or None)
     limits = {
         f">= {contract.minimum}": contract.minimum is not None,
         f"<= {contract.maximum}": contract.maximum is not None,
@@ -157,7 +158,7 @@ def _column(label: str, contract: Series | None) -> dg.TableColumn:
     return dg.TableColumn(
         label,
         f"series [{contract.unit}]" if contract.unit else "series",
-        contract.description,
+        ": ".join(filter(None, [exact, contract.description])) or None,
         dg.TableColumnConstraints(other=[limit for limit, stated in limits.items() if stated]),
     )
 

@@ -151,7 +151,9 @@ class SeriesCheckOptions(_Options):
 class Automation(dg.Model):
     """The attributes of a component that are not those of its asset."""
 
-    resource_key: Annotated[str, described("Resource key of the project's 'TemporisResource'.")] = "temporis"
+    resource_key: Annotated[
+        str, described("Resource key of the project's 'TemporisResource'.", examples=["temporis"])
+    ] = "temporis"
     define_data_source: Annotated[
         bool,
         described(

@@ -102,14 +102,23 @@ def _origins(scope: Any, place: int) -> Iterator[tuple[Any, str]]:
     for column in find_all_in_scope(selected, exp.Column):
         only = len(scope.sources) == 1 and not column.table
         source = next(iter(scope.sources.values())) if only else scope.sources.get(column.table)
-        if isinstance(source, exp.Table):
-            yield source, column.name
-        elif source is not None and column.name in source.expression.named_selects:
-            yield from _origins(source, source.expression.named_selects.index(column.name))
+        yield from _origins_in(source, column.name)
     inside = {id(node) for node in selected.walk()}
     for nested in scope.subquery_scopes:
         if id(nested.expression) in inside:
             yield from _origins(nested, 0)
+
+
+def _origins_in(source: Any, column: str) -> Iterator[tuple[Any, str]]:
+    """Yield the tables and columns from which a table or a subquery has a column of this name."""
+    from sqlglot import exp
+
+    if isinstance(source, exp.Table):
+        yield source, column
+    elif source is not None and column in source.expression.named_selects:
+        yield from _origins(source, source.expression.named_selects.index(column))
+    elif source is not None and source.expression.is_star and len(source.sources) == 1:
+        yield from _origins_in(next(iter(source.sources.values())), column)
 
 
 def _named(table: Any, keys: Sequence[dg.AssetKey]) -> Iterator[dg.AssetKey]:

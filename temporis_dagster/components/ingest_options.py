@@ -104,16 +104,21 @@ class IngestOptions(dg.Model):
     layout: Annotated[
         Layout | None,
         described(
-            "'long' (a column of names and one of values), 'wide' (one column per series) or 'auto'. " + CONFIGURED
+            "'long' (a column of names and one of values), 'wide' (one column per series) or 'auto'. " + CONFIGURED,
+            examples=["wide"],
         ),
     ] = None
     timestamp: Annotated[
-        str | None, described("Name of the timestamp column. " + CONFIGURED_AS.format("'timestamp'"))
+        str | None,
+        described("Name of the timestamp column. " + CONFIGURED_AS.format("'timestamp'"), examples=["measured_at"]),
     ] = None
     name_column: Annotated[
-        str | None, described("Name of the column of series names. " + CONFIGURED_AS.format("'name'"))
+        str | None,
+        described("Name of the column of series names. " + CONFIGURED_AS.format("'name'"), examples=["sensor"]),
     ] = None
-    value: Annotated[str | None, described("Name of the value column. " + CONFIGURED_AS.format("'value'"))] = None
+    value: Annotated[
+        str | None, described("Name of the value column. " + CONFIGURED_AS.format("'value'"), examples=["reading"])
+    ] = None
     timezone: Annotated[
         str | None,
         described(
@@ -126,25 +131,28 @@ class IngestOptions(dg.Model):
         described(
             "How to read a local time that occurs twice because the clock goes back: 'raise' refuses it, 'infer' tells "
             "the two passes apart by the order of the rows, oldest or newest first, 'true' means the first pass and "
-            "'false' the second. " + CONFIGURED
+            "'false' the second. " + CONFIGURED,
+            examples=["infer"],
         ),
     ] = None
     nonexistent: Annotated[
         Literal["raise", "shift_forward", "shift_backward", "NaT"] | None,
-        described("How to read a local time that the clock skipped. " + CONFIGURED),
+        described("How to read a local time that the clock skipped. " + CONFIGURED, examples=["shift_forward"]),
     ] = None
     sub_second: Annotated[
         SubSecond | None,
         described(
             "What happens to timestamps with fractions of a second: 'raise' refuses them, 'floor' cuts the fraction "
-            "off. " + CONFIGURED
+            "off. " + CONFIGURED,
+            examples=["floor"],
         ),
     ] = None
     on_invalid: Annotated[
         OnInvalid | None,
         described(
             "What happens to invalid rows: 'raise' sends nothing and fails the step, 'drop' stores the other rows and "
-            "counts the invalid ones. " + CONFIGURED
+            "counts the invalid ones. " + CONFIGURED,
+            examples=["drop"],
         ),
     ] = None
     unit: Annotated[
@@ -152,6 +160,7 @@ class IngestOptions(dg.Model):
         described(
             "What numeric timestamps count since 1970: 's', 'ms', 'us' or 'ns'. With 'sql', 'time_column' decides "
             "instead. " + CONFIGURED_AS.format("seconds"),
+            examples=["ms"],
         ),
     ] = None
     allow_future: Annotated[
@@ -166,21 +175,24 @@ class IngestOptions(dg.Model):
         OnConflict | None,
         described(
             "What happens to rows with the same timestamp and name but different values: 'last' stores the last one, "
-            "counts the others and warns; 'raise' sends nothing. " + CONFIGURED
+            "counts the others and warns; 'raise' sends nothing. " + CONFIGURED,
+            examples=["raise"],
         ),
     ] = None
     decimals: Annotated[
         Decimals | None,
         described(
             "What happens to decimal numbers ('NUMERIC') that float64 does not hold exactly: 'nearest' stores the "
-            "nearest float, 'exact' refuses them. " + CONFIGURED
+            "nearest float, 'exact' refuses them. " + CONFIGURED,
+            examples=["exact"],
         ),
     ] = None
     plot: Annotated[
         bool | None,
         described(
             "Whether each materialization shows a small plot of what was written (extra '[plots]'). "
-            + CONFIGURED_AS.format("'false'")
+            + CONFIGURED_AS.format("'false'"),
+            examples=[True],
         ),
     ] = None
     backfill_policy: Annotated[
@@ -236,12 +248,15 @@ class IngestOptions(dg.Model):
             examples=["delete"],
         ),
     ] = None
-    io_manager_key: Annotated[str, described("Resource key of the project's 'TemporisIOManager'.")] = (
-        "temporis_io_manager"
-    )
+    io_manager_key: Annotated[
+        str, described("Resource key of the project's 'TemporisIOManager'.", examples=["temporis_io_manager"])
+    ] = "temporis_io_manager"
     pool: Annotated[
         str | None,
-        described("Concurrency pool of the asset's step. Defaults to 'temporis_<data source>'."),
+        described(
+            "Concurrency pool of the asset's step. Defaults to 'temporis_<data source>'.",
+            examples=["temporis_store_metrics"],
+        ),
     ] = None
 
     def arguments(self) -> dict[str, Any]:

@@ -199,6 +199,13 @@ def test_a_family_is_one_row_and_a_contract_is_its_constraints():
     assert [column.name for column in defined_schema(["a", "b"], []).columns[3:]] == ["a", "b"]
 
 
+def test_capitals_are_repeated_where_the_ui_keeps_them():
+    """The UI shows the names of columns in lower case, but names of series are compared exactly."""
+    contracts = [Series("load_NY", description="Load of New York.")]
+    rows = defined_schema(["load_NY", "load_LI", "load_upstate"], contracts).columns[3:]
+    assert [row.description for row in rows] == ["`load_NY`: Load of New York.", "`load_LI`", None]
+
+
 def test_what_was_written_lists_its_series():
     """Each with the contract that holds for it; declared names also where the run did not write them."""
     written = {
@@ -322,6 +329,10 @@ QUERIES = {  # the query, and from where its columns come
     "a union": (
         "SELECT at AS timestamp, items FROM orders UNION ALL SELECT day, price FROM prices",
         {"timestamp": ["day", "at"], "items": ["price", "items"]},
+    ),
+    "every column of a subquery": (
+        "WITH few AS (SELECT * FROM orders WHERE at >= :start) SELECT at AS timestamp, price FROM few WHERE at < :end",
+        {"timestamp": ["at"], "price": ["price"]},
     ),
     "a series in capitals": (
         'SELECT at AS timestamp, price AS "Load NY" FROM orders',

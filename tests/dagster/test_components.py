@@ -384,6 +384,12 @@ def test_every_attribute_is_described_as_the_ui_shows_it():
             text = said.get("description") or ""
             assert text.endswith("."), (name, field)
             assert "`" not in text, (name, field)
+    without = [name for name, said in schema["properties"].items() if "examples" not in said]
+    assert without == [
+        "define_data_source",
+        "archive_check",
+        "sql",
+    ]  # the UI shows true or false, and those of the query
     for kind in (TemporisIngestComponent, SqlQuery, TimeColumn, PythonFunction, *options):
         assert not re.search(r"(?<!`)``(?!`)|\.\. code-block", kind.__doc__), kind
 

@@ -152,12 +152,13 @@ def metadata_of(result):
 
 
 def test_the_project_loads_as_dg_loads_it(example):
-    """Two daily assets in New York's days, one report that reads them, and two data sources, one of them fed."""
+    """Two daily assets in New York's days, a report, two data sources, and the tables that they come from."""
     dg.Definitions.validate_loadable(example)
     graph = example.resolve_asset_graph()
     keys = {key.to_user_string() for key in graph.get_all_asset_keys()}
     sources = {"temporis/nyc_airports", "temporis/nyc_airports_2013_q1"}
-    assert keys == {"departures", "weather", "weather_impact"} | sources
+    tables = {"operational_db/flights", "operational_db/weather"}
+    assert keys == {"departures", "weather", "weather_impact"} | sources | tables
     for asset in EXPECTED:
         days = graph.get(dg.AssetKey(asset)).partitions_def
         assert (len(days.get_partition_keys()), days.timezone) == (365, "America/New_York")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from temporis_dagster import ArchiveState
+from temporis_dagster import ArchiveState, Series
 
 DATA_SOURCE = "nyc_airports"
 FIRST_QUARTER = "nyc_airports_2013_q1"  # frozen, so that what was published can be computed again
@@ -31,8 +31,33 @@ def end_of_data() -> float:
 
 
 DEPARTURE_MEASURES = ["departures", "mean_delay_min", "cancellations"]
-WEATHER_MEASURES = [
-    *("temp_f", "dewpoint_f", "humidity_pct", "wind_dir_deg", "wind_speed_mph", "wind_gust_mph"),
-    *("precip_in", "pressure_hpa", "visibility_mi"),
+WEATHER_UNITS = {
+    "temp_f": "°F",
+    "dewpoint_f": "°F",
+    "humidity_pct": "%",
+    "wind_dir_deg": "°",
+    "wind_speed_mph": "mph",
+    "wind_gust_mph": "mph",
+    "precip_in": "in",
+    "pressure_hpa": "hPa",
+    "visibility_mi": "mi",
+}
+DEPARTURE_SERIES, WEATHER_SERIES = series_names(DEPARTURE_MEASURES), series_names(WEATHER_UNITS)
+
+# What is stated about the series: checked before anything is sent, and shown in Dagster's catalog.
+DEPARTURES = [
+    contract
+    for airport in AIRPORTS
+    for contract in (
+        Series(
+            f"departures__{airport}", unit="1", minimum=0, integer=True, description=f"Flights that left {airport}."
+        ),
+        Series(f"mean_delay_min__{airport}", unit="min", description="Their mean delay; negative if they were early."),
+        Series(
+            f"cancellations__{airport}", unit="1", minimum=0, integer=True, description="Flights that did not leave."
+        ),
+    )
 ]
-DEPARTURE_SERIES, WEATHER_SERIES = series_names(DEPARTURE_MEASURES), series_names(WEATHER_MEASURES)
+WEATHER = [
+    Series(f"{measure}__{airport}", unit=WEATHER_UNITS[measure]) for measure in WEATHER_UNITS for airport in AIRPORTS
+]

@@ -8,7 +8,7 @@ import dagster as dg
 import pandas as pd
 
 from nyc_airports.database import OperationalDatabase
-from nyc_airports.dataset import DATA_SOURCE, DEPARTURE_MEASURES, DEPARTURE_SERIES, GROUP, NYC_DAYS
+from nyc_airports.dataset import DATA_SOURCE, DEPARTURE_MEASURES, DEPARTURES, GROUP, NYC_DAYS
 from temporis_dagster import temporis_asset
 
 HOURLY_DEPARTURES = """
@@ -28,10 +28,11 @@ ORDER BY hour
 @temporis_asset(
     data_source=DATA_SOURCE,
     partitions_def=NYC_DAYS,
-    series=DEPARTURE_SERIES,
+    series=DEPARTURES,
     # Airlines correct what they reported: up to 15 % of three days. A run that would change more stops.
     max_changed=0.25,
     max_ghosts=0.1,
+    deps=[dg.AssetKey(["operational_db", "flights"])],
     plot=True,  # each materialization shows a small plot of what its run wrote
     group_name=GROUP,
     kinds={"sqlite"},

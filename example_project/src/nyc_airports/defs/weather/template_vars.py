@@ -2,13 +2,15 @@
 
 import dagster as dg
 from nyc_airports import settings
-from nyc_airports.dataset import WEATHER_SERIES
+from nyc_airports.dataset import WEATHER
+
+from temporis_dagster import Series
 
 
 @dg.template_var
-def weather_series() -> list[str]:
-    """Return the names of all nine measures at all three airports."""
-    return WEATHER_SERIES
+def weather_series() -> list[Series]:
+    """Return what is stated about all nine measures at all three airports."""
+    return WEATHER
 
 
 @dg.template_var
