@@ -167,7 +167,7 @@ def partitions_of_run(context: dg.OutputContext) -> dict[str, dg.MetadataValue]:
 
 def tick_of_run(context: dg.OutputContext) -> dict[str, dg.MetadataValue]:
     """Return the tick of the trailing-window schedule that launched the run, if one did."""
-    tick = context.step_context.run_tags.get(TICK) if context.has_asset_partitions else None
+    tick = context.step_context.run_tags.get(TICK) if context.has_asset_partitions and in_a_run(context) else None
     return {TICK: dg.MetadataValue.timestamp(datetime.fromisoformat(tick))} if tick else {}
 
 
@@ -176,8 +176,30 @@ def _keys_of(context: dg.OutputContext) -> list[str]:
     if not context.has_asset_partitions:
         return []
     keys = context.asset_partition_keys
-    several = len(keys) > 1  # which Dagster's contexts for unit tests never have
-    return in_own_order(context.asset_partitions_def, keys, context.step_context.instance if several else None)
+    if not in_a_run(context):
+        return list(map(str, keys))
+    return in_own_order(context.asset_partitions_def, keys, context.step_context.instance)
+
+
+def partitions_of(context: dg.OutputContext) -> tuple[dg.PartitionsDefinition | None, Sequence[str]]:
+    """Return what partitions the asset has, and those of the output; None and nothing if it has none.
+
+    ``dg.migrate_io_storage`` names a single partition without saying what partitions there are: then it is None, too.
+    """
+    if not context.has_asset_partitions:
+        return None, ()
+    try:
+        return context.asset_partitions_def, context.asset_partition_keys
+    except dg.DagsterInvariantViolationError:
+        return None, ()
+
+
+def in_a_run(context: dg.OutputContext) -> bool:
+    """Tell whether there are events to add to; ``dg.migrate_io_storage`` and unit tests write without a run."""
+    try:
+        return context.step_context is not None
+    except dg.DagsterInvariantViolationError:
+        return False
 
 
 def left_out_rows(report: UpsertReport) -> dict[str, dg.MetadataValue]:
@@ -201,7 +223,7 @@ def add_once(context: dg.OutputContext, metadata: Mapping[str, Any]) -> None:
     if not metadata:
         return
     keys = _keys_of(context)
-    if len(keys) > 1:
+    if len(keys) > 1 and in_a_run(context):
         context.step_context.add_asset_metadata(metadata, context.asset_key, keys[-1])
     else:
         context.add_output_metadata(metadata)
@@ -220,7 +242,7 @@ def add_partition_rows(
     differ, no partition gets a count, and the last one lists all of them as ``temporis/partition_row_counts``.
     """
     counts = partition_rows(context.asset_partition_keys, windows, observations, report, series)
-    if not counts:
+    if not counts or not in_a_run(context):
         return
     sizes, frequencies = np.unique(list(counts.values()), return_counts=True)
     usual = int(sizes[frequencies.argmax()])

@@ -54,6 +54,7 @@ from temporis_dagster.event_metadata import (
     conflicting_rows,
     left_out_rows,
     outcome,
+    partitions_of,
     partitions_of_run,
     row_count,
     stored_partitions,
@@ -402,12 +403,13 @@ def _warn(context: dg.InputContext, warning: str | None) -> None:
 
 def _windows(context: dg.OutputContext) -> PartitionWindows | None:
     """Return the windows of the asset's partitions or, for an op, of the partition that its job runs for."""
-    if context.has_asset_partitions:
-        return partition_windows(context.asset_partitions_def, context.asset_partition_keys)
+    partitions_def, keys = partitions_of(context)
+    if partitions_def is not None:
+        return partition_windows(partitions_def, keys)
     if context.has_asset_key or not context.has_partition_key:
         return None
-    partitions_def = context.step_context.run_partitions_def
-    return partition_windows(partitions_def, [context.partition_key]) if partitions_def else None
+    of_run = context.step_context.run_partitions_def
+    return partition_windows(of_run, [context.partition_key]) if of_run else None
 
 
 def _upstream_metadata(context: dg.InputContext) -> Mapping[str, Any]:

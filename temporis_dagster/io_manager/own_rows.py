@@ -8,6 +8,7 @@ import dagster as dg
 
 from temporis_dagster.asset_options import OwnSeries
 from temporis_dagster.data_source.plan import Within
+from temporis_dagster.event_metadata import partitions_of
 from temporis_dagster.partition_parts import parts_of
 from temporis_dagster.partition_windows import PartitionWindows
 
@@ -25,8 +26,8 @@ def own_rows(context: dg.OutputContext, windows: PartitionWindows | None, series
         series: The asset's own series.
     """
     spans = None if windows is None else tuple(windows.spans())
-    if context.has_asset_partitions:
-        definition, keys = context.asset_partitions_def, context.asset_partition_keys
+    definition, keys = partitions_of(context)
+    if definition is not None:
         if series.templates is None and parts_of(definition) is not None:
             return Within(spans)
         series = series.for_partitions(definition, keys)

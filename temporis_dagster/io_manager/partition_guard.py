@@ -17,7 +17,7 @@ import dagster as dg
 from temporis_dagster.asset_options import OutsidePartition
 from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.data_source.report import UpsertReport
-from temporis_dagster.event_metadata import MOST_COUNTED_APART
+from temporis_dagster.event_metadata import MOST_COUNTED_APART, in_a_run, partitions_of
 from temporis_dagster.io_manager.partition_series import (
     Conflict,
     Written,
@@ -145,17 +145,11 @@ def guard_of(
         outside_partition: The asset's option of this name.
         series: The series of each partition, if templates tell the partitions apart; None if nothing does.
     """
-    parts = parts_of(context.asset_partitions_def) if context.has_asset_partitions else None
-    if parts is None or series is not None or not _in_a_run(context):
+    partitions_def, _ = partitions_of(context)
+    parts = None if partitions_def is None else parts_of(partitions_def)
+    if parts is None or series is not None or not in_a_run(context):
         return PartitionGuard()
     return SeriesGuard(context, parts, observations, data_source, outside_partition)
-
-
-def _in_a_run(context: dg.OutputContext) -> bool:
-    try:
-        return context.step_context is not None
-    except dg.DagsterInvariantViolationError:  # a project's unit test, with Dagster's build_output_context
-        return False
 
 
 def _finding(found: Sequence[Conflict]) -> str:

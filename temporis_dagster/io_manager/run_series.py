@@ -13,6 +13,7 @@ import numpy as np
 from temporis_dagster.asset_options import OwnSeries, contracts_for_partitions
 from temporis_dagster.data_source.observations import Observations, Series
 from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.event_metadata import in_a_run, partitions_of
 from temporis_dagster.series_templates import SeriesOfParts
 from temporis_dagster.wording import agreeing, counted
 
@@ -25,8 +26,9 @@ def series_of_run(context: dg.OutputContext, series: OwnSeries) -> SeriesOfParts
     """
     if series.templates is None:
         return None
-    partitions_def, keys = _partitions(context)
-    series.templates.ensure_apart(partitions_def, keys, _instance(context))
+    partitions_def, keys = partitions_of(context)
+    instance = context.step_context.instance if in_a_run(context) else None
+    series.templates.ensure_apart(partitions_def, keys, instance)
     return series.templates.of_parts(partitions_def, keys)
 
 
@@ -36,7 +38,7 @@ def contracts_of_run(context: dg.OutputContext, contracts: Sequence[Series]) -> 
     Raises:
         ConfigurationError: The templates do not fit the partitions.
     """
-    return contracts_for_partitions(contracts, *_partitions(context))
+    return contracts_for_partitions(contracts, *partitions_of(context))
 
 
 def ensure_own(observations: Observations, series: OwnSeries, of_run: SeriesOfParts | None) -> None:
@@ -65,16 +67,3 @@ def ensure_own(observations: Observations, series: OwnSeries, of_run: SeriesOfPa
         f"{are} not of the run's partitions, such as {shown}. The asset's 'temporis/series' are {series}, and this run "
         f"is about {of_run.in_words}: write only the series of these."
     )
-
-
-def _partitions(context: dg.OutputContext) -> tuple[dg.PartitionsDefinition | None, Sequence[str]]:
-    if not context.has_asset_partitions:
-        return None, ()
-    return context.asset_partitions_def, context.asset_partition_keys
-
-
-def _instance(context: dg.OutputContext) -> dg.DagsterInstance | None:
-    try:
-        return context.step_context.instance
-    except dg.DagsterInvariantViolationError:  # a project's unit test, with Dagster's build_output_context
-        return None
