@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import pandas as pd
 import psycopg
@@ -30,6 +33,7 @@ from temporis_dagster.data_source.store.sqlite.database import SqliteDatabase
 from temporis_dagster.testing import FakeService
 
 SOURCE = "store_metrics"
+ROOT = Path(__file__).parents[2]
 fresh_accounts = (f"account_{number}" for number in itertools.count())
 
 
@@ -272,6 +276,45 @@ def test_upserts_and_deletes_of_one_data_source_take_turns(small_chunks, source)
         deleted = sum(deleter.result(120) for deleter in deleters)
     assert stored - deleted == len(keys_in(source))
     assert deleted
+
+
+DELETING = """
+import sys
+from temporis_dagster import connect
+from temporis_dagster.data_source.store import delete as store_delete
+store_delete.CHUNK_ROWS = 10
+commit = store_delete.StoreDelete._commit
+def told(self, connection, deleted):
+    commit(self, connection, deleted)
+    print(self.deleted, flush=True)
+store_delete.StoreDelete._commit = told
+with connect(sys.argv[1], account=sys.argv[2]) as temporis:
+    temporis.data_source("store_metrics").delete(everything=True)
+"""
+
+
+def test_a_killed_delete_leaves_whole_transactions_and_no_lock(source):
+    """After ``kill -9`` in the middle, upserts go on at once, and deleting again takes exactly what is left."""
+    source.upsert(minutes(5000))
+    database = source._target._database
+    url = database.url if isinstance(database, SqliteDatabase) else database._parameters._given
+    if not isinstance(url, str):
+        url = f"postgresql+psycopg://{url['user']}@{url['host']}:{url['port']}/{url['dbname']}"
+    account = source._target._account
+    process = subprocess.Popen(
+        [sys.executable, "-c", DELETING, url, account], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert process.stdout is not None
+    known = [int(process.stdout.readline()) for _ in range(5)][-1]
+    process.kill()
+    known = max([known, *(int(line) for line in process.stdout.read().split())])
+    process.wait()
+    process.stdout.close()
+    left = len(keys_in(source))
+    assert left % 10 == 0
+    assert 5000 - left in (known, known + 10)  # killed between the commit and the word of it
+    assert source.upsert(frame((-60, "a", 1))).stored == 1
+    assert source.delete(everything=True) == left + 1
 
 
 def test_a_data_source_that_is_not_there_is_not_made(source):

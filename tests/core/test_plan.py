@@ -256,6 +256,18 @@ def test_the_windows_are_the_caller_s(source):
     assert source.plan(some, within=Within(((0, 120), (480, 540)), ("a",))).ghosts == 1
 
 
+def test_a_series_without_a_row_is_not_in_the_frame(source):
+    """A category that no row uses, an empty column, or a part of the observations: those series may be another's."""
+    source.upsert(frame((0, "a", 1), (0, "b", 2), (60, "b", 3)))
+    hour = Within(((0, 3600),))
+    categories = frame((0, "a", 1)).astype({"name": pd.CategoricalDtype(["a", "b"])})
+    empty = pd.DataFrame({"a": [1.0], "b": [math.nan]}, index=pd.to_datetime([0], unit="s", utc=True))
+    part = observe(frame((0, "a", 1), (0, "b", 2))).take(slice(0, 1))
+    for one in (categories, empty, part):
+        assert source.plan(one, within=hour).ghosts == 0
+        assert source.plan(one, within=Within(((0, 3600),), ("a", "b"))).ghosts == 2
+
+
 def test_dropped_rows_are_not_ghosts_and_those_without_a_time_are_named(source):
     """A row whose value is invalid has a key. One whose timestamp is missing may be any row of its series."""
     source.upsert(frame((0, "a", 1), (60, "a", 2), (120, "a", 3), (0, "b", 4)))

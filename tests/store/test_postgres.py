@@ -11,6 +11,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from temporis_dagster.data_source.plan import Within
 from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.data_source.store.postgres import read, schema
 from temporis_dagster.data_source.store.read import Window
@@ -23,6 +24,7 @@ from tests.support.store_tools import (
     every_call_fails,
     failing,
     minutes,
+    observed,
     put,
     tally_of,
 )
@@ -244,6 +246,24 @@ def test_a_writer_needs_each_right_that_the_docs_grant_and_no_other(with_passwor
             by_hand(url, f"GRANT {right} TO writes")
             with closing(SqlStore(as_writer)) as store:
                 assert put(store, rows).stored == 2, right
+
+
+def test_a_delete_needs_the_right_that_the_docs_grant_for_it(with_passwords):
+    """A writer without it is told so, and nothing is deleted; planning needs only the rights of a reader."""
+    with_passwords.execute("CREATE ROLE deletes LOGIN PASSWORD 'right'")
+    with with_passwords.database() as url, closing(SqlStore(url)) as owner:
+        owner.create_data_source("metrics")
+        put(owner, minutes(3))
+        for right in OF_A_WRITER:
+            by_hand(url, f"GRANT {right} TO deletes")
+        as_writer = sa.make_url(url).set(username="deletes", password="right").render_as_string(hide_password=False)
+        with closing(SqlStore(as_writer)) as store:
+            assert store.plan("metrics", observed(minutes(2)), Within(((0, 600),))).ghosts == 1
+            with pytest.raises(StoreError, match=r"Grant this user the rights .* Nothing was deleted\."):
+                store.delete("metrics", 0, 60, None, dry_run=False)
+            assert len(content(store)) == 3
+            by_hand(url, "GRANT DELETE ON temporis_observation TO deletes")
+            assert store.delete("metrics", 0, 60, None, dry_run=False) == 1
 
 
 @pytest.mark.parametrize(("query", "expected"), [("", 3), ("?connect_timeout=2", 2), ("?connect_timeout=0", 3)])

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from temporis_dagster.data_source.observations.model import Observations, Origin
+from temporis_dagster.data_source.plan import Within
 from temporis_dagster.data_source.report import Tally
 from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.data_source.store.postgres.database import PostgresDatabase
@@ -89,6 +90,11 @@ def every_call_fails(store: SqlStore, match: str) -> None:
         lambda: store.archive_state("metrics"),
         lambda: content(store),
         lambda: digest(store),
+        lambda: store.plan("metrics", observed(minutes(5)), Within()),
+        lambda: store.ghosts("metrics", observed(minutes(5)), Within(), stored=True),
+        lambda: store.latest("metrics", None),
+        lambda: store.delete("metrics", None, None, ["orders"], dry_run=False),
+        lambda: store.delete_ghosts("metrics", observed(minutes(5)), Within(), dry_run=False),
         store.data_sources,
     )
     for call in calls:

@@ -25,9 +25,11 @@ from temporis_dagster import (
     DataSourceNotFoundError,
     DeliveryError,
     InvalidObservationsError,
+    Limits,
     MirrorError,
     NotSupportedError,
     PendingInfo,
+    Plan,
     ReadNotSupportedError,
     RejectedObservationsError,
     Series,
@@ -203,6 +205,21 @@ def reading(source: DataSource) -> None:
     assert_type(source.content_digest(end=60), str)
     source.read(start="2024-06-20")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     source.read(names=[1])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+
+
+def planning(source: DataSource) -> None:
+    plan = source.plan(HOURS.to_frame(), start=HOURS[0], end=60, timezone="UTC", on_invalid="drop")
+    assert_type(plan, Plan)
+    counts: Sequence[int] = (plan.new, plan.changed, plan.unchanged, plan.superseded, plan.dropped, plan.ghosts)
+    frames: Sequence[pd.DataFrame] = (plan.series, plan.changes, plan.ghost_rows, plan.largest_changes(5))
+    plan.stored = len(counts) + len(frames)  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    assert_type(plan.to_dict(), dict[str, object])
+    assert_type(Limits(max_changed=0.5, max_ghosts=3, max_shift=2).exceeded(plan), list[str])
+    Limits(max_changed="0.5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(source.latest(["orders"]), pd.DataFrame)
+    assert_type(source.delete(0, HOURS[0], names=["orders"]), int)
+    assert_type(source.delete(everything=True), int)
+    source.delete(everything="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def archiving(source: DataSource) -> None:

@@ -70,6 +70,14 @@ class InputKeys:
         return bool(len(codes)) and bool(((codes < 0) | (codes == self._codes.get(name, -1))).any())
 
     @cached_property
+    def names(self) -> frozenset[str]:
+        """The series of which the frame has a row, valid or not: a category that no row uses is not one of them."""
+        seen = np.bincount(self._observations.codes, minlength=len(self._observations.names)) > 0
+        seen[self.dropped.codes] = True
+        seen[self.dropped.unreadable[self.dropped.unreadable >= 0]] = True
+        return frozenset(name for name, has_row in zip(self._observations.names, seen.tolist(), strict=True) if has_row)
+
+    @cached_property
     def spans(self) -> tuple[Int64s, Int64s]:
         """The first timestamp of each series, and the one after its last; (0, 0) for a series without a valid row."""
         return own_spans(self._observations)

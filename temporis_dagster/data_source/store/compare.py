@@ -142,7 +142,7 @@ def expected_ranges(subject: Subject) -> Expected:
     """Return the ranges of stored rows that the subject is about."""
     observations, within = subject.observations, subject.within
     codes = {name: code for code, name in enumerate(observations.names)}
-    names = sorted(filter(codes.__contains__ if within.only_of_frame else within.covers, subject.ids))
+    names = sorted(filter(subject.keys.names.__contains__ if within.only_of_frame else within.covers, subject.ids))
     numbers = np.array([subject.ids[name] for name in names], dtype=np.int64)
     if within.spans is not None:
         spans = np.array(within.spans, dtype=np.int64).reshape(-1, 2)
