@@ -297,6 +297,8 @@ class DataSource:
             StoreError: The database or the mirror's file failed.
         """
         observations = self._observed(data, ObservationOptions(**options), series)
+        if within is not None and not (start is None and end is None):
+            raise ConfigurationError("start= and end= say what within= says as well. Pass one or the other.")
         return _readable(self._target).plan(self.name, observations, within or _window(start, end))
 
     def ghosts(self, observations: Observations, within: Within | None = None, *, stored: bool = False) -> Ghosts:
@@ -363,7 +365,7 @@ class DataSource:
         """
         first, last, exact = _second("start", start), _second("end", end), _exact_names(names)
         bounded = not (first is None and last is None and exact is None)
-        if everything is bounded:
+        if bool(everything) is bounded:
             raise ConfigurationError(
                 "everything=True deletes all observations of the data source, so it takes no bounds and no names."
                 " Leave it out to delete only some."

@@ -24,10 +24,13 @@ from temporis_dagster import (
     AuthenticationError,
     DataSourceArchivedError,
     DataSourceNotFoundError,
+    NotSupportedError,
+    ReadNotSupportedError,
     connect,
 )
 from temporis_dagster.data_source.connection import Temporis
 from temporis_dagster.data_source.store import SqlStore
+from temporis_dagster.data_source.target import is_readable
 from temporis_dagster.testing import FakeService, sample_frame
 from tests.support.delivery_tools import CANARY, adds_up
 from tests.support.service_fixture import ServiceProcess, started_service
@@ -244,6 +247,26 @@ def test_every_bit_of_a_number_and_every_character_of_a_name_arrives(host):
     records = [(i, name, number) for name in HARD_NAMES for i, number in enumerate(HARD_NUMBERS)]
     assert host.source.upsert(frame(*records)).stored == len(records)
     assert {key: bits(value) for key, value in host.content().items()} == {(i, n): bits(v) for i, n, v in records}
+
+
+def test_what_can_be_read_can_be_planned_and_deleted_and_the_api_can_do_neither(host):
+    """A store does all of it, exactly; over HTTP, each call is refused with the way out, and nothing changes."""
+    host.source.upsert(frame((0, "a", 1), (60, "a", 2), (120, "b", 3)))
+    given = frame((0, "a", 1), (120, "b", 4), (180, "b", 5))
+    if is_readable(host.source._target):
+        plan = host.source.plan(given, start=0, end=3600)
+        assert (plan.new, plan.changed, plan.unchanged, plan.ghosts) == (1, 1, 1, 1)
+        assert host.source.latest()["value"].tolist() == [2.0, 3.0]
+        assert len(host.content()) == 3
+        assert host.source.delete(60, names=["a"]) == 1
+        assert set(host.content()) == {(0, "a"), (120, "b")}
+        return
+    for ask in (lambda: host.source.plan(given), host.source.latest):
+        with pytest.raises(ReadNotSupportedError, match="mirror"):
+            ask()
+    with pytest.raises(NotSupportedError, match="temporis delete"):
+        host.source.delete(60, names=["a"])
+    assert len(host.content()) == 3
 
 
 def test_an_empty_frame_sends_nothing(host):

@@ -122,6 +122,8 @@ def test_everything_takes_no_bounds(source):
         source.delete(0, everything=True)
     with pytest.raises(ConfigurationError, match="takes no bounds"):
         source.delete(names=["a"], everything=True)
+    with pytest.raises(ConfigurationError, match="everything=True if"):
+        source.delete(everything=0)
     other = connect_beside(source)
     other.upsert(minutes(3))
     assert source.delete(everything=True) == 10

@@ -229,6 +229,8 @@ def test_what_an_upsert_refuses_a_plan_refuses(source):
         source.plan(frame((0, "a", 1), (0, "a", 2)), on_conflict="raise")
     with pytest.raises(ConfigurationError, match="has no time zone"):
         source.plan(frame((0, "a", 1)), start=pd.Timestamp("2024-06-20").to_pydatetime())
+    with pytest.raises(ConfigurationError, match="Pass one or the other"):
+        source.plan(frame((0, "a", 1)), start=0, within=Within())
     with pytest.raises(ConfigurationError, match="ends before it begins"):
         source.plan(frame((0, "a", 1)), start=60, end=0)
 

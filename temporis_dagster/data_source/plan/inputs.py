@@ -1,6 +1,6 @@
 """InputKeys: the keys of a frame: those of its observations, and those of rows that were invalid and left out.
 
-Comes in: observations. Goes out: the timestamps of a series; the keys that only invalid rows have.
+Comes in: observations. Goes out: which timestamps of a series it lacks; the keys that only invalid rows have.
 Never: takes a row whose timestamp could not be read for a key: it may be any.
 """
 
@@ -36,15 +36,27 @@ class InputKeys:
         self._observations = observations
         self._codes = {name: code for code, name in enumerate(observations.names) if name}
         self.dropped = observations.dropped_keys or NO_KEYS
+        self._last: tuple[str, Int64s] | None = None
 
-    def of(self, name: str) -> Int64s:
-        """Return the timestamps of a series, ascending."""
-        code = self._codes.get(name)
-        if code is None:
-            return NOTHING
-        start, end = np.searchsorted(self._sorted_codes, [code, code + 1])
-        valid = self._observations.timestamps[self._order[start:end]].astype(np.int64)
-        return np.unique(np.concatenate([valid, self.dropped.timestamps[self.dropped.codes == code]]))
+    def lacks(self, name: str, timestamps: Int64s) -> Mask:
+        """Return which timestamps of a series are not in the frame."""
+        given = self._of(name)
+        if not len(given):
+            return np.ones(len(timestamps), dtype=np.bool_)
+        places = np.searchsorted(given, timestamps)
+        places[places == len(given)] = 0
+        lacking: Mask = given[places] != timestamps
+        return lacking
+
+    def _of(self, name: str) -> Int64s:
+        """Return the timestamps of a series, ascending. Kept until the next series, because pages come one by one."""
+        if self._last is None or self._last[0] != name:
+            code = self._codes.get(name, -1)
+            start, end = np.searchsorted(self._sorted_codes, [code, code + 1])
+            valid = self._observations.timestamps[self._order[start:end]].astype(np.int64)
+            invalid = self.dropped.timestamps[self.dropped.codes == code]
+            self._last = name, np.unique(np.concatenate([valid, invalid]))
+        return self._last[1]
 
     def only_dropped(self) -> Keys:
         """Return the keys of invalid rows that no valid row has."""

@@ -82,7 +82,7 @@ class Limits:
         if beyond.empty:
             return []
         each = [
-            f"{row['series']!r:.60} by {_times(float(row['shift']))} (from {row['before']!r} to {row['after']!r} at"
+            f"{row['series']!r:.60} {_in_words(float(row['shift']))} (from {row['before']!r} to {row['after']!r} at"
             f" {row['at'].isoformat()}, for example)"
             for row in beyond.head(SHOWN_SERIES).to_dict("records")
         ]
@@ -130,5 +130,5 @@ def _is_rows(limit: object) -> bool:
     return isinstance(limit, numbers.Integral)
 
 
-def _times(shift: float) -> str:
-    return f"{shift:,.3g} times the stored level" if math.isfinite(shift) else "any factor: the stored level is 0"
+def _in_words(shift: float) -> str:
+    return f"by {shift:,.3g} times the stored level" if math.isfinite(shift) else "from a stored level of 0"

@@ -318,6 +318,6 @@ def _line(row: Mapping[str, Any]) -> str:
     shift = row["shift"]
     return (
         f"{row['series']}: {counts}; the largest change is from {row['before']!r} to {row['after']!r} at"
-        f" {_cell(row['at'])}; the mean shifts by"
-        f" {f'{shift:,.3g} times the stored level' if math.isfinite(shift) else 'any factor: the stored level is 0'}"
+        f" {_cell(row['at'])}; the mean shifts"
+        f" {f'by {shift:,.3g} times the stored level' if math.isfinite(shift) else 'from a stored level of 0'}"
     )

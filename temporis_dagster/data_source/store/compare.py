@@ -239,10 +239,9 @@ def ghosts_of(rows: StoredRows, subject: Subject, names: Container[str]) -> Iter
     expected = expected_ranges(subject)
     for place, name in enumerate(expected.names):
         if name in names:
-            given = subject.keys.of(name)
             for series, first, end in zip(*(column.tolist() for column in expected.of(place)), strict=True):
                 for page in _pages(rows, series, first, end):
-                    lost = ~np.isin(page.timestamps, given, assume_unique=True)
+                    lost = subject.keys.lacks(name, page.timestamps)
                     if lost.any():
                         yield GhostRows(name, page.timestamps[lost], page.values[lost])
 

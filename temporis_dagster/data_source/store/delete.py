@@ -145,7 +145,7 @@ class GhostsOf:
         while done < len(todo) and seen < PAGE_ROWS:
             one = todo[done]
             page = rows.page(one.series, one.first, one.end, PAGE_ROWS)
-            ghosts = page.timestamps[~np.isin(page.timestamps, self.subject.keys.of(one.name), assume_unique=True)]
+            ghosts = page.timestamps[self.subject.keys.lacks(one.name, page.timestamps)]
             deleted += rows.delete(Ranges(np.full(len(ghosts), one.series), ghosts, ghosts + 1))
             seen += max(len(page.timestamps), 1)
             if len(page.timestamps) == PAGE_ROWS:
