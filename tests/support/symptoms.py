@@ -936,6 +936,12 @@ EVERYTHING: dict[str, list[Symptom]] = {
             "Use the dashboard, or `temporis sources archive` where a local service runs.",
         ),
         Symptom(
+            lambda b: b.send(call=lambda source: source.delete(0)),
+            "The API has no request that deletes, and a mirror changes nothing about that.",
+            "Run `temporis delete` where the store of the service is, or start a new data source: "
+            "[plan.md](plan.md#deleting).",
+        ),
+        Symptom(
             lambda b: b.send(call=lambda source: source.flush()),
             "There is no mirror, so nothing is pending.",
             "Leave the call out, or connect with `mirror=`.",
@@ -951,6 +957,16 @@ EVERYTHING: dict[str, list[Symptom]] = {
             lambda b: b.raises(connect(archived(b)).data_source("store_metrics").upsert, orders(1.0)),
             "The data source is archived.",
             "Unarchive it with `.unarchive()` or `temporis sources unarchive`.",
+        ),
+        Symptom(
+            lambda b: b.raises(connect(archived(b)).data_source("store_metrics").delete, 0),
+            "An archived data source refuses deletes as it refuses writes.",
+            "Unarchive it first, if the rows are really to go.",
+        ),
+        Symptom(
+            lambda b: b.raises(connect(b.store).data_source("store_metrics").delete),
+            "A delete without any bound is hardly ever meant.",
+            "Pass `start=`, `end=` or `names=`, or `everything=True`: [plan.md](plan.md#deleting).",
         ),
         Symptom(
             locked,
