@@ -30,6 +30,8 @@ ROW_COUNT = "dagster/row_count"
 STORAGE = "temporis"
 """The kind of storage, whatever database or service holds the data source."""
 
+MOST_DEFINED = 1_000
+"""Most series that a definition lists: the UI loads the definitions of all assets at once."""
 MOST_LISTED = 100
 """Most series that one event lists: Dagster keeps events forever."""
 MOST_LISTED_PER_RUN = 20_000
@@ -79,7 +81,7 @@ def ensure_no_password(metadata: Mapping[str, Any] | None) -> None:
         ConfigurationError: It holds one.
     """
     given = (metadata or {}).get(URI)
-    text = given.value if isinstance(given, dg.MetadataValue) else given
+    text = plain(given)
     url = urlsplit(text) if isinstance(text, str) else None
     if url is not None and (url.password or {"password", "sslpassword"} & set(parse_qs(url.query))):
         raise ConfigurationError(
@@ -99,9 +101,12 @@ def defined_schema(series: object, contracts: Sequence[Series]) -> dg.TableSchem
         >>> [column.name for column in defined_schema("load_", []).columns]
         ['timestamp', 'name', 'value', 'load_*']
     """
+    series = plain(series)
     families = [contract.prefix for contract in contracts if contract.prefix is not None]
     declared = [f"{series}*"] if isinstance(series, str) else [str(name) for name in _several(series)]
     labels = dict.fromkeys([*declared, *(f"{prefix}*" for prefix in families), *_names(contracts)])
+    if len(labels) > MOST_DEFINED:
+        return _schema([_column(f"{one.prefix}*", one) for one in _families(contracts)], counted(len(labels), "series"))
     by_label = {f"{one.prefix}*" if one.name is None else one.name: one for one in contracts}
     of = Contracts(contracts).of
     return _schema([_column(label, by_label.get(label) or of(label)) for label in labels])
@@ -125,6 +130,11 @@ def written_schema(
         return _schema(defined.columns[len(LONG) :], counted(len(labels), "series"))
     of = Contracts(contracts).of
     return _schema([_column(label, of(label)) for label in labels])
+
+
+def plain(given: object) -> Any:
+    """Return a value of metadata without Dagster's wrapper, if it has one."""
+    return given.value if isinstance(given, dg.MetadataValue) else given
 
 
 def _several(series: object) -> Iterable[object]:

@@ -23,6 +23,7 @@ from temporis_dagster.catalog import (
     TABLE_NAME,
     URI,
     defined_schema,
+    plain,
     table_name,
     written_schema,
 )
@@ -82,8 +83,8 @@ def table(
         contracts: What is stated about the series of the run's partitions.
     """
     definition = context.definition_metadata
-    series = _value(definition.get(SERIES))
-    schema, lineage = _value(definition.get(COLUMN_SCHEMA)), _value(definition.get(COLUMN_LINEAGE))
+    series = plain(definition.get(SERIES))
+    schema, lineage = plain(definition.get(COLUMN_SCHEMA)), plain(definition.get(COLUMN_LINEAGE))
     if schema in (None, defined_schema(series, options.contracts)):
         names = (observations.names[code] for code in np.flatnonzero(np.bincount(observations.codes)))
         partitions = len(context.asset_partition_keys) if context.has_asset_partitions else 1
@@ -101,10 +102,6 @@ def row_count(
     if context.has_asset_partitions or not context.has_asset_key:
         return {}
     return {ROW_COUNT: dg.MetadataValue.int(len(observations) - report.rejected)}
-
-
-def _value(given: object) -> Any:
-    return given.value if isinstance(given, dg.MetadataValue) else given
 
 
 def _written_to(source: DataSource) -> dict[str, dg.MetadataValue]:

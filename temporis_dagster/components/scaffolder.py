@@ -13,6 +13,8 @@ from dagster.components.component_scaffolding import scaffold_component
 from pydantic import BaseModel, Field
 
 ASSET = """\
+# To run it, set the environment variable{variables}, and create the data source:
+#   temporis sources create {data_source} --store $TEMPORIS_URL
 type: {type_name}
 
 attributes:
@@ -100,6 +102,7 @@ class IngestScaffolder(Scaffolder[IngestScaffoldParams]):
             data_source=params.data_source,
             asset_key=params.asset_key or request.target_path.name,
             url_variable=params.url_variable,
+            variables=" TEMPORIS_URL" if params.function else f"s TEMPORIS_URL and {params.url_variable}",
         )
         with (request.target_path / "defs.yaml").open("a" if request.append else "w", encoding="utf-8") as file:
             file.write(f"---\n{text}" if request.append else text)

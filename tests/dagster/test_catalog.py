@@ -188,6 +188,14 @@ def test_what_the_project_states_wins():
     assert {key: spec.metadata[key] for key in metadata} == metadata
 
 
+def test_metadata_in_dagsters_wrappers_mean_the_same():
+    """A list of series as dg.MetadataValue.json, a URL as dg.MetadataValue.text."""
+    spec = data_source_spec("shop", metadata={"temporis/series": dg.MetadataValue.json(["orders"])})
+    assert [column.name for column in spec.metadata["dagster/column_schema"].columns] == [*LONG, "orders"]
+    with pytest.raises(ConfigurationError, match="holds a password"):
+        data_source_spec("shop", metadata={"dagster/uri": dg.MetadataValue.text(f"postgresql://me:{CANARY}@db/x")})
+
+
 def test_a_family_is_one_row_and_a_contract_is_its_constraints():
     """Before anything is written, a prefix stands for all of its series."""
     *_, load = defined_schema("load_", [LOAD]).columns
@@ -222,6 +230,9 @@ def test_thousands_of_series_are_not_listed_on_every_event():
     many = written_schema([f"load_{zone}" for zone in range(5_000)], "load_", [LOAD], partitions=1)
     assert [column.name for column in many.columns] == [*LONG, "load_*"]
     assert many.constraints.other == ["unique (timestamp, name)", "5,000 series"]
+    defined = defined_schema([f"load_{zone}" for zone in range(5_000)], [])
+    assert [column.name for column in defined.columns] == LONG
+    assert defined.constraints.other == ["unique (timestamp, name)", "5,000 series"]
     range_run = written_schema([f"load_{zone}" for zone in range(90)], "load_", [LOAD], partitions=365)
     assert [column.name for column in range_run.columns] == [*LONG, "load_*"]
     assert len(written_schema([f"load_{zone}" for zone in range(90)], "load_", [LOAD], partitions=31).columns) == 93
