@@ -1,6 +1,7 @@
-"""What the checks cost: their share of an upsert, on ordered and shuffled frames, and memory at 10 million rows.
+"""What the checks cost: their share of an upsert, what contracts add to them, and memory at 10 million rows.
 
-Run it with ``python benchmarks/checks.py``; every figure is the median of rounds that take turns in one process.
+Run it with ``python benchmarks/checks.py``; figures are medians of rounds that take turns in one process,
+those of contracts the fastest of more of them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from temporis_dagster import connect
+from temporis_dagster import Series, connect
 from temporis_dagster.data_source.observations import observe
 
 SERIES = 100
@@ -70,6 +71,53 @@ def measure_shares(rows: int, rounds: int) -> None:
         print(f"| {name}, {rows:,} rows | {checks * 1000:.0f} ms | {whole:.2f} s | {checks / whole:.0%} |")
 
 
+def contracts_of(scale: int) -> list[Series]:
+    """A contract of its own for every series; with a scale, some bounds lie inside the values of other series."""
+    bounds = [2000 * (1 + scale * i) for i in range(SERIES)]
+    return [
+        Series(f"series_{i:03d}", unit="MW", every="1min", minimum=-bound, maximum=bound, integer=True)
+        for i, bound in enumerate(bounds)
+    ]
+
+
+def measure_contracts(rows: int, rounds: int) -> None:
+    """Print what contracts add to the checks, in processor time: bounds, whole numbers and monotone series."""
+    ordered = ordered_frame(rows)
+    alike = ordered.assign(value=ordered["value"].round())
+    apart = alike.assign(value=alike["value"] * (1 + np.tile(np.arange(SERIES), rows // SERIES)) * 8)
+    rising = alike.assign(value=np.repeat(np.arange(rows // SERIES, dtype=float), SERIES))
+    cases = {
+        "values of one scale": (alike, contracts_of(0)),
+        "values of different scales": (apart, contracts_of(1)),
+        "all series monotone": (rising, [Series(prefix="series_", minimum=0, integer=True, monotone=True)]),
+    }
+    frames = {f"long, {case}": pair for case, pair in cases.items()}
+    frames |= {f"wide, {case}": (wide_frame(frame), contracts) for case, (frame, contracts) in cases.items()}
+    gaps = apart.drop(index=np.arange(0, rows, 1009))
+    frames["long with gaps, values of different scales"] = (gaps, cases["values of different scales"][1])
+    shuffled = rising.sample(frac=1, random_state=1)
+    frames["long and shuffled, all series monotone"] = (shuffled, cases["all series monotone"][1])
+    print("\n| frame | checks | with contracts | more |\n| --- | --- | --- | --- |")
+    for name, (frame, contracts) in frames.items():
+        times = [(cpu_seconds(frame, []), cpu_seconds(frame, contracts)) for _ in range(rounds)]
+        without, with_them = map(min, zip(*times, strict=True))
+        more = with_them / without - 1
+        print(f"| {name} | {without * 1000:.0f} ms | {with_them * 1000:.0f} ms | {more:.0%} |")
+
+
+def wide_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """The long frame with a column per series."""
+    columns = frame["name"].iloc[:SERIES].tolist()
+    return pd.DataFrame(frame["value"].to_numpy().reshape(-1, SERIES), frame["timestamp"].iloc[::SERIES], columns)
+
+
+def cpu_seconds(frame: pd.DataFrame, contracts: list[Series]) -> float:
+    """Processor time of one ``observe``, which runs in one thread."""
+    started = time.process_time()
+    observe(frame, series=contracts)
+    return time.process_time() - started
+
+
 def resident_bytes(field: str) -> int:
     """Memory of this process, of Linux: ``VmRSS`` now, ``VmHWM`` the most since ``forget_peak``."""
     status = Path("/proc/self/status").read_text()
@@ -106,6 +154,7 @@ def main() -> None:
         measure_memory(arguments.memory)
         return
     measure_shares(arguments.rows, arguments.rounds)
+    measure_contracts(arguments.rows, 4 * arguments.rounds)
     subprocess.run([sys.executable, __file__, "--memory", str(10 * arguments.rows)], check=True)
 
 

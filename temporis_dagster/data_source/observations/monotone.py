@@ -59,7 +59,8 @@ def _falls(observations: Observations) -> tuple[Int64s, Int64s]:
     codes, values = observations.codes, observations.values
     lag = _lag(observations)
     if lag is not None:
-        falls = np.flatnonzero((values[lag:] < values[:-lag]) & (codes[lag:] == codes[:-lag]))
+        falls = np.flatnonzero(values[lag:] < values[:-lag])
+        falls = falls[codes[falls + lag] == codes[falls]]
         return falls + lag, falls
     order = np.lexsort((observations.timestamps, codes))
     codes, values = codes[order], values[order]
@@ -70,12 +71,14 @@ def _falls(observations: Observations) -> tuple[Int64s, Int64s]:
 def _lag(observations: Observations) -> int | None:
     """Return how many rows lie between neighbours of a series, if it is the same everywhere: sorting takes longer."""
     codes, timestamps = observations.codes, observations.timestamps
-    later = timestamps[1:] >= timestamps[:-1]
-    if ((codes[1:] > codes[:-1]) | ((codes[1:] == codes[:-1]) & later)).all():
+    if len(codes) <= 1:
         return 1
+    later = timestamps[1:] >= timestamps[:-1]
     lag = 1 + int(np.argmax(codes[1:] == codes[0]))  # 1 if the first series has only one observation
-    whole_rows = later.all() and len(np.unique(codes[:lag])) == lag and np.array_equal(codes[lag:], codes[:-lag])
-    return lag if whole_rows else None
+    if later.all() and len(np.unique(codes[:lag])) == lag and np.array_equal(codes[lag:], codes[:-lag]):
+        return lag
+    by_series = ((codes[1:] > codes[:-1]) | ((codes[1:] == codes[:-1]) & later)).all()
+    return 1 if by_series else None
 
 
 def _rows(fallen: Observations, before: Observations, options: ObservationOptions) -> pd.DataFrame:
