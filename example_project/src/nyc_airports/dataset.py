@@ -1,9 +1,10 @@
-"""Facts that the definitions share: data sources, partitions, names of series. Never: reads or writes data.
+"""Facts that the definitions share: data sources, partitions, contracts of series. Never: reads or writes data.
 
 A series is named `measure__airport`, for example `temp_f__JFK`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
 
 import dagster as dg
 
@@ -20,9 +21,9 @@ AIRPORTS = ("EWR", "JFK", "LGA")
 NYC_DAYS = dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2014-01-01", timezone="America/New_York")
 
 
-def series_names(measures: Iterable[str]) -> list[str]:
-    """Name the series of every measure at every airport."""
-    return [f"{measure}__{airport}" for measure in measures for airport in AIRPORTS]
+def series_of(measures: Mapping[str, Mapping[str, Any]]) -> list[Series]:
+    """State what holds for the series of every measure, at every airport."""
+    return [Series(f"{measure}__{airport}", **stated) for measure, stated in measures.items() for airport in AIRPORTS]
 
 
 def end_of_data() -> float:
@@ -30,34 +31,22 @@ def end_of_data() -> float:
     return NYC_DAYS.time_window_for_partition_key("2013-12-31").end.timestamp()
 
 
-DEPARTURE_MEASURES = ["departures", "mean_delay_min", "cancellations"]
-WEATHER_UNITS = {
-    "temp_f": "°F",
-    "dewpoint_f": "°F",
-    "humidity_pct": "%",
-    "wind_dir_deg": "°",
-    "wind_speed_mph": "mph",
-    "wind_gust_mph": "mph",
-    "precip_in": "in",
-    "pressure_hpa": "hPa",
-    "visibility_mi": "mi",
+# What is stated about the series: checked before anything is sent and again by checks, and shown in Dagster's catalog.
+DEPARTURE_MEASURES: dict[str, dict[str, Any]] = {
+    # No airport sleeps longer than 12 hours.
+    "departures": {"unit": "1", "minimum": 0, "integer": True, "every": "12h"},
+    "mean_delay_min": {"unit": "min", "minimum": -60, "maximum": 24 * 60, "every": "12h"},
+    "cancellations": {"unit": "1", "minimum": 0, "integer": True, "every": "12h"},
 }
-DEPARTURE_SERIES, WEATHER_SERIES = series_names(DEPARTURE_MEASURES), series_names(WEATHER_UNITS)
-
-# What is stated about the series: checked before anything is sent, and shown in Dagster's catalog.
-DEPARTURES = [
-    contract
-    for airport in AIRPORTS
-    for contract in (
-        Series(
-            f"departures__{airport}", unit="1", minimum=0, integer=True, description=f"Flights that left {airport}."
-        ),
-        Series(f"mean_delay_min__{airport}", unit="min", description="Their mean delay; negative if they were early."),
-        Series(
-            f"cancellations__{airport}", unit="1", minimum=0, integer=True, description="Flights that did not leave."
-        ),
-    )
-]
-WEATHER = [
-    Series(f"{measure}__{airport}", unit=WEATHER_UNITS[measure]) for measure in WEATHER_UNITS for airport in AIRPORTS
-]
+WEATHER_MEASURES: dict[str, dict[str, Any]] = {
+    "temp_f": {"unit": "°F", "minimum": -40, "maximum": 130},
+    "dewpoint_f": {"unit": "°F", "minimum": -80, "maximum": 130},
+    "humidity_pct": {"unit": "%", "minimum": 0, "maximum": 100},
+    "wind_dir_deg": {"unit": "°", "minimum": 0, "maximum": 360},
+    "wind_speed_mph": {"unit": "mph", "minimum": 0},  # no maximum: a broken sensor's 1,048 mph is in the data
+    "wind_gust_mph": {"unit": "mph", "minimum": 0},
+    "precip_in": {"unit": "in", "minimum": 0},
+    "pressure_hpa": {"unit": "hPa", "minimum": 850, "maximum": 1100},
+    "visibility_mi": {"unit": "mi", "minimum": 0},
+}
+DEPARTURES, WEATHER = series_of(DEPARTURE_MEASURES), series_of(WEATHER_MEASURES)

@@ -45,7 +45,7 @@ def departures(context: dg.AssetExecutionContext, operational_db: OperationalDat
 
 def wide(hours: pd.DataFrame) -> pd.DataFrame:
     """Turn one row per hour and airport into one row per hour, with columns such as `departures__JFK`."""
-    frame = hours.pivot(index="hour", columns="origin", values=DEPARTURE_MEASURES)  # noqa: PD010  nothing to aggregate
+    frame = hours.pivot(index="hour", columns="origin", values=list(DEPARTURE_MEASURES))  # noqa: PD010  nothing to aggregate
     frame.columns = frame.columns.map("__".join)
     frame.index = pd.to_datetime(frame.index, unit="s", utc=True)
     return frame.astype("float64")
