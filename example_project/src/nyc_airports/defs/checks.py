@@ -14,19 +14,20 @@ from temporis_dagster import build_series_checks
 
 @dg.definitions
 def checks(context: dg.ComponentLoadContext) -> dg.Definitions:
-    """Freshness, ghost rows, and what the contracts in `dataset.py` state: expected series, gaps, bounds."""
+    """Freshness, ghost rows, bounds, and what the contracts in `dataset.py` state: expected series and gaps."""
     (weather,) = context.build_defs("weather").assets or ()  # from weather/defs.yaml
     of_series = [
         *build_series_checks(
             assets=[departures],
             max_age=timedelta(hours=6),
+            bounds={f"mean_delay_min__{airport}": (-60, 24 * 60) for airport in AIRPORTS},
             ghosts="warn",
             clock=end_of_data,
         ),
         *build_series_checks(
             assets=[weather],
             max_age=timedelta(days=2),
-            bounds={f"wind_speed_mph__{airport}": (0, 150) for airport in AIRPORTS},  # instead of the contracts' own
+            bounds={f"wind_speed_mph__{airport}": (0, 150) for airport in AIRPORTS},
             ghosts="warn",
             clock=end_of_data,
         ),
