@@ -13,10 +13,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 
+from temporis_dagster.asset_options import OwnSeries
 from temporis_dagster.dagster_failures import SHOWN_ROWS, offending_rows, table_of
 from temporis_dagster.data_source.observations import Observations
+from temporis_dagster.data_source.observations.model import Mask
 from temporis_dagster.data_source.plan import Ghosts, Within
 from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.data_source.source import DataSource
@@ -24,6 +27,7 @@ from temporis_dagster.errors import DataSourceNotFoundError, NotSupportedError, 
 from temporis_dagster.event_metadata import MOST_COUNTED_APART, add_once
 from temporis_dagster.metadata_keys import GHOST_ROWS, GHOSTS
 from temporis_dagster.partition_windows import PartitionWindows
+from temporis_dagster.series_templates import SeriesOfParts
 from temporis_dagster.wording import agreeing, counted
 
 MOST_READ = 100_000
@@ -42,6 +46,8 @@ class RunGhosts:
         windows: The time windows of the run's partitions, if they have any.
         observations: The observations that were written.
         within: Which stored rows they are about.
+        series: The asset's own series.
+        own: The series of each of the run's partitions; None if all of them have the same.
     """
 
     def __init__(
@@ -51,9 +57,12 @@ class RunGhosts:
         windows: PartitionWindows | None,
         observations: Observations,
         within: Within,
+        series: OwnSeries,
+        own: SeriesOfParts | None,
     ) -> None:
         self._context, self._source, self._windows = context, source, windows
         self._observations, self._within = observations, within
+        self._series, self._own = series, own
         self.found: Ghosts | None = None
         self._deleted: Mapping[str, dg.MetadataValue] = {}
 
@@ -90,9 +99,9 @@ class RunGhosts:
                 f"{expected:,}",
                 f"{found.count:,}",
             )
-        elif found.count and filled.spans:
+        elif found.count and filled:
             first = found.rows(SHOWN_ROWS)
-            deleted = self._source.delete_ghosts(self._observations, filled)
+            deleted = sum(self._source.delete_ghosts(self._observations, each) for each in filled)
             self._deleted = offending_rows("deleted", first, count=deleted) if deleted else {}
             self._context.log.info("Deleted %s from %s.", counted(deleted, "ghost row"), self._source.name)
             found = self._source.ghosts(self._observations, self._within)
@@ -120,13 +129,34 @@ class RunGhosts:
             HOW_TO_DELETE if self._source.can_delete else NO_DELETE,
         )
 
-    def _filled(self) -> Within:
+    def _filled(self) -> list[Within]:
         """Return where to delete: an empty frame, or an empty partition in a range, is not taken for the truth."""
-        if self._windows is None:
-            return replace(self._within, spans=())
-        counts = self._windows.counts(self._windows.of(self._observations.timestamps))
-        pairs = zip(self._windows.starts[counts > 0].tolist(), self._windows.ends[counts > 0].tolist(), strict=True)
-        return replace(self._within, spans=tuple(pairs))
+        windows, observations = self._windows, self._observations
+        if windows is None:
+            return []
+        placed = windows.of(observations.timestamps)
+        if self._own is None:
+            return self._in_windows(self._within, windows.counts(placed) > 0)
+        part_of = np.array([self._own.part_of(name) for name in observations.names], dtype=object)
+        keys, asked = dict[str, str](), dict[str, Mask]()
+        for key, number in zip(windows.keys, windows.numbers.tolist(), strict=True):
+            part = self._own.parts.of(key)
+            keys.setdefault(part, key)
+            asked.setdefault(part, np.zeros(len(windows.starts), dtype=np.bool_))[number] = True
+        filled = []
+        for part, key in keys.items():
+            mine = (part_of == part)[observations.codes]
+            series = self._series.for_partitions(self._context.asset_partitions_def, [key])
+            within = Within(None, series.names, series.prefixes)
+            filled += self._in_windows(within, asked[part] & (windows.counts(placed[mine]) > 0))
+        return filled
+
+    def _in_windows(self, within: Within, chosen: Mask) -> list[Within]:
+        windows = self._windows
+        if windows is None or not chosen.any():
+            return []
+        pairs = zip(windows.starts[chosen].tolist(), windows.ends[chosen].tolist(), strict=True)
+        return [replace(within, spans=tuple(pairs))]
 
     def _add_counts(self, found: Ghosts) -> None:
         """Add the count of each partition; that of all of them together if the ghost rows do not tell them apart."""

@@ -278,6 +278,33 @@ def test_an_empty_partition_of_a_range_deletes_nothing(project, feed):
     assert rows(project) == 238
 
 
+def test_an_empty_zone_of_a_range_deletes_nothing(project):
+    """Partitions that share their hours are told apart: the rows of one say nothing about those of the other."""
+    lost = {"load_north": [], "load_south": []}
+
+    @temporis_asset(
+        data_source=SOURCE,
+        name="load",
+        series=["load_{zone}"],
+        partitions_def=ZONED,
+        ghost_rows="delete",
+        max_ghosts=1.0,
+    )
+    def load():
+        whole = pd.DataFrame({"load_north": 1.0, "load_south": 2.0}, index=HOURS[:48])
+        for name, hours in lost.items():
+            whole.loc[hours, name] = None
+        return whole
+
+    both = key_range("2024-06-01|north", "2024-06-02|south")
+    assert project.run(load, tags=both).success
+    lost.update(load_north=HOURS[3:5], load_south=HOURS[:24])
+    result = project.run(load, tags=both)
+    assert result.success
+    counts = project.read().groupby("name").size()
+    assert (counts["load_north"], counts["load_south"]) == (46, 48)
+
+
 def test_a_run_that_dies_before_it_deletes_is_done_again(project, feed, monkeypatch):
     """The frame is stored first: no reader ever misses a row, and the run that is repeated deletes the ghost rows."""
     loaded(project, asset := feed.asset(ghost_rows="delete"))
