@@ -6,12 +6,14 @@ Never: connects, or looks at data.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cached_property
 from importlib.util import find_spec
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 import dagster as dg
 
+from temporis_dagster import metadata_keys
 from temporis_dagster.contract import ensure_data_source_name, series_name_fault
 from temporis_dagster.data_source.observations import Contracts, ObservationArguments, ObservationOptions, Series
 from temporis_dagster.data_source.observations.series import series_from
@@ -157,8 +159,9 @@ def asset_options(
         run: The output's metadata; likewise.
 
     Raises:
-        ConfigurationError: No data source is named, or an option does not take its value.
+        ConfigurationError: No data source is named, an option does not take its value, or a key is misspelt.
     """
+    ensure_known_keys(definition)
     given = options_given(configured, definition, run)
     if not given.get("data_source"):
         raise ConfigurationError(f"The asset does not name its data source. {HOW_TO_NAME_A_DATA_SOURCE}")
@@ -184,6 +187,27 @@ def options_said(metadata: Mapping[str, Any]) -> dict[str, object]:
     """Return the options, by name, among the metadata of an asset, an output or a materialization."""
     keys = {option: option_key(option) for option in PER_RUN_OPTIONS}
     return {option: _plain(metadata[key]) for option, key in keys.items() if key in metadata}
+
+
+def ensure_known_keys(definition: Mapping[str, Any]) -> None:
+    """Refuse keys of an asset's metadata that look like ours but mean nothing: a typing error would have no effect.
+
+    Args:
+        definition: The asset's metadata. Keys of other packages are ignored.
+
+    Raises:
+        ConfigurationError: A key begins with ``temporis/``, and is none of ours.
+    """
+    known = {option_key(option).removeprefix(NAMESPACE) for option in PER_RUN_OPTIONS}
+    ours = {key for key in vars(metadata_keys).values() if isinstance(key, str) and key.startswith(NAMESPACE)}
+    known |= {key.removeprefix(NAMESPACE) for key in ours}
+    for key in definition:
+        if key.startswith(NAMESPACE) and key.removeprefix(NAMESPACE) not in known:
+            close = get_close_matches(key.removeprefix(NAMESPACE), known, n=1)
+            meant = (
+                f"Did you mean {option_key(close[0])!r}?" if close else "Use a prefix of your own for other metadata."
+            )
+            raise ConfigurationError(f"The asset's metadata have {key!r}, which means nothing to us. {meant}")
 
 
 def _plain(value: object) -> object:

@@ -17,6 +17,7 @@ from temporis_dagster.asset_options import (
     contracts_for_partitions,
     contracts_of,
     ensure_data_source,
+    ensure_known_keys,
     ensure_outside_partition,
     ensure_plot,
     frame_options,
@@ -332,6 +333,7 @@ def _with_data_source(deps: Iterable[Any] | None, key: dg.AssetKey) -> list[Any]
 def _merged(metadata: Mapping[str, Any] | None, options: Mapping[str, object]) -> dict[str, Any]:
     """Add the options to the metadata; refuse an option that the two give different values."""
     ensure_no_password(metadata)
+    ensure_known_keys(metadata or {})
     own = {option_key(option): _as_metadata(value) for option, value in options.items()}
     for key, value in (metadata or {}).items():
         if own.get(key, value) != value:

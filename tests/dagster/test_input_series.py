@@ -1,5 +1,7 @@
 """Inputs that ask for some series of the upstream asset, by its metadata, and for partitions of any kind."""
 
+import re
+
 import dagster as dg
 import numpy as np
 import pandas as pd
@@ -324,3 +326,25 @@ def test_hours_of_a_data_source_are_read_as_days(project):
     read = reader(got, None, partitions_def=DAYS, upstream=spec.key)
     assert project.run(spec, read, selection=[read], partition_key="2024-06-02").success
     assert got[0]["value"].tolist() == list(range(24, 48))
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("temporis/seriess", "Did you mean 'temporis/series'?"),
+        ("temporis/time_zone", "Did you mean 'temporis/timezone'?"),
+        ("temporis/x", "Use a prefix of your own"),
+    ],
+)
+def test_a_misspelt_key_of_an_asset_is_refused(project, key, said):
+    """It would have no effect: at load by the decorator and the data source, before anything is sent by the run."""
+    for define in (temporis_asset, data_source_spec):
+        with pytest.raises(ConfigurationError, match=re.escape(said)):
+            define(data_source=SOURCE, metadata={key: ["load"]})
+
+    @dg.asset(io_manager_key="temporis_io_manager", metadata={"temporis/data_source": SOURCE, key: ["load"]})
+    def load():
+        return two_hours("load")
+
+    assert said in failure(project.run(load))
+    assert SOURCE not in project.temporis.connection.data_sources()
