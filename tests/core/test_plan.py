@@ -13,6 +13,7 @@ import math
 import struct
 import textwrap
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from temporis_dagster import (
 from temporis_dagster.data_source.observations import ObservationOptions, observe
 from temporis_dagster.data_source.plan import Within
 from temporis_dagster.data_source.plan.changes import Changes, moves
+from temporis_dagster.data_source.plan.inputs import InputKeys
 from temporis_dagster.data_source.store import compare, planning
 from temporis_dagster.data_source.store.sqlite import stored as sqlite_stored
 from temporis_dagster.data_source.store.sqlite.file import driver
@@ -287,6 +289,35 @@ def test_dropped_rows_are_not_ghosts_and_those_without_a_time_are_named(source):
     assert source.plan(observations.take(np.array([0, 1]))).ghosts == 0
 
 
+def test_a_frame_of_which_no_name_could_be_read_has_a_plan(source):
+    """Every row is dropped, and may be any of the stored ones."""
+    source.upsert(frame((0, "a", 1)))
+    observations = observe(frame((0, None, 1), (60, None, 2)), ObservationOptions(on_invalid="drop"))
+    plan = source.plan(observations, within=Within(((0, 600),), ("a",)))
+    assert (plan.ghosts, plan.dropped, plan.unreadable) == (1, 2, 2)
+    assert source.ghosts(observations, Within(((0, 600),), ("a",))).unreadable == 2
+
+
+def test_the_keys_of_invalid_rows_are_told_from_those_of_valid_ones_at_once():
+    """An invalid row in each of many series does not make a search through all rows for each of them."""
+    looked_at = 0
+
+    class Watched(np.ndarray):
+        def __array_ufunc__(self, ufunc, method, *inputs, **given):
+            nonlocal looked_at
+            looked_at += 1
+            plain = [one.view(np.ndarray) if isinstance(one, Watched) else one for one in inputs]
+            return getattr(ufunc, method)(*plain, **given)
+
+    rows = [(60 * row, f"s{number}", math.nan if row == 2 else 1.0) for number in range(100) for row in range(3)]
+    rows.append((120, "s7", 5.0))  # a valid row with the key of an invalid one
+    observations = observe(frame(*rows), ObservationOptions(on_invalid="drop"))
+    keys = InputKeys(replace(observations, codes=observations.codes.view(Watched))).only_dropped()
+    assert len(keys.codes) == 99
+    assert set(keys.timestamps.tolist()) == {120}
+    assert looked_at < 50
+
+
 def test_counting_alone_notices_that_rows_of_the_frame_were_deleted(store):
     """Where there is less than the frame had, the keys are looked up, so that no number is negative or wrong."""
     store.upsert(frame((0, "a", 1), (60, "a", 2), (120, "a", 3), (180, "a", 4)))
@@ -365,6 +396,18 @@ def test_a_limit_that_cannot_be_one_is_refused_when_it_is_made(limit):
     """Shares beyond 100 %, negative numbers, booleans, texts: the error names the limit and what to write."""
     with pytest.raises(ConfigurationError, match=f"{next(iter(limit))} must be .* Write "):
         Limits(**limit)
+
+
+def test_a_limit_may_be_any_real_number(tmp_path):
+    """Also a fraction, or an integer that no float can hold: a limit that is accepted can be looked at."""
+    with sqlite(None, tmp_path) as source:
+        source.upsert(frame((0, "a", 1), (60, "a", 1)))
+        plan = source.plan(frame((0, "a", 3), (60, "a", 1)))
+    assert Limits(10**400, 10**400).exceeded(plan) == []
+    said = Limits(max_changed=Fraction(1, 3), max_shift=Fraction(1, 2)).exceeded(plan)
+    assert [sentence.rsplit("; ", 1)[1] for sentence in said] == ["max_changed is 0.333333.", "max_shift is 0.5."]
+    with pytest.raises(ConfigurationError, match="max_shift must be a positive number"):
+        Limits(max_shift=10**400)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ Never: reads a row unless there are some and they are asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -41,7 +41,7 @@ class Ghosts:
     by_series: Mapping[str, int]
     stored: int
     unreadable: int
-    _read: Callable[[int | None], pd.DataFrame]
+    _read: Callable[[int | None], pd.DataFrame] = field(repr=False)
 
     @property
     def count(self) -> int:

@@ -6,14 +6,13 @@ Never: takes a row whose timestamp could not be read for a key: it may be any.
 
 from __future__ import annotations
 
-import itertools
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from temporis_dagster.data_source.observations.model import DroppedKeys, Int64s, Mask, Observations
-from temporis_dagster.data_source.plan.within import NOTHING, own_spans, starts_of_runs
+from temporis_dagster.data_source.plan.within import NOTHING, own_spans
 
 NO_KEYS = DroppedKeys(NOTHING, NOTHING, NOTHING)
 
@@ -63,18 +62,22 @@ class InputKeys:
         dropped, valid = self.dropped, self._observations
         if not len(dropped.codes):
             return Keys(NOTHING, NOTHING)
-        keys = np.unique(np.stack([dropped.codes, dropped.timestamps]), axis=1)
-        new: Mask = np.ones(keys.shape[1], dtype=np.bool_)
-        starts = [*starts_of_runs(keys[0]).tolist(), keys.shape[1]]
-        for start, end in itertools.pairwise(starts):
-            of_series = valid.timestamps[valid.codes == keys[0, start]]
-            new[start:end] = ~np.isin(keys[1, start:end], of_series)
-        return Keys(keys[0, new], keys[1, new])
+        # All at once: searching the valid rows series by series is quadratic where every series has an invalid row.
+        rivals = np.flatnonzero(np.isin(valid.codes, dropped.codes))
+        codes = np.concatenate([valid.codes[rivals], dropped.codes])
+        timestamps = np.concatenate([valid.timestamps[rivals], dropped.timestamps])
+        is_dropped = np.arange(len(codes)) >= len(rivals)
+        order = np.lexsort((is_dropped, timestamps, codes))
+        codes, timestamps = codes[order].astype(np.int64), timestamps[order].astype(np.int64)
+        new = is_dropped[order]  # the first row of each key, unless that is a valid one
+        new[1:] &= (codes[1:] != codes[:-1]) | (timestamps[1:] != timestamps[:-1])
+        return Keys(codes[new], timestamps[new])
 
     def unreadable_in(self, covered: Mask) -> int:
         """Return how many invalid rows have no key that could be read, and may be of one of these series."""
         codes = self.dropped.unreadable
-        return int(np.count_nonzero((codes < 0) | covered[codes])) if len(codes) else 0
+        of_series = codes[codes >= 0]
+        return len(codes) - len(of_series) + int(np.count_nonzero(covered[of_series]))
 
     def may_hide(self, name: str) -> bool:
         """Return whether an invalid row has a key that could not be read, and may be of this series."""

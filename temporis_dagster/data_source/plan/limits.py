@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,7 @@ def _ensure_share_or_rows(name: str, limit: object) -> None:
     if limit is None:
         return
     is_number = isinstance(limit, numbers.Real) and not isinstance(limit, bool)
-    if not is_number or not 0 <= float(limit) <= (math.inf if _is_rows(limit) else 1):  # type: ignore[arg-type]  # a number
+    if not is_number or not 0 <= limit <= (math.inf if _is_rows(limit) else 1):  # type: ignore[operator]  # a number
         raise ConfigurationError(
             f"{name} must be a share from 0.0 to 1.0 or an integer, got {limit!r}. Write 0.25 for a quarter of the"
             " stored rows, or 25 for 25 rows."
@@ -107,7 +108,7 @@ def _ensure_shift(limit: object) -> None:
     if limit is None:
         return
     is_number = isinstance(limit, numbers.Real) and not isinstance(limit, bool)
-    if not is_number or not 0 < limit < math.inf:  # type: ignore[operator]  # a number
+    if not is_number or not 0 < limit <= sys.float_info.max:  # type: ignore[operator]  # a number
         raise ConfigurationError(
             f"max_shift must be a positive number, got {limit!r}. Write 0.5 for a mean that may move by half of the"
             " stored level, or leave it out for no limit."
@@ -123,7 +124,7 @@ def _is_beyond(count: int, limit: float | None, stored: int) -> bool:
 
 
 def _limit(limit: float | None) -> str:
-    return f"{limit:,}" if _is_rows(limit) else f"{limit:g}"
+    return f"{limit:,}" if _is_rows(limit) else f"{float(limit or 0):g}"
 
 
 def _is_rows(limit: object) -> bool:
