@@ -72,6 +72,10 @@ def refused(*arguments, **stated):
         ),
         ({"name": "a", "every": timedelta(0)}, "every must be a timedelta of at least one second"),
         ({"name": "a", "every": 3600}, "every must be a timedelta"),
+        *(
+            ({"name": "a", "every": beyond}, "every must be a timedelta")
+            for beyond in ("999999999999h", "1000000YE", "9999999999999999999999D", timedelta.max)
+        ),
         ({"name": "a", "every": pd.offsets.CustomBusinessDay(holidays=["2024-01-02"])}, "cannot be written as text"),
     ],
 )

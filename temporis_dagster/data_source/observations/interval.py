@@ -6,6 +6,7 @@ Never: compares observations.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import TypeAlias
 
@@ -32,13 +33,14 @@ def interval_of(given: object, argument: str) -> timedelta | pd.offsets.BaseOffs
         >>> interval_of("15min", "every"), interval_of("B", "every")
         (datetime.timedelta(seconds=900), <BusinessDay>)
     """
-    interval = _from_text(given) if isinstance(given, str) else given
-    if isinstance(interval, pd.offsets.Tick) and not isinstance(interval, pd.offsets.Day):
-        interval = pd.Timedelta(interval)
-    if isinstance(interval, timedelta) and interval >= timedelta(seconds=1):
-        return timedelta(seconds=interval.total_seconds())
-    if isinstance(interval, pd.offsets.BaseOffset) and ANY_DAY + interval > ANY_DAY:
-        return interval
+    with suppress(OverflowError, pd.errors.OutOfBoundsDatetime):  # an interval that leads beyond the calendar
+        interval = _from_text(given) if isinstance(given, str) else given
+        if isinstance(interval, pd.offsets.Tick) and not isinstance(interval, pd.offsets.Day):
+            interval = pd.Timedelta(interval)
+        if isinstance(interval, timedelta) and interval >= timedelta(seconds=1):
+            return timedelta(seconds=interval.total_seconds())
+        if isinstance(interval, pd.offsets.BaseOffset) and ANY_DAY + interval > ANY_DAY:
+            return interval
     raise ConfigurationError(
         f"{argument} must be a timedelta of at least one second or a calendar step, got {given!r}. Pass "
         "timedelta(hours=1), a pandas offset or its text: '1h', 'D' (days), 'B' (business days), 'W-MON' (Mondays), "
