@@ -11,7 +11,7 @@ import json
 import click
 
 from temporis_dagster.cli.exits import EPILOG
-from temporis_dagster.cli.output import say, tell
+from temporis_dagster.cli.output import OutputError, say, tell
 from temporis_dagster.cli.shared_options import (
     account_option,
     data_source_option,
@@ -83,8 +83,12 @@ def delete(
     if found:
         with connect(store, account=account) as temporis:
             deleted = temporis.data_source(data_source).delete(first, last, only, everything=everything)
-    say(
-        json.dumps({"data_source": data_source, "deleted": deleted})
-        if as_json
-        else f"{data_source}\t{deleted:,} deleted"
-    )
+    try:
+        say(
+            json.dumps({"data_source": data_source, "deleted": deleted})
+            if as_json
+            else f"{data_source}\t{deleted:,} deleted"
+        )
+    except OutputError:
+        tell(f"{counted(deleted, 'observation')} {agreeing(deleted, 'was', 'were')} deleted.")
+        raise

@@ -73,6 +73,9 @@ class Commands(click.Group):
         except KeyboardInterrupt as interruption:
             if report := getattr(interruption, "report", None):
                 tell(f"Interrupted. {report}")
+            else:
+                for note in getattr(interruption, "__notes__", ()):  # of a delete: how much is gone
+                    tell(note)
             raise
 
 

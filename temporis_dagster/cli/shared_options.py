@@ -6,6 +6,7 @@ Never: shows the value of a token: options for tokens have no default and no pro
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -168,8 +169,11 @@ def moment(option: str, text: str | None) -> datetime | int | None:
     """
     import pandas as pd
 
-    if text is None or text.removeprefix("-").isdecimal():
-        return None if text is None else int(text)
+    if text is None:
+        return None
+    with suppress(ValueError):  # also of a number with thousands of digits
+        if text.removeprefix("-").isdecimal():
+            return int(text)
     moment = pd.to_datetime(text, format="ISO8601", errors="coerce")
     if pd.isna(moment) or moment.tzinfo is None:
         raise ConfigurationError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from click.testing import CliRunner
 
 from temporis_dagster import connect
 from temporis_dagster.cli.main import main
+from temporis_dagster.cli.output import OutputError
+from temporis_dagster.data_source.store import delete as store_delete
 from temporis_dagster.testing import FakeService
 
 HEADER = "timestamp,name,value\n"
@@ -125,3 +129,40 @@ def test_an_archived_data_source_is_left_alone(store):
     run("sources", "archive", "metrics", "--store", store)
     assert run("delete", "--data-source", "metrics", "--store", store, "--everything", "--yes").exit_code == 5
     assert rows_in(store) == 3
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no notes on exceptions")
+def test_an_interrupted_delete_says_how_many_rows_are_gone(store, monkeypatch):
+    """Ctrl-C: the number goes to stderr, and the exit code is not 0."""
+    monkeypatch.setattr(store_delete, "CHUNK_ROWS", 2)
+    committed, calls = store_delete.StoreDelete._commit, itertools.count(1)
+
+    def interrupted(self, connection, deleted):
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        committed(self, connection, deleted)
+
+    monkeypatch.setattr(store_delete.StoreDelete, "_commit", interrupted)
+    done = run("delete", "--data-source", "metrics", "--store", store, "--everything", "--yes")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "The delete was interrupted. Before that, 2 observations were deleted." in done.stderr
+    assert rows_in(store) == 1
+
+
+def test_a_delete_says_how_many_rows_are_gone_even_if_stdout_is_full(store, monkeypatch):
+    """The number goes to stderr: it cannot be found out later."""
+
+    def full(_):
+        raise OutputError("Standard output cannot be written: No space left on device.")
+
+    monkeypatch.setattr("temporis_dagster.cli.delete.say", full)
+    done = run("delete", "--data-source", "metrics", "--store", store, "--everything", "--yes")
+    assert done.exit_code == 1
+    assert "3 observations were deleted." in done.stderr
+
+
+def test_a_number_of_thousands_of_digits_is_refused_like_any_other_text(store):
+    """Python refuses to convert it, which is no reason for a traceback."""
+    done = planned(store, "0,a,1\n", "--start", "9" * 5000)
+    assert done.exit_code == 2
+    assert "--start must be a time with an offset" in done.stderr
