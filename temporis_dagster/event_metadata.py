@@ -263,17 +263,42 @@ def partition_rows(
 
     Observations that the service rejected are not counted.
     """
+    rejected = report.rejected_rows
+    codes, names = pd.factorize(rejected["name"])
+    written = by_partition(keys, windows, series, observations.timestamps, observations.codes, observations.names)
+    left_out = by_partition(keys, windows, series, _timestamps(rejected), codes, tuple(names))
+    return {key: count - left_out[key] for key, count in written.items()}
+
+
+def by_partition(
+    keys: Sequence[str],
+    windows: PartitionWindows | None,
+    series: SeriesOfParts | None,
+    timestamps: Seconds,
+    codes: Codes,
+    names: tuple[str, ...],
+) -> Mapping[str, int]:
+    """Count rows per partition; empty if neither time nor templates tell the partitions apart.
+
+    Args:
+        keys: The partitions.
+        windows: Their time windows; None if they have no time.
+        series: The series of each, if templates give them.
+        timestamps: The Unix second of each row.
+        codes: The series of each row, as an index into ``names``.
+        names: The names of series.
+    """
     if series is not None:
-        rejected = report.rejected_rows
-        codes, names = pd.factorize(rejected["name"])
-        counts = _rows_by_part(windows, series, observations.timestamps, observations.codes, observations.names)
-        counts = counts - _rows_by_part(windows, series, _timestamps(rejected), codes, tuple(names))
+        counts = _rows_by_part(windows, series, timestamps, codes, names)
         numbers = {} if windows is None else dict(zip(windows.keys, windows.numbers.tolist(), strict=True))
         parts = {part: place for place, part in enumerate(series.some)}
         return {key: int(counts[numbers.get(key, 0), parts[series.parts.of(key)]]) for key in map(str, keys)}
     if windows is None:
-        return {keys[0]: len(observations) - report.rejected} if len(keys) == 1 else {}
-    return _rows_by_key(windows, windows.counts(windows.of(observations.timestamps)), report)
+        return {str(keys[0]): len(timestamps)} if len(keys) == 1 else {}
+    if not windows.one_key_each:
+        return {}
+    of_windows = windows.counts(windows.of(timestamps))
+    return dict(zip(map(str, windows.keys), of_windows[windows.numbers].tolist(), strict=True))
 
 
 def _rows_by_part(

@@ -148,6 +148,9 @@ class SeriesOfParts:
         templates: The templates of the asset's series.
         parts: How the asset's partition keys are divided.
         some: The parts of the partitions.
+
+    Attributes:
+        exact: Whether their series are names; otherwise prefixes.
     """
 
     def __init__(self, templates: SeriesTemplates, parts: Parts, some: Collection[str]) -> None:
@@ -156,7 +159,7 @@ class SeriesOfParts:
         pieces = [_parsed(text) for text in templates.texts]
         words = {part: parts.words_of(part) for part in self.some}
         self._expanded = [(_filled(each, words[part]), part) for part in words for each in pieces]
-        self._exact = templates.exact
+        self.exact = templates.exact
         for name, part in self._expanded:
             if fault := series_name_fault(name):
                 raise ConfigurationError(f"The partition {part!r} cannot have series of its own: {fault}.")
@@ -172,9 +175,14 @@ class SeriesOfParts:
         """The names or prefixes, sorted."""
         return tuple(sorted({name for name, _ in self._expanded}))
 
+    def texts_of(self, parts: Collection[str]) -> tuple[str, ...]:
+        """Return the names or prefixes of these parts, sorted."""
+        wanted = frozenset(parts)
+        return tuple(sorted({name for name, part in self._expanded if part in wanted}))
+
     def part_of(self, name: str) -> str | None:
         """Return the part to which a series belongs; None if it belongs to none of these."""
-        if self._exact:
+        if self.exact:
             return self._parts.get(name)
         place = bisect_right(self.texts, name) - 1  # no prefix begins with another: the last one before it, or none
         found = self.texts[place] if place >= 0 else ""
@@ -196,7 +204,7 @@ class SeriesOfParts:
             open_prefixes.append((name, part))
 
     def _covers(self, name: str, other: str) -> bool:
-        return name == other if self._exact else other.startswith(name)
+        return name == other if self.exact else other.startswith(name)
 
 
 def is_template(text: str) -> bool:

@@ -2,29 +2,26 @@
 
 Comes in: an output and what it has written. Goes out: how many there are, in metadata and in the log; on request, they
 are deleted.
-Never: deletes before the frame is stored, in a window for which the frame has no row, or what was stored while the run
-was writing.
+Never: deletes before the frame is stored, in a partition for which the frame has no row, or what was stored while the
+run was writing.
 
 The frame is stored first. A run that is killed before it has deleted leaves the new rows and the ghost rows, and its
 partitions are not materialized; running it again deletes the rest. The other way round, readers could find neither.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import dagster as dg
-import numpy as np
 import pandas as pd
 
-from temporis_dagster.asset_options import OwnSeries
 from temporis_dagster.dagster_failures import SHOWN_ROWS, offending_rows, table_of
 from temporis_dagster.data_source.observations import Observations
-from temporis_dagster.data_source.observations.model import Mask
 from temporis_dagster.data_source.plan import Ghosts, Within
 from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.errors import DataSourceNotFoundError, NotSupportedError, ReadNotSupportedError, TemporisError
-from temporis_dagster.event_metadata import MOST_COUNTED_APART, add_once
+from temporis_dagster.event_metadata import MOST_COUNTED_APART, add_once, by_partition
 from temporis_dagster.metadata_keys import GHOST_ROWS, GHOSTS
 from temporis_dagster.partition_windows import PartitionWindows
 from temporis_dagster.series_templates import SeriesOfParts
@@ -33,8 +30,20 @@ from temporis_dagster.wording import agreeing, counted
 MOST_READ = 100_000
 """If there are more ghost rows than this, they are not read to tell which partitions have them."""
 
-HOW_TO_DELETE = "Delete them with ghost_rows='delete' on the asset, or with `temporis delete`."
-NO_DELETE = "The Temporis API has no delete: overwrite their values, or start a new series."
+HOW_TO_DELETE = (
+    "An upsert deletes nothing. Delete them with ghost_rows='delete' on the asset, or with `temporis delete`."
+)
+NO_DELETE = (
+    "An upsert deletes nothing, and the Temporis API has no delete: overwrite their values, or start a new series."
+)
+NOT_DELETED = (
+    "Nothing is deleted in a partition for which the frame has no row at all, or in a series of which a row was "
+    "dropped whose timestamp cannot be read. If they vanished upstream for good, delete them with `temporis delete`."
+)
+ANOTHER_WRITER = (
+    "Nothing was deleted, because there are more of them than before the run stored its frame. Another writer is "
+    "storing rows of this asset's series: run it again when that one is done."
+)
 
 
 class RunGhosts:
@@ -46,8 +55,7 @@ class RunGhosts:
         windows: The time windows of the run's partitions, if they have any.
         observations: The observations that were written.
         within: Which stored rows they are about.
-        series: The asset's own series.
-        own: The series of each of the run's partitions; None if all of them have the same.
+        series: The series of each of the run's partitions; None if all of them have the same.
     """
 
     def __init__(
@@ -57,13 +65,12 @@ class RunGhosts:
         windows: PartitionWindows | None,
         observations: Observations,
         within: Within,
-        series: OwnSeries,
-        own: SeriesOfParts | None,
+        series: SeriesOfParts | None,
     ) -> None:
         self._context, self._source, self._windows = context, source, windows
-        self._observations, self._within = observations, within
-        self._series, self._own = series, own
+        self._observations, self._within, self._series = observations, within, series
         self.found: Ghosts | None = None
+        self._advice = HOW_TO_DELETE if source.can_delete else NO_DELETE
         self._deleted: Mapping[str, dg.MetadataValue] = {}
 
     def count(self, report: UpsertReport) -> None:
@@ -81,7 +88,7 @@ class RunGhosts:
             self._context.log.warning("The ghost rows could not be counted; the observations are stored. %s", error)
 
     def delete(self, expected: int) -> None:
-        """Delete the ghost rows in the windows for which the frame has rows, and count those that are left.
+        """Delete the ghost rows of the partitions for which the frame has rows, and count those that are left.
 
         Args:
             expected: How many there were before the frame was stored, when ``max_ghosts`` was asked. If there are more
@@ -91,18 +98,12 @@ class RunGhosts:
             TemporisError: They could not be counted or deleted. The observations are stored.
         """
         found = self._source.ghosts(self._observations, self._within)
-        filled = self._filled()
-        if found.count > expected:
-            self._context.log.warning(
-                "No ghost rows were deleted: there were %s before the run stored its frame, and now there are %s. "
-                "Another writer is storing rows of this asset's series. Run it again when the other one is done.",
-                f"{expected:,}",
-                f"{found.count:,}",
-            )
-        elif found.count and filled:
-            first = found.rows(SHOWN_ROWS)
+        self._advice = NOT_DELETED if found.count <= expected else ANOTHER_WRITER
+        if 0 < found.count <= expected:
+            filled = self._filled()
+            some = [self._source.ghosts(self._observations, each).rows(SHOWN_ROWS) for each in filled[:SHOWN_ROWS]]
             deleted = sum(self._source.delete_ghosts(self._observations, each) for each in filled)
-            self._deleted = offending_rows("deleted", first, count=deleted) if deleted else {}
+            self._deleted = offending_rows("deleted", pd.concat(some), count=deleted) if deleted else {}
             self._context.log.info("Deleted %s from %s.", counted(deleted, "ghost row"), self._source.name)
             found = self._source.ghosts(self._observations, self._within)
         self.found = found
@@ -119,62 +120,63 @@ class RunGhosts:
         add_once(self._context, {GHOSTS: table_of(first)})
         row = first.iloc[0]
         self._context.log.warning(
-            "%s %s not in the frame, such as %r at %s: %s. An upsert deletes nothing, so %s stored. %s",
-            counted(self.found.count, "stored row"),
+            "%s %s stored but not in the frame, such as %r at %s. %s",
+            counted(self.found.count, "ghost row"),
             agreeing(self.found.count, "is", "are"),
             row["series"],
             row["timestamp"].isoformat(),
-            "ghost rows",
-            agreeing(self.found.count, "it stays", "they stay"),
-            HOW_TO_DELETE if self._source.can_delete else NO_DELETE,
+            self._advice,
         )
 
-    def _filled(self) -> list[Within]:
-        """Return where to delete: an empty frame, or an empty partition in a range, is not taken for the truth."""
-        windows, observations = self._windows, self._observations
-        if windows is None:
-            return []
-        placed = windows.of(observations.timestamps)
-        if self._own is None:
-            return self._in_windows(self._within, windows.counts(placed) > 0)
-        part_of = np.array([self._own.part_of(name) for name in observations.names], dtype=object)
-        keys, asked = dict[str, str](), dict[str, Mask]()
-        for key, number in zip(windows.keys, windows.numbers.tolist(), strict=True):
-            part = self._own.parts.of(key)
-            keys.setdefault(part, key)
-            asked.setdefault(part, np.zeros(len(windows.starts), dtype=np.bool_))[number] = True
-        filled = []
-        for part, key in keys.items():
-            mine = (part_of == part)[observations.codes]
-            series = self._series.for_partitions(self._context.asset_partitions_def, [key])
-            within = Within(None, series.names, series.prefixes)
-            filled += self._in_windows(within, asked[part] & (windows.counts(placed[mine]) > 0))
-        return filled
+    def _filled(self) -> Sequence[Within]:
+        """Return where to delete: an empty frame, or an empty partition of a run, is not taken for the truth.
 
-    def _in_windows(self, within: Within, chosen: Mask) -> list[Within]:
-        windows = self._windows
-        if windows is None or not chosen.any():
-            return []
-        pairs = zip(windows.starts[chosen].tolist(), windows.ends[chosen].tolist(), strict=True)
-        return [replace(within, spans=tuple(pairs))]
+        All partitions that have rows in the same windows, such as those of all zones, are deleted from at once.
+        """
+        windows, frame = self._windows, self._observations
+        if windows is None:
+            return ()
+        rows = by_partition(windows.keys, windows, self._series, frame.timestamps, frame.codes, frame.names)
+        of_part: dict[str, list[int]] = {}
+        for key, number in zip(windows.keys, windows.numbers.tolist(), strict=True):
+            if rows.get(str(key)):
+                of_part.setdefault("" if self._series is None else self._series.parts.of(key), []).append(number)
+        alike: dict[tuple[int, ...], list[str]] = {}
+        for part, filled in of_part.items():
+            alike.setdefault(tuple(filled), []).append(part)
+        return [self._within_of(list(filled), parts, windows) for filled, parts in alike.items()]
+
+    def _within_of(self, filled: Sequence[int], parts: Sequence[str], windows: PartitionWindows) -> Within:
+        spans = tuple(zip(windows.starts[filled].tolist(), windows.ends[filled].tolist(), strict=True))
+        if self._series is None:
+            return replace(self._within, spans=spans)
+        texts = self._series.texts_of(parts)
+        return Within(spans, names=texts) if self._series.exact else Within(spans, prefix=texts)
 
     def _add_counts(self, found: Ghosts) -> None:
-        """Add the count of each partition; that of all of them together if the ghost rows do not tell them apart."""
+        """Add the count of each partition. If the ghost rows do not tell them apart, one event has that of all."""
         apart = self._by_partition(found)
-        total = found.count if apart is None else 0
-        self._context.add_output_metadata({GHOST_ROWS: dg.MetadataValue.int(total)})
-        for key, count in (apart or {}).items():
+        if apart is None:
+            add_once(self._context, {GHOST_ROWS: dg.MetadataValue.int(found.count)})
+            return
+        self._context.add_output_metadata({GHOST_ROWS: dg.MetadataValue.int(0)})
+        for key, count in apart.items():
             metadata = {GHOST_ROWS: dg.MetadataValue.int(count)}
             self._context.step_context.add_asset_metadata(metadata, self._context.asset_key, key)
 
     def _by_partition(self, found: Ghosts) -> Mapping[str, int] | None:
-        windows = self._windows
-        if windows is None or not windows.one_key_each or found.count > MOST_READ or windows.keys[1:] == ():
+        """Return the count of each partition that has some; None if it is that of all, or of the only one."""
+        keys = list(map(str, self._context.asset_partition_keys)) if self._context.has_asset_partitions else []
+        if len(keys) < 2 or found.count > MOST_READ:  # noqa: PLR2004  the event names a single one
             return None
-        stamps = pd.DatetimeIndex(found.rows(found.count)["timestamp"]).as_unit("s").asi8
-        counts = windows.counts(windows.of(stamps))[windows.numbers]
-        apart = {key: int(count) for key, count in zip(windows.keys, counts.tolist(), strict=True) if count}
-        return apart if len(apart) <= MOST_COUNTED_APART else None
+        if not found.count:
+            return {}
+        rows = found.rows(None)
+        codes, names = pd.factorize(rows["series"])
+        stamps = pd.DatetimeIndex(rows["timestamp"]).as_unit("s").asi8
+        counts = by_partition(keys, self._windows, self._series, stamps, codes, tuple(names))
+        apart = {key: count for key, count in counts.items() if count}
+        return apart if 0 < len(apart) <= MOST_COUNTED_APART else None
 
 
 def ensure_target_deletes(source: DataSource) -> None:

@@ -293,7 +293,7 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             report = _upsert(context, source, windows, within, observations, options.frame, guard, columns)
             guard.after(report)
             context.log.info("%s", report)
-            ghosts = RunGhosts(context, source, windows, observations, within, options.series, own)
+            ghosts = RunGhosts(context, source, windows, observations, within, own)
             if not report.dry_run:
                 ghosts.delete(change_guard.ghosts) if changes.deletes else ghosts.count(report)
             own_versions = set_data_version(context, source, windows, within, observations, report, ghosts.found)

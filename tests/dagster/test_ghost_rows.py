@@ -80,7 +80,7 @@ def test_rows_that_vanished_upstream_are_counted_and_shown(project, feed):
     assert (shown["temporis/unchanged"], shown["temporis/ghost_rows"]) == (40, 8)
     assert table(shown["temporis/ghosts"])[0] == ("north", "2024-06-02T00:00")
     assert rows(project) == 240
-    assert any("8 stored rows" in line and "ghost_rows='delete'" in line for line in warnings_of(project, result))
+    assert any("8 ghost rows" in line and "ghost_rows='delete'" in line for line in warnings_of(project, result))
 
 
 def test_without_ghosts_there_is_a_zero_and_no_warning(project, feed):
@@ -101,6 +101,58 @@ def test_each_partition_of_a_range_gets_its_own_count(project, feed):
     shown = materializations(result, "load")
     assert [shown[f"2024-06-0{day}"]["temporis/ghost_rows"] for day in (1, 2, 3, 4)] == [2, 0, 4, 0]
     assert [key for key, metadata in shown.items() if "temporis/ghosts" in metadata] == ["2024-06-04"]
+
+
+@pytest.mark.parametrize(
+    ("series", "expected"),
+    [
+        (["load_{zone}/x"], {"2024-06-01|north": 1, "2024-06-02|south": 2}),
+        ("load_{zone}/", {"2024-06-01|north": 1, "2024-06-02|south": 2}),
+        (None, {"2024-06-02|south": 3}),
+    ],
+)
+def test_partitions_that_share_their_hours_get_their_own_count_or_one_that_of_all(project, series, expected):
+    """Templates tell whose ghost rows they are. Otherwise one event has the number of all, so the check is right."""
+    whole = pd.DataFrame({"load_north/x": 1.0, "load_south/x": 2.0}, index=HOURS[:48])
+    lost = {"load_north/x": [], "load_south/x": []}
+
+    @temporis_asset(data_source=SOURCE, name="load", series=series, partitions_def=ZONED)
+    def load():
+        frame = whole.copy()
+        for name, hours in lost.items():
+            frame.loc[hours, name] = None
+        return frame
+
+    both = key_range("2024-06-01|north", "2024-06-02|south")
+    assert project.run(load, tags=both).success
+    lost.update({"load_north/x": HOURS[3:4], "load_south/x": HOURS[30:32]})
+    shown = materializations(project.run(load, tags=both), "load")
+    counts = {
+        key: metadata["temporis/ghost_rows"] for key, metadata in shown.items() if "temporis/ghost_rows" in metadata
+    }
+    assert {key: count for key, count in counts.items() if count} == expected
+    assert checked(project, load, ghosts="warn").metadata["temporis/ghost_rows"].value == 3
+
+
+def test_a_template_tells_static_partitions_apart(project):
+    """They have no windows: those of a series go from its first to its last row in the frame."""
+    lost = []
+
+    @temporis_asset(
+        data_source=SOURCE,
+        name="load",
+        series=["load_{partition}"],
+        partitions_def=dg.StaticPartitionsDefinition(["north", "south"]),
+    )
+    def load():
+        return pd.DataFrame({"load_north": 1.0, "load_south": 2.0}, index=HOURS[:24]).mask(
+            pd.DataFrame({"load_north": HOURS[:24].isin(lost), "load_south": False}, index=HOURS[:24])
+        )
+
+    assert project.run(load, tags=key_range("north", "south")).success
+    lost.append(HOURS[5])
+    shown = materializations(project.run(load, tags=key_range("north", "south")), "load")
+    assert {key: metadata["temporis/ghost_rows"] for key, metadata in shown.items()} == {"north": 1, "south": 0}
 
 
 def test_a_dropped_row_is_no_ghost(project, feed):
@@ -276,6 +328,14 @@ def test_an_empty_partition_of_a_range_deletes_nothing(project, feed):
     shown = materializations(result, "load")
     assert [shown[f"2024-06-0{day}"]["temporis/ghost_rows"] for day in (1, 2, 3)] == [0, 48, 0]
     assert rows(project) == 238
+    assert shown["2024-06-03"]["temporis/deleted_count"] == 2
+    assert table(shown["2024-06-03"]["temporis/deleted_rows"]) == [
+        ("north", "2024-06-01T00:00"),
+        ("south", "2024-06-01T00:00"),
+    ]
+    (said,) = [line for line in warnings_of(project, result) if "48 ghost rows" in line]
+    assert "no row at all" in said
+    assert "ghost_rows='delete'" not in said  # the asset has that already
 
 
 def test_an_empty_zone_of_a_range_deletes_nothing(project):
