@@ -44,7 +44,8 @@ def schema_text(given: object) -> SchemaText:
         given: A ``DataFrameSchema``, or a class of ``DataFrameModel``.
 
     Raises:
-        ConfigurationError: It is neither, pandera is not installed, or the schema drops rows by itself.
+        ConfigurationError: It is neither, pandera is not installed, or the schema drops rows, changes values or leaves
+            out some of what it refuses.
     """
     if find_spec("pandera") is None:
         raise ConfigurationError("schema needs pandera. Install it: pip install 'temporis-dagster[pandera]'.")
@@ -60,6 +61,17 @@ def schema_text(given: object) -> SchemaText:
         raise ConfigurationError(
             "schema drops invalid rows by itself (drop_invalid_rows=True), and no report would count them. Leave that"
             " out, and pass on_invalid='drop' to the asset."
+        )
+    parts = [schema, *schema.columns.values(), *getattr(schema.index, "indexes", [schema.index])]
+    if any(getattr(part, "parsers", None) for part in parts):
+        raise ConfigurationError(
+            "schema has parsers: its checks would see parsed values, but what is stored is what the asset returned."
+            " Parse the frame in the asset's body, and leave them out."
+        )
+    if any(check.n_failure_cases is not None for part in parts for check in getattr(part, "checks", None) or ()):
+        raise ConfigurationError(
+            "schema has a check with n_failure_cases, so pandera would not name all rows that it refuses, and the rest"
+            " would be stored. Leave n_failure_cases out: a failure lists the first rows only, anyway."
         )
     return SchemaText.of(schema)
 
@@ -93,6 +105,8 @@ def refused_by(text: SchemaText | None, frame: object) -> list[Found]:
 
     if not isinstance(frame, pd.DataFrame):
         raise _shape(f"it must be a DataFrame, got {type(frame).__name__}")
+    if frame.index.nlevels > 1:
+        raise _shape("its index has several levels. Turn them into columns with reset_index()")
     try:
         text.schema.validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as errors:
@@ -100,7 +114,13 @@ def refused_by(text: SchemaText | None, frame: object) -> list[Found]:
         of_frame = cases[cases["index"].isna() | cases["check"].astype(str).str.startswith("dtype(")]
         if len(of_frame):
             raise _shape("; ".join(dict.fromkeys(_in_words(case) for case in of_frame.itertuples()))) from errors
-        return list(_found(cases, frame))
+        found = list(_found(cases, frame))
+        if lost := [some.reason for some in found if not len(some.rows)]:  # what it refuses may not be stored unseen
+            raise _shape(lost[0]) from errors
+        return found
+    except Exception as error:  # pandera's own: it cannot check every schema if labels repeat
+        repeated = "" if frame.index.is_unique else "; the labels of its rows repeat, so try reset_index(drop=True)"
+        raise _shape(f"pandera could not check it: {type(error).__name__}: {error}{repeated}") from error
     return []
 
 

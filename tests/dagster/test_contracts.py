@@ -385,6 +385,22 @@ def test_a_frame_of_another_shape_is_always_refused(project, frame, message, on_
     assert project.read().empty
 
 
+def test_a_frame_that_pandera_cannot_check_is_refused(project):
+    """With the way out, and not retried: the same frame fails again."""
+    frame, repeated = long((0, "a", 1.0), (60, "a", 2.0)), long((0, "a", 1.0), (60, "a", 2.0), index=[7, 7])
+    cases = {
+        "try reset_index(drop=True)": (pd.concat([repeated, repeated]), {"unique": ["timestamp", "name"]}),
+        "its index has several levels": (frame.set_index(["timestamp", "name"]), {}),
+    }
+    for message, (given, options) in cases.items():
+        columns = {"value": pandera.Column(float, pandera.Check.ge(9))}
+        asset = writing(given, schema=pandera.DataFrameSchema(columns, **options), on_invalid="drop")
+        said = failure(project.run(asset))
+        assert "The frame does not fit the asset's schema, so nothing was sent: " in said
+        assert message in said
+    assert project.read().empty
+
+
 def test_a_model_is_taken_and_the_frame_is_stored_as_it_is(project):
     """Columns that the schema does not know are left alone."""
     result = project.run(writing(hourly(value=range(24), other=range(24)), schema=Readings, layout="wide"))
@@ -399,10 +415,23 @@ def test_a_model_is_taken_and_the_frame_is_stored_as_it_is(project):
         ({"a": float}, "schema must be a DataFrameSchema"),
         (pandera.SeriesSchema(float), "schema must be a DataFrameSchema"),
         (pandera.DataFrameSchema(drop_invalid_rows=True), "pass on_invalid='drop' to the asset"),
+        (
+            pandera.DataFrameSchema({"a": pandera.Column(float, pandera.Check.ge(0, n_failure_cases=1))}),
+            "Leave n_failure_cases out",
+        ),
+        (pandera.DataFrameSchema(checks=pandera.Check(lambda f: f["a"] > 0, n_failure_cases=1)), "n_failure_cases"),
+        (pandera.DataFrameSchema({"a": pandera.Column(float, parsers=pandera.Parser(abs))}), "schema has parsers"),
+        (pandera.DataFrameSchema(parsers=pandera.Parser(lambda frame: frame)), "schema has parsers"),
+        (
+            pandera.DataFrameSchema(
+                index=pandera.MultiIndex([pandera.Index(int, pandera.Check.ge(0, n_failure_cases=1))])
+            ),
+            "n_failure_cases",
+        ),
     ],
 )
 def test_what_is_no_schema_is_refused_at_load(schema, message):
-    """And one that drops rows that no report would count."""
+    """And one that drops rows that no report would count, or would let rows pass that it refuses."""
     with pytest.raises(ConfigurationError, match=re.escape(message)):
         writing(None, schema=schema)
 
