@@ -18,6 +18,7 @@ import dagster as dg
 from temporis_dagster.data_source.connection import connect
 from temporis_dagster.data_source.observations import Contracts, Series
 from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.series_templates import is_template, without_doubled_braces
 from temporis_dagster.wording import counted
 
 TABLE_NAME = "dagster/table_name"
@@ -36,6 +37,8 @@ MOST_LISTED = 100
 """Most series that one event lists: Dagster keeps events forever."""
 MOST_LISTED_PER_RUN = 20_000
 """Most series that the events of one run list together: some 3 MB."""
+
+SECRET_OPTIONS = {"password", "sslpassword", "token", "access_token", "api_key"}
 
 REQUIRED = dg.TableColumnConstraints(nullable=False)
 LONG = (
@@ -82,12 +85,19 @@ def ensure_no_password(metadata: Mapping[str, Any] | None) -> None:
     """
     given = (metadata or {}).get(URI)
     text = plain(given)
-    url = urlsplit(text) if isinstance(text, str) else None
-    if url is not None and (url.password or {"password", "sslpassword"} & set(parse_qs(url.query))):
+    if isinstance(text, str) and _holds_password(text):
         raise ConfigurationError(
             f"The metadata {URI} holds a password, which everyone who sees the asset would see. Pass the URL as uri= "
             "instead, which shows neither user nor password nor options."
         )
+
+
+def _holds_password(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+    except ValueError:  # a bracket where only an IPv6 address has one, such as in a password that is not encoded
+        return "@" in text
+    return bool(url.password or SECRET_OPTIONS & {option.lower() for option in parse_qs(url.query)})
 
 
 def defined_schema(series: object, contracts: Sequence[Series]) -> dg.TableSchema:
@@ -109,7 +119,7 @@ def defined_schema(series: object, contracts: Sequence[Series]) -> dg.TableSchem
         return _schema([_column(f"{one.prefix}*", one) for one in _families(contracts)], counted(len(labels), "series"))
     by_label = {f"{one.prefix}*" if one.name is None else one.name: one for one in contracts}
     of = Contracts(contracts).of
-    return _schema([_column(label, by_label.get(label) or of(label)) for label in labels])
+    return _schema([_column(_as_named(label), by_label.get(label) or of(label)) for label in labels])
 
 
 def written_schema(
@@ -123,11 +133,13 @@ def written_schema(
         contracts: What is stated about them.
         partitions: How many events get it.
     """
-    declared = [] if isinstance(series, str) else [str(name) for name in _several(series) if "{" not in str(name)]
+    several = [] if isinstance(series, str) else map(str, _several(series))
+    declared = [_as_named(name) for name in several if not is_template(name)]
     labels = sorted({*declared, *_names(contracts), *names})
     if len(labels) > MOST_LISTED or len(labels) * partitions > MOST_LISTED_PER_RUN:
-        defined = defined_schema(series if isinstance(series, str) else None, _families(contracts))
-        return _schema(defined.columns[len(LONG) :], counted(len(labels), "series"))
+        widest = [_column(f"{_as_named(series)}*", None)] if isinstance(series, str) else []
+        families = [_column(f"{one.prefix}*", one) for one in _families(contracts)]
+        return _schema(list({one.name: one for one in [*widest, *families]}.values()), counted(len(labels), "series"))
     of = Contracts(contracts).of
     return _schema([_column(label, of(label)) for label in labels])
 
@@ -135,6 +147,11 @@ def written_schema(
 def plain(given: object) -> Any:
     """Return a value of metadata without Dagster's wrapper, if it has one."""
     return given.value if isinstance(given, dg.MetadataValue) else given
+
+
+def _as_named(text: str) -> str:
+    """Return a declared name or prefix as series have it: braces that are no template are doubled there."""
+    return text if is_template(text) else without_doubled_braces(text)
 
 
 def _several(series: object) -> Iterable[object]:

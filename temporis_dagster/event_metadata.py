@@ -24,6 +24,7 @@ from temporis_dagster.catalog import (
     URI,
     defined_schema,
     plain,
+    storage_address,
     table_name,
     written_schema,
 )
@@ -92,6 +93,10 @@ def table(
     said: dict[str, dg.MetadataValue] = {COLUMN_SCHEMA: dg.MetadataValue.table_schema(schema)}
     if lineage is not None:
         said[COLUMN_LINEAGE] = dg.MetadataValue.column_lineage(lineage)
+    ours = storage_address(str(plain(definition.get(DATA_SOURCE))))
+    for key in (TABLE_NAME, STORAGE_KIND):
+        if (stated := plain(definition.get(key, ours[key]))) != ours[key]:
+            said[key] = dg.MetadataValue.text(str(stated))
     return {key: value for key, value in said.items() if key not in context.output_metadata}
 
 
@@ -99,7 +104,7 @@ def row_count(
     context: dg.OutputContext, observations: Observations, report: UpsertReport
 ) -> dict[str, dg.MetadataValue]:
     """Return the number of observations of an asset without partitions, as ``partition_rows`` counts them."""
-    if context.has_asset_partitions or not context.has_asset_key:
+    if context.has_asset_partitions or not context.has_asset_key or ROW_COUNT in context.output_metadata:
         return {}
     return {ROW_COUNT: dg.MetadataValue.int(len(observations) - report.rejected)}
 

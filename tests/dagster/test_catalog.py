@@ -169,6 +169,9 @@ def test_a_uri_shows_where_and_no_secret(uri, seen, monkeypatch):
         ({"uri": " "}, "uri must be the URL of a store or service"),
         ({"metadata": {"dagster/uri": f"postgresql://me:{CANARY}@db/x"}}, "holds a password.*Pass the URL as uri="),
         ({"metadata": {"dagster/uri": f"postgresql://db/x?password={CANARY}"}}, "holds a password"),
+        ({"metadata": {"dagster/uri": f"postgresql://db/x?PASSWORD={CANARY}"}}, "holds a password"),
+        ({"metadata": {"dagster/uri": f"postgresql://me:[{CANARY}@db/x"}}, "holds a password"),
+        ({"metadata": {"dagster/uri": f"https://api.example.com/?token={CANARY}"}}, "holds a password"),
     ],
 )
 def test_a_uri_that_cannot_be_shown_is_refused(arguments, complaint):
@@ -281,6 +284,36 @@ def test_a_schema_of_the_project_is_repeated_by_events(project):
     run = project.run(returning(frame, metadata={"dagster/column_schema": mine}))
     (metadata,) = materializations(run, "orders").values()
     assert metadata["dagster/column_schema"] == mine
+
+
+def test_an_address_and_a_row_count_of_the_project_are_kept_by_events(project):
+    """A catalog that knows the table under another name goes on knowing it."""
+    address = {"dagster/table_name": "warehouse.orders", "dagster/storage_kind": "warehouse"}
+
+    @temporis_asset(data_source="store_metrics", metadata=address)
+    def orders(context: dg.AssetExecutionContext):
+        context.add_output_metadata({"dagster/row_count": 1_000})  # of everything, say
+        return pd.DataFrame({"orders": range(48)}, index=HOURS)
+
+    (metadata,) = materializations(project.run(orders), "orders").values()
+    assert {key: metadata[key] for key in address} == address
+    assert metadata["dagster/row_count"] == 1_000
+
+
+def test_braces_of_a_name_are_shown_once(project):
+    """They are doubled in series=, where single ones would be a template, and nowhere else."""
+    frame = pd.DataFrame({"load_{de}": range(48)}, index=HOURS)
+    cases = (
+        (["load_{{de}}", "{{x}}"], ["load_{de}", "{x}"], ["load_{de}", "{x}"]),
+        ([Series("load_{{de}}", unit="MW")], ["load_{de}"], ["load_{de}"]),
+        ("load_{{de", ["load_{de*"], ["load_{de}"]),
+    )
+    for series, defined, written in cases:
+        asset = returning(frame, series=series)
+        columns = asset.get_asset_spec().metadata["dagster/column_schema"].columns[3:]
+        assert [column.name for column in columns] == defined
+        (metadata,) = materializations(project.run(asset), "orders").values()
+        assert [column.name for column in metadata["dagster/column_schema"].columns[3:]] == written
 
 
 def test_dagsters_check_of_schema_changes_names_new_series(project):
