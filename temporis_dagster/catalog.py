@@ -150,7 +150,7 @@ def plain(given: object) -> Any:
 
 
 def _as_named(text: str) -> str:
-    """Return a declared name or prefix as series have it: braces that are no template are doubled there."""
+    """Return a declared name or prefix as it is stored, where doubled braces are single ones."""
     return text if is_template(text) else without_doubled_braces(text)
 
 

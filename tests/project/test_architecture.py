@@ -20,8 +20,8 @@ PACKAGE = Path(temporis_dagster.__file__).parent
 FLOORS = [
     ("_version", "settings", "contract", "errors", "metadata_keys", "wording"),
     ("data_source",),
-    ("ask_all", "automation_conditions", "catalog", "env_vars", "event_log", "partition_windows", "progress_log"),
-    ("partition_parts", "series_templates", "frame_schema"),
+    ("ask_all", "automation_conditions", "env_vars", "event_log", "partition_windows", "progress_log"),
+    ("partition_parts", "series_templates", "catalog", "frame_schema"),
     ("asset_options", "change_options", "input_options"),
     ("dagster_failures", "assets", "event_metadata", "resource"),
     ("data_source_page",),
