@@ -366,6 +366,40 @@ def test_exactly_the_ghosts_go(small_chunks, source):
     assert before - keys_in(source) == expected == {(0, "a"), (180, "b"), (240, "a"), (600, "b")}
 
 
+def test_ghosts_of_many_series_do_not_hold_the_lock_for_long(small_chunks, source, monkeypatch):
+    """A transaction looks at a bounded number of series and rows, and only at series that have ghosts."""
+    names = [f"s{number:02}" for number in range(30)]
+    source.upsert(minutes(6, *names))
+    kept = minutes(6, *names)
+    kept = kept[(kept["timestamp"] < 300) | (kept["name"] < "s20")]  # the last row of ten series is gone
+    pages, deleted = [], []
+    committed, take = store_delete.StoreDelete._commit, store_delete.GhostsOf.take
+
+    class Watched:
+        def __init__(self, rows):
+            self.delete = rows.delete
+            self._page = rows.page
+
+        def page(self, *bounds):
+            pages[-1] += 1
+            return self._page(*bounds)
+
+    def watched(self, rows, todo):
+        pages.append(0)
+        return take(self, Watched(rows), todo)
+
+    def counting(self, connection, count):
+        deleted.append(count)
+        committed(self, connection, count)
+
+    monkeypatch.setattr(store_delete.GhostsOf, "take", watched)
+    monkeypatch.setattr(store_delete.StoreDelete, "_commit", counting)
+    monkeypatch.setattr(store_delete, "MOST_PAGES", 3, raising=False)
+    monkeypatch.setattr(store_delete, "PAGE_ROWS", 100)
+    assert source.delete_ghosts(observe(kept), Within(((0, 3600),))) == sum(deleted) == 10
+    assert (sum(pages), max(pages), max(deleted)) == (10, 3, 3)
+
+
 def test_an_empty_frame_deletes_nothing(source):
     """A truncated extract of zero rows is not a request to delete the partition."""
     source.upsert(minutes(5))

@@ -40,6 +40,9 @@ from temporis_dagster.wording import agreeing, counted
 MOST_RANGES = 500
 """Ranges that are counted at once."""
 
+MOST_PAGES = 500
+"""Pages that are looked through in one transaction: each is a question to the server while others wait."""
+
 
 class Selection(Protocol):
     """Which rows to delete, cut into pieces of bounded size."""
@@ -118,14 +121,11 @@ class GhostsOf:
 
     Attributes:
         subject: The frame, and which stored rows it is about.
+        names: The names of the series that have ghosts. The others are not looked through.
     """
 
     subject: Subject
-
-    @property
-    def names(self) -> Sequence[str] | None:
-        """The names of the series whose ids are needed."""
-        return list(self.subject.ids)
+    names: Sequence[str] | None
 
     def begin(self, ids: Mapping[str, int]) -> list[Range]:
         """Return the ranges in which there may be ghosts."""
@@ -140,18 +140,17 @@ class GhostsOf:
         return sum(len(ghosts.timestamps) for ghosts in ghosts_of(rows, self.subject, names))
 
     def take(self, rows: StoredRows, todo: list[Range]) -> tuple[int, list[Range]]:
-        """Look through a page of rows, or several if they are short, and delete the ghosts among them."""
-        deleted, seen, done = 0, 0, 0
-        while done < len(todo) and seen < PAGE_ROWS:
-            one = todo[done]
-            page = rows.page(one.series, one.first, one.end, PAGE_ROWS)
+        """Look through a page of rows, or several if they are short, and delete the ghosts among them at once."""
+        found, seen, done, left = list[Range](), 0, 0, list[Range]()
+        while done < min(len(todo), MOST_PAGES) and seen < PAGE_ROWS:
+            one, room = todo[done], PAGE_ROWS - seen
+            page = rows.page(one.series, one.first, one.end, room)
             ghosts = page.timestamps[self.subject.keys.lacks(one.name, page.timestamps)]
-            deleted += rows.delete(Ranges(np.full(len(ghosts), one.series), ghosts, ghosts + 1))
-            seen += max(len(page.timestamps), 1)
-            if len(page.timestamps) == PAGE_ROWS:
-                return deleted, [one._replace(first=int(page.timestamps[-1]) + 1), *todo[done + 1 :]]
-            done += 1
-        return deleted, todo[done:]
+            found += [one._replace(first=second, end=second + 1) for second in ghosts.tolist()]
+            seen, done = seen + len(page.timestamps), done + 1
+            if len(page.timestamps) == room:
+                left = [one._replace(first=int(page.timestamps[-1]) + 1)]
+        return rows.delete(_ranges(found)), [*left, *todo[done:]]
 
 
 def _ranges(some: Sequence[Range]) -> Ranges:

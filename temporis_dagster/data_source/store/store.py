@@ -268,10 +268,11 @@ class SqlStore:
             dry_run: Only count them.
         """
 
-        def look(connection: sa.Connection, source: sources.Source) -> Subject:
-            return self._subject(connection, source, observations, within)[1]
+        def look(connection: sa.Connection, source: sources.Source) -> GhostsOf:
+            rows, subject = self._subject(connection, source, observations, within)
+            return GhostsOf(subject, list(ghosts_counted(rows, subject, stored=False).by_series))
 
-        return self._delete(data_source, GhostsOf(self._read(data_source, look)), dry_run=dry_run)
+        return self._delete(data_source, self._read(data_source, look), dry_run=dry_run)
 
     def _delete(self, data_source: str, selection: Selection, *, dry_run: bool) -> int:
         delete = StoreDelete(self._database, self._account, data_source, selection)
