@@ -122,8 +122,9 @@ class Plan:
             lines.append("The data source is archived: an upsert would be refused.")
         if self.ghosts:
             lines.append(
-                f"{counted(self.ghosts, 'ghost')}: {agreeing(self.ghosts, 'a stored row', 'stored rows')} of these"
-                f" windows that the frame does not have. An upsert leaves {agreeing(self.ghosts, 'it', 'them')}."
+                f"{counted(self.ghosts, 'ghost')}: {agreeing(self.ghosts, 'a stored row', 'stored rows')} in these"
+                " windows that the frame does not have. An upsert leaves"
+                f" {agreeing(self.ghosts, 'it', 'them')} in place."
             )
         if self.unreadable:
             lines.append(
