@@ -1,4 +1,4 @@
-"""Keeps a run from rewriting more than its asset allows: asks the asset's limits before anything is sent.
+"""Keeps a run from rewriting more than its asset allows: checks the asset's limits before anything is sent.
 
 A run with limits reads its windows once more, to compare what is stored with what it brings. So does a dry run, which
 shows the comparison.
@@ -24,10 +24,10 @@ from temporis_dagster.metadata_keys import IGNORE_LIMITS, LIMITS
 
 IGNORED = f'the run has the tag {IGNORE_LIMITS}: "true"'
 NO_READ_BACK = (
-    "Not compared: the data source has no read-back, so what is stored there is not known. Set mirror= of the "
-    "TemporisResource, and the mirror is compared."
+    "The data source has no read-back, so what is stored there is not known. With mirror= of the TemporisResource, "
+    "the run is compared with the mirror."
 )
-NOTHING_STORED = "Nothing to compare: the data source does not exist yet."
+NOTHING_STORED = "There was nothing to compare with: the data source does not exist yet."
 
 
 class ChangeGuard:
@@ -42,7 +42,7 @@ class ChangeGuard:
         dry_run: Whether the run is a dry run, which shows its plan.
 
     Attributes:
-        ghosts: How many stored rows were missing from the frame when the limits were asked; 0 if nothing was compared.
+        ghosts: How many stored rows were missing from the frame when the limits were checked; 0 if nothing was compared.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class ChangeGuard:
 
     def _not_asked(self, why: str) -> None:
         self._said = why
-        limits = f"The limits of this asset ({_listed(self._options.limits)}) were not asked. "
+        limits = f"The limits of this asset ({_listed(self._options.limits)}) were not checked. "
         self._context.log.warning("%s%s", limits if self._options.limits else "", why)
 
     def _compare(self, plan: Plan) -> None:
