@@ -99,8 +99,7 @@ class RunGhosts:
         """
         found = self._source.ghosts(self._observations, self._within)
         self._advice = NOT_DELETED if found.count <= expected else ANOTHER_WRITER
-        if 0 < found.count <= expected:
-            filled = self._filled()
+        if 0 < found.count <= expected and (filled := self._filled()):
             some = [self._source.ghosts(self._observations, each).rows(SHOWN_ROWS) for each in filled[:SHOWN_ROWS]]
             deleted = sum(self._source.delete_ghosts(self._observations, each) for each in filled)
             self._deleted = offending_rows("deleted", pd.concat(some), count=deleted) if deleted else {}

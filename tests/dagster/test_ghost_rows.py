@@ -318,6 +318,7 @@ def test_an_empty_frame_deletes_nothing(project, feed, how):
     (shown,) = materializations(result, "load").values()
     assert shown["temporis/ghost_rows"] == 48
     assert rows(project) == 240
+    assert not any("Deleted" in line for line in project.logged(result))
 
 
 def test_an_empty_partition_of_a_range_deletes_nothing(project, feed):
