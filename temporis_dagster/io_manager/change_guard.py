@@ -42,7 +42,7 @@ class ChangeGuard:
         dry_run: Whether the run is a dry run, which shows its plan.
 
     Attributes:
-        ghosts: How many stored rows were missing from the frame when the limits were checked; 0 if nothing was compared.
+        ghosts: How many stored rows were missing from the frame when the limits were checked; 0 without a comparison.
     """
 
     def __init__(

@@ -91,8 +91,8 @@ class RunGhosts:
         """Delete the ghost rows of the partitions for which the frame has rows, and count those that are left.
 
         Args:
-            expected: How many there were before the frame was stored, when ``max_ghosts`` was asked. If there are more
-                by now, another writer is at work in these windows, and nothing is deleted.
+            expected: How many there were before the frame was stored, when ``max_ghosts`` was checked. If there are
+                more by now, another writer is at work in these windows, and nothing is deleted.
 
         Raises:
             TemporisError: They could not be counted or deleted. The observations are stored.
