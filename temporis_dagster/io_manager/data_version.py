@@ -28,7 +28,7 @@ from temporis_dagster.errors import DataSourceNotFoundError, ReadNotSupportedErr
 from temporis_dagster.event_log import latest_ids, latest_of_asset, latest_of_partitions, records_by_id
 from temporis_dagster.event_metadata import DATA_VERSION
 from temporis_dagster.io_manager.row_digest import RowDigest
-from temporis_dagster.partition_windows import PartitionWindows
+from temporis_dagster.partition_windows import OUTSIDE, PartitionWindows
 
 MOST_TOLD_APART = 100
 """How many partitions of one run get versions of their own: each takes Dagster about as long as a materialization."""
@@ -107,7 +107,16 @@ def versions_of(
 
 
 def _places(windows: PartitionWindows | None, seconds: Seconds) -> Int64s:
-    return np.zeros(len(seconds), dtype=np.int64) if windows is None else windows.of(seconds)
+    """Return the number of the window of each row, fast where the rows are in the order of time."""
+    if windows is None:
+        return np.zeros(len(seconds), dtype=np.int64)
+    if not bool((seconds[1:] >= seconds[:-1]).all()):
+        return windows.of(seconds)
+    places = np.full(len(seconds), OUTSIDE, dtype=np.int64)
+    firsts, lasts = np.searchsorted(seconds, windows.starts), np.searchsorted(seconds, windows.ends)
+    for number, (first, last) in enumerate(zip(firsts.tolist(), lasts.tolist(), strict=True)):
+        places[first:last] = number
+    return places
 
 
 def held(observations: Observations, report: UpsertReport) -> Observations:

@@ -19,14 +19,17 @@ from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionStatus, PartitionBackfill
 from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.remote_representation.external_data import RepositorySnap
+from dagster._core.test_utils import freeze_time
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
-from dagster._daemon import sensor
+from dagster._daemon import asset_daemon, sensor
+from dagster._daemon.asset_daemon import AssetDaemon
 from dagster._daemon.backfill import execute_backfill_iteration
 from dagster._daemon.sensor import execute_sensor_iteration
 from dagster._scheduler.scheduler import launch_scheduled_runs
 from dagster._time import get_current_timestamp
+from dagster_graphql.test.utils import execute_dagster_graphql
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
@@ -198,3 +201,35 @@ def run_sensors(workspace: WorkspaceProcessContext) -> None:
     """One iteration of the sensor daemon, with every sensor, whether or not it is due."""
     with patch.object(sensor, "is_under_min_interval", return_value=False):
         list(execute_sensor_iteration(workspace, logging.getLogger("sensors"), None, None))
+
+
+def run_automation(workspace: WorkspaceProcessContext) -> None:
+    """One evaluation of the automation conditions, due or not, and what it requests: runs, or a backfill."""
+    daemon = AssetDaemon(settings={"use_threads": False}, pre_sensor_interval_seconds=0)
+    with warnings.catch_warnings(), patch.object(asset_daemon, "is_under_min_interval", return_value=False):
+        warnings.simplefilter("ignore")
+        daemon._run_iteration_impl(workspace, None, {}, {})
+        for _ in range(3):
+            list(execute_backfill_iteration(workspace, logging.getLogger("backfill")))
+
+
+@contextmanager
+def at(moment: datetime) -> Iterator[None]:
+    """Dagster's clock stands at a moment."""
+    with freeze_time(moment):
+        yield
+
+
+STALE = """
+query Stale($keys: [AssetKeyInput!], $partition: String) {
+  assetNodes(assetKeys: $keys) { staleStatus(partition: $partition) staleCauses(partition: $partition) { reason } }
+}
+"""
+
+
+def stale(workspace: WorkspaceProcessContext, asset: str, partition: str | None = None) -> tuple[str, list[str]]:
+    """What the UI shows of an asset or of one of its partitions: its stale status, and the reasons."""
+    variables = {"keys": [{"path": [asset]}], "partition": partition}
+    found = execute_dagster_graphql(workspace.create_request_context(), STALE, variables=variables).data
+    (node,) = found["assetNodes"]
+    return node["staleStatus"], [cause["reason"] for cause in node["staleCauses"] or ()]
