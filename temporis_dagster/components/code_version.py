@@ -12,7 +12,10 @@ from typing import Any
 from temporis_dagster.components.python_function import PythonFunction
 from temporis_dagster.components.sql_query import SqlQuery
 
-OF_THE_RUN = ("uri", "io_manager_key", "pool", "plot", "retry_policy", "backfill_policy")
+OF_THE_RUN = (
+    *("uri", "io_manager_key", "pool", "plot", "retry_policy", "backfill_policy"),
+    *("max_changed", "max_shift", "max_ghosts"),
+)
 """Options that do not change what is stored."""
 
 

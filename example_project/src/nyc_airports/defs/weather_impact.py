@@ -19,7 +19,10 @@ BIN_EDGES: dict[str, list[float]] = {
 }
 
 
-@dg.asset(group_name=GROUP, kinds={"pandas", "matplotlib"})
+CHANGED = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.data_version_changed())
+
+
+@dg.asset(group_name=GROUP, kinds={"pandas", "matplotlib"}, automation_condition=CHANGED)
 def weather_impact(departures: pd.DataFrame, weather: pd.DataFrame) -> dg.MaterializeResult[None]:
     """Mean departure delay and share of cancelled flights, by visibility and wind speed at the airport."""
     hours = by_airport(departures).join(by_airport(weather), how="inner")
