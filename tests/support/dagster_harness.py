@@ -29,7 +29,6 @@ from dagster._daemon.backfill import execute_backfill_iteration
 from dagster._daemon.sensor import execute_sensor_iteration
 from dagster._scheduler.scheduler import launch_scheduled_runs
 from dagster._time import get_current_timestamp
-from dagster_graphql.test.utils import execute_dagster_graphql
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
@@ -229,6 +228,8 @@ query Stale($keys: [AssetKeyInput!], $partition: String) {
 
 def stale(workspace: WorkspaceProcessContext, asset: str, partition: str | None = None) -> tuple[str, list[str]]:
     """What the UI shows of an asset or of one of its partitions: its stale status, and the reasons."""
+    from dagster_graphql.test.utils import execute_dagster_graphql  # not in every environment that runs these tests
+
     variables = {"keys": [{"path": [asset]}], "partition": partition}
     found = execute_dagster_graphql(workspace.create_request_context(), STALE, variables=variables).data
     (node,) = found["assetNodes"]
