@@ -29,7 +29,7 @@ ORDER BY hour
     data_source=DATA_SOURCE,
     partitions_def=NYC_DAYS,
     series=DEPARTURES,
-    # Airlines correct what they reported: up to 15 % of three days. A run that would change more stops.
+    # Airlines correct what they reported, but not a quarter of three days: a run that would change that much stops.
     max_changed=0.25,
     max_ghosts=0.1,
     deps=[dg.AssetKey(["operational_db", "flights"])],
