@@ -20,7 +20,8 @@ NEVER_COUNTED = (
     "Not checked: no materialization says how many ghost rows there are. They are counted where the data source can be "
     "read: a SQLite file, PostgreSQL, or a mirror in front of a service."
 )
-NOT_MATERIALIZED = "Not checked: nothing was materialized{}."
+NOT_MATERIALIZED = "Not checked: nothing was materialized."
+NO_PARTITION = "Not checked: no partition within the last {} was materialized."
 WHAT_TO_DO = (
     "If they vanished upstream for good, delete them: with ghost_rows='delete' on the asset and another run of these "
     "partitions, or with `temporis delete`; over HTTP, overwrite their values. If the extract was incomplete, "
@@ -44,7 +45,8 @@ def find_ghosts(instance: dg.DagsterInstance, writer: Writer, expectations: Expe
     latest = latest_written(instance, writer, now - expectations.horizon.total_seconds())
     counts = {key: count for key, one in latest.items() if (count := _count(one)) is not None}
     if not counts:
-        warning = NEVER_COUNTED if latest else NOT_MATERIALIZED.format(within)
+        missing = NO_PARTITION.format(in_words(expectations.horizon)) if timed else NOT_MATERIALIZED
+        warning = NEVER_COUNTED if latest else missing
         return Finding(passed=True, expected=expected, found="Nothing was counted", warning=warning, facts=facts)
     total, affected = sum(counts.values()), {key: count for key, count in counts.items() if count}
     some = {key: affected[key] for key in sorted(affected)[-SHOWN_ROWS:] if key}

@@ -69,7 +69,7 @@ def _found(few: Mapping[str, int], known: Mapping[str, int]) -> str:
 
 def _warning(unknown: int, total: int, within: str) -> str:
     if not total:
-        return f"Not checked: nothing was materialized{within}."
+        return f"Not checked: {'no partition' if within else 'nothing'}{within} was materialized."
     return NOT_COUNTED.format(f"{unknown:,}", counted(total, "materialization")) if unknown else ""
 
 

@@ -624,7 +624,10 @@ def _second(argument: str, moment: Moment) -> int | None:
     if moment is None or (isinstance(moment, int | np.integer) and not isinstance(moment, bool)):
         return None if moment is None else int(moment)
     if not isinstance(moment, datetime) or pd.isna(moment):
-        raise ConfigurationError(f"{argument} must be an aware datetime or a Unix second, got {moment!r}.")
+        raise ConfigurationError(
+            f"{argument} must be an aware datetime or a Unix second, got {moment!r}."
+            f" Pass {argument}=pd.Timestamp('2024-06-20', tz='UTC'), for example."
+        )
     if awareness(moment) is not Awareness.AWARE:
         raise ConfigurationError(f"{argument}={moment!r} has no time zone. Attach one, such as datetime.timezone.utc.")
     if (reason := impossible(moment)) is not None:

@@ -84,7 +84,7 @@ class Limits:
             return []
         each = [
             f"{row['series']!r:.60} {_in_words(float(row['shift']))} (from {row['before']!r} to {row['after']!r} at"
-            f" {row['at'].isoformat()}, for example)"
+            f" {row['at'].replace(tzinfo=None).isoformat()}Z, for example)"
             for row in beyond.head(SHOWN_SERIES).to_dict("records")
         ]
         more = f" and {len(beyond) - SHOWN_SERIES:,} more" if len(beyond) > SHOWN_SERIES else ""
