@@ -225,7 +225,7 @@ def test_the_component_takes_both_options(said):
         "unit": "ms",
     }
     component = TemporisIngestComponent.from_attributes_dict(attributes=attributes)
-    (metadata,) = component._asset().metadata_by_key.values()
+    (metadata,) = component._asset(component.get_asset_spec()).metadata_by_key.values()
     assert (metadata["temporis/allow_future"], metadata["temporis/unit"]) == (said, "ms")
 
 

@@ -488,3 +488,11 @@ def test_however_rows_are_looked_up_they_compare_alike(tmp_path, data, stored_ro
     assert [bits(value) for value in plan.changes["before"]] == [
         bits(stored[second, name]) for name, second in sorted((n, s) for s, n in changed)
     ]
+
+
+def test_changes_are_listed_by_the_names_of_series(tmp_path):
+    """Whatever the order of the frame."""
+    with sqlite(None, tmp_path) as source:
+        source.upsert(frame((60, "a", 1.0), (0, "a", 1.0), (0, "b", 1.0)))
+        plan = source.plan(frame((0, "b", 2.0), (60, "a", 3.0), (0, "a", 4.0)))
+    assert plan.changes[["series", "after"]].values.tolist() == [["a", 4.0], ["a", 3.0], ["b", 2.0]]

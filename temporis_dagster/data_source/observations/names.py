@@ -93,7 +93,8 @@ def _repeated(column: Column) -> tuple[Codes, Sequence[object]] | None:
     period, texts = int(starts[1]), pa.array(column.array)
     if not texts.slice(period).equals(texts.slice(0, len(column) - period)):
         return None
-    return np.resize(codes[:period].astype(width_for(len(uniques))), len(column)), list(uniques)
+    rounds = np.tile(codes[:period].astype(width_for(len(uniques))), -(-len(column) // period))
+    return rounds[: len(column)], list(uniques)
 
 
 def _by_pandas(blocks: Sequence[Column]) -> tuple[Codes, Sequence[object]]:

@@ -264,6 +264,10 @@ def _series(
 
 def _frame(observations: Observations, changes: Changes) -> pd.DataFrame:
     names = pd.Series(observations.names, dtype=str).array
+    if len(changes.codes):  # sorted by the series as they come in the frame, not by name
+        rank = np.empty(len(names), dtype=np.int64)
+        rank[sorted(range(len(names)), key=observations.names.__getitem__)] = np.arange(len(names))
+        changes = changes.take(np.lexsort((changes.timestamps, rank[changes.codes])))
     return pd.DataFrame(
         {
             "series": names.take(changes.codes) if len(names) else names,
