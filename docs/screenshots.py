@@ -1,18 +1,24 @@
 """Take the pictures of ui.md again: drive Debian's chromium through the UI of the example project.
 
 Comes in: a running UI (`make demo`, then `make ui`) and the group `screenshots`. Goes out: docs/images/*.png.
-Never: leaves a change behind: it archives the data source for a moment, to show a red check, and unarchives it.
+Never: leaves a change behind: it archives the data source for a moment, to show a red check, and unarchives it; what it
+spoils to show a limit and ghost rows, it spoils in copies of the operational database.
 
     python docs/screenshots.py
 """
 
 import os
 import shutil
+import sqlite3
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from nyc_airports import settings
-from nyc_airports.dataset import DATA_SOURCE
+from nyc_airports.dataset import DATA_SOURCE, NYC_DAYS
 from PIL import Image
 from playwright.sync_api import Locator, Page, sync_playwright
 
@@ -32,6 +38,7 @@ def main() -> None:
         page = chromium.new_page(viewport={"width": 1440, "height": 860})
         page.set_default_timeout(60_000)
         all_is_well(page)
+        spoilt(page)
         with connect(settings.temporis_url()) as temporis:
             source = temporis.data_source(DATA_SOURCE)
             source.archive()
@@ -53,12 +60,44 @@ def all_is_well(page: Page) -> None:
     shoot(page.get_by_role("dialog"), "plot")
     visit(page, "/assets/departures?view=checks&checkDetail=observation_gaps_check", "temporis/found")
     shoot(page, "check-green")
-    visit(page, "/assets/departures", "Flights that left EWR")
+    visit(page, "/assets/departures", "series [1]")
     shoot(page, "catalog")
     visit(page, "/assets/weather", "temporis/stored")
     shoot(page, "component")
     visit(page, f"{LIBRARY}/temporis_dagster/temporis_dagster.components.TemporisIngestComponent", "Ingests")
     shoot(page, "component-page")
+
+
+def spoilt(page: Page) -> None:
+    """Take the pictures of a run that a limit stops, and of a run whose extract lacks rows that are stored."""
+    three_days = NYC_DAYS.time_window_for_partition_key("2013-12-29").start
+    evening = NYC_DAYS.time_window_for_partition_key("2013-12-31").start + timedelta(hours=18)
+    with operational_db("UPDATE flights SET dep_delay_min = dep_delay_min * 60 WHERE scheduled_at >= ?", three_days):
+        launch_departures()
+    visit(page, "/runs", "departures_job")
+    run = page.locator("a[href^='/runs/']").first.get_attribute("href")
+    visit(page, f"{run}?logs=type%3ASTEP_FAILURE", "View full message")
+    page.get_by_text("View full message").first.click()
+    shoot(page.get_by_role("dialog"), "limits")
+    with operational_db("DELETE FROM flights WHERE origin = 'LGA' AND scheduled_at >= ?", evening):
+        launch_departures()
+    visit(page, "/assets/departures?view=checks&checkDetail=ghost_rows_check", "temporis/found")
+    shoot(page, "ghosts")
+    launch_departures()
+
+
+@contextmanager
+def operational_db(change: str, since: datetime) -> Iterator[None]:
+    """Let runs read a copy of the operational database in which the flights since then were changed."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = shutil.copy(settings.operational_db(), folder)
+        with closing(sqlite3.connect(copy)) as database, database:
+            database.execute(change, (since.timestamp(),))
+        os.environ["NYC_OPERATIONAL_DB"] = str(copy)
+        try:
+            yield
+        finally:
+            del os.environ["NYC_OPERATIONAL_DB"]
 
 
 def archived(page: Page) -> None:
