@@ -199,8 +199,8 @@ class DroppedKeys:
     Attributes:
         timestamps: Unix seconds, UTC, of the rows whose key could be read: only their value is invalid.
         codes: The series of each of these.
-        unreadable: The series of each of the other rows, whose timestamp could not be read; -1 where the name could not
-            be read either.
+        unreadable: The series of each of the other rows, whose timestamp or name could not be read; -1 where the name
+            could not.
     """
 
     timestamps: Int64s
