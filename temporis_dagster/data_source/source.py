@@ -357,13 +357,14 @@ class DataSource:
             How many observations were deleted; in a dry run, how many would be.
 
         Raises:
-            ConfigurationError: There is neither a bound nor a name, or one of them cannot be used.
+            ConfigurationError: There is neither a bound nor a name, or one of them cannot be used; or ``end`` is before
+                ``start``.
             NotSupportedError: This connection cannot delete. The message says what to do instead.
             DataSourceNotFoundError: The data source does not exist.
             DataSourceArchivedError: The data source is archived. The message says how many were deleted before.
             StoreError: The database failed. The message says how many were deleted before.
         """
-        first, last, exact = _second("start", start), _second("end", end), _exact_names(names)
+        (first, last), exact = _bounds(start, end), _exact_names(names)
         bounded = not (first is None and last is None and exact is None)
         if bool(everything) is bounded:
             raise ConfigurationError(
@@ -638,8 +639,16 @@ def _second(argument: str, moment: Moment) -> int | None:
     return whole + bool(rest or getattr(moment, "nanosecond", 0))
 
 
-def _window(start: Moment, end: Moment) -> Within:
+def _bounds(start: Moment, end: Moment) -> tuple[int | None, int | None]:
+    """Return the bounds of a window, after checking that it does not end before it begins."""
     first, last = _second("start", start), _second("end", end)
+    if first is not None and last is not None and last < first:
+        raise ConfigurationError(f"The window from {start} to {end} ends before it begins. Swap its bounds.")
+    return first, last
+
+
+def _window(start: Moment, end: Moment) -> Within:
+    first, last = _bounds(start, end)
     if first is None and last is None:
         return Within()
     return Within(((-(2**63) if first is None else first, 2**63 - 1 if last is None else last),))

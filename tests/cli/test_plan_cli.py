@@ -119,6 +119,9 @@ def test_a_delete_without_a_bound_needs_to_be_told_so(store):
     assert "--everything" in done.stderr
     assert run(*given, "--everything", "--end", "60").exit_code == 2
     assert run(*given, "--start", "2024-06-20").exit_code == 2
+    done = run(*given, "--start", "1970-01-02T00:00Z", "--end", "0")
+    assert done.exit_code == 2
+    assert "ends before it begins" in done.stderr
     assert rows_in(store) == 3
     assert run(*given, "--everything").stdout == "metrics\t3 deleted\n"
     assert rows_in(store) == 0
