@@ -46,11 +46,6 @@ class Changes(NamedTuple):
         """Return some of them."""
         return Changes(self.codes[rows], self.timestamps[rows], self.before[rows], self.after[rows])
 
-    def largest(self, most: int) -> Int64s:
-        """Return the places of those that move farthest, the farthest first."""
-        halves = np.abs(self.after / 2 - self.before / 2)
-        return np.argsort(-halves, kind="stable")[:most]
-
 
 class Move(NamedTuple):
     """The changes of one series.
@@ -63,6 +58,15 @@ class Move(NamedTuple):
 
     farthest: int
     shift: float
+
+
+def shift_in_words(shift: float) -> str:
+    """Say how far a mean shifts, to follow "shifts".
+
+    >>> shift_in_words(0.5), shift_in_words(math.inf)
+    ('by 0.5 times the stored level', 'from a stored level of 0')
+    """
+    return f"by {shift:,.3g} times the stored level" if math.isfinite(shift) else "from a stored level of 0"
 
 
 def moves(changes: Changes) -> dict[int, Move]:

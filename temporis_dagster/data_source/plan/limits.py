@@ -10,8 +10,9 @@ import math
 import numbers
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
+from temporis_dagster.data_source.plan.changes import shift_in_words
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.wording import agreeing, counted
 
@@ -59,21 +60,17 @@ class Limits:
         Args:
             plan: What an upsert would do.
         """
-        stored = counted(plan.stored, "row")
-        are = agreeing(plan.stored, "is", "are")
-        said = []
-        if _is_beyond(plan.changed, self.max_changed, plan.stored):
-            verb = agreeing(plan.changed, "value", "values")
-            said.append(
-                f"{plan.changed:,} stored {verb} would change, of {stored} that {are} stored in the windows;"
-                f" max_changed is {_limit(self.max_changed)}."
+        of_stored = f"{counted(plan.stored, 'row')} that {agreeing(plan.stored, 'is', 'are')} stored in the windows"
+        changing = f"{agreeing(plan.changed, 'value', 'values')} would change"
+        missing = f"{agreeing(plan.ghosts, 'row is', 'rows are')} missing from the frame"
+        said = [
+            f"{count:,} stored {what}, of {of_stored}; {name} is {_limit(limit)}."
+            for name, limit, count, what in (
+                ("max_changed", self.max_changed, plan.changed, changing),
+                ("max_ghosts", self.max_ghosts, plan.ghosts, missing),
             )
-        if _is_beyond(plan.ghosts, self.max_ghosts, plan.stored):
-            verb = agreeing(plan.ghosts, "row is", "rows are")
-            said.append(
-                f"{plan.ghosts:,} stored {verb} missing from the frame, of {stored} that {are} stored in the windows;"
-                f" max_ghosts is {_limit(self.max_ghosts)}."
-            )
+            if limit is not None and _is_beyond(count, limit, plan.stored)
+        ]
         if self.max_shift is not None:
             said += self._shifted(plan, self.max_shift)
         return said
@@ -83,7 +80,7 @@ class Limits:
         if beyond.empty:
             return []
         each = [
-            f"{row['series']!r:.60} {_in_words(float(row['shift']))} (from {row['before']!r} to {row['after']!r} at"
+            f"{row['series']!r:.60} {shift_in_words(row['shift'])} (from {row['before']!r} to {row['after']!r} at"
             f" {row['at'].replace(tzinfo=None).isoformat()}Z, for example)"
             for row in beyond.head(SHOWN_SERIES).to_dict("records")
         ]
@@ -96,8 +93,7 @@ class Limits:
 def _ensure_share_or_rows(name: str, limit: object) -> None:
     if limit is None:
         return
-    is_number = isinstance(limit, numbers.Real) and not isinstance(limit, bool)
-    if not is_number or not 0 <= limit <= (math.inf if _is_rows(limit) else 1):  # type: ignore[operator]  # a number
+    if not _is_number(limit) or not 0 <= limit <= (math.inf if _is_rows(limit) else 1):
         raise ConfigurationError(
             f"{name} must be a share from 0.0 to 1.0 or an integer, got {limit!r}. Write 0.25 for a quarter of the"
             " stored rows, or 25 for 25 rows."
@@ -107,29 +103,26 @@ def _ensure_share_or_rows(name: str, limit: object) -> None:
 def _ensure_shift(limit: object) -> None:
     if limit is None:
         return
-    is_number = isinstance(limit, numbers.Real) and not isinstance(limit, bool)
-    if not is_number or not 0 < limit <= sys.float_info.max:  # type: ignore[operator]  # a number
+    if not _is_number(limit) or not 0 < limit <= sys.float_info.max:
         raise ConfigurationError(
             f"max_shift must be a positive number, got {limit!r}. Write 0.5 for a mean that may move by half of the"
             " stored level, or leave it out for no limit."
         )
 
 
-def _is_beyond(count: int, limit: float | None, stored: int) -> bool:
-    if limit is None:
-        return False
+def _is_beyond(count: int, limit: float, stored: int) -> bool:
     if _is_rows(limit):
         return count > limit
     return count / stored > limit if stored else count > 0  # not limit * stored: 0.29 * 100 is below 29
 
 
-def _limit(limit: float | None) -> str:
-    return f"{limit:,}" if _is_rows(limit) else f"{float(limit or 0):g}"
+def _limit(limit: float) -> str:
+    return f"{limit:,}" if _is_rows(limit) else f"{float(limit):g}"
+
+
+def _is_number(limit: object) -> TypeGuard[float]:
+    return isinstance(limit, numbers.Real) and not isinstance(limit, bool)
 
 
 def _is_rows(limit: object) -> bool:
     return isinstance(limit, numbers.Integral)
-
-
-def _in_words(shift: float) -> str:
-    return f"by {shift:,.3g} times the stored level" if math.isfinite(shift) else "from a stored level of 0"

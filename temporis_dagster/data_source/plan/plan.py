@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from temporis_dagster.data_source.observations.model import Int64s, Observations
-from temporis_dagster.data_source.plan.changes import Changes, moves
+from temporis_dagster.data_source.plan.changes import Changes, moves, shift_in_words
 from temporis_dagster.wording import agreeing, counted
 
 SHOWN_SERIES = 20
@@ -320,9 +320,7 @@ def _line(row: Mapping[str, Any]) -> str:
         counts += f"{', ' if counts else ''}{counted(row['ghosts'], 'ghost')}"
     if not row["changed"]:
         return f"{row['series']}: {counts}"
-    shift = row["shift"]
     return (
         f"{row['series']}: {counts}; the largest change is from {row['before']!r} to {row['after']!r} at"
-        f" {_cell(row['at'])}; the mean shifts"
-        f" {f'by {shift:,.3g} times the stored level' if math.isfinite(shift) else 'from a stored level of 0'}"
+        f" {_cell(row['at'])}; the mean shifts {shift_in_words(row['shift'])}"
     )
