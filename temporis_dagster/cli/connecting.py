@@ -23,6 +23,7 @@ from temporis_dagster.settings import from_environment
 if TYPE_CHECKING:
     from temporis_dagster.data_source.connection import Temporis
     from temporis_dagster.data_source.mirror import Mirror
+    from temporis_dagster.data_source.source import DataSource
 
 PLACES = (
     "--url http://127.0.0.1:8008 for a local service, --url sqlite:///temporis.db or --url"
@@ -96,6 +97,22 @@ def connected(
         options, url, token, account=account, mirror=mirror, mirroring=mirroring or CommandLineMirrorOptions()
     ) as temporis:
         yield temporis
+
+
+@contextmanager
+def readable_source(
+    data_source: str, url: str | None, token: str | None, account: str, mirror: str | None
+) -> Iterator[DataSource]:
+    """Open a data source, for the length of a command, that is to be read and not written.
+
+    Raises:
+        NotFound: There is no such mirror, or it has no such data source.
+    """
+    with connected(url, token, account, mirror=mirror) as temporis:
+        if mirror is not None:  # which takes an unknown name or path for one that has no data yet
+            with opened_mirror(mirror, url, token) as opened:
+                names_in(opened, data_source)
+        yield temporis.data_source(data_source)
 
 
 @contextmanager

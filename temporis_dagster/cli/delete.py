@@ -17,6 +17,7 @@ from temporis_dagster.cli.shared_options import (
     data_source_option,
     json_option,
     moment,
+    rows_options,
     store_option,
 )
 from temporis_dagster.errors import ConfigurationError
@@ -27,21 +28,7 @@ from temporis_dagster.wording import agreeing, counted
 @data_source_option
 @store_option
 @account_option
-@click.option(
-    "--start",
-    metavar="TIME",
-    help="First time to delete: ISO 8601 with an offset or Z, or Unix seconds. Defaults to the first observation.",
-)
-@click.option(
-    "--end", metavar="TIME", help="Time to stop before, in the same form. Defaults to after the last observation."
-)
-@click.option(
-    "--name",
-    "names",
-    multiple=True,
-    metavar="SERIES",
-    help="Delete only this series. May be repeated. Defaults to all series.",
-)
+@rows_options("delete")
 @click.option("--everything", is_flag=True, help="Delete all observations of the data source, without any bound.")
 @click.option("--yes", is_flag=True, help="Delete without asking for confirmation.")
 @json_option

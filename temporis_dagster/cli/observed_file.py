@@ -6,15 +6,15 @@ Never: connects to anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from temporis_dagster.cli.output import OutputError, tell
-from temporis_dagster.cli.shared_options import one_character
+from temporis_dagster.cli.shared_options import Command, one_character, with_options
 from temporis_dagster.errors import InvalidObservationsError
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from temporis_dagster.cli.file_options import FileOptions
     from temporis_dagster.cli.invalid_rows import InvalidRows
     from temporis_dagster.data_source.observations import Observations
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 FRAME_OPTIONS = (
     click.option(
@@ -148,9 +146,7 @@ FRAME_OPTIONS = (
 
 def frame_options(command: Command) -> Command:
     """Give a command the options that say how to read a file."""
-    for option in reversed(FRAME_OPTIONS):
-        command = option(command)
-    return command
+    return with_options(command, FRAME_OPTIONS)
 
 
 def options_of(frame: dict[str, Any]) -> FileOptions:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from temporis_dagster.cli.connecting import connected, names_in, opened_mirror, warnings_on_stderr
+from temporis_dagster.cli.connecting import readable_source, warnings_on_stderr
 from temporis_dagster.cli.exits import EPILOG
 from temporis_dagster.cli.observed_file import (
     collected_invalid_rows,
@@ -108,11 +108,8 @@ def plan(  # noqa: PLR0913  # one argument per option
     to_protect = [url, mirror, from_environment("TEMPORIS_STORE")]
     with warnings_on_stderr(), collected_invalid_rows(invalid_rows, file, options, to_protect) as bad:
         observations = observed(table_of_file(file, options, delimiter, na), options, data_source, bad)
-        with connected(url, token, account, mirror=mirror) as temporis:
-            if mirror is not None:  # which takes an unknown name or path for one that has no data yet
-                with opened_mirror(mirror, url, token) as opened:
-                    names_in(opened, data_source)
-            made = temporis.data_source(data_source).plan(observations, start=first, end=last)
+        with readable_source(data_source, url, token, account, mirror) as source:
+            made = source.plan(observations, start=first, end=last)
     exceeded = limits.exceeded(made)
     say(json.dumps({**made.to_dict(), "exceeded": exceeded}) if as_json else str(made))
     bad.write()

@@ -6,8 +6,9 @@ Never: shows the value of a token: options for tokens have no default and no pro
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,6 +18,8 @@ from temporis_dagster.settings import hidden_url, trimmed
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 STORES = ("sqlite:", "sqlite+", "postgres")
 """How the URLs of stores begin."""
@@ -125,6 +128,38 @@ give_up_after_option = click.option(
     help="Give up once the service or the database has acknowledged nothing for this long.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+def rows_options(verb: str) -> Callable[[Command], Command]:
+    """Return the options that say which rows a command prints, or deletes: a window of time, and names."""
+    options = (
+        click.option(
+            "--start",
+            metavar="TIME",
+            help=f"First time to {verb}: ISO 8601 with an offset or Z, or Unix seconds. Defaults to the first"
+            " observation.",
+        ),
+        click.option(
+            "--end",
+            metavar="TIME",
+            help="Time to stop before, in the same form. Defaults to after the last observation.",
+        ),
+        click.option(
+            "--name",
+            "names",
+            multiple=True,
+            metavar="SERIES",
+            help=f"{verb.capitalize()} only this series. May be repeated. Defaults to all series.",
+        ),
+    )
+    return lambda command: with_options(command, options)
+
+
+def with_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
+    """Give a command some options, which ``--help`` lists in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def tell_if_missing(store: str) -> None:
