@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from temporis_dagster.data_source.observations.model import Codes, Floats, Int64s, Mask, Observations
+from temporis_dagster.data_source.observations.model import Codes, Floats, Int64s, Mask, Observations, Seconds
 
 CHUNK_ROWS = 50_000
 """Observations per transaction on SQLite. A store holds its lock for some 70 ms, the mirror for some 100 ms. Smaller
@@ -55,8 +55,7 @@ class Chunk:
 def chunk_of(observations: Observations, ids: Int64s, rows: slice) -> Chunk:
     """Sort some observations by the ids of their series, as known so far, and by time."""
     codes, timestamps = observations.codes[rows], observations.timestamps[rows]
-    # Where ids ascend with the codes, the codes sort alike: they are shorter, which makes it three times as fast.
-    order = np.lexsort((timestamps, codes if (np.diff(ids) > 0).all() else ids[codes]))
+    order = key_order(codes, timestamps, ids)
     return Chunk(
         codes[order].astype(np.int64),
         timestamps[order].astype(np.int64),
@@ -64,6 +63,12 @@ def chunk_of(observations: Observations, ids: Int64s, rows: slice) -> Chunk:
         np.zeros(len(order), dtype=np.bool_),
         np.zeros(len(order), dtype=np.bool_),
     )
+
+
+def key_order(codes: Codes, timestamps: Seconds, ids: Int64s) -> Int64s:
+    """Return the order of rows by the ids of their series and by time."""
+    # Where ids ascend with the codes, the codes sort alike: they are shorter, which makes it three times as fast.
+    return np.lexsort((timestamps, codes if (np.diff(ids) > 0).all() else ids[codes]))
 
 
 def unnumbered(names: Sequence[str]) -> Int64s:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
 from temporis_dagster.data_source.observations.model import Floats, Int64s, Mask
 
 
@@ -35,6 +37,14 @@ class Differing(NamedTuple):
     places: Int64s
     is_new: Mask
     values: Floats
+
+    @classmethod
+    def among(cls, values: Floats, present: Int64s, stored: Floats) -> Differing:
+        """Compare rows with what is stored: the places of those that are, and the values that are stored for them."""
+        is_new, before = np.ones(len(values), dtype=np.bool_), values.copy()
+        is_new[present], before[present] = False, stored
+        places = np.flatnonzero(is_new | (before.view(np.int64) != values.view(np.int64)))
+        return cls(places, is_new[places], before[places])
 
 
 class Page(NamedTuple):

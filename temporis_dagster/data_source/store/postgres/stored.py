@@ -6,7 +6,6 @@ Never: holds more than what is asked for.
 
 from __future__ import annotations
 
-import numpy as np
 import psycopg
 
 from temporis_dagster.data_source.observations.model import Floats, Int64s
@@ -63,10 +62,7 @@ class PostgresRows:
         """Look up the keys of rows, which are sorted by series and time, and compare the values."""
         with self._connection.cursor(binary=True) as cursor:
             present = lookup.present(cursor, lookup.Keys(series, timestamps))
-        is_new, before = np.ones(len(series), dtype=np.bool_), values.copy()
-        is_new[present.places], before[present.places] = False, present.values
-        places = np.flatnonzero(is_new | (before.view(np.int64) != values.view(np.int64)))
-        return Differing(places, is_new[places], before[places])
+        return Differing.among(values, present.places, present.values)
 
     def counts(self, ranges: Ranges, most: int | None = None) -> Int64s:
         """Count the rows of each range, up to ``most`` of each."""

@@ -80,12 +80,9 @@ class SqliteRows:
         page = self.page(series, int(timestamps[0]), int(timestamps[-1]) + 1, most + 1)
         if len(page.timestamps) > most:
             return None
-        is_new, before = np.ones(len(values), dtype=np.bool_), values.copy()
         places = np.searchsorted(timestamps, page.timestamps)  # none is beyond the last of them
         hits = timestamps[places] == page.timestamps
-        is_new[places[hits]], before[places[hits]] = False, page.values[hits]
-        differ = np.flatnonzero(is_new | (before.view(np.int64) != values.view(np.int64)))
-        return Differing(differ, is_new[differ], before[differ])
+        return Differing.among(values, places[hits], page.values[hits])
 
     def counts(self, ranges: Ranges, most: int | None = None) -> Int64s:
         """Count the rows of each range, up to ``most`` of each."""
