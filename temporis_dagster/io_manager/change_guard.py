@@ -19,10 +19,14 @@ from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.data_source.plan import Limits, Plan, Within
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.errors import DataSourceNotFoundError, ReadNotSupportedError
+from temporis_dagster.event_metadata import in_a_run
 from temporis_dagster.io_manager.plan_tables import ghost_tables, plan_tables
 from temporis_dagster.metadata_keys import IGNORE_LIMITS, LIMITS
 
 IGNORED = f'the run has the tag {IGNORE_LIMITS}: "true"'
+BEGINNING = IGNORE_LIMITS.removesuffix("_limits")
+"""How tags begin that are meant to be ``IGNORE_LIMITS``, whatever their spelling is."""
+
 NO_READ_BACK = (
     "The data source has no read-back, so what is stored there is not known. With mirror= of the TemporisResource, "
     "the run is compared with the mirror."
@@ -106,18 +110,19 @@ class ChangeGuard:
         exceeded = self._options.limits.exceeded(plan)
         if not exceeded:
             self._said = f"Within the limits ({_listed(self._options.limits)})."
-        elif _waved_through(self._context):
+        elif _is_true(_run_tags(self._context).get(IGNORE_LIMITS, "")):
             self._shown, self._said = plan, f"Exceeded and ignored, because {IGNORED}. {' '.join(exceeded)}"
             self._context.log.warning("%s", self._said)
         else:
             raise self._failure(plan, exceeded)
 
     def _failure(self, plan: Plan, exceeded: Sequence[str]) -> dg.Failure:
+        facts = " ".join([*exceeded, *_without_effect(_run_tags(self._context))])
         deletes = " and delete its ghost rows" if self._options.deletes and plan.ghosts else ""
         return dg.Failure(
             printable(
                 f"The run would change more of {self._source.name!r} than this asset allows. Nothing was sent. "
-                f"{' '.join(exceeded)} If the frame is wrong, correct it where it comes from. If it is right, launch "
+                f"{facts} If the frame is wrong, correct it where it comes from. If it is right, launch "
                 f'the run again with the tag {IGNORE_LIMITS}: "true" to let it write{deletes}, or raise the limit.'
                 f"\n\n{plan}"
             ),
@@ -131,9 +136,15 @@ def _listed(limits: Limits | None) -> str:
     return ", ".join(f"{option}={limit!r}" for option, limit in given.items() if limit is not None)
 
 
-def _waved_through(context: dg.OutputContext) -> bool:
-    try:
-        tags = context.step_context.run_tags
-    except dg.DagsterInvariantViolationError:  # a project's unit test, with Dagster's build_output_context
-        return False
-    return tags.get(IGNORE_LIMITS, "").strip().lower() == "true"
+def _run_tags(context: dg.OutputContext) -> Mapping[str, str]:
+    return context.step_context.run_tags if in_a_run(context) else {}
+
+
+def _is_true(tag: str) -> bool:
+    return tag.strip().lower() == "true"
+
+
+def _without_effect(tags: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each tag that was meant to let the run write, and does not."""
+    meant = [tag for tag in sorted(tags) if tag.lower().startswith(BEGINNING)]
+    return [f"The run's tag {tag}: {tags[tag]!r:.60} has no effect." for tag in meant]

@@ -132,6 +132,25 @@ def test_only_true_waves_a_run_through(project, feed, value):
     assert not project.run(asset, partition_key="2024-06-03", tags={"temporis/ignore_limits": value}).success
 
 
+@pytest.mark.parametrize(
+    ("tag", "value", "shown"),
+    [
+        ("temporis/ignore_limits", "yes", "The run's tag temporis/ignore_limits: 'yes' has no effect."),
+        ("temporis/ignore_limit", "true", "The run's tag temporis/ignore_limit: 'true' has no effect."),
+        ("temporis/Ignore-Limits", "true", "The run's tag temporis/Ignore-Limits: 'true' has no effect."),
+        ("temporis/tick_of_mine", "true", ""),
+    ],
+)
+def test_a_failure_says_that_a_tag_has_no_effect(project, feed, tag, value, shown):
+    """A tag that is misspelt, or has another value than "true", was meant to let the run write."""
+    asset = feed.asset(max_changed=0.1)
+    loaded(project, asset)
+    feed.frame = in_other_units(feed.frame)
+    said, _ = failed(project.run(asset, partition_key="2024-06-03", tags={tag: value}))
+    assert shown in said
+    assert ("has no effect" in said) == bool(shown)
+
+
 def test_the_plan_in_a_failure_reads_well(project, feed):
     """Per series: what is new, changed and unchanged, what has vanished, and the largest move."""
     asset = feed.asset(max_changed=3)
