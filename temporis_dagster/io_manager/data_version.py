@@ -26,7 +26,7 @@ from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.errors import DataSourceNotFoundError, ReadNotSupportedError, TemporisError
 from temporis_dagster.event_log import latest_ids, latest_of_asset, latest_of_partitions, records_by_id
-from temporis_dagster.event_metadata import DATA_VERSION
+from temporis_dagster.event_metadata import DATA_VERSION, in_a_run
 from temporis_dagster.io_manager.row_digest import RowDigest
 from temporis_dagster.partition_windows import OUTSIDE, PartitionWindows
 
@@ -179,7 +179,7 @@ def set_data_version(
         The versions of the single partitions, to be reported when the run has recorded the materializations; None if
         the step's version says it all.
     """
-    if report.dry_run or not context.has_asset_key or not _has_step(context) or _has_own(context):
+    if report.dry_run or not context.has_asset_key or not in_a_run(context) or _has_own(context):
         return None
     asset = context.asset_key
     kept = held(observations, report)
@@ -217,6 +217,8 @@ def partition_versions(
         observations: What was to be upserted: all of it, of each partition that is stored completely.
         report: What became of it.
     """
+    if not in_a_run(context):
+        return {}
     if _has_own(context):
         own = context.step_context.get_data_version(context.asset_key).value
         return dict.fromkeys(windows.keys, own)
@@ -225,14 +227,6 @@ def partition_versions(
         return versions_of(windows, kept, other_rows(source, within, kept)).by_partition
     except TemporisError:  # the store that has just failed: what is stored counts as changed
         return dict.fromkeys(windows.keys, context.run_id)
-
-
-def _has_step(context: dg.OutputContext) -> bool:
-    """Tell whether the context is that of a run, and not one that a unit test has built."""
-    try:
-        return context.step_context is not None
-    except dg.DagsterInvariantViolationError:
-        return False
 
 
 def _has_own(context: dg.OutputContext) -> bool:

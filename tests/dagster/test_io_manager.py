@@ -802,6 +802,17 @@ def test_works_without_a_run(url, source):
     assert len(source.read()) == 120
 
 
+def test_a_failure_partway_without_a_run_is_what_is_raised(url, source, archived_after):
+    """Without a run there is no step to ask for data versions; the failure itself is what a unit test has to see."""
+    archived_after(2)
+    io_manager = TemporisIOManager(temporis=TemporisResource(url=url), data_source="store_metrics")
+    days = dg.PartitionKeyRange("2024-06-01", "2024-06-05")
+    context = dg.build_output_context(asset_key="orders", asset_partitions_def=DAYS, asset_partition_key_range=days)
+    with pytest.raises(dg.Failure, match="archived"):
+        io_manager.handle_output(context, hourly())
+    assert len(source.read()) == 24
+
+
 def test_every_field_is_described_and_none_warns():
     """What the UI shows of the IO manager explains itself, and uses no beta feature."""
     with warnings.catch_warnings():
