@@ -51,8 +51,9 @@ def schema_text(given: object) -> SchemaText:
         raise ConfigurationError("schema needs pandera. Install it: pip install 'temporis-dagster[pandera]'.")
     import pandera.pandas as pandera
 
-    is_model = isinstance(given, type) and issubclass(given, pandera.DataFrameModel)
-    schema: object = given.to_schema() if is_model else given  # type: ignore[attr-defined]
+    schema: object = given
+    if isinstance(given, type) and issubclass(given, pandera.DataFrameModel):
+        schema = given.to_schema()
     if not isinstance(schema, pandera.DataFrameSchema):
         raise ConfigurationError(
             f"schema must be a DataFrameSchema or a DataFrameModel of pandera.pandas, got {given!r:.80}."
