@@ -25,6 +25,7 @@ from temporis_dagster.contract import series_name_fault
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.partition_parts import Parts, parts_of
 from temporis_dagster.partition_windows import has_time
+from temporis_dagster.wording import listed
 
 Pieces = tuple[tuple[str, str | None], ...]
 
@@ -167,8 +168,7 @@ class SeriesOfParts:
     @property
     def in_words(self) -> str:
         """The parts, or the first of them and how many more there are, as text."""
-        shown = ", ".join(map(repr, self.some[:5]))
-        return shown if len(self.some) <= 5 else f"{shown} and {len(self.some) - 5:,} more"  # noqa: PLR2004  enough
+        return listed(self.some)
 
     @cached_property
     def texts(self) -> tuple[str, ...]:

@@ -1,10 +1,15 @@
-"""Wording: numbers of things in the singular or the plural, for messages that people read.
+"""Wording: numbers of things in the singular or the plural, and the first of many, for messages that people read.
 
-Comes in: a count and words. Goes out: text such as "1 attempt" or "2,000 attempts".
+Comes in: a count and words, or names. Goes out: text such as "1 attempt" or "'a', 'b', 'c', 'd', 'e' and 2 more".
 Never: knows what is counted.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+MOST_SHOWN = 5
+"""Enough to recognise what is meant."""
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
@@ -33,3 +38,19 @@ def agreeing(count: int, singular: str, plural: str) -> str:
         '1 of 2,000 observations is invalid.'
     """
     return singular if count == 1 else plural
+
+
+def listed(names: Iterable[object]) -> str:
+    """The names, or the first five and how many more there are.
+
+    Examples:
+        >>> listed(["orders", "revenue"]), listed("abcdefg")
+        ("'orders', 'revenue'", "'a', 'b', 'c', 'd', 'e' and 2 more")
+    """
+    return shortened([repr(name) for name in names])
+
+
+def shortened(texts: Sequence[str]) -> str:
+    """The texts, or the first five and how many more there are."""
+    more = len(texts) - MOST_SHOWN
+    return ", ".join(texts[:MOST_SHOWN]) + (f" and {more:,} more" if more > 0 else "")

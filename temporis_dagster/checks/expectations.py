@@ -6,7 +6,7 @@ Never: reads observations.
 """
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
@@ -21,7 +21,7 @@ from temporis_dagster.contract import series_name_fault
 from temporis_dagster.data_source.observations import Contracts, Interval, Series
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.metadata_keys import SERIES
-from temporis_dagster.wording import counted
+from temporis_dagster.wording import counted, listed, shortened
 
 FRESHNESS = "observation_freshness_check"
 GAPS = "observation_gaps_check"
@@ -309,14 +309,3 @@ def _ensure_bounds(name: str, bounds: object) -> None:
             f"bounds[{name!r}] must be the lowest and the highest allowed value, such as (0, 100), or (0, None) for a "
             f"lower bound only; got {bounds!r}."
         )
-
-
-def listed(names: Collection[str]) -> str:
-    """Return the names, or the first five and how many more there are, as text."""
-    return shortened([repr(name) for name in names])
-
-
-def shortened(texts: Sequence[str]) -> str:
-    """Return the first five texts, and how many more there are, as one text."""
-    shown = ", ".join(texts[:5])
-    return shown if len(texts) <= 5 else f"{shown} and {len(texts) - 5:,} more"  # noqa: PLR2004  enough to recognise

@@ -10,14 +10,14 @@ from datetime import timedelta
 
 import dagster as dg
 
-from temporis_dagster.checks.expectations import BOUNDS, GAPS, LATE_S, PRESENCE, Expectations, Writer, listed
+from temporis_dagster.checks.expectations import BOUNDS, GAPS, LATE_S, PRESENCE, Expectations, Writer
 from temporis_dagster.checks.finding import Facts, Finding, could_not_ask
 from temporis_dagster.checks.series_data import Reading, SeriesData
 from temporis_dagster.checks.spacing import in_words
 from temporis_dagster.dagster_failures import SHOWN_ROWS, offending_rows
 from temporis_dagster.errors import ReadNotSupportedError, TemporisError
 from temporis_dagster.metadata_keys import HORIZON, MISSING_SERIES, OBSERVATIONS
-from temporis_dagster.wording import counted
+from temporis_dagster.wording import counted, listed
 
 NO_READ_BACK = (
     "Not checked: the data source has no read-back, so what it stores cannot be examined. The check passes, because "

@@ -32,9 +32,7 @@ from temporis_dagster.schedules.selection import (
     selection_of,
 )
 from temporis_dagster.schedules.tick_resource import temporis_at_tick
-from temporis_dagster.wording import agreeing, counted
-
-SHOWN_KEYS = 5
+from temporis_dagster.wording import agreeing, counted, shortened
 
 
 def build_gap_fill_sensor(  # noqa: PLR0913  the arguments of Dagster's own factories, and the limits one by one
@@ -253,13 +251,13 @@ def _left_alone(plan: GapPlan, limits: GapLimits) -> str:
     """Describe what is not launched now, and why."""
     said = []
     if plan.busy:
-        said.append(f"Another run or backfill is at work on {_named(plan.busy)}.")
+        said.append(f"Another run or backfill is at work on {shortened(plan.busy)}.")
     if plan.waiting and plan.due_at is not None:
         due = datetime.fromtimestamp(plan.due_at, tz=timezone.utc).isoformat(timespec="seconds")
-        said.append(f"Waiting for the next attempt (the first is due at {due}): {_named(plan.waiting)}.")
+        said.append(f"Waiting for the next attempt (the first is due at {due}): {shortened(plan.waiting)}.")
     if plan.given_up:
         said.append(
-            f"Given up after {counted(limits.max_attempts, 'attempt')}: {_named(plan.given_up)}. "
+            f"Given up after {counted(limits.max_attempts, 'attempt')}: {shortened(plan.given_up)}. "
             "Look at the failed runs and fix the cause, then materialize the partitions by hand, or raise max_attempts "
             "to let the sensor try again."
         )
@@ -267,11 +265,6 @@ def _left_alone(plan: GapPlan, limits: GapLimits) -> str:
         more = len(plan.later)
         said.append(f"{counted(more, 'more partition')} {agreeing(more, 'is', 'are')} left to the next ticks.")
     return " ".join(said)
-
-
-def _named(keys: Sequence[str]) -> str:
-    more = f" and {len(keys) - SHOWN_KEYS:,} more" if len(keys) > SHOWN_KEYS else ""
-    return f"{', '.join(keys[:SHOWN_KEYS])}{more}"
 
 
 def _span(keys: Sequence[str]) -> str:
