@@ -79,11 +79,13 @@ def spoilt(page: Page) -> None:
     visit(page, f"{run}?logs=type%3ASTEP_FAILURE", "View full message")
     page.get_by_text("View full message").first.click()
     shoot(page.get_by_role("dialog"), "limits")
-    with operational_db("DELETE FROM flights WHERE origin = 'LGA' AND scheduled_at >= ?", evening):
+    try:
+        with operational_db("DELETE FROM flights WHERE origin = 'LGA' AND scheduled_at >= ?", evening):
+            launch_departures()
+        visit(page, "/assets/departures?view=checks&checkDetail=ghost_rows_check", "temporis/found")
+        shoot(page, "ghosts")
+    finally:
         launch_departures()
-    visit(page, "/assets/departures?view=checks&checkDetail=ghost_rows_check", "temporis/found")
-    shoot(page, "ghosts")
-    launch_departures()
 
 
 @contextmanager
