@@ -302,7 +302,10 @@ def test_it_is_of_the_content_of_the_partition(project):
 
 def test_rows_that_the_service_rejected_do_not_count(instance):
     """With on_invalid='drop', the others are stored: the version is that of a frame without them."""
-    fault_of = lambda record: "bad" if record["value"] == 3 else None  # noqa: E731
+
+    def fault_of(record):
+        return "bad" if record["value"] == 3 else None
+
     with FakeService(fault_of=fault_of) as service, served(service) as temporis:
         project = Project(temporis, instance)
         some = version_of(project.run(storing(DAY, on_invalid="drop")))
@@ -345,8 +348,11 @@ def test_what_is_stored_under_the_key_of_a_dropped_row_is_content(project):
 def test_rows_that_were_rejected_after_others_were_stored_do_not_count(tmp_path, instance):
     """With a mirror, which keeps what was rejected apart: the partition holds the other rows."""
     bad = [False]
-    fault_of = lambda record: "bad" if bad[0] and record["value"] == 8 else None  # noqa: E731
     mirror = {"mirror": f"sqlite:///{tmp_path}/mirror.db"}
+
+    def fault_of(record):
+        return "bad" if bad[0] and record["value"] == 8 else None
+
     with FakeService(fault_of=fault_of) as service, served(service, **mirror) as temporis:
         project = Project(temporis, instance)
         arguments = {"partitions_def": DAYS, "on_invalid": "drop"}
@@ -403,7 +409,10 @@ def test_pending_rows_count_as_held(tmp_path, instance):
     """The mirror has them and delivers them: the version is that of a write that was delivered."""
     down = [True]
     options = {"mirror": f"sqlite:///{tmp_path}/mirror.db", "on_unavailable": "queue"}
-    script = lambda _: answer(503, "busy") if down[0] else None  # noqa: E731
+
+    def script(_):
+        return answer(503, "busy") if down[0] else None
+
     with FakeService(script=script) as service, served(service, **options) as temporis:
         project = Project(temporis, instance)
         queued = project.run(storing(DAY, partitions_def=DAYS), partition_key="2024-06-01")

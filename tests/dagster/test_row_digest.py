@@ -83,7 +83,10 @@ def test_half_of_a_digest_is_already_as_good_as_chance():
 
 def test_each_bit_of_a_row_changes_half_of_the_digest():
     """One bit of a second or of a value: between 40 and 90 of the 128 bits change, 64 on average."""
-    of = lambda second, value: int(digest({("orders", second): value}), 16)  # noqa: E731
+
+    def of(second, value):
+        return int(digest({("orders", second): value}), 16)
+
     changes = [(of(1 << bit, 1.0) ^ of(0, 1.0)).bit_count() for bit in range(31)]
     for bit in range(52):
         other = (np.array([1.0]).view(np.uint64) ^ np.uint64(1 << bit)).view(np.float64)[0]
