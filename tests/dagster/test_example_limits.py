@@ -68,25 +68,20 @@ def digest():
         return temporis.data_source("nyc_airports").content_digest()
 
 
+def disasters(table, time, another_unit):
+    return {
+        "another unit": f"UPDATE {table} SET {another_unit}",
+        "a shift by a time zone": f"UPDATE {table} SET {time} = {time} + 4 * 3600",
+        "a truncated extract": f"DELETE FROM {table} WHERE {time} >= {END - 9 * 3600} AND {time} < {END}",
+        "the data of another partition": f"""
+            DELETE FROM {table} WHERE {time} >= {START} AND {time} < {END};
+            UPDATE {table} SET {time} = {time} - 86400 WHERE {time} >= {END} AND {time} < {END + 86_400}""",
+    }
+
+
 DISASTERS = {
-    "departures": {
-        "another unit": "UPDATE flights SET dep_delay_min = dep_delay_min * 60",
-        "a shift by a time zone": "UPDATE flights SET scheduled_at = scheduled_at + 4 * 3600",
-        "a truncated extract": f"DELETE FROM flights WHERE scheduled_at >= {END - 9 * 3600} AND scheduled_at < {END}",
-        "the data of another partition": f"""
-            DELETE FROM flights WHERE scheduled_at >= {START} AND scheduled_at < {END};
-            UPDATE flights SET scheduled_at = scheduled_at - 86400
-            WHERE scheduled_at >= {END} AND scheduled_at < {END + 86_400}""",
-    },
-    "weather": {
-        "another unit": "UPDATE weather SET temp_f = (temp_f - 32) / 1.8",
-        "a shift by a time zone": "UPDATE weather SET observed_at = observed_at + 4 * 3600",
-        "a truncated extract": f"DELETE FROM weather WHERE observed_at >= {END - 9 * 3600} AND observed_at < {END}",
-        "the data of another partition": f"""
-            DELETE FROM weather WHERE observed_at >= {START} AND observed_at < {END};
-            UPDATE weather SET observed_at = observed_at - 86400
-            WHERE observed_at >= {END} AND observed_at < {END + 86_400}""",
-    },
+    "departures": disasters("flights", "scheduled_at", "dep_delay_min = dep_delay_min * 60"),
+    "weather": disasters("weather", "observed_at", "temp_f = (temp_f - 32) / 1.8"),
 }
 
 
