@@ -227,15 +227,20 @@ OF_A_WRITER = [
 """The rights that docs/postgres.md grants to a role that upserts."""
 
 
+def writer(server, url, role):
+    """The URL of a new role that has these rights in this database."""
+    server.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'right'")
+    for right in OF_A_WRITER:
+        by_hand(url, f"GRANT {right} TO {role}")
+    return sa.make_url(url).set(username=role, password="right").render_as_string(hide_password=False)
+
+
 def test_a_writer_needs_each_right_that_the_docs_grant_and_no_other(with_passwords):
     """With all of them, an upsert of new and changed rows succeeds; without any one of them, it is refused."""
-    with_passwords.execute("CREATE ROLE writes LOGIN PASSWORD 'right'")
     with with_passwords.database() as url, closing(SqlStore(url)) as owner:
         owner.create_data_source("metrics")
         put(owner, minutes(1))
-        for right in OF_A_WRITER:
-            by_hand(url, f"GRANT {right} TO writes")
-        as_writer = sa.make_url(url).set(username="writes", password="right").render_as_string(hide_password=False)
+        as_writer = writer(with_passwords, url, "writes")
         for number, right in enumerate(OF_A_WRITER):
             rows = {(0, "orders"): 10.0 + number, (0, f"new {number}"): 1.0}
             by_hand(url, f"REVOKE {right} FROM writes")
@@ -250,14 +255,10 @@ def test_a_writer_needs_each_right_that_the_docs_grant_and_no_other(with_passwor
 
 def test_a_delete_needs_the_right_that_the_docs_grant_for_it(with_passwords):
     """A writer without it is told so, and nothing is deleted; planning needs only the rights of a reader."""
-    with_passwords.execute("CREATE ROLE deletes LOGIN PASSWORD 'right'")
     with with_passwords.database() as url, closing(SqlStore(url)) as owner:
         owner.create_data_source("metrics")
         put(owner, minutes(3))
-        for right in OF_A_WRITER:
-            by_hand(url, f"GRANT {right} TO deletes")
-        as_writer = sa.make_url(url).set(username="deletes", password="right").render_as_string(hide_password=False)
-        with closing(SqlStore(as_writer)) as store:
+        with closing(SqlStore(writer(with_passwords, url, "deletes"))) as store:
             assert store.plan("metrics", observed(minutes(2)), Within(((0, 600),))).ghosts == 1
             with pytest.raises(StoreError, match=r"Grant this user the rights .* Nothing was deleted\."):
                 store.delete("metrics", 0, 60, None, dry_run=False)
