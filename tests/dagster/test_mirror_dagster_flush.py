@@ -339,7 +339,7 @@ def test_without_a_mirror_there_is_nothing_to_discard(service):
 def test_what_is_being_sent_is_left_alone(tmp_path):
     """Rows under a lease belong to its holder; an older batch loses only the rows that are still its own."""
     world = World()
-    a, b = (Process(world, tmp_path / "mirror.db", batch_rows=100) for _ in "ab")
+    a, b = (Process(world, f"sqlite:///{tmp_path}/mirror.db", batch_rows=100) for _ in "ab")
     discarded = []
     world.next = ["busy"] * 50
     with pytest.raises(UnavailableError):
@@ -357,7 +357,7 @@ def test_what_is_being_sent_is_left_alone(tmp_path):
 def test_a_doubt_outlives_what_was_discarded(tmp_path):
     """If a value that was sent without an answer and then discarded lands late, a later write of its key still wins."""
     world = World()
-    process = Process(world, tmp_path / "mirror.db")
+    process = Process(world, f"sqlite:///{tmp_path}/mirror.db")
     world.next = [("late", 30.0), *["refused"] * 50]
     with pytest.raises(UnavailableError):
         process.source.upsert(long_frame({("x", 1): 1.0}))

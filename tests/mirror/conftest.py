@@ -1,8 +1,9 @@
-"""The service of the mirror's tests, and processes in front of it."""
+"""The service of the mirror's tests, the databases that the mirror can be in, and processes that share a mirror."""
 
 import pytest
 
 from temporis_dagster.data_source.store.sqlite import file as sqlite_file
+from tests.support.mirror_databases import MirrorDatabase, SqliteMirror
 from tests.support.mirror_tools import Process, World
 
 
@@ -11,13 +12,21 @@ def world():
     return World()
 
 
+@pytest.fixture(params=["sqlite"])
+def mirror_db(tmp_path) -> MirrorDatabase:
+    """Where the mirror of a test is. There is none yet."""
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    return SqliteMirror(folder)
+
+
 @pytest.fixture
-def process_with(world, tmp_path):
+def process_with(world, mirror_db):
     """Makes processes that share a mirror, given its options, and closes them."""
     made = []
 
     def make(options, into=world, **settings) -> Process:
-        made.append(Process(into, tmp_path / "mirror.db", mirror_options=options, **settings))
+        made.append(Process(into, mirror_db.url, mirror_options=options, **settings))
         return made[-1]
 
     yield make

@@ -28,6 +28,7 @@ from temporis_dagster.data_source.store.sqlite import file as sqlite_file
 from temporis_dagster.data_source.store.sqlite import write
 from temporis_dagster.testing import FakeService, answer, html_page, in_sequence, sample_frame
 from tests.support.delivery_tools import CANARY, adds_up
+from tests.support.mirror_databases import ON_SQLITE
 from tests.support.mirror_tools import BAD, SOURCE, Killed, Process, World, contents, long_frame
 
 WINDOW_S = 30.0
@@ -239,7 +240,7 @@ def test_a_queueing_upsert_does_not_raise(world, process):
     assert put(a, 2.0).pending == 1
 
 
-def test_other_refusals_raise_and_keep_the_rows(world, process, tmp_path):
+def test_other_refusals_raise_and_keep_the_rows(world, process):
     """An unknown token is an error of the caller's, also when queueing; the rows stay pending."""
     a = process()
     world.state.rules = type(world.state.rules)("ts_another")
@@ -353,11 +354,11 @@ def test_rejected_rows_are_kept_with_their_reason(world, process):
     assert a.source.read().value.tolist() == [1.0, 2.0]
 
 
-# The file
+# The database
 
 
-def test_a_mirror_belongs_to_one_target(world, process, tmp_path):
-    """Another URL and another token are refused; the token itself is nowhere in the file."""
+def test_a_mirror_belongs_to_one_target(world, process, mirror_db):
+    """Another URL and another token are refused; the token itself is nowhere in the mirror."""
     put(process(), 1.0)
     for settings in ({"token": "ts_other"}, {"url": "http://127.0.0.1:2"}):
         with pytest.raises(MirrorError, match=r"it is the mirror of http://127\.0\.0\.1:1") as caught:
@@ -365,19 +366,20 @@ def test_a_mirror_belongs_to_one_target(world, process, tmp_path):
         assert caught.value.report.unsent == 1
         with pytest.raises(MirrorError):
             process(**settings).source.read()
-    assert not any(CANARY.encode() in path.read_bytes() for path in tmp_path.iterdir())
+    assert mirror_db.shows("http://127.0.0.1:1")
+    assert not mirror_db.shows(CANARY)
     moved = process(token="ts_other")
     moved.mirror.rebind()
     assert moved.source.read().value.tolist() == [1.0]
 
 
-def test_an_embedded_data_source_is_no_mirror(world, process, tmp_path):
+def test_an_embedded_data_source_is_no_mirror(world, process, mirror_db):
     """A store that holds data sources of its own is left alone."""
-    with connect(f"sqlite:///{tmp_path}/mirror.db") as temporis:
+    with connect(mirror_db.url) as temporis:
         temporis.create_data_source("mine")
     with pytest.raises(StoreError, match="is not a mirror"):
         put(process(), 1.0)
-    with connect(f"sqlite:///{tmp_path}/mirror.db") as temporis:
+    with connect(mirror_db.url) as temporis:
         assert temporis.data_sources() == ["mine"]
 
 
@@ -393,6 +395,7 @@ def small_file(monkeypatch, pages: int) -> None:
     monkeypatch.setattr(sqlite_file, "_connect", limited)
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("pages", [45, 60, 75])
 def test_a_full_file_is_an_error_that_counts_the_rows(world, process, monkeypatch, pages):
     """What got in is pending and is delivered; what did not is unsent; nothing is acknowledged that is not."""
@@ -410,6 +413,7 @@ def test_a_full_file_is_an_error_that_counts_the_rows(world, process, monkeypatc
     assert world.content().items() <= rows.items()
 
 
+@ON_SQLITE
 def test_a_read_only_file_is_an_error(world, process, make_read_only):
     """Nothing is sent that could not be kept first."""
     a = process()
@@ -422,38 +426,38 @@ def test_a_read_only_file_is_an_error(world, process, make_read_only):
     assert b.source.read().value.tolist() == [1.0]
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("left", [100, 5_000, 30_000])
-def test_a_truncated_file_is_an_error(world, process, tmp_path, left):
+def test_a_truncated_file_is_an_error(process, mirror_db, left):
     """A damaged mirror is not taken for a new one."""
     a = process()
     a.source.upsert(long_frame({("a", number): 1.0 for number in range(1_000)}))
     a.close()
-    path = tmp_path / "mirror.db"
-    with path.open("r+b") as file:
+    with mirror_db.path.open("r+b") as file:
         file.truncate(left)
     with pytest.raises(StoreError) as caught:
         process().source.upsert(long_frame({("a", number): 2.0 for number in range(1_000)}))
     assert caught.value.report is None or caught.value.report.stored == 0
 
 
-def test_a_file_that_is_replaced_in_the_middle_is_an_error(world, process, tmp_path, monkeypatch):
-    """Rows that were in the file that is gone are unknown, not pending."""
+def test_a_mirror_that_is_gone_in_the_middle_is_an_error(world, process, mirror_db):
+    """Rows that were in the mirror that is gone are unknown, not pending."""
     a = process()
     put(a, 0.0, ("b", 1))
-    world.next = [lambda: (tmp_path / "mirror.db").rename(tmp_path / "elsewhere.db")]
+    world.next = [mirror_db.remove]
     with pytest.raises(StoreError, match="replaced or deleted") as caught:
         put(a, 1.0)
     assert (caught.value.report.unknown, adds_up(caught.value.report)) == (1, True)
 
 
-def test_rebuild_sends_everything_again(world, process, tmp_path):
+def test_rebuild_sends_everything_again(world, process):
     """A new service gets every row that the mirror has, pending or long delivered, and the mirror is bound to it."""
     a = process()
     a.source.upsert(long_frame({("a", 1): 1.0, ("b", 2): -0.0}))
     world.next = ["refused"] * 40
     put(a, 3.0, ("c", 3))
     other = World()
-    moved = Process(other, tmp_path / "mirror.db", url="http://127.0.0.1:2")
+    moved = process(into=other, url="http://127.0.0.1:2")
     settled = []
     assert moved.mirror.rebuild(settled.append) == sum(settled) == 3
     assert moved.source.pending().rows == 3
@@ -461,7 +465,6 @@ def test_rebuild_sends_everything_again(world, process, tmp_path):
         process().source.read()
     assert moved.source.flush().stored == 3
     assert str(other.content()) == str({("a", 1): 1.0, ("b", 2): -0.0, ("c", 3): 3.0})
-    moved.close()
 
 
 def test_rebuild_waits_for_nobody(world, process):
@@ -551,13 +554,13 @@ def test_a_claim_looks_at_doubtful_batches_once(world, process, monkeypatch):
     assert len(decoded) - before < 5
 
 
-def test_an_answer_that_is_not_the_apis_rejects_nothing(tmp_path):
+def test_an_answer_that_is_not_the_apis_rejects_nothing(mirror_db):
     """A proxy's page with 400: the rows stay pending, and none is moved to the rejected ones."""
     page = html_page(400)
     with (
         FakeService(script=lambda _request: page) as service,
         connect(
-            service.url, service.token, mirror=f"sqlite:///{tmp_path}/m.db", on_unavailable="queue", give_up_after_s=0.1
+            service.url, service.token, mirror=mirror_db.url, on_unavailable="queue", give_up_after_s=0.1
         ) as temporis,
     ):
         source = temporis.data_source(SOURCE)
@@ -596,26 +599,26 @@ def test_options_that_cannot_hold_are_refused():
             connect(token=CANARY, **options)
 
 
-def test_without_a_mirror_there_is_nothing_to_flush(tmp_path):
+def test_without_a_mirror_there_is_nothing_to_flush():
     """The error says how to have one."""
     with connect("http://127.0.0.1:1", CANARY) as temporis, pytest.raises(NotSupportedError, match="mirror="):
         temporis.data_source(SOURCE).pending()
 
 
-def test_a_dry_run_changes_nothing(tmp_path):
-    """No row, no flush, no decision on rejected rows; not even the file is made by an upsert."""
-    with connect("http://127.0.0.1:1", CANARY, mirror=f"sqlite:///{tmp_path}/m.db", dry_run=True) as temporis:
+def test_a_dry_run_changes_nothing(mirror_db):
+    """No row, no flush, no decision on rejected rows; not even the mirror is made by an upsert."""
+    with connect("http://127.0.0.1:1", CANARY, mirror=mirror_db.url, dry_run=True) as temporis:
         source = temporis.data_source(SOURCE)
         assert source.upsert(sample_frame()).unsent == 48
-        assert list(tmp_path.iterdir()) == []
+        assert mirror_db.is_empty()
         assert (source.retry_rejected(), source.discard_rejected(), source.flush().requests) == (0, 0, 0)
 
 
-def test_many_threads_and_a_real_service(tmp_path):
+def test_many_threads_and_a_real_service(mirror_db):
     """Threads upsert the same keys over HTTP at once: no key is in two requests, and the last write wins."""
     with (
         FakeService() as service,
-        connect(service.url, service.token, mirror=f"sqlite:///{tmp_path}/m.db", batch_rows=10) as temporis,
+        connect(service.url, service.token, mirror=mirror_db.url, batch_rows=10) as temporis,
     ):
         source, failures = temporis.data_source(SOURCE), []
 
@@ -680,6 +683,7 @@ def compared(monkeypatch):
     return sizes
 
 
+@ON_SQLITE
 def test_what_an_upsert_sends_from_memory_is_what_the_file_has(world, process, compared, monkeypatch):
     """In chunks, with -0.0, values of others, unchanged rows, and series that were numbered in one that failed."""
     monkeypatch.setattr(upsert, "CHUNK_ROWS", 5)
@@ -703,6 +707,7 @@ def test_what_an_upsert_sends_from_memory_is_what_the_file_has(world, process, c
     assert len(compared) >= 4
 
 
+@ON_SQLITE
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python sets a limit of SQLite only from 3.11 on")
 def test_no_statement_has_more_parameters_than_an_old_sqlite_takes(world, process, monkeypatch):
     """1,100 series: written, looked up, overwritten in part, moved, rejected, retried, read and discarded."""

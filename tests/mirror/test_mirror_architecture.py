@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 import time
 from pathlib import Path
 
@@ -50,21 +49,17 @@ def test_the_mirror_has_at_most_sixteen_rooms():
 
 
 @pytest.mark.parametrize("slowest", [50_000, 500, 5])
-def test_a_lease_lasts_longer_than_the_client_lets_an_attempt_last(slowest, tmp_path, monkeypatch):
+def test_a_lease_lasts_longer_than_the_client_lets_an_attempt_last(slowest, mirror_db, monkeypatch):
     """Whatever the rule for the length of an attempt, the client and the lease follow the same one.
 
     Asked where an attempt begins: the lease on disk ends after the attempt must be over. A second rule on either side
     would let the shorter one be too short, and a key could be in two requests.
     """
     monkeypatch.setattr(deadline, "SLOWEST_BYTES_PER_S", slowest)
-    path, allowed, usual = tmp_path / "mirror.db", [], Deadline.begin
+    allowed, usual = [], Deadline.begin
 
     def begin(self, allowed_s: float) -> None:
-        with sqlite3.connect(path) as connection:
-            (until,) = connection.execute(
-                "SELECT min(lease_until) FROM temporis_mirror_batch WHERE live > 0"
-            ).fetchone()
-        connection.close()
+        ((until,),) = mirror_db.rows("SELECT min(lease_until) FROM temporis_mirror_batch WHERE live > 0")
         allowed.append((allowed_s, until - time.time()))
         usual(self, allowed_s)
 
@@ -72,7 +67,7 @@ def test_a_lease_lasts_longer_than_the_client_lets_an_attempt_last(slowest, tmp_
     options = {"timeout_s": 0.5, "batch_rows": 100, "max_in_flight": 1}
     with (
         FakeService() as service,
-        connect(service.url, service.token, mirror=f"sqlite:///{path}", **options) as temporis,
+        connect(service.url, service.token, mirror=mirror_db.url, **options) as temporis,
     ):
         # The names make a row longer than the lease takes for typical, so that it must be renewed for the body.
         frame = sample_frame(hours=50).add_suffix("n" * 150)

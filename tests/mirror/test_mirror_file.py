@@ -1,4 +1,4 @@
-"""The file of a mirror and of a store: missing, replaced, bound to another target, damaged, and used across forks."""
+"""Where a mirror is: missing, replaced, bound to another target, damaged, used across forks; and a store's file."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from temporis_dagster.data_source.store.sqlite import file as sqlite_file
 from temporis_dagster.data_source.store.sqlite.database import SqliteDatabase
 from temporis_dagster.data_source.store.sqlite.read import integers
 from temporis_dagster.testing import FakeService, sample_frame
+from tests.support.mirror_databases import ON_SQLITE
 from tests.support.mirror_tools import SOURCE, Process, World, long_frame
 from tests.support.store_tools import cut_into_chunks
 
@@ -68,13 +69,13 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_only_an_upsert_makes_a_mirror(call, process, tmp_path):
-    """A read-only use finds nothing where there is no file, and makes and binds none."""
+def test_only_an_upsert_makes_a_mirror(call, process, mirror_db):
+    """A read-only use finds nothing where there is no mirror, and makes and binds none."""
     a = process()
     assert CALLS[call](a.source)
     assert a.mirror.data_sources() == []
     assert not a.mirror.exists
-    assert list(tmp_path.iterdir()) == []
+    assert mirror_db.is_empty()
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -97,18 +98,18 @@ def test_asking_without_a_token_does_not_bind_the_mirror(process):
 
 
 @pytest.mark.parametrize("call", ["rebuild", "rebind"])
-def test_what_needs_a_mirror_says_that_it_is_missing(call, process, tmp_path):
-    """Nothing is made by a slip in the path."""
-    with pytest.raises(StoreError, match="the file does not exist"):
+def test_what_needs_a_mirror_says_that_it_is_missing(call, process, mirror_db):
+    """Nothing is made by a slip in the URL."""
+    with pytest.raises(StoreError, match="does not exist"):
         getattr(process().mirror, call)()
-    assert list(tmp_path.iterdir()) == []
+    assert mirror_db.is_empty()
 
 
-def test_a_failed_constructor_has_a_repr(tmp_path):
+def test_a_failed_constructor_has_a_repr(process):
     """A traceback that shows the locals of a failed ``connect`` does not fail itself."""
     made = Mirror.__new__(Mirror)
     with pytest.raises(TemporisError):
-        made.__init__("sqlite://", Process(World(), tmp_path / "x.db").mirror._service, None)
+        made.__init__("sqlite://", process().mirror._service, None)
     assert repr(made).startswith("Mirror('not opened', ")
 
 
@@ -116,12 +117,12 @@ def test_a_failed_constructor_has_a_repr(tmp_path):
 
 
 @pytest.mark.usefixtures("one_inode")
-def test_an_inode_that_comes_back_is_another_mirror(world, process, tmp_path):
-    """A connection to staging is refused by production's mirror, also where the file has its number."""
+def test_a_mirror_in_the_place_of_another_is_another_mirror(world, process, mirror_db):
+    """A connection to staging is refused by production's mirror, also where the file has the number of the old one."""
     prod, staging = World(), process(url="http://127.0.0.1:2")
     staging.source.upsert(long_frame(ROWS))
     staging.close()
-    deleted(tmp_path / "mirror.db")
+    mirror_db.remove()
     process(into=prod).source.upsert(long_frame({("z", 9): 9.0}))
     with pytest.raises(MirrorError, match="it is the mirror of") as caught:
         staging.source.upsert(long_frame(ROWS))
@@ -131,13 +132,13 @@ def test_an_inode_that_comes_back_is_another_mirror(world, process, tmp_path):
 
 
 @pytest.mark.usefixtures("one_inode")
-def test_a_mirror_that_is_made_anew_in_the_middle_is_another_one(world, process, tmp_path):
+def test_a_mirror_that_is_made_anew_in_the_middle_is_another_one(world, process, mirror_db):
     """The same target, the same inode number, but the batches under way are not in it: their rows are unknown."""
     a, b = process(MirrorOptions()), process()
 
     def remake() -> None:
-        a.mirror._file.close()
-        deleted(tmp_path / "mirror.db")
+        a.mirror.close()
+        mirror_db.remove()
         b.source.upsert(long_frame({("z", 9): 9.0}))
 
     world.next = [remake]
@@ -195,6 +196,7 @@ def test_a_store_that_comes_back_with_the_same_inode_is_another_store(tmp_path, 
 # Forks and close() in other threads
 
 
+@ON_SQLITE
 def test_a_close_in_the_middle_changes_nothing(world, process, monkeypatch):
     """close() in another thread, at any transaction of a mirror upsert: the same report, the same rows."""
     monkeypatch.setattr(upsert, "CHUNK_ROWS", 2)
@@ -229,7 +231,7 @@ def test_a_close_in_the_middle_takes_nothing_back(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_forks_in_another_thread_change_nothing(tmp_path, monkeypatch):
+def test_forks_in_another_thread_change_nothing(mirror_db, tmp_path, monkeypatch):
     """A thread that forks all the time, during upserts into a mirror and into a store: every row is counted once."""
     cut_into_chunks(500, monkeypatch)
     monkeypatch.setattr(upsert, "CHUNK_ROWS", 500)
@@ -244,7 +246,7 @@ def test_forks_in_another_thread_change_nothing(tmp_path, monkeypatch):
 
     with (
         FakeService() as service,
-        connect(service.url, service.token, mirror=f"sqlite:///{tmp_path}/m.db") as mirrored,
+        connect(service.url, service.token, mirror=mirror_db.url) as mirrored,
         connect(f"sqlite:///{tmp_path}/temporis.db", create_missing=True) as embedded,
     ):
         thread = threading.Thread(target=fork)
@@ -268,25 +270,7 @@ def damaged(path) -> None:
     path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
 
 
-@pytest.mark.parametrize("mode", ["raise", "queue"])
-@pytest.mark.parametrize("fault", ["damaged", "no directory", "another target", "an embedded store"])
-def test_every_error_of_an_upsert_has_its_report(fault, mode, world, process, tmp_path):
-    """The counts add up, whatever is wrong with the mirror, and whether or not the upsert queues."""
-    first = process(MirrorOptions())
-    settings, path = {}, tmp_path / "mirror.db"
-    if fault == "damaged":
-        first.source.upsert(long_frame({("a", number): 1.0 for number in range(2_000)}))
-        first.close()
-        damaged(path)
-    elif fault == "no directory":
-        path = tmp_path / "missing" / "mirror.db"
-    elif fault == "another target":
-        first.source.upsert(long_frame(ROWS))
-        settings = {"token": "ts_other"}
-    else:
-        with connect(f"sqlite:///{path}") as temporis:
-            temporis.create_data_source("mine")
-    one = Process(world, path, mirror_options=MirrorOptions(on_unavailable=mode), **settings)
+def refused_with_a_report(one: Process) -> None:
     with pytest.raises((StoreError, MirrorError)) as caught:
         one.source.upsert(long_frame(ROWS))
     one.close()
@@ -294,6 +278,37 @@ def test_every_error_of_an_upsert_has_its_report(fault, mode, world, process, tm
     assert str(caught.value).endswith(".")
 
 
+@pytest.mark.parametrize("mode", ["raise", "queue"])
+@pytest.mark.parametrize("fault", ["another target", "an embedded store"])
+def test_every_error_of_an_upsert_has_its_report(fault, mode, process, mirror_db):
+    """The counts add up, whatever is wrong with the mirror, and whether or not the upsert queues."""
+    settings = {}
+    if fault == "another target":
+        process(MirrorOptions()).source.upsert(long_frame(ROWS))
+        settings = {"token": "ts_other"}
+    else:
+        with connect(mirror_db.url) as temporis:
+            temporis.create_data_source("mine")
+    refused_with_a_report(process(MirrorOptions(on_unavailable=mode), **settings))
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("mode", ["raise", "queue"])
+@pytest.mark.parametrize("fault", ["damaged", "no directory"])
+def test_every_error_of_a_file_has_its_report(fault, mode, world, process, mirror_db):
+    """The same for a file that cannot be used."""
+    url = mirror_db.url
+    if fault == "damaged":
+        first = process(MirrorOptions())
+        first.source.upsert(long_frame({("a", number): 1.0 for number in range(2_000)}))
+        first.close()
+        damaged(mirror_db.path)
+    else:
+        url = f"sqlite:///{mirror_db.folder}/missing/mirror.db"
+    refused_with_a_report(Process(world, url, mirror_options=MirrorOptions(on_unavailable=mode)))
+
+
+@ON_SQLITE
 def test_an_error_while_the_archive_state_is_remembered_has_its_report(world, process, make_read_only):
     """A known-to-be-archived data source is asked for anew, and the mirror cannot note the answer."""
     a = process(MirrorOptions())
@@ -374,17 +389,17 @@ def test_a_damaged_timestamp_is_no_other_moment(number):
         integers(np.array([1_700_000_000.0, number]))
 
 
-def test_a_damaged_mirror_raises_nothing_but_errors_of_the_tree(world, process, tmp_path, soak):
+@ON_SQLITE
+def test_a_damaged_mirror_raises_nothing_but_errors_of_the_tree(world, process, mirror_db, soak):
     """The same for a mirror with pending, doubtful and rejected rows."""
-    path = tmp_path / "mirror.db"
+    path = mirror_db.path
     a = process(MirrorOptions(on_unavailable="queue"), batch_rows=100)
     world.next = ["cut"] * 60
     a.source.upsert(long_frame({(f"series {number % 7}", number): float(number) for number in range(900)}))
     a.close()
     healthy, seen = path.read_bytes(), set()
     for seed in range(1_000 if soak else 40):
-        for name in tmp_path.iterdir():
-            name.unlink()
+        mirror_db.remake()
         path.write_bytes(spoiled(healthy, random.Random(seed)))
         one = process(DELTAS, batch_rows=100)
         world.next = []
@@ -404,7 +419,8 @@ def test_a_damaged_mirror_raises_nothing_but_errors_of_the_tree(world, process, 
     assert "StoreError" in seen
 
 
-def test_a_mirror_of_version_1_is_upgraded(world, process, tmp_path):
+@ON_SQLITE
+def test_a_mirror_of_version_1_is_upgraded(world, process):
     """What is pending in it is sent, and what is read stays."""
     a = process(MirrorOptions(on_unavailable="queue"))
     world.next = ["refused"] * 40
@@ -426,15 +442,15 @@ def test_a_mirror_of_version_1_is_upgraded(world, process, tmp_path):
         assert schema.installed_version(connection) == schema.VERSION
 
 
-def test_a_mirror_is_not_bound_without_a_token(tmp_path, monkeypatch):
+def test_a_mirror_is_not_bound_without_a_token(mirror_db, monkeypatch):
     """A forgotten token would bind the mirror to no account, and every later connection with one would be refused."""
     monkeypatch.delenv("TEMPORIS_TOKEN", raising=False)
-    mirror = f"sqlite:///{tmp_path}/mirror.db"
+    mirror = mirror_db.url
     with connect("http://127.0.0.1:1", mirror=mirror, on_unavailable="queue") as temporis:
         with pytest.raises(ConfigurationError, match="no access token") as caught:
             temporis.data_source("store_metrics").upsert(sample_frame(hours=1))
         assert "TEMPORIS_TOKEN" in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
+    assert mirror_db.is_empty()
     with connect("http://127.0.0.1:1", "ts_x", mirror=mirror, on_unavailable="queue", give_up_after_s=0.01) as temporis:
         assert temporis.data_source("store_metrics").upsert(sample_frame(hours=1)).pending == 2
     with (

@@ -20,6 +20,7 @@ from temporis_dagster.data_source.report import Tally
 from temporis_dagster.data_source.store.sqlite import file as sqlite_file
 from temporis_dagster.testing import FakeService, sample_frame
 from tests.support.delivery_tools import adds_up
+from tests.support.mirror_databases import ON_SQLITE
 from tests.support.mirror_tools import SOURCE, Process, interruptible, long_frame
 from tests.support.store_tools import cut_into_chunks
 
@@ -126,6 +127,7 @@ def test_a_wait_is_said_in_the_log(world, process, caplog):
 # What is not under way
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("where", ["before the commit", "after the commit", "while it was told"])
 @pytest.mark.parametrize("chunk", [0, 1, 2])
 def test_interrupted_around_a_commit(where, chunk, world, process, monkeypatch):
@@ -157,6 +159,7 @@ def test_interrupted_around_a_commit(where, chunk, world, process, monkeypatch):
     assert world.content().items() >= {KEY: 9.0}.items()
 
 
+@ON_SQLITE
 def test_a_signal_that_is_heard_after_the_commit(world, process, monkeypatch):
     """Python hears of a signal that comes during the commit once it returned: the rows are pending, not unknown."""
     a = process(QUEUE)
@@ -215,13 +218,13 @@ def test_a_progress_of_a_flush_that_raises_leaves_no_lease(world, process):
     assert (world.now, len(world.content())) == (before, 9)
 
 
-def test_a_client_that_cannot_be_made_is_found_out_before_anything_is_written(tmp_path, monkeypatch):
+def test_a_client_that_cannot_be_made_is_found_out_before_anything_is_written(mirror_db, monkeypatch):
     """A proxy of the environment that cannot be used: no row is in the mirror, and there is no mirror."""
     monkeypatch.setenv("HTTPS_PROXY", "nonsense://127.0.0.1:1")
-    options = {"mirror": f"sqlite:///{tmp_path}/m.db", "on_unavailable": "queue", "give_up_after_s": 0.1}
+    options = {"mirror": mirror_db.url, "on_unavailable": "queue", "give_up_after_s": 0.1}
     with connect("https://temporis.invalid", "ts_x", **options) as temporis, pytest.raises(ConfigurationError):
         temporis.data_source(SOURCE).upsert(sample_frame())
-    assert list(tmp_path.iterdir()) == []
+    assert mirror_db.is_empty()
 
 
 # Overwritten, rejected, discarded, sent by others
@@ -342,8 +345,10 @@ def report_of(source, tally, alarm, seconds: float):
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there is no timer here")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # raised where Python swallows it
-@pytest.mark.parametrize("kind", ["mirror", "store", "direct"])
-def test_interrupts_at_random_moments_against_reality(kind, tmp_path, soak, alarm, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "mirror_db"), [("mirror", "sqlite"), ("store", "sqlite"), ("direct", "sqlite")], indirect=["mirror_db"]
+)
+def test_interrupts_at_random_moments_against_reality(kind, mirror_db, soak, alarm, monkeypatch):
     """After each interrupt the report is compared with what there is: nothing unsent is there, nothing kept is not."""
     monkeypatch.setattr(upsert, "CHUNK_ROWS", 60)
     cut_into_chunks(60, monkeypatch)
@@ -353,9 +358,9 @@ def test_interrupts_at_random_moments_against_reality(kind, tmp_path, soak, alar
     with FakeService(["metrics"]) as service:
         url, token, options = service.url, service.token, {"batch_rows": 50, "max_in_flight": 2}
         if kind == "mirror":
-            options |= {"mirror": f"sqlite:///{tmp_path}/m.db"}
+            options |= {"mirror": mirror_db.url}
         elif kind == "store":
-            url, token, options = f"sqlite:///{tmp_path}/temporis.db", None, {"create_missing": True}
+            url, token, options = mirror_db.url, None, {"create_missing": True}
         with connect(url, token, **options) as temporis:
             source = temporis.data_source("metrics")
             source.upsert(frame_of(-1))

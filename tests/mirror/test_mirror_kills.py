@@ -94,14 +94,14 @@ class Life:
             self.done.add(record["done"])
 
 
-def test_nothing_is_lost_and_the_last_value_wins(tmp_path, soak, capsys):
+def test_nothing_is_lost_and_the_last_value_wins(mirror_db, soak, capsys):
     """After many kills at random moments and one flush, every row of the mirror is on the server, and for good.
 
     So is every row whose upsert returned; the final value of every key is the last one written.
     """
     kills = 500 if soak else 50
     script, moments = Unreliable(seed=kills), random.Random(7)
-    mirror, returned, value = f"sqlite:///{tmp_path}/mirror.db", {}, 0
+    mirror, returned, value = mirror_db.url, {}, 0
     with FakeService(script=script) as service:
         script.state = service.state
         for number in range(kills):

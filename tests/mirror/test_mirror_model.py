@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -15,6 +11,7 @@ from temporis_dagster import DeliveryError, MirrorError
 from temporis_dagster.data_source.mirror import upsert
 from temporis_dagster.data_source.options import MirrorOptions
 from tests.support.delivery_tools import adds_up
+from tests.support.mirror_databases import MirrorDatabase
 from tests.support.mirror_tools import BAD, CANARY, SOURCE, Killed, Process, World, contents, interruptible, long_frame
 
 __all__ = ["interruptible"]
@@ -43,9 +40,11 @@ NOBODY = st.sampled_from([0, 1])
 class MirrorMachine(RuleBasedStateMachine):
     """Two processes share a mirror of one data source. ``model`` is what was written last, key by key."""
 
+    database: MirrorDatabase
+
     def __init__(self) -> None:
         super().__init__()
-        self.directory = Path(tempfile.mkdtemp())
+        self.database.remake()
         self.world = World()
         self.model: dict[tuple[str, int], float] = {}
 
@@ -63,7 +62,7 @@ class MirrorMachine(RuleBasedStateMachine):
     def process(self, number: int) -> Process:
         return Process(
             self.world,
-            self.directory / "mirror.db",
+            self.database.url,
             mirror_options=self.given[number],
             beside=True,
             timeout_s=TIMEOUT_S,
@@ -169,7 +168,7 @@ class MirrorMachine(RuleBasedStateMachine):
         url = "http://127.0.0.1:1" if token != CANARY else "http://127.0.0.1:2"
         if not contents(self.processes[0].source.read()):
             return
-        other = Process(self.world, self.directory / "mirror.db", token=token, url=url)
+        other = Process(self.world, self.database.url, token=token, url=url)
         with pytest.raises(MirrorError):
             other.source.upsert(long_frame(rows))
         other.close()
@@ -214,11 +213,13 @@ class MirrorMachine(RuleBasedStateMachine):
         assert source.pending().rows == self.pending_by_hand()
 
     def pending_by_hand(self, among: str = "") -> int:
-        with self.processes[1].mirror._file.reading() as connection:
-            return connection.exec_driver_sql(
-                "SELECT count(*) FROM temporis_observation o JOIN temporis_mirror_batch b ON b.id = o.batch"
-                f" WHERE b.live > 0 {among}".replace(":now", repr(self.world.now))
-            ).scalar_one()
+        if not self.processes[1].mirror.exists:
+            return 0
+        ((count,),) = self.database.rows(
+            "SELECT count(*) FROM temporis_observation o JOIN temporis_mirror_batch b ON b.id = o.batch"
+            f" WHERE b.live > 0 {among}".replace(":now", repr(self.world.now))
+        )
+        return count
 
     def teardown(self) -> None:
         if not hasattr(self, "processes"):
@@ -236,15 +237,14 @@ class MirrorMachine(RuleBasedStateMachine):
         assert self.world.state.overlapping_keys == self.world.overlaps == set()
         for process in self.processes:
             process.close()
-        shutil.rmtree(self.directory)
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_the_mirror_is_a_dict_that_reaches_the_service(soak, monkeypatch):
+def test_the_mirror_is_a_dict_that_reaches_the_service(mirror_db, soak, monkeypatch):
     """Whatever fails, dies, comes late or happens at once: it reads as written, and a flush brings every last value."""
     monkeypatch.setattr(upsert, "CHUNK_ROWS", 3)
     run_state_machine_as_test(
-        MirrorMachine,
+        type("Machine", (MirrorMachine,), {"database": mirror_db}),
         settings=settings(
             max_examples=1_000 if soak else 40,
             print_blob=False,

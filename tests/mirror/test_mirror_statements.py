@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import sqlite3
 import sys
 from contextlib import suppress
 
@@ -13,7 +12,7 @@ import pytest
 from temporis_dagster import TemporisError
 from temporis_dagster.data_source.mirror import upsert
 from temporis_dagster.data_source.options import MirrorOptions
-from temporis_dagster.data_source.store.sqlite import file as sqlite_file
+from tests.support.mirror_databases import MirrorDatabase
 from tests.support.mirror_tools import BAD, SOURCE, Process, World, contents, long_frame
 
 WINDOW_S = 30.0
@@ -25,12 +24,12 @@ def rows(first: int, last: int, value: float) -> dict[tuple[str, int], float]:
     return {("ab"[number % 2], number): value for number in range(first, last)}
 
 
-def scenario(world: World, path, model: dict, returned: dict) -> None:
+def scenario(world: World, mirror: str, model: dict, returned: dict) -> None:
     """Chunks, doubts, late writes, rejections, unchanged rows, an archived source, a discard, a rebuild.
 
     ``model`` learns what is being written before it is, ``returned`` once its upsert returned or raised.
     """
-    a, b = Process(world, path, mirror_options=QUEUE), Process(world, path, mirror_options=DELTAS)
+    a, b = Process(world, mirror, mirror_options=QUEUE), Process(world, mirror, mirror_options=DELTAS)
 
     def write(one: Process, written: dict, *faults) -> None:
         world.next = list(faults)
@@ -65,28 +64,23 @@ class Countdown:
     def __init__(self, at: int) -> None:
         self.at, self.seen = at, 0
 
-    def __call__(self, _statement: str) -> None:
+    def __call__(self) -> None:
         self.seen += 1
         if self.seen == self.at:
             os._exit(9)
 
 
-def lived(path, pipe: int, at: int) -> None:
+def lived(database: MirrorDatabase, pipe: int, at: int) -> None:
     """In a child: live the scenario, and tell at the end, or from the grave, what the world is like."""
     world, model, returned = World(), {}, {}
-    countdown, usual = Countdown(at), sqlite_file._connect
-
-    def connect(*arguments) -> sqlite3.Connection:
-        connection = usual(*arguments)
-        connection.set_trace_callback(countdown)
-        return connection
+    countdown = Countdown(at)
 
     def tell() -> None:
         told = pickle.dumps((world.now, world.late, world.state.content, model, returned, countdown.seen))
         with os.fdopen(os.dup(pipe), "wb") as out:
             out.write(told)
 
-    sqlite_file._connect = connect
+    database.before_each_statement(countdown)
     usual_exit = os._exit
 
     def die(status: int) -> None:
@@ -97,7 +91,7 @@ def lived(path, pipe: int, at: int) -> None:
     upsert.CHUNK_ROWS = 4
     status = 1
     try:
-        scenario(world, path, model, returned)
+        scenario(world, database.url, model, returned)
         status = 0
     except BaseException as error:  # noqa: BLE001
         sys.__stderr__.write(f"{error!r}\n")
@@ -105,13 +99,13 @@ def lived(path, pipe: int, at: int) -> None:
         die(status)
 
 
-def life(path, at: int):
+def life(database: MirrorDatabase, at: int):
     """Fork a child that lives until its statement number ``at``; its status, and what it told."""
     reads, writes = os.pipe()
     child = os.fork()
     if not child:
         os.close(reads)
-        lived(path, writes, at)
+        lived(database, writes, at)
     os.close(writes)
     with os.fdopen(reads, "rb") as told:
         content = told.read()
@@ -119,29 +113,27 @@ def life(path, at: int):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_death_at_any_statement_loses_nothing(tmp_path, soak, capsys):
+def test_death_at_any_statement_loses_nothing(mirror_db, soak, capsys):
     """What was written and returned is in the mirror; after a flush it is in the service, and no late write wins."""
-    (tmp_path / "whole").mkdir()
-    status, (*_, statements) = life(tmp_path / "whole" / "mirror.db", 0)
+    status, (*_, statements) = life(mirror_db, 0)
     assert status == 0
     step = max(1, statements // (450 if soak else 24))
     kills = 0
     for at in range(1, statements, step):
-        directory = tmp_path / str(at)
-        directory.mkdir()
-        status, (now, late, content, model, returned, _) = life(directory / "mirror.db", at)
+        mirror_db.remake()
+        status, (now, late, content, model, returned, _) = life(mirror_db, at)
         assert status == 9
         kills += 1
-        after_death(directory / "mirror.db", now, late, content, model, returned)
+        after_death(mirror_db.url, now, late, content, model, returned)
     with capsys.disabled():
         sys.stdout.write(f"\n{kills} kills over {statements} statements\n")
 
 
-def after_death(path, now, late, content, model, returned) -> None:
+def after_death(mirror: str, now, late, content, model, returned) -> None:
     world = World()
     world.now, world.late = now, late
     world.state.content.update(content)
-    survivor = Process(world, path, mirror_options=QUEUE)
+    survivor = Process(world, mirror, mirror_options=QUEUE)
     kept, rejected = contents(survivor.source.read()), contents(survivor.source.rejected_rows())
     for key, values in model.items():
         if key in returned:

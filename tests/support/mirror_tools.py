@@ -183,10 +183,18 @@ class WorldTransport(DirectTransport):
 
 
 class Process:
-    """A process with the mirror open."""
+    """A process with a mirror open, whose URL is given."""
 
     def __init__(
-        self, world: World, path, *, token: str = CANARY, url: str = URL, mirror_options=None, beside=False, **options
+        self,
+        world: World,
+        mirror: str,
+        *,
+        token: str = CANARY,
+        url: str = URL,
+        mirror_options=None,
+        beside=False,
+        **options,
     ) -> None:
         self.alive = True
         self.clock = WorldClock(world)
@@ -197,7 +205,7 @@ class Process:
         target._throttle._chance = lambda: 0.0  # no jitter: what happens is the same every time
         # A delivery has one thread; but the request of one that was interrupted must not hold up the next.
         target._throttle._max_in_flight += 100 * beside
-        self.mirror = Mirror(f"sqlite:///{path}", target, token, mirror_options or MirrorOptions(), clock=self.clock)
+        self.mirror = Mirror(mirror, target, token, mirror_options or MirrorOptions(), clock=self.clock)
         file = self.mirror._file
         self._writing = file.writing
         file.writing = self.writing
