@@ -28,13 +28,13 @@ from temporis_dagster.data_source.observations import (
     Series,
     SubSecond,
     Unit,
-    observe,
 )
 from temporis_dagster.data_source.observations.aware_datetimes import Awareness, awareness, impossible
 from temporis_dagster.data_source.observations.conflicts import settle_conflicts
 from temporis_dagster.data_source.plan import Ghosts, Plan, Within
 from temporis_dagster.data_source.progress import shown
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
+from temporis_dagster.data_source.streams import observed
 from temporis_dagster.data_source.target import (
     ArchiveState,
     ManageableTarget,
@@ -182,7 +182,7 @@ class DataSource:
 
     def _observed(self, data: Frame, options: ObservationOptions, series: Sequence[Series]) -> Observations:
         if not isinstance(data, Observations):
-            return observe(data, options, series=series, data_source=self.name)
+            return observed(data, options, series=series, data_source=self.name)
         if options.on_conflict == "raise":
             settle_conflicts(data, options, data_source=self.name)
         return data

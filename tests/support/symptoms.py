@@ -843,7 +843,7 @@ EVERYTHING: dict[str, list[Symptom]] = {
         ),
         Symptom(
             lambda b: b.upsert([1.0, 2.0]),
-            "Only pandas DataFrames and Series are accepted.",
+            "It is neither a frame nor a stream of frames: an iterator, or something that Arrow's libraries can read.",
             "Make a frame of it first.",
         ),
         Symptom(

@@ -62,7 +62,7 @@ def table_of(data: object, options: ObservationOptions) -> Table:
         refuse(f"The data must be a pandas DataFrame or Series, got {type(data).__name__}. Convert it first.")
     if not len(data):
         return Table(data.index, pd.Series(dtype="int64"), INDEX, [], [])
-    return _with_rows(data, options)
+    return columns_by_role(data, options)
 
 
 def check_columns(data: pd.DataFrame, options: ObservationOptions) -> None:
@@ -71,12 +71,17 @@ def check_columns(data: pd.DataFrame, options: ObservationOptions) -> None:
     Raises:
         InvalidObservationsError: The chosen columns do not exist, or the frame can be read in more than one way.
     """
-    table = _with_rows(data, options)
+    table = columns_by_role(data, options)
     if not table.values:
         refuse("There is no column besides the timestamps. Each series needs a column that holds its values.")
 
 
-def _with_rows(data: pd.DataFrame, options: ObservationOptions) -> Table:
+def columns_by_role(data: pd.DataFrame, options: ObservationOptions) -> Table:
+    """Take a DataFrame apart as ``table_of`` does, also one without rows.
+
+    Raises:
+        InvalidObservationsError: The chosen columns do not exist, or the frame can be read in more than one way.
+    """
     if data.columns.nlevels > 1:
         refuse("The columns have several levels. Flatten them first, so that each column has one name.")
     if not data.columns.is_unique:
