@@ -1,24 +1,27 @@
-"""The mirror and ``kill -9``: a real process, a real file, a real socket, and a service that fails and is late."""
+"""The mirror and ``kill -9``: real processes, a real database, a real socket, and a service that fails and is late."""
 
 from __future__ import annotations
 
-import json
 import os
 import random
-import subprocess
+import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 from temporis_dagster import connect
 from temporis_dagster.testing import FakeService, Request, answer, cut
 from temporis_dagster.testing.fake_state import FakeState
-from tests.support.mirror_worker import FIRST, KEYS, SERIES
+from tests.support.forked_crew import PATIENCE_S, ForkedCrew
+from tests.support.mirror_databases import MirrorDatabase
+from tests.support.mirror_worker import FIRST, KEYS, ROWS, SERIES, SOURCE
 
-WORKER, ROOT = Path(__file__).parents[1] / "support" / "mirror_worker.py", Path(__file__).parents[2]
+WORKERS = 8
 LATEST_S = 3.0
 WINDOW_S = 4.0
-PATIENCE_S = 120.0
+FAR = 1_000_000
+"""The values of each worker begin at a multiple of it."""
 
 
 class Unreliable:
@@ -51,82 +54,130 @@ class Unreliable:
             timer.join(PATIENCE_S)
 
 
-class Life:
-    """One process, from its start to its death."""
+class Crew(ForkedCrew):
+    """Workers that share a mirror, and what they told.
 
-    def __init__(self, service: FakeService, mirror: str, seed: int, value: int) -> None:
-        command = [
-            sys.executable,
-            str(WORKER),
-            service.url,
-            service.token,
-            mirror,
-            str(seed),
-            str(value),
-            str(WINDOW_S),
-        ]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
-        )
-        self.begun: dict[int, int] = {}
-        self.done: set[int] = set()
+    Attributes:
+        kills: How many were killed.
+        begun: The first key of each upsert, and its place among everything that was told, by its value.
+        ended: The place at which each upsert that returned was told of, by its value.
+    """
 
-    def live(self, upserts: int, linger_s: float) -> None:
-        """Hear this number of upserts return, wait for a moment, kill."""
-        guard = threading.Timer(PATIENCE_S, self.process.kill)
-        guard.start()
-        death = threading.Timer(linger_s, self.process.kill)
-        for line in self.process.stdout:
-            self.hear(json.loads(line))
-            if len(self.done) >= upserts and not death.is_alive() and death.ident is None:
-                death.start()
-        guard.cancel()
-        self.process.wait()
-        self.process.stdout.close()
-        assert death.ident is not None, "it died before its time"
-        death.join()
+    def __init__(self, service: FakeService, mirror: str) -> None:
+        super().__init__(Path(__file__).parents[1] / "support" / "mirror_worker.py")
+        options = {"batch_rows": 100, "timeout_s": 1.0, "give_up_after_s": 2.0, "max_in_flight": 2}
+        options |= {"on_unavailable": "queue", "late_write_window_s": WINDOW_S}
+        self._connect = {"url": service.url, "token": service.token, "mirror": mirror, **options}
+        self._pids: dict[int, int] = {}
+        self.kills, self._place = 0, 0
+        self.begun: dict[int, tuple[int, int]] = {}
+        self.ended: dict[int, int] = {}
 
-    def hear(self, record: dict) -> None:
-        if "begins" in record:
+    def start(self, number: int) -> None:
+        """Start a worker, with values that it has not used."""
+        last = max((value for value in self.begun if value // FAR == number), default=number * FAR)
+        self.ask(number=number, value=last, seed=last, connect=self._connect)
+        while number not in self._pids:
+            self.hear()
+
+    def hear(self) -> int:
+        """Take in the next thing that a worker told, and return its number."""
+        record = self.next_told()
+        number, self._place = record["number"], self._place + 1
+        if "alive" in record:
+            self._pids[number] = record["alive"]
+        elif "begins" in record:
             first, value = record["begins"]
-            self.begun[value] = first
+            self.begun[value] = first, self._place
+        elif "ended" in record:
+            self.ended[record["ended"]] = self._place
         else:
-            self.done.add(record["done"])
+            assert record["gone"] == -signal.SIGKILL, "".join(self.complaints)
+            del self._pids[number]
+        return number
+
+    def returned(self, number: int) -> int:
+        """How many upserts of a worker have returned."""
+        return sum(value // FAR == number for value in self.ended)
+
+    def kill(self, *numbers: int) -> None:
+        """Kill workers, all of them without a number, and hear what they told before."""
+        doomed = numbers or tuple(self._pids)
+        for number in doomed:
+            os.kill(self._pids[number], signal.SIGKILL)
+            self.kills += 1
+        while self._pids.keys() & set(doomed):
+            self.hear()
+
+    def close(self) -> None:
+        self.kill()
+        super().close()
 
 
 def test_nothing_is_lost_and_the_last_value_wins(mirror_db, soak, capsys):
-    """After many kills at random moments and one flush, every row of the mirror is on the server, and for good.
+    """After many kills at random moments, among eight workers, and one flush: every row of the mirror is on the server.
 
-    So is every row whose upsert returned; the final value of every key is the last one written.
+    For good, whatever lands late. No key was ever in two requests. The value of every key is one that may have been the
+    last: no upsert of the key that returned began after the upsert of this value had returned.
     """
-    kills = 500 if soak else 50
-    script, moments = Unreliable(seed=kills), random.Random(7)
-    mirror, returned, value = mirror_db.url, {}, 0
+    kills, moments, began = 500 if soak else 24, random.Random(7), time.monotonic()
+    script = Unreliable(seed=kills)
     with FakeService(script=script) as service:
         script.state = service.state
-        for number in range(kills):
-            life = Life(service, mirror, seed=number, value=value)
-            life.live(moments.randint(1, 3), moments.uniform(0, 0.1))
-            value = max(life.begun, default=value)
-            returned |= {one: life.begun[one] for one in life.done}
-        with connect(
-            service.url, service.token, mirror=mirror, late_write_window_s=WINDOW_S, timeout_s=1.0
-        ) as temporis:
-            source = temporis.data_source("store_metrics")
-            report = source.flush()
-            script.wait()
-            assert source.pending().rows == report.pending == 0
-            kept = {
-                (int(row.timestamp.timestamp()), row.name_): row.value
-                for row in source.read().rename(columns={"name": "name_"}).itertuples()
-            }
+        crew = Crew(service, mirror_db.url)
+        try:
+            for number in range(WORKERS):
+                crew.start(number)
+            while crew.kills < kills - WORKERS:
+                victim = moments.randrange(WORKERS)
+                goal = crew.returned(victim) + moments.randint(1, 3)
+                while crew.returned(victim) < goal:
+                    crew.hear()
+                time.sleep(moments.uniform(0, 0.1))  # it dies anywhere, not only after it told something
+                crew.kill(victim)
+                crew.start(victim)
+        finally:
+            crew.close()
+        lasted_s = time.monotonic() - began
+        kept = flushed(service, mirror_db, script)
         there = {(stamp, name): number for (_, stamp, name), number in service.content.items()}
         assert service.overlapping_keys == set()
-    assert {key: there.get(key) for key in kept} == kept
-    for one, first in returned.items():
-        for stamp in range(first, first + 400):
-            assert kept[FIRST + stamp, f"series {stamp % SERIES}"] >= one
+    assert there == kept
+    assert set(kept.values()) <= crew.begun.keys()
+    none_is_lost(crew, kept)
     with capsys.disabled():
         sys.stdout.write(
-            f"\n{kills} kills, {len(returned)} upserts returned, {len(service.writes)} rows applied, {KEYS} keys\n"
+            f"\n{crew.kills} kills in {lasted_s:.0f} s among {WORKERS} workers, {len(crew.ended)} upserts returned,"
+            f" {len(service.writes)} rows applied, {len(kept)} keys\n"
         )
+
+
+def flushed(service: FakeService, mirror_db: MirrorDatabase, script: Unreliable) -> dict[tuple[int, str], float]:
+    """Deliver what was left behind, and let everything land that is late; what the mirror has in the end."""
+    options = {"late_write_window_s": WINDOW_S, "timeout_s": 1.0}
+    with connect(service.url, service.token, mirror=mirror_db.url, **options) as temporis:
+        source = temporis.data_source(SOURCE)
+        report = source.flush()
+        script.wait()
+        assert source.pending().rows == report.pending == 0
+        kept = source.read()
+    assert mirror_db.rows("SELECT count(*) FROM temporis_mirror_batch WHERE live > 0") == [(0,)]
+    rows = "SELECT count(*) FROM temporis_mirror_rows WHERE batch NOT IN (SELECT id FROM temporis_mirror_batch)"
+    assert mirror_db.rows(rows) == [(0,)], "what a batch carried outlives it"
+    return {
+        (int(stamp.timestamp()), name): value
+        for stamp, name, value in zip(kept["timestamp"], kept["name"], kept["value"], strict=True)
+    }
+
+
+def none_is_lost(crew: Crew, kept: dict[tuple[int, str], float]) -> None:
+    """Of the upserts of a key that returned, none began after that of its value had returned."""
+    latest: dict[tuple[int, str], int] = {}
+    for value in crew.ended:
+        first, place = crew.begun[value]
+        for number in range(first, first + ROWS):
+            key = FIRST + number, f"series {number % SERIES}"
+            latest[key] = max(latest.get(key, 0), place)
+    assert len(latest) > KEYS / 2
+    assert latest.keys() <= kept.keys()
+    assert {key for key, place in latest.items() if crew.ended.get(kept[key], place) < place} == set()

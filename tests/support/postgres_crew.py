@@ -6,13 +6,8 @@ Never: believes a report without checking it, or looks into the database while a
 
 from __future__ import annotations
 
-import json
 import os
-import queue
 import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,52 +15,28 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from temporis_dagster import connect
+from tests.support.forked_crew import ForkedCrew
 from tests.support.postgres_server import Postgres
 from tests.support.postgres_worker import SOURCE, Plan, outcome, rows_of, upsert_of
-
-WORKER, ROOT = Path(__file__).with_name("postgres_worker.py"), Path(__file__).parents[2]
-PATIENCE_S = 300.0
-"""Far beyond what anything here takes: only a test that hangs meets it."""
 
 State = dict[tuple[int, str], str]
 """What is stored: a value, as hexadecimal text that tells -0.0 from 0.0, by its key."""
 
 
-class Crew:
+class Crew(ForkedCrew):
     """The writers, and a model per writer of what may be stored of its own keys."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.told: queue.Queue = queue.Queue()
         self.writers: dict[int, Writer] = {}
         self.kills = 0
-        self.process = subprocess.Popen(
-            [sys.executable, str(WORKER)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        self.complaints: list[str] = []
-        self._threads = [threading.Thread(target=self._listen), threading.Thread(target=self._hear_complaints)]
-        for thread in self._threads:
-            thread.start()
-
-    def _listen(self) -> None:
-        for line in self.process.stdout:
-            self.told.put(json.loads(line))
-        self.told.put({"all gone": True})
-
-    def _hear_complaints(self) -> None:
-        self.complaints.extend(self.process.stderr)
+        super().__init__(Path(__file__).with_name("postgres_worker.py"))
 
     def start(self, number: int, url: str, *, stop: Path | None = None, **options: object) -> Writer:
         """Start a writer, or start it again after its death: it goes on with upserts that it has not made."""
         writer = self.writers.setdefault(number, Writer(number, self.plan))
         asked = {"number": number, "url": url, "first": writer.next, "plan": self.plan._asdict(), "options": options}
-        self.process.stdin.write(json.dumps({**asked, "stop": str(stop) if stop else None}) + "\n")
-        self.process.stdin.flush()
+        self.ask(**asked, stop=str(stop) if stop else None)
         writer.gone, writer.pid = False, None
         while writer.pid is None:
             self.hear()
@@ -73,8 +44,7 @@ class Crew:
 
     def hear(self) -> tuple[Writer, dict]:
         """Wait for the next thing that a writer tells, and believe it."""
-        record = self.told.get(timeout=PATIENCE_S)
-        assert "all gone" not in record, "".join(self.complaints)
+        record = self.next_told()
         writer = self.writers[record["number"]]
         writer.hear(record)
         return writer, record
@@ -96,12 +66,7 @@ class Crew:
         for writer in self.writers.values():
             if not writer.gone and writer.pid is not None:
                 os.kill(writer.pid, signal.SIGKILL)
-        self.process.stdin.close()
-        self.process.wait(PATIENCE_S)
-        for thread in self._threads:
-            thread.join(PATIENCE_S)
-        self.process.stdout.close()
-        self.process.stderr.close()
+        super().close()
         # Without a handler, Python prints warnings: that a server is away is one of them.
         assert [line for line in self.complaints if "is tried again for up to" not in line] == []
 

@@ -1,8 +1,7 @@
 """Processes that upsert known rows into a store, for the tests of a PostgreSQL that breaks. Talks JSON lines.
 
-Run as a script, it is the parent of the writers: it imports everything once, then forks one child per line on stdin,
-``{"number": ..., "url": ..., "first": ..., ...}``, which takes a hundredth of the time of a new process. The children
-write to the parent's stdout, one line per write, so that lines of two children never mix.
+Run as a script, it is the parent of the writers, and each line on stdin, ``{"number": ..., "url": ..., "first": ...,
+...}``, starts one.
 
 What writer ``number`` upserts as its ``counter``-th upsert depends on these two numbers alone (``upsert_of``), so the
 test can replay it.
@@ -11,16 +10,11 @@ test can replay it.
 from __future__ import annotations
 
 import importlib
-import json
 import os
-import select
-import signal
-import sys
-import traceback
 from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,14 +24,11 @@ from temporis_dagster.data_source.observations.model import Observations, Origin
 from temporis_dagster.data_source.report import Outcome, Tally
 from temporis_dagster.data_source.store.postgres.database import PostgresDatabase
 from temporis_dagster.errors import DataSourceArchivedError, DeliveryError, StoreError
+from tests.support.forked_workers import fork_for_each_line, tell
 
 SOURCE = "store_metrics"
 VALUES = np.array([0.0, -0.0, 1.5])
 """The values that a key can get: so some rows are unchanged, and some values come back."""
-
-
-ATOMIC = select.PIPE_BUF
-"""Up to so many bytes, a write into a pipe is never split."""
 
 
 class Plan(NamedTuple):
@@ -92,13 +83,6 @@ def rows_of(observations: Observations) -> list[tuple[tuple[int, str], float]]:
     return list(zip(keys, observations.values.tolist(), strict=True))
 
 
-def tell(**record: object) -> None:
-    line = json.dumps(record).encode() + b"\n"
-    if len(line) > ATOMIC:
-        raise ValueError(f"a line of {len(line)} bytes may mix with another writer's: {line[:200]!r}")
-    os.write(1, line)
-
-
 def outcome(target: object, observations: Observations) -> dict[str, object]:
     """What became of an upsert: the counts of its report, the outcomes in the order of the rows, and the error."""
     tally, error = Tally(SOURCE, observations), None
@@ -134,47 +118,12 @@ def write(number: int, url: str, first: int, plan: Plan, *, stop: Path | None, o
             counter += 1
 
 
-def main() -> None:
-    """Fork a writer per line, and tell of each one's end: after that, nothing of it is on the pipe any more."""
-    importlib.import_module("temporis_dagster.data_source.store.postgres.database")  # once, not in every child
-    numbers: dict[int, int] = {}
-
-    def bury(*_: object) -> None:
-        while numbers:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if not pid:
-                return
-            tell(number=numbers.pop(pid), gone=os.waitstatus_to_exitcode(status))
-
-    signal.signal(signal.SIGCHLD, bury)
-    for line in sys.stdin:
-        asked = json.loads(line)
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-        child = os.fork()
-        if child:
-            numbers[child] = asked["number"]
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-            continue
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-        status = 1
-        try:
-            stop, options = asked["stop"], asked["options"]
-            plan = Plan(**asked["plan"])
-            write(
-                asked["number"], asked["url"], asked["first"], plan, stop=Path(stop) if stop else None, options=options
-            )
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-            raise
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
+def work(asked: dict[str, Any]) -> None:
+    stop, plan = asked["stop"], Plan(**asked["plan"])
+    stop = Path(stop) if stop else None
+    write(asked["number"], asked["url"], asked["first"], plan, stop=stop, options=asked["options"])
 
 
 if __name__ == "__main__":
-    main()
+    importlib.import_module("temporis_dagster.data_source.store.postgres.database")  # once, not in every child
+    fork_for_each_line(work)
