@@ -24,8 +24,8 @@ from benchmarks.store import sample
 from temporis_dagster import connect
 from temporis_dagster.data_source.observations import ObservationOptions, observe
 from temporis_dagster.data_source.plan import Within
-from temporis_dagster.io_manager.data_version import other_rows, versions_of
-from temporis_dagster.partition_windows import PartitionWindows
+from temporis_dagster.time_windows import PartitionWindows
+from temporis_dagster.writing.versions import other_rows, versions_of
 
 UPSERT, GHOSTS, WHOLE, PARTITIONS = "unchanged upsert", "counting other rows", "digest", "digests of 100 partitions"
 PARTS = 100

@@ -5,11 +5,10 @@ Never: connects, or looks at data.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
-from functools import cached_property
 from importlib.util import find_spec
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import Any, cast, get_args
 
 import dagster as dg
 
@@ -18,15 +17,21 @@ from temporis_dagster.contract import ensure_data_source_name, series_name_fault
 from temporis_dagster.data_source.observations import Contracts, ObservationArguments, ObservationOptions, Series
 from temporis_dagster.data_source.observations.series import series_from
 from temporis_dagster.errors import ConfigurationError
-from temporis_dagster.frame_schema import SchemaText, ensure_schema_text
+from temporis_dagster.frame_schema import ensure_schema_text
 from temporis_dagster.metadata_keys import CONTRACTS, NAMESPACE, SCHEMA, SERIES, option_key
-from temporis_dagster.series_templates import SeriesTemplates, is_template, without_doubled_braces
-
-OutsidePartition: TypeAlias = Literal["raise", "drop", "allow"]
+from temporis_dagster.series_of_parts import is_template, without_doubled_braces
+from temporis_dagster.series_templates import SeriesTemplates
+from temporis_dagster.write_options import (
+    CHANGE_OPTIONS,
+    AssetFrameOptions,
+    AssetOptions,
+    OutsidePartition,
+    OwnSeries,
+    of_texts,
+)
 
 SEVERAL = (list, tuple, set, frozenset)
 FRAME_OPTIONS = tuple(ObservationOptions.__dataclass_fields__)
-CHANGE_OPTIONS = ("max_changed", "max_shift", "max_ghosts", "ghost_rows")
 PER_RUN_OPTIONS = ("data_source", "outside_partition", "plot", *CHANGE_OPTIONS, *FRAME_OPTIONS)
 """The options that a run may set. The asset's own series are not among them: a later load could not know."""
 
@@ -35,117 +40,6 @@ HOW_TO_NAME_A_DATA_SOURCE = (
     "metadata={'temporis/data_source': 'store_metrics'} on the asset or its output, "
     "or TemporisIOManager(data_source='store_metrics')."
 )
-
-
-class AssetFrameOptions(ObservationOptions):
-    """``ObservationOptions`` of an asset. Advice in errors spells them as the asset's metadata.
-
-    >>> AssetFrameOptions().spelled("on_invalid", "drop")
-    "temporis/on_invalid='drop' (asset metadata)"
-    """
-
-    LIST_OF_INVALID = "The failure's temporis/invalid_rows shows the first of them."
-    LIST_OF_REJECTED = "The failure's temporis/rejected_rows shows the first of them."
-    LIST_OF_SUPERSEDED = "The materialization's temporis/conflict_rows shows the first of them."
-
-    def spelled(self, argument: str, value: object = ...) -> str:
-        """Spell an option as metadata, which an asset, its output and a component's asset all take."""
-        return f"{NAMESPACE}{super().spelled(argument, value).removesuffix('=')} (asset metadata)"
-
-
-@dataclass(frozen=True)
-class OwnSeries:
-    """The series that an asset may write and reads back: exact names, or all with a prefix.
-
-    Attributes:
-        names: The exact names; None if prefixes decide.
-        prefixes: The prefixes of which every name has one; the empty one admits every series.
-        templates: What gives each partition series of its own; None if all partitions have the same. Until
-            ``for_partitions`` has filled them in, any key counts.
-    """
-
-    names: tuple[str, ...] | None = None
-    prefixes: tuple[str, ...] = ("",)
-    templates: SeriesTemplates | None = None
-
-    def for_partitions(self, partitions_def: dg.PartitionsDefinition | None, keys: Iterable[str]) -> "OwnSeries":
-        """Return the series of some partitions: without templates, those of the asset.
-
-        Args:
-            partitions_def: The asset's partitions; None if it has none.
-            keys: The partitions.
-
-        Raises:
-            ConfigurationError: The templates do not fit the partitions.
-
-        Examples:
-            >>> zones = dg.StaticPartitionsDefinition(["north", "south"])
-            >>> own_series(["load_{partition}"]).for_partitions(zones, ["north"]).names
-            ('load_north',)
-            >>> own_series("load_{partition}_").for_partitions(zones, ["north", "south"]).prefixes
-            ('load_north_', 'load_south_')
-        """
-        if self.templates is None:
-            return self
-        return _of_texts(self.templates.of_parts(partitions_def, keys).texts, exact=self.templates.exact)
-
-    def for_all_partitions(self, partitions_def: dg.PartitionsDefinition | None) -> "OwnSeries":
-        """Return the series of all partitions. Templates of dynamic partitions, which no code knows, stay templates.
-
-        Raises:
-            ConfigurationError: The templates do not fit the partitions, or do not tell them apart.
-        """
-        if self.templates is None:
-            return self
-        self.templates.ensure_apart(partitions_def)
-        every = self.templates.of_all_parts(partitions_def)
-        return self if every is None else _of_texts(every.texts, exact=self.templates.exact)
-
-    def __contains__(self, name: str) -> bool:
-        if self.templates is not None:
-            return name in self.templates
-        return name.startswith(self.prefixes) if self.names is None else name in self._names
-
-    @cached_property
-    def _names(self) -> frozenset[str]:
-        return frozenset(self.names or ())  # a tuple of thousands is slow to search
-
-    @property
-    def all(self) -> bool:
-        """Whether every series is among them."""
-        return self.names is None and self.templates is None and "" in self.prefixes
-
-    def __str__(self) -> str:
-        texts = self.templates.texts if self.templates else self.prefixes if self.names is None else self.names
-        exact = self.templates.exact if self.templates else self.names is not None
-        return f"{'' if exact else 'those that start with '}{', '.join(map(repr, texts))}"
-
-
-def _of_texts(texts: tuple[str, ...], *, exact: bool) -> OwnSeries:
-    return OwnSeries(names=texts) if exact else OwnSeries(prefixes=texts)
-
-
-@dataclass(frozen=True)
-class AssetOptions:
-    """How one asset is written and read.
-
-    Attributes:
-        data_source: The name of its data source.
-        outside_partition: What happens to rows outside the partitions of a run.
-        series: Its own series.
-        frame: How to read its frames.
-        contracts: What it states about its series.
-        schema: Its pandera schema.
-        plot: Whether a materialization shows a plot of what was written.
-    """
-
-    data_source: str
-    outside_partition: OutsidePartition
-    series: OwnSeries
-    frame: ObservationOptions
-    contracts: tuple[Series, ...] = ()
-    schema: SchemaText | None = None
-    plot: bool = False
 
 
 def asset_options(
@@ -287,7 +181,7 @@ def own_series(given: object) -> OwnSeries:
     if any(map(is_template, texts)):
         return OwnSeries(templates=SeriesTemplates(texts, exact))
     texts = tuple(map(without_doubled_braces, texts))
-    return _of_texts(texts, exact=exact)
+    return of_texts(texts, exact=exact)
 
 
 def contracts_of(definition: Mapping[str, Any]) -> tuple[Series, ...]:

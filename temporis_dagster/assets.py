@@ -13,7 +13,6 @@ import dagster as dg
 
 from temporis_dagster.asset_options import (
     SEVERAL,
-    OutsidePartition,
     contracts_for_partitions,
     contracts_of,
     ensure_data_source,
@@ -26,8 +25,9 @@ from temporis_dagster.asset_options import (
     own_series,
 )
 from temporis_dagster.automation_conditions import without_waiting_for
-from temporis_dagster.catalog import COLUMN_SCHEMA, defined_schema, ensure_no_password, storage_address
-from temporis_dagster.change_options import GhostRows, Share, change_options, ensure_can_delete
+from temporis_dagster.catalog import defined_schema, ensure_no_password, storage_address
+from temporis_dagster.change_options import Share, change_options, ensure_can_delete
+from temporis_dagster.dagster_keys import COLUMN_SCHEMA
 from temporis_dagster.data_source.observations import (
     AllowFuture,
     Decimals,
@@ -42,6 +42,7 @@ from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.frame_schema import schema_text
 from temporis_dagster.input_options import input_options
 from temporis_dagster.metadata_keys import SERIES, option_key
+from temporis_dagster.write_options import GhostRows, OutsidePartition
 
 AssetDecorator: TypeAlias = Callable[[Callable[..., Any]], dg.AssetsDefinition]
 

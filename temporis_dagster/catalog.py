@@ -15,21 +15,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import dagster as dg
 
+from temporis_dagster.dagster_keys import STORAGE, STORAGE_KIND, TABLE_NAME, URI, table_name
 from temporis_dagster.data_source.connection import connect
 from temporis_dagster.data_source.observations import Contracts, Series
 from temporis_dagster.errors import ConfigurationError
-from temporis_dagster.series_templates import is_template, without_doubled_braces
+from temporis_dagster.series_of_parts import is_template, without_doubled_braces
 from temporis_dagster.wording import counted
-
-TABLE_NAME = "dagster/table_name"
-STORAGE_KIND = "dagster/storage_kind"
-URI = "dagster/uri"
-COLUMN_SCHEMA = "dagster/column_schema"
-COLUMN_LINEAGE = "dagster/column_lineage"
-ROW_COUNT = "dagster/row_count"
-
-STORAGE = "temporis"
-"""The kind of storage, whatever database or service holds the data source."""
 
 MOST_DEFINED = 1_000
 """Most series that a definition lists: the UI loads the definitions of all assets at once."""
@@ -48,15 +39,6 @@ LONG = (
 )
 """The columns of the frame that an input gets, whatever layout was written."""
 ONE_VALUE_EACH = "unique (timestamp, name)"
-
-
-def table_name(data_source: str) -> str:
-    """Return the name of a data source as a table: qualified, because Dagster matches tables by their names alone.
-
-    >>> table_name("store_metrics")
-    'temporis.store_metrics'
-    """
-    return f"{STORAGE}.{data_source}"
 
 
 def storage_address(data_source: str, uri: object = None) -> dict[str, str]:

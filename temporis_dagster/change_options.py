@@ -6,42 +6,21 @@ Never: compares anything with a limit, or knows what is stored.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import Any, TypeAlias, cast, get_args
 
 import dagster as dg
 
-from temporis_dagster.asset_options import CHANGE_OPTIONS, OutsidePartition, OwnSeries
 from temporis_dagster.data_source.plan import Limits
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.partition_parts import parts_of
 from temporis_dagster.partition_windows import has_time
+from temporis_dagster.write_options import LIMITS, ChangeOptions, GhostRows, OutsidePartition, OwnSeries
 
-GhostRows: TypeAlias = Literal["keep", "delete"]
 Share: TypeAlias = int | float
 """An integer is a number of rows, a float up to 1.0 a share of the rows stored in the windows."""
 
-LIMITS = tuple(option for option in CHANGE_OPTIONS if option != "ghost_rows")
 MAX_GHOSTS = 0.25
 """The limit of an asset whose ghost rows are deleted, unless it states its own."""
-
-
-@dataclass(frozen=True)
-class ChangeOptions:
-    """Which changes to stored rows an asset allows.
-
-    Attributes:
-        limits: What a run may change at most; None if that is not limited.
-        ghost_rows: What happens to stored rows that are no longer in the frame.
-    """
-
-    limits: Limits | None = None
-    ghost_rows: GhostRows = "keep"
-
-    @property
-    def deletes(self) -> bool:
-        """Whether ghost rows are deleted."""
-        return self.ghost_rows == "delete"
 
 
 def change_options(given: Mapping[str, Any]) -> ChangeOptions:

@@ -3,6 +3,7 @@
 | error | becomes |
 | --- | --- |
 | one that a retry meets again: invalid or rejected rows, 401, 404, 409, a wrong option | ``Failure`` without a retry |
+| a refusal: rows outside the partitions, a change beyond the limits, another partition's rows | the same |
 | unavailable, and a mirror keeps the rows | ``Failure`` with the counts; the asset's retry policy decides |
 | unavailable, and the service asks for a longer wait than ``give_up_after_s`` | ``RetryRequested`` after that wait |
 | unavailable otherwise, or a locked database | unchanged; the asset's retry policy decides |
@@ -21,11 +22,10 @@ from contextlib import contextmanager
 import dagster as dg
 import pandas as pd
 
-from temporis_dagster.data_source.report import COUNTS, UpsertReport
-from temporis_dagster.errors import InvalidObservationsError, TemporisError, UnavailableError
-from temporis_dagster.metadata_keys import ERROR, count_key, row_count_key, rows_key
-
-SHOWN_ROWS = 20
+from temporis_dagster.dagster_metadata import for_dagster
+from temporis_dagster.errors import TemporisError, UnavailableError
+from temporis_dagster.metadata_values import offending_values, printable
+from temporis_dagster.refusal import RefusedError, facts_of
 
 LATER_RETRIES = 3
 """The maximum number of re-runs of a step because the service asked for a long wait."""
@@ -47,25 +47,16 @@ def failures_for_dagster(give_up_after_s: float = math.inf) -> Iterator[None]:
         yield
     except UnavailableError as error:
         if error.report.pending:
-            raise dg.Failure(printable(str(error)), metadata=_facts(error)) from error
+            raise dg.Failure(printable(str(error)), metadata=for_dagster(facts_of(error))) from error
         if (error.retry_after_s or 0.0) <= give_up_after_s:
             raise
         raise dg.RetryRequested(LATER_RETRIES, seconds_to_wait=error.retry_after_s) from error
+    except RefusedError as refused:
+        raise dg.Failure(str(refused), metadata=for_dagster(refused.metadata), allow_retries=False) from None
     except TemporisError as error:
         if error.retryable:
             raise
-        raise dg.Failure(printable(str(error)), metadata=_facts(error), allow_retries=False) from error
-
-
-def _facts(error: TemporisError) -> dict[str, dg.MetadataValue]:
-    facts: dict[str, dg.MetadataValue] = {ERROR: dg.MetadataValue.text(type(error).__name__)}
-    if isinstance(error, InvalidObservationsError):
-        facts |= offending_rows("invalid", error.rows)
-    report: UpsertReport | None = getattr(error, "report", None)
-    if report is not None:
-        facts |= {count_key(name): dg.MetadataValue.int(getattr(report, name)) for name in COUNTS}
-        facts |= offending_rows("rejected", report.rejected_rows)
-    return facts
+        raise dg.Failure(printable(str(error)), metadata=for_dagster(facts_of(error)), allow_retries=False) from error
 
 
 def offending_rows(kind: str, rows: pd.DataFrame, count: int | None = None) -> dict[str, dg.MetadataValue]:
@@ -76,35 +67,4 @@ def offending_rows(kind: str, rows: pd.DataFrame, count: int | None = None) -> d
         rows: All of the rows, or the first of them.
         count: The number of rows, if ``rows`` does not have all of them.
     """
-    if rows.empty:
-        return {}
-    return {
-        row_count_key(kind): dg.MetadataValue.int(len(rows) if count is None else count),
-        rows_key(kind): table_of(rows),
-    }
-
-
-def table_of(rows: pd.DataFrame, most: int = SHOWN_ROWS) -> dg.TableMetadataValue:
-    """Return the first rows of a frame as a table; a frame without rows has no table.
-
-    Args:
-        rows: At least one row.
-        most: The maximum number of rows to show.
-    """
-    first = rows.head(most)
-    cells = {str(column): [_cell(value) for value in first[column]] for column in first}
-    records = [dg.TableRecord(dict(zip(cells, row, strict=True))) for row in zip(*cells.values(), strict=True)]
-    return dg.MetadataValue.table(records)
-
-
-def _cell(value: object) -> str | int:
-    """Return a cell as an integer or as text, because NaN and infinity are not valid JSON."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return int(value)
-    return printable(value.isoformat() if isinstance(value, pd.Timestamp) else str(value))
-
-
-def printable(text: str, limit: int = 2_000) -> str:
-    """Return the text in a form that every database accepts: no lone surrogates, no NUL, and at most ``limit`` long."""
-    clean = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
-    return clean if len(clean) <= limit else f"{clean[:limit]}..."
+    return for_dagster(offending_values(kind, rows, count))

@@ -12,10 +12,16 @@ from collections.abc import Mapping
 import dagster as dg
 
 from temporis_dagster.assets import data_source_key
+from temporis_dagster.dagster_metadata import for_dagster
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.data_source.target import ArchiveState
-from temporis_dagster.event_metadata import place
 from temporis_dagster.metadata_keys import ARCHIVE_STATE
+from temporis_dagster.writing.event_metadata import place_values
+
+
+def place(source: DataSource) -> dict[str, dg.MetadataValue]:
+    """Return the metadata that state where the observations are."""
+    return for_dagster(place_values(source))
 
 
 def data_source_observation(

@@ -14,9 +14,10 @@ from typing import Any
 
 import dagster as dg
 
-from temporis_dagster.asset_options import SEVERAL, OwnSeries, own_series
+from temporis_dagster.asset_options import SEVERAL, own_series
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.metadata_keys import NAMESPACE, SERIES
+from temporis_dagster.write_options import OwnSeries
 
 ALLOW_MISSING = "allow_missing_partitions"
 """As Dagster's own file IO managers spell it."""

@@ -16,8 +16,8 @@ from temporis_dagster.checks.finding import Facts, Finding, could_not_ask
 from temporis_dagster.checks.unchecked import report_unchecked
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.data_source.target import ArchiveState
+from temporis_dagster.data_source_page import place
 from temporis_dagster.errors import ConfigurationError, DataSourceNotFoundError, TemporisError, UnavailableError
-from temporis_dagster.event_metadata import place
 from temporis_dagster.metadata_keys import DATA_SOURCE, EXPECTED
 from temporis_dagster.resource import TemporisResource, temporis_of
 

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias, get_args
 
 import dagster as dg
 
-from temporis_dagster.asset_options import OwnSeries, contracts_for_partitions, contracts_of, options_said, own_series
+from temporis_dagster.asset_options import contracts_for_partitions, contracts_of, options_said, own_series
 from temporis_dagster.assets import data_source_key
 from temporis_dagster.checks.spacing import Spacing, in_words, spacing
 from temporis_dagster.contract import series_name_fault
@@ -22,6 +22,7 @@ from temporis_dagster.data_source.observations import Contracts, Interval, Serie
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.metadata_keys import SERIES
 from temporis_dagster.wording import counted, listed, shortened
+from temporis_dagster.write_options import OwnSeries
 
 FRESHNESS = "observation_freshness_check"
 GAPS = "observation_gaps_check"

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from temporis_dagster.dagster_failures import printable
 from temporis_dagster.errors import TemporisError
 from temporis_dagster.metadata_keys import ERROR, EXPECTED, FOUND, WARNING, WHAT_TO_DO
+from temporis_dagster.metadata_values import printable
 
 Facts = Mapping[str, dg.MetadataValue]
 

@@ -14,9 +14,10 @@ from temporis_dagster.checks.expectations import BOUNDS, GAPS, LATE_S, PRESENCE,
 from temporis_dagster.checks.finding import Facts, Finding, could_not_ask
 from temporis_dagster.checks.series_data import Reading, SeriesData
 from temporis_dagster.checks.spacing import in_words
-from temporis_dagster.dagster_failures import SHOWN_ROWS, offending_rows
+from temporis_dagster.dagster_failures import offending_rows
 from temporis_dagster.errors import ReadNotSupportedError, TemporisError
 from temporis_dagster.metadata_keys import HORIZON, MISSING_SERIES, OBSERVATIONS
+from temporis_dagster.metadata_values import SHOWN_ROWS
 from temporis_dagster.wording import counted, listed
 
 NO_READ_BACK = (

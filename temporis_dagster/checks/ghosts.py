@@ -12,8 +12,8 @@ from temporis_dagster.checks.expectations import GHOSTS, Expectations, Writer
 from temporis_dagster.checks.finding import Finding
 from temporis_dagster.checks.latest_written import latest_written
 from temporis_dagster.checks.spacing import in_words
-from temporis_dagster.dagster_failures import SHOWN_ROWS
 from temporis_dagster.metadata_keys import GHOST_PARTITIONS, GHOST_ROWS, HORIZON
+from temporis_dagster.metadata_values import SHOWN_ROWS
 from temporis_dagster.wording import counted
 
 NEVER_COUNTED = (

@@ -11,11 +11,11 @@ import dagster as dg
 from temporis_dagster.checks.expectations import PENDING, Expectations
 from temporis_dagster.checks.finding import Facts, Finding, could_not_ask
 from temporis_dagster.checks.spacing import in_words
-from temporis_dagster.dagster_failures import printable
 from temporis_dagster.data_source.target import PendingInfo
+from temporis_dagster.data_source_page import place
 from temporis_dagster.errors import NotSupportedError, TemporisError
-from temporis_dagster.event_metadata import place
 from temporis_dagster.metadata_keys import LAST_ERROR, MAX_PENDING_AGE_S, OLDEST_PENDING, count_key
+from temporis_dagster.metadata_values import printable
 from temporis_dagster.resource import TemporisResource
 from temporis_dagster.wording import agreeing, counted
 

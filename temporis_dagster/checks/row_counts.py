@@ -10,13 +10,12 @@ from typing import cast
 import dagster as dg
 import pandas as pd
 
-from temporis_dagster.catalog import ROW_COUNT
 from temporis_dagster.checks.expectations import COUNT, Expectations, Writer
 from temporis_dagster.checks.finding import Finding
 from temporis_dagster.checks.latest_written import latest_written
 from temporis_dagster.checks.spacing import in_words
 from temporis_dagster.dagster_failures import offending_rows
-from temporis_dagster.event_metadata import PARTITION_ROWS
+from temporis_dagster.dagster_keys import PARTITION_ROWS, ROW_COUNT
 from temporis_dagster.metadata_keys import ALL_PARTITION_ROWS, HORIZON
 from temporis_dagster.wording import agreeing, counted
 

@@ -13,14 +13,14 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from temporis_dagster.asset_options import OwnSeries
 from temporis_dagster.checks.expectations import Bounds, Expectations, Writer
 from temporis_dagster.checks.finding import Facts
 from temporis_dagster.checks.spacing import Spacing
 from temporis_dagster.data_source.observations.model import Floats, Int64s
+from temporis_dagster.data_source_page import place
 from temporis_dagster.errors import TemporisError
-from temporis_dagster.event_metadata import place
 from temporis_dagster.resource import TemporisResource
+from temporis_dagster.write_options import OwnSeries
 
 
 @dataclass(frozen=True, eq=False)

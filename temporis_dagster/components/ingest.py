@@ -13,7 +13,6 @@ import dagster as dg
 from pydantic import Field, model_validator
 
 from temporis_dagster.assets import temporis_asset
-from temporis_dagster.catalog import COLUMN_LINEAGE
 from temporis_dagster.components.automation import Automation
 from temporis_dagster.components.code_version import code_version_of
 from temporis_dagster.components.column_lineage import FrameColumns, column_lineage
@@ -23,6 +22,7 @@ from temporis_dagster.components.resolvers import Translation, described, transl
 from temporis_dagster.components.scaffolder import IngestScaffolder
 from temporis_dagster.components.sql_query import SqlQuery
 from temporis_dagster.dagster_failures import failures_for_dagster
+from temporis_dagster.dagster_keys import COLUMN_LINEAGE
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.metadata_keys import OUTSIDE_PARTITION, QUERY, TIME_COLUMN
 from temporis_dagster.partition_windows import partition_windows

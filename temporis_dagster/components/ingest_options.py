@@ -14,11 +14,10 @@ from dagster.components.resolved.core_models import (
 )
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, StrictFloat, StrictInt, model_validator
 
-from temporis_dagster.asset_options import OutsidePartition
-from temporis_dagster.change_options import GhostRows
 from temporis_dagster.components.resolvers import count, described, number, optional_number, share
 from temporis_dagster.components.series_options import SeriesOptions, resolve_series
 from temporis_dagster.data_source.observations import Decimals, Layout, OnConflict, OnInvalid, Series, SubSecond, Unit
+from temporis_dagster.write_options import GhostRows, OutsidePartition
 
 CONFIGURED = "Defaults to the IO manager's configuration."
 CONFIGURED_AS = "Defaults to the IO manager's configuration, which is {} unless it is set there."

@@ -27,9 +27,9 @@ from temporis_dagster.components.database_url import (
 from temporis_dagster.components.resolvers import described
 from temporis_dagster.components.time_column import Bounds, TimeColumn
 from temporis_dagster.components.value_forms import shown
-from temporis_dagster.dagster_failures import printable
 from temporis_dagster.errors import ConfigurationError, TemporisError
 from temporis_dagster.metadata_keys import QUERY
+from temporis_dagster.metadata_values import printable
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

@@ -11,24 +11,26 @@ from typing import Any, cast, get_origin
 
 import dagster as dg
 
-from temporis_dagster.asset_options import OwnSeries, options_said
+from temporis_dagster.asset_options import options_said
 from temporis_dagster.assets import data_source_key
 from temporis_dagster.contract import is_data_source_name
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.event_log import latest_ids, latest_of_asset, latest_of_partitions, stored
 from temporis_dagster.input_options import ALLOW_MISSING, input_options, narrowed
-from temporis_dagster.io_manager.partition_series import (
+from temporis_dagster.metadata_keys import SERIES_COUNT
+from temporis_dagster.partition_parts import Parts, parts_of
+from temporis_dagster.partition_windows import in_own_order, partition_windows
+from temporis_dagster.series_of_parts import SeriesOfParts
+from temporis_dagster.time_windows import PartitionWindows
+from temporis_dagster.wording import agreeing, counted
+from temporis_dagster.write_options import OwnSeries
+from temporis_dagster.writing.partition_series import (
     MOST_SEARCHED,
     Spans,
     listed,
     lists_series,
     spans_of_keys,
 )
-from temporis_dagster.metadata_keys import SERIES_COUNT
-from temporis_dagster.partition_parts import Parts, parts_of
-from temporis_dagster.partition_windows import PartitionWindows, in_own_order, partition_windows
-from temporis_dagster.series_templates import SeriesOfParts
-from temporis_dagster.wording import agreeing, counted
 
 SHOWN_KEYS = 5
 

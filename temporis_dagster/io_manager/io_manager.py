@@ -1,7 +1,7 @@
 """TemporisIOManager: upserts what an asset returns, and reads back what another asset asks for.
 
 Comes in: frames and Dagster's contexts. Goes out: one upsert per step and its metadata, a frame read back, a failure.
-Never: knows how a frame is checked or delivered (the core does), or writes rows outside a run's partitions unasked.
+Never: has steps of writing of its own (``writing`` has them), or knows how a frame is delivered (the core does).
 """
 
 from collections.abc import Mapping
@@ -9,74 +9,28 @@ from datetime import timedelta
 from typing import Any, cast
 
 import dagster as dg
-import numpy as np
 import pandas as pd
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from temporis_dagster.asset_options import (
     PER_RUN_OPTIONS,
-    AssetOptions,
-    OutsidePartition,
     asset_options,
-    options_given,
     options_said,
     own_series,
 )
-from temporis_dagster.change_options import (
-    LIMITS,
-    ChangeOptions,
-    GhostRows,
-    change_options,
-    ensure_can_delete,
-    number_in,
-)
-from temporis_dagster.dagster_failures import SHOWN_ROWS, failures_for_dagster, offending_rows
-from temporis_dagster.data_source.observations import (
-    Decimals,
-    Layout,
-    ObservationOptions,
-    Observations,
-    OnConflict,
-    OnInvalid,
-    SubSecond,
-    observe,
-)
-from temporis_dagster.data_source.plan import Within
-from temporis_dagster.data_source.report import UpsertReport
-from temporis_dagster.data_source.source import DataSource, rejection
-from temporis_dagster.data_source.target import ArchiveState
-from temporis_dagster.data_source_page import data_source_observation
+from temporis_dagster.change_options import change_options, number_in
+from temporis_dagster.dagster_failures import failures_for_dagster
+from temporis_dagster.data_source.observations import Decimals, Layout, OnConflict, OnInvalid, SubSecond
 from temporis_dagster.env_vars import ENV_VARS, plain_value
-from temporis_dagster.errors import ConfigurationError, DataSourceArchivedError, DeliveryError, StoreError
-from temporis_dagster.event_metadata import (
-    add_once,
-    add_partition_rows,
-    conflicting_rows,
-    left_out_rows,
-    outcome,
-    partitions_of,
-    partitions_of_run,
-    row_count,
-    stored_partitions,
-    table,
-    tick_of_run,
-    written,
-)
-from temporis_dagster.frame_schema import refused_by
-from temporis_dagster.io_manager.change_guard import ChangeGuard
-from temporis_dagster.io_manager.data_version import OwnVersions, partition_versions, set_data_version
-from temporis_dagster.io_manager.ghost_rows import RunGhosts, ensure_target_deletes
+from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.io_manager.input_request import request_of, series_of_others, without_observations
-from temporis_dagster.io_manager.own_rows import own_rows
-from temporis_dagster.io_manager.partition_guard import PartitionGuard, guard_of
-from temporis_dagster.io_manager.plots import plot_of
 from temporis_dagster.io_manager.read_back import read_apart, read_back
-from temporis_dagster.io_manager.run_series import contracts_of_run, ensure_own, series_of_run
-from temporis_dagster.metadata_keys import DATA_SOURCE, OUTSIDE_PARTITION, PLOT, SERIES, WRITER
-from temporis_dagster.partition_windows import OUTSIDE, PartitionWindows, partition_windows
-from temporis_dagster.progress_log import ProgressLog
+from temporis_dagster.metadata_keys import DATA_SOURCE, SERIES
 from temporis_dagster.resource import TemporisResource, ensure_known_options
-from temporis_dagster.wording import agreeing, counted
+from temporis_dagster.write_options import LIMITS, AssetOptions, GhostRows, OutsidePartition
+from temporis_dagster.writing.dagster_output import IOManagerOutput
+from temporis_dagster.writing.own_versions import OwnVersions
+from temporis_dagster.writing.steps import write
 
 HOW_TO_RETURN_NOTHING = (
     "The asset returned None, and None cannot be stored. Return a DataFrame (an empty one is fine), "
@@ -269,73 +223,11 @@ class TemporisIOManager(dg.ConfigurableIOManager):
         with failures_for_dagster(self.temporis.give_up_after_s):
             if obj is None:
                 raise ConfigurationError(HOW_TO_RETURN_NOTHING)
-            options = self._options(context.definition_metadata, context.output_metadata)
-            source = self.temporis.data_source(options.data_source)
-            windows = _windows(context)
-            own = series_of_run(context, options.series)
-
-            # Check everything before anything is sent.
-            frame = cast("pd.DataFrame", obj)  # observe refuses anything else
-            contracts, refused = contracts_of_run(context, options.contracts), refused_by(options.schema, obj)
-            checked = observe(frame, options.frame, series=contracts, found=refused, warn=context.log.warning)
-            ensure_own(checked, options.series, own)
-            observations = _inside(windows, checked, options.outside_partition).in_time_order()
-            guard = guard_of(context, observations, source.name, options.outside_partition, own)
-            guard.before()
-            changes = self._change_options(context, source, options)
-            within = own_rows(context, windows, options.series)
-            change_guard = ChangeGuard(context, source, observations, within, changes, dry_run=self.temporis.dry_run)
-            change_guard.before()
-
-            columns = table(context, observations, options, contracts)
-
-            # Send.
-            report = _upsert(context, source, windows, within, observations, options.frame, guard, columns)
-            guard.after(report)
-            context.log.info("%s", report)
-            ghosts = RunGhosts(context, source, windows, observations, within, own)
-            if not report.dry_run:
-                ghosts.delete(change_guard.ghosts) if changes.deletes else ghosts.count(report)
-            own_versions = set_data_version(context, source, windows, within, observations, report, ghosts.found)
-            if own_versions is not None:
-                self._own_versions.append(own_versions)
-
-            # Record what became of it: of each partition, of the run, and on the page of the data source.
-            if not report.dry_run and context.has_asset_partitions:
-                add_partition_rows(
-                    context, windows, observations, report, own
-                )  # first: a partition's page opens with it
-            guard.add_lists()
-            left_out = len(checked) - len(observations)
-            outside = {OUTSIDE_PARTITION: left_out} if left_out else {}
-            if left_out:
-                context.log.warning("%s", _left_out(left_out, len(checked)))
-            shown = {} if report.dry_run else {**columns, **row_count(context, observations, report)}
-            context.add_output_metadata(
-                {
-                    **outcome(source, observations, report),
-                    **guard.metadata(),
-                    **change_guard.metadata(),
-                    **partitions_of_run(context),
-                    **tick_of_run(context),
-                    **outside,
-                    **shown,
-                }
-            )
-            if report.pending:
-                context.log.warning("%s", _waiting(report, source.pending().last_error))
-            ghosts.record()
-            left_out_tables = {**left_out_rows(report), **conflicting_rows(observations)}
-            add_once(
-                context,
-                {**left_out_tables, **change_guard.tables(), **(_plot(context, observations) if options.plot else {})},
-            )
-            if report.dry_run:
-                context.log.warning(
-                    "This was a dry run: Dagster shows a materialization, but nothing was stored in %s.", source.name
-                )
-            else:
-                _observe_page(context, source, observations, report)
+            output = IOManagerOutput(context, self._configured())
+            source = self.temporis.data_source(output.rules.options.data_source)
+            write(output, source, obj, dry_run=self.temporis.dry_run)
+            if output.own_versions is not None:
+                self._own_versions.append(output.own_versions)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002  # Dagster passes it
         """Report the data versions of the partitions that one step wrote, now that they are materialized."""
@@ -380,15 +272,6 @@ class TemporisIOManager(dg.ConfigurableIOManager):
     def _options(self, definition: Mapping[str, Any], run: Mapping[str, Any]) -> AssetOptions:
         return asset_options(self._configured(), definition, run)
 
-    def _change_options(self, context: dg.OutputContext, source: DataSource, options: AssetOptions) -> ChangeOptions:
-        given = options_given(self._configured(), context.definition_metadata, context.output_metadata)
-        changes = change_options(given)
-        if changes.deletes:
-            partitions_def = context.asset_partitions_def if context.has_asset_partitions else None
-            ensure_can_delete(options.series, partitions_def, options.outside_partition)
-            ensure_target_deletes(source)
-        return changes
-
     def _configured(self) -> dict[str, object]:
         what = type(self).__name__
         configured = {option: plain_value(what, option, getattr(self, option)) for option in PER_RUN_OPTIONS}
@@ -401,115 +284,5 @@ def _warn(context: dg.InputContext, warning: str | None) -> None:
         context.log.warning("Input %s: %s", context.asset_key.to_user_string(), warning)
 
 
-def _windows(context: dg.OutputContext) -> PartitionWindows | None:
-    """Return the windows of the asset's partitions or, for an op, of the partition that its job runs for."""
-    partitions_def, keys = partitions_of(context)
-    if partitions_def is not None:
-        return partition_windows(partitions_def, keys)
-    if context.has_asset_key or not context.has_partition_key:
-        return None
-    of_run = context.step_context.run_partitions_def
-    return partition_windows(of_run, [context.partition_key]) if of_run else None
-
-
 def _upstream_metadata(context: dg.InputContext) -> Mapping[str, Any]:
     return context.upstream_output.definition_metadata if context.upstream_output else {}
-
-
-def _inside(
-    windows: PartitionWindows | None, observations: Observations, outside_partition: OutsidePartition
-) -> Observations:
-    """Return the observations inside the run's partitions; all of them if partitions have no time or 'allow' is set."""
-    if windows is None or outside_partition == "allow":
-        return observations
-    outside = windows.of(observations.timestamps) == OUTSIDE
-    if not outside.any():
-        return observations
-    if outside_partition == "raise":
-        raise _outside_failure(windows, observations, np.flatnonzero(outside))
-    return observations.take(~outside)
-
-
-def _outside_failure(windows: PartitionWindows, observations: Observations, outside: np.ndarray) -> dg.Failure:
-    keys = windows.keys[0] if len(windows.keys) == 1 else f"{windows.keys[0]} to {windows.keys[-1]}"
-    first = observations.take(outside[:SHOWN_ROWS]).frame()
-    return dg.Failure(
-        f"{_lie_outside(len(outside), len(observations))} ({keys}), the first at "
-        f"{first['timestamp'].iloc[0].isoformat()}. Nothing was sent. Return only rows inside the partitions' time "
-        "windows (compared in UTC, the end excluded), or set outside_partition to 'drop' or 'allow'.",
-        metadata=offending_rows("outside", first, count=len(outside)),
-        allow_retries=False,
-    )
-
-
-def _lie_outside(outside: int, total: int) -> str:
-    lie = agreeing(outside, "lies", "lie")
-    return f"{outside:,} of {counted(total, 'observation')} {lie} outside the run's partitions"
-
-
-def _left_out(outside: int, total: int) -> str:
-    were = agreeing(outside, "was", "were")
-    return f"{_lie_outside(outside, total)} and {were} left out (outside_partition='drop')."
-
-
-def _waiting(report: UpsertReport, last_error: str | None) -> str:
-    wait = agreeing(report.pending, "waits", "wait")
-    stored = report.stored + report.unchanged
-    return (
-        f"{counted(report.pending, 'observation')} {wait} in the mirror for a later write or flush; {stored:,} "
-        f"{agreeing(stored, 'is', 'are')} stored. The reason: {last_error or 'they have not been delivered yet.'}"
-    )
-
-
-def _upsert(
-    context: dg.OutputContext,
-    source: DataSource,
-    windows: PartitionWindows | None,
-    within: Within,
-    observations: Observations,
-    options: ObservationOptions,
-    guard: PartitionGuard,
-    columns: Mapping[str, dg.MetadataValue],
-) -> UpsertReport:
-    """Upsert; if it fails partway, record the partitions that are stored before raising."""
-    progress = ProgressLog(context.log.info, source.name, len(observations))
-    try:
-        report = source.upsert(observations, on_invalid="drop", progress=progress)
-        if report.rejected and options.on_invalid == "raise":
-            raise rejection(report, observations, source.url, options)  # advice in terms of an asset's options
-    except (DeliveryError, StoreError) as error:
-        if windows is not None and error.report is not None and context.has_asset_partitions:
-            further = {**guard.metadata(), **columns}
-            versions = partition_versions(context, source, windows, within, observations, error.report)
-            for stored in stored_partitions(context, source, windows, observations, error.report, further, versions):
-                context.log_event(stored)
-        if error.report is not None:
-            archived = isinstance(error, DataSourceArchivedError)
-            _observe_page(context, source, observations, error.report, ArchiveState.ARCHIVED if archived else None)
-        raise
-    return report
-
-
-def _observe_page(
-    context: dg.OutputContext,
-    source: DataSource,
-    observations: Observations,
-    report: UpsertReport,
-    state: ArchiveState | None = None,
-) -> None:
-    """Record on the data source's page what was written, and the archive state that the write found, if any."""
-    state = ArchiveState.ACTIVE if state is None and report.stored else state
-    if state is None and not report.unchanged and not report.pending:
-        return
-    writer = {WRITER: dg.MetadataValue.asset(context.asset_key)} if context.has_asset_key else {}
-    facts = {**writer, **partitions_of_run(context), **written(observations, report)}
-    context.log_event(data_source_observation(source, state, facts))
-
-
-def _plot(context: dg.OutputContext, observations: Observations) -> dict[str, dg.MetadataValue]:
-    """Plot what was written. If that fails, only warn in the log: the write stands."""
-    try:
-        return {PLOT: dg.MetadataValue.md(plot_of(observations))}
-    except Exception:  # a drawing library may raise anything
-        context.log.warning("The plot could not be drawn. The observations are stored all the same.", exc_info=True)
-        return {}

@@ -12,12 +12,12 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from temporis_dagster.asset_options import OwnSeries
 from temporis_dagster.data_source.observations.model import Int64s, Mask
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.io_manager.input_request import InputRequest
-from temporis_dagster.io_manager.partition_series import Span, Spans
-from temporis_dagster.partition_windows import OUTSIDE, PartitionWindows
+from temporis_dagster.time_windows import OUTSIDE, PartitionWindows
+from temporis_dagster.write_options import OwnSeries
+from temporis_dagster.writing.partition_series import Span, Spans
 
 MOST_READS = 16
 """Windows in more pieces than this are read in one piece; what lies between them is then left out."""

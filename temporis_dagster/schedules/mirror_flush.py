@@ -15,8 +15,8 @@ from temporis_dagster.asset_options import ensure_data_source
 from temporis_dagster.dagster_failures import failures_for_dagster
 from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.data_source.source import DataSource
+from temporis_dagster.data_source_page import place
 from temporis_dagster.errors import ConfigurationError, MirrorError, StoreError
-from temporis_dagster.event_metadata import place
 from temporis_dagster.metadata_keys import DATA_SOURCE, DURATION_S, OLDEST_PENDING, REJECTED_KEPT, count_key
 from temporis_dagster.progress_log import ProgressLog
 from temporis_dagster.resource import TemporisResource, temporis_of

@@ -10,8 +10,8 @@ from typing import TypeAlias, cast
 
 import dagster as dg
 
-from temporis_dagster.dagster_failures import printable
 from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.metadata_values import printable
 from temporis_dagster.resource import TemporisResource
 
 TickContext: TypeAlias = dg.ScheduleEvaluationContext | dg.SensorEvaluationContext

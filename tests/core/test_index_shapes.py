@@ -20,10 +20,10 @@ from temporis_dagster import (
     data_source_spec,
     temporis_asset,
 )
-from temporis_dagster.asset_options import AssetFrameOptions
 from temporis_dagster.cli import main
 from temporis_dagster.cli.file_options import FileOptions
 from temporis_dagster.data_source.observations import ObservationOptions, observe
+from temporis_dagster.write_options import AssetFrameOptions
 from tests.support.dagster_harness import failure_of
 
 DAY_S = 86_400

@@ -13,7 +13,7 @@ from temporis_dagster import (
     data_source_spec,
     temporis_asset,
 )
-from temporis_dagster import event_metadata as events
+from temporis_dagster.writing import event_metadata as events
 from tests.support.dagster_harness import key_range
 from tests.support.io_manager_tools import SOURCE, Project
 

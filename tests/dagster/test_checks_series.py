@@ -22,11 +22,11 @@ from temporis_dagster import (
     data_source_spec,
     temporis_asset,
 )
-from temporis_dagster.asset_options import OwnSeries
 from temporis_dagster.checks import freshness
 from temporis_dagster.checks.series_data import by_series
 from temporis_dagster.checks.spacing import Spacing
 from temporis_dagster.testing import FakeService
+from temporis_dagster.write_options import OwnSeries
 
 NOON = 1_718_884_800  # 2024-06-20 12:00 UTC
 HOUR = timedelta(hours=1)

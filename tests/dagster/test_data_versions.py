@@ -18,8 +18,8 @@ from temporis_dagster import (
     data_source_spec,
     temporis_asset,
 )
-from temporis_dagster.io_manager.data_version import MOST_TOLD_APART
 from temporis_dagster.testing import FakeService, answer
+from temporis_dagster.writing.own_versions import MOST_TOLD_APART
 from tests.support.dagster_harness import key_range
 from tests.support.io_manager_tools import DAYS, SOURCE, Project
 

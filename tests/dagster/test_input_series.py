@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from temporis_dagster import ConfigurationError, TemporisIOManager, data_source_spec, temporis_asset
-from temporis_dagster.asset_options import OwnSeries
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.input_options import narrowed
+from temporis_dagster.write_options import OwnSeries
 from tests.support.dagster_harness import key_range
 from tests.support.io_manager_tools import SOURCE, failure
 

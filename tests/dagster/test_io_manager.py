@@ -20,12 +20,12 @@ from temporis_dagster import (
     TemporisResource,
     connect,
     data_source_spec,
-    event_metadata,
     progress_log,
     temporis_asset,
 )
 from temporis_dagster.data_source.store import upsert
 from temporis_dagster.data_source.store.sqlite import file as sqlite_file
+from temporis_dagster.writing import event_metadata
 from temporis_dagster.partition_windows import partition_windows
 from tests.support.dagster_harness import (
     attempts,

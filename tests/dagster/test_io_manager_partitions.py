@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from temporis_dagster import TemporisResource, temporis_asset
 from temporis_dagster.data_source.observations import observe
-from temporis_dagster.io_manager import partition_series
-from temporis_dagster.io_manager.partition_series import series_by_part
+from temporis_dagster.writing import partition_series
 from temporis_dagster.partition_parts import parts_of
 from temporis_dagster.partition_windows import in_own_order
+from temporis_dagster.writing.partition_series import series_by_part
 from tests.support.dagster_harness import key_range, materializations
 from tests.support.io_manager_tools import SOURCE, Project, failure
 
@@ -386,7 +386,7 @@ def test_runs_side_by_side_do_not_overwrite_each_other_unseen(project, instance)
         return upsert(self, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("temporis_dagster.io_manager.io_manager.DataSource.upsert", upsert_after_the_other)
+        patch.setattr("temporis_dagster.writing.steps.DataSource.upsert", upsert_after_the_other)
         result = project.run(writer(ZONES, while_the_other_runs), partition_key="S")
     assert "while this run was writing" in failure(result)
 

@@ -12,8 +12,8 @@ from PIL import Image
 from temporis_dagster import ConfigurationError, TemporisIOManager, TemporisResource, temporis_asset
 from temporis_dagster.data_source.observations import ObservationOptions, observe
 from temporis_dagster.io_manager import io_manager
-from temporis_dagster.io_manager.plots import LARGEST_DRAWN, NOTHING, SLICES, plot_of, thinned
 from temporis_dagster.testing import sample_frame
+from temporis_dagster.writing.plots import LARGEST_DRAWN, NOTHING, SLICES, plot_of, thinned
 from tests.support.dagster_harness import materializations
 
 START = "![observations](data:image/png;base64,"

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from temporis_dagster.data_source.observations import ObservationOptions, observe
 from temporis_dagster.data_source.observations import model as observations_model
 from temporis_dagster.io_manager import row_digest
-from temporis_dagster.io_manager.data_version import versions_of
-from temporis_dagster.io_manager.row_digest import RowDigest
+from temporis_dagster.writing.row_digest import RowDigest
+from temporis_dagster.writing.versions import versions_of
 
 NAMES = st.sampled_from(["a", "b", "é", "e\u0301", "ab", "Ω", "load\U0001f600"])
 SECONDS = st.integers(-(2**31), 2**31)

@@ -4,17 +4,26 @@ Comes in: a plan. Goes out: metadata.
 Never: asks what is stored, or shows more rows than a person looks at (Dagster keeps metadata permanently).
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from typing import Any
 
-import dagster as dg
 import numpy as np
 import pandas as pd
 
-from temporis_dagster.dagster_failures import SHOWN_ROWS, offending_rows, printable, table_of
 from temporis_dagster.data_source.plan import Plan
 from temporis_dagster.metadata_keys import GHOST_ROWS, GHOSTS, PLAN
+from temporis_dagster.metadata_values import (
+    SHOWN_ROWS,
+    Value,
+    first_rows,
+    integer,
+    offending_values,
+    printable,
+    table,
+)
 
 SHOWN_SERIES = 100
 COLUMNS = {
@@ -30,7 +39,7 @@ COLUMNS = {
 }
 
 
-def plan_tables(plan: Plan) -> dict[str, dg.MetadataValue]:
+def plan_tables(plan: Plan) -> dict[str, Value]:
     """Return a table of the series, and one of the largest changes.
 
     Args:
@@ -38,18 +47,17 @@ def plan_tables(plan: Plan) -> dict[str, dg.MetadataValue]:
     """
     affected = (plan.series["changed"] + plan.series["ghosts"]).to_numpy()
     order = np.lexsort((-plan.series["new"].to_numpy(), -affected))[:SHOWN_SERIES]
-    records = [dg.TableRecord(_row(row)) for row in plan.series.iloc[order].to_dict("records")]
-    schema = dg.TableSchema([dg.TableColumn(name, kind) for name, kind in COLUMNS.items()])
+    records = [_row(row) for row in plan.series.iloc[order].to_dict("records")]
     return {
-        PLAN: dg.MetadataValue.table(records, schema),
-        **offending_rows("changed", plan.largest_changes(SHOWN_ROWS), count=plan.changed),
+        PLAN: table(records, COLUMNS),
+        **offending_values("changed", plan.largest_changes(SHOWN_ROWS), count=plan.changed),
     }
 
 
-def ghost_tables(plan: Plan) -> dict[str, dg.MetadataValue]:
+def ghost_tables(plan: Plan) -> dict[str, Value]:
     """Return the number of ghost rows, and a table of the first of them."""
-    table = {GHOSTS: table_of(plan.ghost_rows)} if plan.ghosts else {}
-    return {GHOST_ROWS: dg.MetadataValue.int(plan.ghosts), **table}
+    shown = {GHOSTS: first_rows(plan.ghost_rows)} if plan.ghosts else {}
+    return {GHOST_ROWS: integer(plan.ghosts), **shown}
 
 
 def _row(row: Mapping[Any, Any]) -> dict[str, str | int]:

@@ -4,16 +4,22 @@ Comes in: the windows of a run, and the asset's own series. Goes out: a ``Within
 Never: takes rows that another writer may have stored for the asset's own.
 """
 
+from collections.abc import Sequence
+
 import dagster as dg
 
-from temporis_dagster.asset_options import OwnSeries
 from temporis_dagster.data_source.plan import Within
-from temporis_dagster.event_metadata import partitions_of
 from temporis_dagster.partition_parts import parts_of
-from temporis_dagster.partition_windows import PartitionWindows
+from temporis_dagster.time_windows import PartitionWindows
+from temporis_dagster.write_options import OwnSeries
 
 
-def own_rows(context: dg.OutputContext, windows: PartitionWindows | None, series: OwnSeries) -> Within:
+def own_rows(
+    definition: dg.PartitionsDefinition | None,
+    keys: Sequence[str],
+    windows: PartitionWindows | None,
+    series: OwnSeries,
+) -> Within:
     """Return the stored rows that a run is about.
 
     If the asset does not name its series, or if partitions share their times and the series' names do not tell them
@@ -21,12 +27,12 @@ def own_rows(context: dg.OutputContext, windows: PartitionWindows | None, series
     partition's.
 
     Args:
-        context: Dagster's context of the output.
+        definition: The asset's partitions; None if it has none.
+        keys: The partitions of the run.
         windows: The time windows of the run; None for those that the frame itself has, series by series.
         series: The asset's own series.
     """
     spans = None if windows is None else tuple(windows.spans())
-    definition, keys = partitions_of(context)
     if definition is not None:
         if series.templates is None and parts_of(definition) is not None:
             return Within(spans)

@@ -24,6 +24,7 @@ import numpy as np
 from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.event_log import latest_ids, latest_of_partitions, stored
 from temporis_dagster.metadata_keys import DATA_SOURCE, SERIES
+from temporis_dagster.metadata_values import Value, json_value
 from temporis_dagster.partition_parts import Parts
 
 BETWEEN = "\n"
@@ -154,14 +155,14 @@ def _join(spans: dict[str, Span], others: Spans) -> None:
         spans[name] = (min(start, first), max(end, last))
 
 
-def as_metadata(written: Written, part: str | None = None) -> dict[str, dg.MetadataValue]:
+def as_metadata(written: Written, part: str | None = None) -> dict[str, Value]:
     """Return the list for a materialization, of all parts or of one; nothing if it would be too long."""
     if part is not None:
         written = {part: written[part]} if part in written else {}
     if not written or sum(map(len, written.values())) > MOST_LISTED:
         return {}
     rows = {part: {name: list(span) for name, span in spans.items()} for part, spans in written.items()}
-    return {SERIES: dg.MetadataValue.json(rows)}
+    return {SERIES: json_value(rows)}
 
 
 def conflicts(

@@ -9,23 +9,24 @@ The frame is stored first. A run that is killed before it has deleted leaves the
 partitions are not materialized; running it again deletes the rest. The other way round, readers could find neither.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import dagster as dg
 import pandas as pd
 
-from temporis_dagster.dagster_failures import SHOWN_ROWS, offending_rows, table_of
 from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.data_source.plan import Ghosts, Within
 from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.errors import DataSourceNotFoundError, NotSupportedError, ReadNotSupportedError, TemporisError
-from temporis_dagster.event_metadata import MOST_COUNTED_APART, add_once, by_partition
 from temporis_dagster.metadata_keys import GHOST_ROWS, GHOSTS
-from temporis_dagster.partition_windows import PartitionWindows
-from temporis_dagster.series_templates import SeriesOfParts
+from temporis_dagster.metadata_values import SHOWN_ROWS, Value, first_rows, integer, offending_values
+from temporis_dagster.time_windows import PartitionWindows
 from temporis_dagster.wording import agreeing, counted
+from temporis_dagster.writing.event_metadata import MOST_COUNTED_APART, add_once, by_partition
+from temporis_dagster.writing.output import Output
 
 MOST_READ = 100_000
 """If there are more ghost rows than this, they are not read to tell which partitions have them."""
@@ -50,28 +51,18 @@ class RunGhosts:
     """The ghost rows of one run.
 
     Args:
-        context: Dagster's context of the output.
+        output: What the step makes.
         source: The data source.
-        windows: The time windows of the run's partitions, if they have any.
         observations: The observations that were written.
-        within: Which stored rows they are about.
-        series: The series of each of the run's partitions; None if all of them have the same.
     """
 
-    def __init__(
-        self,
-        context: dg.OutputContext,
-        source: DataSource,
-        windows: PartitionWindows | None,
-        observations: Observations,
-        within: Within,
-        series: SeriesOfParts | None,
-    ) -> None:
-        self._context, self._source, self._windows = context, source, windows
-        self._observations, self._within, self._series = observations, within, series
+    def __init__(self, output: Output, source: DataSource, observations: Observations) -> None:
+        self._output, self._source, self._observations = output, source, observations
+        rules = output.rules
+        self._windows, self._within, self._series = rules.windows, rules.within, rules.series
         self.found: Ghosts | None = None
         self._advice = HOW_TO_DELETE if source.can_delete else NO_DELETE
-        self._deleted: Mapping[str, dg.MetadataValue] = {}
+        self._deleted: Mapping[str, Value] = {}
 
     def count(self, report: UpsertReport) -> None:
         """Count the ghost rows, where they can be read. If that fails, only warn in the log: the write stands.
@@ -85,7 +76,7 @@ class RunGhosts:
         except (ReadNotSupportedError, DataSourceNotFoundError):
             return
         except TemporisError as error:
-            self._context.log.warning("The ghost rows could not be counted; the observations are stored. %s", error)
+            self._output.log.warning("The ghost rows could not be counted; the observations are stored. %s", error)
 
     def delete(self, expected: int) -> None:
         """Delete the ghost rows of the partitions for which the frame has rows, and count those that are left.
@@ -102,23 +93,23 @@ class RunGhosts:
         if 0 < found.count <= expected and (filled := self._filled()):
             some = [self._source.ghosts(self._observations, each).rows(SHOWN_ROWS) for each in filled[:SHOWN_ROWS]]
             deleted = sum(self._source.delete_ghosts(self._observations, each) for each in filled)
-            self._deleted = offending_rows("deleted", pd.concat(some), count=deleted) if deleted else {}
-            self._context.log.info("Deleted %s from %s.", counted(deleted, "ghost row"), self._source.name)
+            self._deleted = offending_values("deleted", pd.concat(some), count=deleted) if deleted else {}
+            self._output.log.info("Deleted %s from %s.", counted(deleted, "ghost row"), self._source.name)
             found = self._source.ghosts(self._observations, self._within)
         self.found = found
 
     def record(self) -> None:
         """Add the number of ghost rows to the metadata, the first of them as a table, and a warning to the log."""
-        add_once(self._context, self._deleted)
+        add_once(self._output, self._deleted)
         if self.found is None:
             return
         self._add_counts(self.found)
         if not self.found.count:
             return
         first = self.found.rows(SHOWN_ROWS)
-        add_once(self._context, {GHOSTS: table_of(first)})
+        add_once(self._output, {GHOSTS: first_rows(first)})
         row = first.iloc[0]
-        self._context.log.warning(
+        self._output.log.warning(
             "%s %s stored but not in the frame, such as %r at %s. %s",
             counted(self.found.count, "ghost row"),
             agreeing(self.found.count, "is", "are"),
@@ -156,16 +147,15 @@ class RunGhosts:
         """Add the count of each partition. If the ghost rows do not tell them apart, one event has that of all."""
         apart = self._by_partition(found)
         if apart is None:
-            add_once(self._context, {GHOST_ROWS: dg.MetadataValue.int(found.count)})
+            add_once(self._output, {GHOST_ROWS: integer(found.count)})
             return
-        self._context.add_output_metadata({GHOST_ROWS: dg.MetadataValue.int(0)})
+        self._output.add({GHOST_ROWS: integer(0)})
         for key, count in apart.items():
-            metadata = {GHOST_ROWS: dg.MetadataValue.int(count)}
-            self._context.step_context.add_asset_metadata(metadata, self._context.asset_key, key)
+            self._output.add_to(key, {GHOST_ROWS: integer(count)})
 
     def _by_partition(self, found: Ghosts) -> Mapping[str, int] | None:
         """Return the count of each partition that has some; None if it is that of all, or of the only one."""
-        keys = list(map(str, self._context.asset_partition_keys)) if self._context.has_asset_partitions else []
+        keys = self._output.rules.partitions or ()
         if len(keys) < 2 or found.count > MOST_READ:  # noqa: PLR2004  the event names a single one
             return None
         if not found.count:

@@ -1,0 +1,210 @@
+"""Where a write inside of Dagster shows what became of it: the output of an IO manager, or an asset's own body.
+
+Comes in: metadata and events as plain values. Goes out: Dagster's metadata, events and data versions.
+Never: decides what is shown.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from temporis_dagster.catalog import defined_schema, plain, storage_address, written_schema
+from temporis_dagster.dagster_keys import COLUMN_LINEAGE, COLUMN_SCHEMA, DATA_VERSION, STORAGE_KIND, TABLE_NAME
+from temporis_dagster.dagster_metadata import for_dagster
+from temporis_dagster.data_source.observations import Observations
+from temporis_dagster.data_source.source import DataSource
+from temporis_dagster.data_source.target import ArchiveState
+from temporis_dagster.data_source_page import data_source_observation
+from temporis_dagster.metadata_keys import DATA_SOURCE, SERIES, WRITER
+from temporis_dagster.metadata_values import Value, Values
+from temporis_dagster.partition_parts import parts_of
+from temporis_dagster.writing.dagster_rules import StepPartitions, write_rules
+from temporis_dagster.writing.output import Output, PartitionGuard
+from temporis_dagster.writing.own_versions import MOST_TOLD_APART, OwnVersions, latest_version
+from temporis_dagster.writing.partition_guard import SeriesGuard
+from temporis_dagster.writing.rules import WriteRules
+from temporis_dagster.writing.versions import Versions
+
+
+class DagsterOutput(Output, ABC):
+    """What all outputs in Dagster have in common.
+
+    Args:
+        configured: The options of the IO manager, or those that the caller passed, by name.
+        definition: The asset's metadata.
+        stated: Metadata that the asset itself gave to its output.
+        partitions: The partitions of the step.
+        asset: The asset; None for an op.
+        tags: The tags of the run.
+
+    Attributes:
+        own_versions: The versions of single partitions, to be reported when Dagster has recorded the materializations;
+            None if the step's version says it all.
+    """
+
+    log: Any  # Dagster's log manager
+
+    def __init__(
+        self,
+        configured: Mapping[str, object],
+        definition: Mapping[str, Any],
+        stated: Mapping[str, Any],
+        partitions: StepPartitions,
+        asset: dg.AssetKey | None,
+        tags: Mapping[str, str],
+    ) -> None:
+        self._definition, self._stated, self._partitions, self._asset = definition, stated, partitions, asset
+        self._rules = write_rules(configured, definition, stated, partitions, is_asset=asset is not None, tags=tags)
+        self.own_versions: OwnVersions | None = None
+
+    @property
+    def rules(self) -> WriteRules:
+        """What applies to the write."""
+        return self._rules
+
+    @property
+    def in_a_run(self) -> bool:
+        """Whether there are events to add to; ``dg.migrate_io_storage`` and unit tests write without a run."""
+        return self._partitions.instance is not None
+
+    def states(self, key: str) -> bool:
+        """Tell whether the asset itself has put something under a metadata key."""
+        return key in self._stated
+
+    def columns(self, names: Sequence[str]) -> Values:
+        """Return the columns of what is written, and where they come from, as Dagster's catalog and its checks read it.
+
+        What the run or the definition states about them overrides what we would say.
+        """
+        definition, options = self._definition, self._rules.options
+        series = plain(definition.get(SERIES))
+        schema, lineage = plain(definition.get(COLUMN_SCHEMA)), plain(definition.get(COLUMN_LINEAGE))
+        if schema in (None, defined_schema(series, options.contracts)):
+            partitions = 1 if self._rules.partitions is None else len(self._rules.partitions)
+            schema = written_schema(names, series, self._rules.contracts, partitions=partitions)
+        said: dict[str, dg.MetadataValue] = {COLUMN_SCHEMA: dg.MetadataValue.table_schema(schema)}
+        if lineage is not None:
+            said[COLUMN_LINEAGE] = dg.MetadataValue.column_lineage(lineage)
+        ours = storage_address(str(plain(definition.get(DATA_SOURCE))))
+        for key in (TABLE_NAME, STORAGE_KIND):
+            if (stated := plain(definition.get(key, ours[key]))) != ours[key]:
+                said[key] = dg.MetadataValue.text(str(stated))
+        return {key: Value("native", value) for key, value in said.items() if not self.states(key)}
+
+    def guard(self, observations: Observations, data_source: str) -> PartitionGuard:
+        """Return what keeps partitions that time does not tell apart from overwriting each other's rows."""
+        definition, instance = self._partitions.definition, self._partitions.instance
+        parts = None if definition is None else parts_of(definition)
+        if parts is None or self._rules.series is not None or instance is None or self._asset is None:
+            return PartitionGuard()
+        return SeriesGuard(self, instance, self._asset, parts, observations, data_source)
+
+    def record(self, partition: str, values: Values, version: str | None) -> None:
+        """Record a materialization of one partition now: the step is about to fail."""
+        if self._asset is not None:
+            metadata = {**self._stated, **for_dagster(values)}
+            tags = None if version is None else {DATA_VERSION: version}
+            self._log_event(dg.AssetMaterialization(self._asset, partition=partition, metadata=metadata, tags=tags))
+
+    def observe(self, source: DataSource, state: ArchiveState | None, facts: Values) -> None:
+        """Record an observation on the page of the data source."""
+        writer = {} if self._asset is None else {WRITER: dg.MetadataValue.asset(self._asset)}
+        self._log_event(data_source_observation(source, state, {**writer, **for_dagster(facts)}))
+
+    def set_versions(self, versions: Versions, *, may_stay: bool) -> None:
+        """Set the data version of the materializations."""
+        asset, instance = self._asset, self._partitions.instance
+        if asset is None or instance is None:
+            return
+        whole = (latest_version(instance, asset, self._rules.partitions) if may_stay else None) or versions.whole
+        self._set_version(asset, dg.DataVersion(whole))
+        if 1 < len(versions.by_partition) <= MOST_TOLD_APART:
+            self.own_versions = OwnVersions(instance, self.run_id, asset, versions)
+
+    @abstractmethod
+    def _log_event(self, event: dg.AssetMaterialization | dg.AssetObservation) -> None: ...
+
+    @abstractmethod
+    def _set_version(self, asset: dg.AssetKey, version: dg.DataVersion) -> None: ...
+
+
+class IOManagerOutput(DagsterOutput):
+    """What an IO manager is given.
+
+    Args:
+        context: Dagster's context of the output.
+        configured: The options of the IO manager, by name.
+    """
+
+    def __init__(self, context: dg.OutputContext, configured: Mapping[str, object]) -> None:
+        self._context = context
+        super().__init__(
+            configured,
+            context.definition_metadata or {},
+            context.output_metadata or {},
+            _partitions_of(context),
+            context.asset_key if context.has_asset_key else None,
+            context.step_context.run_tags if _in_a_run(context) else {},
+        )
+
+    @property
+    def log(self) -> Any:
+        """The log of the run."""
+        return self._context.log
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+        return self._context.run_id
+
+    @property
+    def own_version(self) -> str | None:
+        """The data version that the asset has set itself."""
+        step, asset = self._context.step_context, self._context.asset_key
+        return step.get_data_version(asset).value if step.has_data_version(asset) else None
+
+    def add(self, values: Values) -> None:
+        """Add metadata to the materializations of all partitions of the run."""
+        self._context.add_output_metadata(for_dagster(values))
+
+    def add_to(self, partition: str, values: Values) -> None:
+        """Add metadata to the materialization of one partition."""
+        self._context.step_context.add_asset_metadata(for_dagster(values), self._context.asset_key, partition)
+
+    def _log_event(self, event: dg.AssetMaterialization | dg.AssetObservation) -> None:
+        self._context.log_event(event)
+
+    def _set_version(self, asset: dg.AssetKey, version: dg.DataVersion) -> None:
+        self._context.step_context.set_data_version(asset, version)
+
+
+def _in_a_run(context: dg.OutputContext) -> bool:
+    try:
+        return context.step_context is not None
+    except dg.DagsterInvariantViolationError:
+        return False
+
+
+def _partitions_of(context: dg.OutputContext) -> StepPartitions:
+    """Return the partitions of an output.
+
+    ``dg.migrate_io_storage`` names a single partition without saying what partitions there are.
+    """
+    instance = context.step_context.instance if _in_a_run(context) else None
+    if context.has_asset_partitions:
+        keys = context.asset_partition_keys
+        return StepPartitions(_or_none(lambda: context.asset_partitions_def), keys, None, instance)
+    of_run = None
+    if not context.has_asset_key and context.has_partition_key:
+        definition = context.step_context.run_partitions_def
+        of_run = (definition, context.partition_key) if definition else None
+    return StepPartitions(None, None, of_run, instance)
+
+
+def _or_none(get: Callable[[], dg.PartitionsDefinition]) -> dg.PartitionsDefinition | None:
+    try:
+        return get()
+    except dg.DagsterInvariantViolationError:
+        return None
