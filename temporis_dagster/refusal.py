@@ -19,7 +19,7 @@ class RefusedError(TemporisError):
     """A write was stopped by the rules of its asset.
 
     Attributes:
-        metadata: What a failure shows beside the message: tables of rows, the plan.
+        metadata: What a failure shows next to the message: tables of rows, the plan.
     """
 
     def __init__(self, message: str, *, metadata: Mapping[str, Value] | None = None) -> None:

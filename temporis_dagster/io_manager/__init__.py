@@ -1,7 +1,7 @@
 """The IO manager: upserts what an asset returns, and reads back what another asset asks for.
 
-Writing is a script in another room, ``steps`` of ``writing``, to which ``handle_output`` hands on. Reading is the script
-``load_input``: read it from top to bottom. The rooms are its steps:
+Writing is a script in another room, ``steps`` of ``writing``, to which ``handle_output`` hands on. Reading is the
+script ``load_input``: read it from top to bottom. The rooms are its steps:
 
 ====================  ==============================================================================================
 ``io_manager``        ``TemporisIOManager``: its fields, and the order of the steps

@@ -25,7 +25,7 @@ class StepPartitions:
     """The partitions of a step.
 
     Attributes:
-        definition: What partitions the asset has; None if it has none, or if nobody knows.
+        definition: What partitions the asset has; None if it has none, or if Dagster does not say.
         keys: Those of the step; None if the asset has no partitions.
         of_run: For an op outside of assets: what partitions its job has, and that of the run.
         instance: Knows dynamic partitions; None outside of a run.

@@ -8,14 +8,14 @@ partitions unasked.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from temporis_dagster.data_source.observations import Observations, observe
+from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.data_source.source import DataSource, rejection
+from temporis_dagster.data_source.streams import as_pandas, observed
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.errors import DataSourceArchivedError, DeliveryError, StoreError
 from temporis_dagster.frame_schema import refused_by
@@ -65,9 +65,10 @@ def write(output: Output, source: DataSource, data: object, *, dry_run: bool) ->
     options, windows = rules.options, rules.windows
 
     # Check everything before anything is sent.
-    frame = cast("pd.DataFrame", data)  # observe refuses anything else
+    if options.schema is not None:
+        data = as_pandas(data)
     refused = refused_by(options.schema, data)
-    checked = observe(frame, options.frame, series=rules.contracts, found=refused, warn=output.log.warning)
+    checked = observed(data, options.frame, series=rules.contracts, found=refused, warn=output.log.warning)
     ensure_own(checked, options.series, rules.series)
     observations = _inside(windows, checked, options.outside_partition).in_time_order()
     guard = output.guard(observations, source.name)

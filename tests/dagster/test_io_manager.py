@@ -25,8 +25,8 @@ from temporis_dagster import (
 )
 from temporis_dagster.data_source.store import upsert
 from temporis_dagster.data_source.store.sqlite import file as sqlite_file
-from temporis_dagster.writing import event_metadata
 from temporis_dagster.partition_windows import partition_windows
+from temporis_dagster.writing import event_metadata
 from tests.support.dagster_harness import (
     attempts,
     backfill_environment,

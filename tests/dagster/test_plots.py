@@ -11,8 +11,8 @@ from PIL import Image
 
 from temporis_dagster import ConfigurationError, TemporisIOManager, TemporisResource, temporis_asset
 from temporis_dagster.data_source.observations import ObservationOptions, observe
-from temporis_dagster.io_manager import io_manager
 from temporis_dagster.testing import sample_frame
+from temporis_dagster.writing import steps
 from temporis_dagster.writing.plots import LARGEST_DRAWN, NOTHING, SLICES, plot_of, thinned
 from tests.support.dagster_harness import materializations
 
@@ -142,7 +142,7 @@ def test_a_plot_is_opt_in_and_once_a_run(run):
 
 def test_a_plot_that_cannot_be_drawn_fails_nothing(run, monkeypatch):
     """The rows are stored, so the step succeeds."""
-    monkeypatch.setattr(io_manager, "plot_of", lambda _observations: 1 / 0)
+    monkeypatch.setattr(steps, "plot_of", lambda _observations: 1 / 0)
     result = run(plot=True)
     assert result.success
     assert all("temporis/plot" not in metadata for metadata in materializations(result, "orders").values())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from temporis_dagster.data_source.observations import ObservationOptions, observe
 from temporis_dagster.data_source.observations import model as observations_model
-from temporis_dagster.io_manager import row_digest
+from temporis_dagster.writing import row_digest
 from temporis_dagster.writing.row_digest import RowDigest
 from temporis_dagster.writing.versions import versions_of
 

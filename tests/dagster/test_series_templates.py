@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from temporis_dagster import ConfigurationError, Series, build_series_checks, data_source_spec, temporis_asset
 from temporis_dagster.asset_options import own_series
-from temporis_dagster.io_manager import input_request, partition_guard
+from temporis_dagster.io_manager import input_request
+from temporis_dagster.writing import partition_guard
 from tests.support.dagster_harness import key_range, materializations
 from tests.support.io_manager_tools import SOURCE, failure
 
