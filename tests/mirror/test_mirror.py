@@ -21,7 +21,8 @@ from temporis_dagster import (
     UnavailableError,
     connect,
 )
-from temporis_dagster.data_source.mirror import batches, lookup, relay, upsert
+from temporis_dagster.data_source.mirror import batches, relay, upsert
+from temporis_dagster.data_source.mirror.database import statements_of
 from temporis_dagster.data_source.mirror.rows import Risk, Rows, packed, unpacked
 from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.store.sqlite import file as sqlite_file
@@ -674,8 +675,8 @@ def compared(monkeypatch):
             stored, ids = batches.get(tx, batch.id), batch.rows.series_ids()
             assert stored.rows.to_bytes() == batch.rows.to_bytes()
             assert (stored.written_at, stored.read_at) == (batch.written_at, batch.read_at)
-            assert lookup.names_of(tx.connection, ids) == {number: self._names[number] for number in ids}
-            assert (lookup.present(tx.connection, batch.rows.keys).batches == batch.id).all()
+            assert relay.names_of(tx.connection, ids) == {number: self._names[number] for number in ids}
+            assert (statements_of(tx.connection).present(tx.connection, batch.rows.keys).batches == batch.id).all()
             sizes.append(len(batch.rows))
         return group
 
@@ -690,15 +691,15 @@ def test_what_an_upsert_sends_from_memory_is_what_the_file_has(world, process, c
     a, b = process(DELTAS), process(DELTAS)
     rows = {(name, number): value for number in range(4) for name, value in (("a", -0.0), ("b", 1.5), ("c", 0.0))}
     assert a.source.upsert(long_frame(rows)).stored == 12
-    commit = sqlite_file.commit
+    commit = a.mirror._file.commit
 
     def fails(*_arguments):
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr(upsert, "commit", fails)
+    monkeypatch.setattr(a.mirror._file, "commit", fails)
     with pytest.raises(StoreError):
         a.source.upsert(long_frame({("of the chunk that failed", 1): 1.0}))
-    monkeypatch.setattr(upsert, "commit", commit)
+    monkeypatch.setattr(a.mirror._file, "commit", commit)
     # The id that the failed transaction gave to its series goes to another one now.
     assert b.source.upsert(long_frame({("new", 1): 2.0, ("a", 0): 0.0})).stored == 2
     report = a.source.upsert(long_frame(rows | {("of the chunk that failed", 1): 1.0}))

@@ -30,8 +30,8 @@ def test_one_module_changes_the_state_of_a_batch():
     """``mirror/batches.py``, which draws the states; no other one of the package writes into the table."""
     writers = {str(module.relative_to(PACKAGE)) for module in PACKAGE.rglob("*.py") if writes_of(module)}
     # A trigger of the schema deletes what a batch carried along with the batch.
-    assert writers == {"data_source/mirror/batches.py", "data_source/mirror/schema.py"}
-    assert writes_of(PACKAGE / "data_source/mirror/schema.py") == 1
+    assert writers == {"data_source/mirror/batches.py", "data_source/mirror/sqlite/schema.py"}
+    assert writes_of(PACKAGE / "data_source/mirror/sqlite/schema.py") == 1
 
 
 def test_every_step_is_in_the_drawing():

@@ -135,18 +135,17 @@ def test_interrupted_around_a_commit(where, chunk, world, process, monkeypatch):
     monkeypatch.setattr(upsert, "CHUNK_ROWS", 2)
     rows = {("a", number): float(number) for number in range(6)}
     a, commits = process(QUEUE), []
+    usual = a.mirror._file.commit
 
-    def commit(connection, then=lambda: None) -> None:
+    def commit(connection, then) -> None:
         commits.append(1)
         if len(commits) == chunk + 1 and where == "before the commit":
             raise KeyboardInterrupt
-        sqlite_file.commit(
-            connection, then if len(commits) != chunk + 1 or where == "while it was told" else lambda: None
-        )
+        usual(connection, then if len(commits) != chunk + 1 or where == "while it was told" else lambda: None)
         if len(commits) == chunk + 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(upsert, "commit", commit)
+    monkeypatch.setattr(a.mirror._file, "commit", commit)
     report = interrupted(a, rows)
     monkeypatch.undo()
     there = len(a.source.read())

@@ -32,7 +32,8 @@ Who takes which step, and what becomes of the doubt:
                    row is CLOSED, unless it is in flight.
     close_all      ``pending``, for a rebuild; the doubts stay.
     purge          ``relay``, before each claim.
-    bound_moments  ``file``, at the start of each write transaction: corrects a clock that was ahead; no other change.
+    bound_moments  ``file``, at the start of each write transaction, for the batches of its data source (all of them for
+                   a rebuild): corrects a clock that was ahead; no other change.
 """
 
 from __future__ import annotations
@@ -44,9 +45,13 @@ from typing import NamedTuple
 import numpy as np
 import sqlalchemy as sa
 
-from temporis_dagster.data_source.mirror.lookup import KEYS_PER_STATEMENT, blocks, parameters, places, present
+from temporis_dagster.data_source.mirror.database import statements_of
 from temporis_dagster.data_source.mirror.rows import Risk, Rows
 from temporis_dagster.data_source.observations.model import Floats, Int64s, Mask
+from temporis_dagster.data_source.store.sources import run
+
+IDS_PER_STATEMENT = 499
+"""How many batches one statement asks about, at most."""
 
 
 class Transaction(NamedTuple):
@@ -114,7 +119,7 @@ def move(tx: Transaction, batch: Batch, mask: Mask, not_before: float = 0.0) -> 
     number = _insert(
         tx, rows, live=len(rows), written_at=batch.written_at, not_before=not_before, stamped_at=stamped_at
     )
-    carry(tx.connection, rows.keys, number)
+    statements_of(tx.connection).carry(tx.connection, rows.keys, number)
     return Batch(number, rows, batch.written_at, tx.now)
 
 
@@ -135,14 +140,16 @@ def _insert(  # a batch has that many properties
     stamped_at: float | None = None,
 ) -> int:
     """Keep a new batch and return its id. ``stamped_at`` is now where one of the moments is given."""
-    number = tx.connection.exec_driver_sql(
+    number = statements_of(tx.connection).new_id(
+        tx.connection,
         "INSERT INTO temporis_mirror_batch (data_source, live, written_at, not_before, doubtful_until, stamped_at,"
         " first_key, last_key, first_time, last_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (tx.source, live, written_at, not_before, doubtful_until, stamped_at, *rows.extent()),
-    ).lastrowid
-    tx.connection.exec_driver_sql("INSERT INTO temporis_mirror_rows VALUES (?, ?, ?)", (number, *rows.to_bytes()))
+    )
+    carried = "INSERT INTO temporis_mirror_rows (batch, keys, vals) VALUES (?, ?, ?)"
+    run(tx.connection, carried, (number, *rows.to_bytes()))
     _count_pending(tx, live)
-    return int(number)
+    return number
 
 
 def lease(tx: Transaction, ids: Sequence[int], *, holder: int, until: float, doubtful_until: float, now: float) -> None:
@@ -157,7 +164,8 @@ def lease(tx: Transaction, ids: Sequence[int], *, holder: int, until: float, dou
         now: What time it is, read after the holder's own clock.
     """
     for number in ids:
-        tx.connection.exec_driver_sql(
+        run(
+            tx.connection,
             "UPDATE temporis_mirror_batch SET sender = ?, lease_until = ?, doubtful_until = ?, stamped_at = ?"
             " WHERE id = ?",
             (holder, until, doubtful_until, now, number),
@@ -166,7 +174,8 @@ def lease(tx: Transaction, ids: Sequence[int], *, holder: int, until: float, dou
 
 def renew(tx: Transaction, *, holder: int, until: float, doubtful_until: float) -> int:
     """Extend all leases of a holder that have not ended, and return their number."""
-    return tx.connection.exec_driver_sql(
+    return run(
+        tx.connection,
         "UPDATE temporis_mirror_batch SET lease_until = ?, doubtful_until = ?, stamped_at = ?"
         " WHERE data_source = ? AND doubtful_until > ? AND sender = ? AND lease_until > ?",
         (until, doubtful_until, tx.now, tx.source, tx.now, holder, tx.now),
@@ -175,7 +184,8 @@ def renew(tx: Transaction, *, holder: int, until: float, doubtful_until: float) 
 
 def release(tx: Transaction, batch: Batch) -> None:
     """Return a batch to waiting, as before it was claimed: nothing came of it."""
-    tx.connection.exec_driver_sql(
+    run(
+        tx.connection,
         "UPDATE temporis_mirror_batch SET sender = NULL, lease_until = NULL, doubtful_until = ? WHERE id = ?",
         (batch.doubt_as_of(tx.now), batch.id),
     )
@@ -192,13 +202,14 @@ def close(tx: Transaction, batch: Batch, live: int) -> None:
     _count_pending(tx, -live)
     until = batch.doubt_as_of(tx.now)
     if until is not None and until > tx.now:
-        tx.connection.exec_driver_sql(
+        run(
+            tx.connection,
             "UPDATE temporis_mirror_batch SET live = 0, sender = NULL, lease_until = NULL, doubtful_until = ?"
             " WHERE id = ?",
             (until, batch.id),
         )
     else:
-        tx.connection.exec_driver_sql("DELETE FROM temporis_mirror_batch WHERE id = ?", (batch.id,))
+        run(tx.connection, "DELETE FROM temporis_mirror_batch WHERE id = ?", (batch.id,))
 
 
 def overwrite(tx: Transaction, batches: Int64s) -> None:
@@ -206,19 +217,20 @@ def overwrite(tx: Transaction, batches: Int64s) -> None:
     ids, counts = np.unique(batches, return_counts=True)
     taken = dict(zip(ids.tolist(), counts.tolist(), strict=True))
     for number in open_ones(tx.connection, list(taken)):
-        tx.connection.exec_driver_sql(
-            "UPDATE temporis_mirror_batch SET live = live - ? WHERE id = ?", (taken[number], number)
-        )
+        run(tx.connection, "UPDATE temporis_mirror_batch SET live = live - ? WHERE id = ?", (taken[number], number))
         # A batch that was never sent and has no row left is of no more use.
-        tx.connection.exec_driver_sql(
-            "DELETE FROM temporis_mirror_batch WHERE id = ? AND live = 0 AND doubtful_until IS NULL", (number,)
+        run(
+            tx.connection,
+            "DELETE FROM temporis_mirror_batch WHERE id = ? AND live = 0 AND doubtful_until IS NULL",
+            (number,),
         )
         _count_pending(tx, -taken[number])
 
 
 def purge(tx: Transaction) -> None:
     """Delete the closed batches that are no longer doubtful."""
-    tx.connection.exec_driver_sql(
+    run(
+        tx.connection,
         "DELETE FROM temporis_mirror_batch WHERE data_source = ? AND doubtful_until <= ? AND live = 0",
         (tx.source, tx.now),
     )
@@ -234,52 +246,38 @@ def close_all(connection: sa.Connection) -> None:
     connection.exec_driver_sql("UPDATE temporis_mirror_source SET pending = 0")
 
 
-def bound_moments(connection: sa.Connection, now: float) -> None:
+def bound_moments(connection: sa.Connection, now: float, source: int | None = None) -> None:
     """Undo the effects of a clock that was ahead and is right again, so that nothing waits for that future.
 
     A moment that was set at ``stamped_at`` lies at most a lease and the window after it. Where ``stamped_at`` is in the
     future, the clock has been set back since, by at least the difference: all moments of the batch come forward by it.
     None becomes shorter than it was meant to be, because time has passed since.
+
+    Args:
+        connection: A connection in a write transaction.
+        now: What time it is.
+        source: The data source whose batches these are, which is locked; None for all, if the whole mirror is.
     """
-    connection.exec_driver_sql(
-        "UPDATE temporis_mirror_batch SET lease_until = lease_until - (stamped_at - :now),"
-        " doubtful_until = doubtful_until - (stamped_at - :now),"
-        " not_before = CASE WHEN not_before > 0 THEN not_before - (stamped_at - :now) ELSE 0 END,"
-        " written_at = min(written_at, :now), stamped_at = :now WHERE stamped_at > :now",
-        {"now": now},
+    among = "" if source is None else " AND data_source = ?"
+    run(
+        connection,
+        "UPDATE temporis_mirror_batch SET lease_until = lease_until - (stamped_at - ?),"  # noqa: S608  # no data in it
+        " doubtful_until = doubtful_until - (stamped_at - ?),"
+        " not_before = CASE WHEN not_before > 0 THEN not_before - (stamped_at - ?) ELSE 0 END,"
+        " written_at = CASE WHEN written_at > ? THEN ? ELSE written_at END,"
+        f" stamped_at = ? WHERE stamped_at > ?{among}",
+        (*[now] * 7, *([] if source is None else [source])),
     )
 
 
 def _count_pending(tx: Transaction, more: int) -> None:
     """Add this number, which may be negative, to the count of pending rows."""
     if more:
-        tx.connection.exec_driver_sql(
+        run(
+            tx.connection,
             "INSERT INTO temporis_mirror_source (data_source, pending) VALUES (?, ?)"
-            " ON CONFLICT (data_source) DO UPDATE SET pending = pending + excluded.pending",
+            " ON CONFLICT (data_source) DO UPDATE SET pending = temporis_mirror_source.pending + excluded.pending",
             (tx.source, more),
-        )
-
-
-# The observations that batches carry.
-
-
-def carry(connection: sa.Connection, keys: Int64s, batch: int) -> None:
-    """Let a batch carry the observations of these keys, whose values are those in the batch."""
-    for block in blocks(keys):
-        connection.exec_driver_sql(
-            f"WITH k (series, timestamp) AS (VALUES {places(block)}) UPDATE temporis_observation"  # noqa: S608 no data
-            f" SET batch = {batch} WHERE (series, timestamp) IN k",
-            parameters(block),
-        )
-
-
-def forget(connection: sa.Connection, keys: Int64s) -> None:
-    """Delete the observations of these keys."""
-    for block in blocks(keys):
-        connection.exec_driver_sql(
-            f"WITH k (series, timestamp) AS (VALUES {places(block)}) DELETE FROM temporis_observation"  # noqa: S608
-            " WHERE (series, timestamp) IN k",
-            parameters(block),
         )
 
 
@@ -288,7 +286,8 @@ def forget(connection: sa.Connection, keys: Int64s) -> None:
 
 def get(tx: Transaction, number: int) -> Batch:
     """Return a batch with what it carries."""
-    written_at, until, keys, values = tx.connection.exec_driver_sql(
+    written_at, until, keys, values = run(
+        tx.connection,
         "SELECT written_at, doubtful_until, keys, vals FROM temporis_mirror_batch"
         " JOIN temporis_mirror_rows ON batch = id WHERE id = ?",
         (number,),
@@ -309,14 +308,15 @@ def live_rows(connection: sa.Connection, batch: Batch, live: int) -> Mask:
         return np.ones(count, dtype=np.bool_)
     mask = np.zeros(count, dtype=np.bool_)
     if live:
-        known = present(connection, batch.rows.keys)
+        known = statements_of(connection).present(connection, batch.rows.keys)
         mask[known.found[known.batches == batch.id]] = True
     return mask
 
 
 def live_if_held(tx: Transaction, batch: Batch, holder: int) -> int | None:
     """Return how many rows of a batch are live; None if the holder has lost the lease on it."""
-    live = tx.connection.exec_driver_sql(
+    live = run(
+        tx.connection,
         "SELECT live FROM temporis_mirror_batch WHERE id = ? AND sender = ? AND lease_until > ?",
         (batch.id, holder, tx.now),
     ).scalar()
@@ -325,7 +325,8 @@ def live_if_held(tx: Transaction, batch: Batch, holder: int) -> int | None:
 
 def live_if_free(tx: Transaction, number: int) -> int | None:
     """Return how many rows of a batch are live; None if there are none, or if the batch is in flight."""
-    live = tx.connection.exec_driver_sql(
+    live = run(
+        tx.connection,
         "SELECT live FROM temporis_mirror_batch WHERE id = ? AND live > 0 AND (sender IS NULL OR lease_until <= ?)",
         (number, tx.now),
     ).scalar()
@@ -335,17 +336,17 @@ def live_if_free(tx: Transaction, number: int) -> int | None:
 def open_ones(connection: sa.Connection, ids: Sequence[int]) -> list[int]:
     """Return those of these batches that still have rows to deliver."""
     found: list[int] = []
-    for start in range(0, len(ids), KEYS_PER_STATEMENT):
-        block = tuple(ids[start : start + KEYS_PER_STATEMENT])
+    for start in range(0, len(ids), IDS_PER_STATEMENT):
+        block = tuple(ids[start : start + IDS_PER_STATEMENT])
         sql = f"SELECT id FROM temporis_mirror_batch WHERE live > 0 AND id IN ({','.join('?' * len(block))})"  # noqa: S608
-        found += connection.exec_driver_sql(sql, block).scalars()
+        found += run(connection, sql, block).scalars()
     return found
 
 
 def has_others(tx: Transaction, own: set[int]) -> bool:
     """Return whether any batch other than these waits or is in flight."""
     sql = "SELECT id FROM temporis_mirror_batch WHERE data_source = ? AND live > 0 LIMIT ?"
-    return bool(set(tx.connection.exec_driver_sql(sql, (tx.source, len(own) + 1)).scalars()) - own)
+    return bool(set(run(tx.connection, sql, (tx.source, len(own) + 1)).scalars()) - own)
 
 
 def waiting(tx: Transaction, wanted: Iterable[int] | None, *, limit: int) -> list[tuple[int, int]]:
@@ -360,8 +361,11 @@ def waiting(tx: Transaction, wanted: Iterable[int] | None, *, limit: int) -> lis
     among = ""
     if wanted is not None:
         ids = tuple(sorted(wanted)[:limit])
+        if not ids:
+            return []
         among = f" AND id IN ({','.join('?' * len(ids))})"
-    found = tx.connection.exec_driver_sql(
+    found = run(
+        tx.connection,
         "SELECT id, live FROM temporis_mirror_batch WHERE data_source = ? AND live > 0 AND not_before <= ?"  # noqa: S608
         f" AND (sender IS NULL OR lease_until <= ?){among} ORDER BY written_at, id LIMIT ?",
         (tx.source, tx.now, tx.now, *ids, limit),
@@ -371,7 +375,8 @@ def waiting(tx: Transaction, wanted: Iterable[int] | None, *, limit: int) -> lis
 
 def in_flight(tx: Transaction) -> Int64s:
     """Return the keys that any process is sending right now, ascending."""
-    found = tx.connection.exec_driver_sql(
+    found = run(
+        tx.connection,
         "SELECT keys, vals FROM temporis_mirror_batch JOIN temporis_mirror_rows ON batch = id"
         " WHERE data_source = ? AND doubtful_until > ? AND sender IS NOT NULL AND lease_until > ?",
         (tx.source, tx.now, tx.now),
@@ -387,7 +392,8 @@ def risk(tx: Transaction, rows: Rows) -> Floats:
     not grow with a doubtful backlog that is elsewhere.
     """
     first_key, last_key, first_time, last_time = rows.extent()
-    found = tx.connection.exec_driver_sql(
+    found = run(
+        tx.connection,
         "SELECT doubtful_until, keys, vals FROM temporis_mirror_batch JOIN temporis_mirror_rows ON batch = id"
         " WHERE data_source = ? AND doubtful_until > ?"
         " AND last_key >= ? AND first_key <= ? AND last_time >= ? AND first_time <= ?",

@@ -9,17 +9,18 @@ from __future__ import annotations
 import logging
 
 import numpy as np
+import sqlalchemy as sa
 
 from temporis_dagster.data_source.http.attempts import Reply
 from temporis_dagster.data_source.http.target import HttpTarget
 from temporis_dagster.data_source.http.throttle import WARN_EVERY_S
 from temporis_dagster.data_source.mirror import pending, schema
+from temporis_dagster.data_source.mirror.batches import Transaction
 from temporis_dagster.data_source.mirror.file import KnownSource, MirrorClock, MirrorFile
 from temporis_dagster.data_source.mirror.relay import Interrupted, Relay
 from temporis_dagster.data_source.mirror.settlement import Settled
 from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
-from temporis_dagster.data_source.store.sqlite.file import file_of
 from temporis_dagster.wording import counted
 
 LOGGER = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ class Flush:
     """One flush.
 
     Args:
-        file: The mirror's file.
+        file: The mirror's file or database.
         service: Where to.
         data_source: Which data source.
         options: How the mirror behaves.
@@ -140,9 +141,7 @@ class Flush:
             before = self._load.requests
             refusal = self._deliver(source)
             pause_s = min(2 * pause_s, LONGEST_WAIT_S) if self._load.requests == before else SHORTEST_WAIT_S
-            with self._file.reading_of(source) as tx:
-                self._pending = pending.count(tx.connection, source.id)
-                wait_s = pending.seconds_until_due(tx)
+            self._pending, wait_s = self._file.read_of(source, _left)
             if refusal is not None or not wait or wait_s is None:
                 return refusal
             waiting.warn(
@@ -170,11 +169,19 @@ class Flush:
         )
 
     def _known(self) -> KnownSource | None:
-        with self._file.reading() as connection:
+        def look(connection: sa.Connection) -> tuple[KnownSource | None, float]:
             source = self._file.known(connection, self._data_source)
-            self._window_s = schema.window_s(connection, self._options.late_write_window_s)
-            return None if source is None else KnownSource(self._data_source, source.id, file_of(connection))
+            known = source and KnownSource(self._data_source, source.id, self._file.identity(connection))
+            return known, schema.window_s(connection, self._options.late_write_window_s)
+
+        known, self._window_s = self._file.read(look)
+        return known
 
     def _deliver(self, source: KnownSource) -> Reply | None:
         relay = Relay(self._file, self._service, source, self._load, self._interrupted, window_s=self._window_s)
         return relay.deliver()
+
+
+def _left(tx: Transaction) -> tuple[int, float | None]:
+    """Return how many rows are pending, and how long until any of them may be sent; None if none are pending."""
+    return pending.count(tx.connection, tx.source), pending.seconds_until_due(tx)

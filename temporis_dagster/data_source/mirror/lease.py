@@ -16,12 +16,16 @@ from temporis_dagster.data_source.http.target import HttpTarget
 from temporis_dagster.data_source.mirror import batches
 from temporis_dagster.data_source.mirror.batches import Batch, Transaction
 from temporis_dagster.data_source.mirror.file import KnownSource, MirrorFile
-from temporis_dagster.data_source.store.sqlite.file import commit
 
 ROOM = 1.25
 """The length of a lease in longest attempts: above 1, so that it is not renewed before each of them."""
 
 MARGIN_S = 1.0
+
+RENEW_S = 60.0
+"""How long a renewal waits, for locks or for a server that is out of reach, before the delivery ends. Meanwhile an
+interruption waits for it, too."""
+
 TYPICAL_ROW_BYTES = 80
 
 
@@ -33,7 +37,7 @@ class Lease:
     """The lease of one holder.
 
     Args:
-        file: The mirror's file.
+        file: The mirror's file or database.
         service: Where its requests go.
         source: The data source.
         window_s: For how long after the end of the lease a request may still be applied, in seconds.
@@ -81,13 +85,16 @@ class Lease:
             self._is_over = True
 
     def _renew(self, length_s: float) -> None:
+        # This process's clock is read first, and once for all attempts.
         before = self._file.clock.monotonic()
-        with self._file.writing_of(self._source) as tx:
+
+        def renew(tx: Transaction) -> None:
             until = tx.now + length_s
             renewed = batches.renew(tx, holder=self.holder, until=until, doubtful_until=until + self._window_s)
             if renewed != self._count:
                 raise LeaseLostError
-            commit(tx.connection)
+
+        self._file.write_of(self._source, renew, wait_s=RENEW_S)
         self._ends = before + length_s
 
     def _attempt_s(self, body_bytes: int) -> float:

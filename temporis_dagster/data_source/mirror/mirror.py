@@ -1,13 +1,14 @@
 """Mirror: the face of the mirror, one method per operation.
 
 Comes in: tallies, names, time ranges. Goes out: what ``MirroringTarget`` promises.
-Never: sends anything that is not in its file, or opens the file before it is needed.
+Never: sends anything that is not in its database, or opens that before it is needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
 
 import pandas as pd
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from temporis_dagster.data_source.http.attempts import Reply
 from temporis_dagster.data_source.http.target import HttpTarget
 from temporis_dagster.data_source.mirror import batches, pending, rejected
 from temporis_dagster.data_source.mirror.batches import Transaction
+from temporis_dagster.data_source.mirror.database import mirror_database_at, statements_of
 from temporis_dagster.data_source.mirror.file import MirrorClock, MirrorFile
 from temporis_dagster.data_source.mirror.flush import Flush
 from temporis_dagster.data_source.mirror.relay import Interrupted
@@ -28,9 +30,9 @@ from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.plan import Ghosts, Plan, Within
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
 from temporis_dagster.data_source.store import read, sources
-from temporis_dagster.data_source.store.compare import Subject, frame_of, ghosts_of, names_wanted
-from temporis_dagster.data_source.store.opening import sqlite_database_at
+from temporis_dagster.data_source.store.compare import Counted, Subject, frame_of, ghosts_of, names_wanted
 from temporis_dagster.data_source.store.planning import (
+    Findings,
     findings,
     ghosts_counted,
     latest_of,
@@ -38,9 +40,7 @@ from temporis_dagster.data_source.store.planning import (
     unreadable_in,
 )
 from temporis_dagster.data_source.store.read import ReadBounds, SeriesRows
-from temporis_dagster.data_source.store.sqlite.read import series_rows
-from temporis_dagster.data_source.store.sqlite.series import series_of
-from temporis_dagster.data_source.store.sqlite.stored import SqliteRows
+from temporis_dagster.data_source.store.sources import Source
 from temporis_dagster.data_source.store.stored import StoredRows
 from temporis_dagster.data_source.target import ArchiveState, PendingInfo
 from temporis_dagster.errors import (
@@ -50,25 +50,29 @@ from temporis_dagster.errors import (
     MirrorError,
     UnavailableError,
 )
-from temporis_dagster.settings import trimmed
+from temporis_dagster.settings import hidden_url, trimmed
+
+T = TypeVar("T")
 
 QUEUED = (UnavailableError, DataSourceArchivedError)
 """The errors that ``on_unavailable="queue"`` does not raise."""
 
 
 class Mirror:
-    """A SQLite file in front of the data sources of an HTTP service. Implements ``MirroringTarget``.
+    """A SQLite file, or a PostgreSQL database, in front of the data sources of an HTTP service.
+
+    Implements ``MirroringTarget``.
 
     Args:
-        url: The file: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``. The first upsert makes it, and nothing
-            else does; until then it counts as empty.
+        url: ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``postgresql+psycopg://user@host/database``. The
+            first upsert makes the mirror, and nothing else does; until then it counts as empty.
         service: The data sources of the HTTP service.
-        token: The access token of the service, of which the file gets a salted hash.
+        token: The access token of the service, of which the mirror gets a salted hash.
         options: How the mirror behaves.
         clock: What time it is.
 
     Raises:
-        ConfigurationError: The URL is not that of a SQLite file.
+        ConfigurationError: The URL is not that of a SQLite file or a PostgreSQL database.
     """
 
     def __init__(
@@ -81,11 +85,12 @@ class Mirror:
         clock: MirrorClock | None = None,
     ) -> None:
         self._service, self._options, self._shown = service, options or MirrorOptions(), "not opened"
-        database = sqlite_database_at(url, "mirror")
+        url = hidden_url(trimmed(url))
+        database = mirror_database_at(url, service.options.give_up_after_s)
         self._shown = database.url
         self._interrupted = Interrupted()
         self._identity = Identity(service.url, trimmed(token))
-        self._file = MirrorFile(database.path, database.url, self._identity, clock or MirrorClock())
+        self._file = MirrorFile(database, self._identity, clock or MirrorClock())
 
     @property
     def url(self) -> str:
@@ -94,7 +99,7 @@ class Mirror:
 
     @property
     def mirror_url(self) -> str:
-        """Where the mirror is, with an absolute path."""
+        """Where the mirror is: with an absolute path, and without user and password."""
         return self._shown
 
     @property
@@ -102,7 +107,7 @@ class Mirror:
         """Whether there is a mirror at its URL yet, of this target or another.
 
         Raises:
-            StoreError: The file cannot be read.
+            StoreError: The file or database cannot be read.
         """
         with self._file.explained():
             return self._file.exists
@@ -117,7 +122,7 @@ class Mirror:
             DeliveryError: They could not be delivered now; the report counts them as pending.
             ConfigurationError: There is no access token, or no HTTP client can be made. Nothing was written.
             MirrorError: It is another target's mirror, or full. Nothing was written.
-            StoreError: The mirror's file failed; the report says how many rows are in it.
+            StoreError: The mirror's database failed; the report says how many rows are in it.
         """
         if not self._identity.has_token:  # a mirror bound to no account would refuse the token later
             raise ConfigurationError(
@@ -152,8 +157,10 @@ class Mirror:
 
     def pending(self, data_source: str) -> PendingInfo:
         """Return how many rows the service is not known to have, and why."""
-        with self._known(data_source) as (connection, source):
-            return PendingInfo() if source is None else pending.info(connection, source.id)
+        return self._read(
+            data_source,
+            lambda connection, source: PendingInfo() if source is None else pending.info(connection, source.id),
+        )
 
     def discard_pending(self, data_source: str) -> int:
         """Forget what is pending and not in flight, one transaction per batch.
@@ -161,18 +168,18 @@ class Mirror:
         Returns:
             The number of rows that were forgotten.
         """
-        with self._known(data_source) as (connection, source):
-            ids = [] if source is None else pending.open_batches(connection, source.id)
-        count = 0
-        for number in ids:
-            with self._changing(data_source) as tx:
-                count += pending.discard(tx, number)
-        return count
+        ids = self._read(
+            data_source,
+            lambda connection, source: [] if source is None else pending.open_batches(connection, source.id),
+        )
+        return sum(self._change(data_source, partial(pending.discard, number=number)) for number in ids)
 
     def rejected_rows(self, data_source: str) -> pd.DataFrame:
         """Return the rows that the service rejected: timestamp, name, value, reason, rejected_at."""
-        with self._known(data_source) as (connection, source):
-            return rejected.frame(connection, -1 if source is None else source.id)
+        return self._read(
+            data_source,
+            lambda connection, source: rejected.frame(connection, -1 if source is None else source.id),
+        )
 
     def retry_rejected(self, data_source: str) -> int:
         """Make the rejected rows pending again.
@@ -180,13 +187,14 @@ class Mirror:
         Returns:
             The number of rows.
         """
-        if not self._knows(data_source):
-            return 0
-        with self._changing(data_source) as tx:
+
+        def retry(tx: Transaction) -> int:
             rows = rejected.take_all(tx)
             if len(rows):
                 store_rows(tx.connection, batches.insert(tx, rows))
             return len(rows)
+
+        return self._change(data_source, retry) if self._knows(data_source) else 0
 
     def discard_rejected(self, data_source: str) -> int:
         """Forget the rejected rows.
@@ -196,8 +204,7 @@ class Mirror:
         """
         if not self._knows(data_source):
             return 0
-        with self._changing(data_source) as tx:
-            return len(rejected.take_all(tx))
+        return self._change(data_source, lambda tx: len(rejected.take_all(tx)))
 
     def rebuild(self, progress: Progress | None = None) -> int:
         """Make every row of every data source pending, for a new or an emptied service, and bind the mirror to it.
@@ -218,8 +225,8 @@ class Mirror:
 
     def data_sources(self) -> list[str]:
         """Return the names of the data sources that the mirror knows, sorted."""
-        with self._file.explained(), self._file.reading() as connection:
-            return sources.names(connection, ACCOUNT)
+        with self._file.explained():
+            return self._file.read(lambda connection: sources.names(connection, ACCOUNT))
 
     def archive_state(self, data_source: str) -> ArchiveState:
         """Ask the service whether the data source is archived, and remember the answer."""
@@ -228,92 +235,86 @@ class Mirror:
 
     def read(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> pd.DataFrame:
         """Return what was written through the mirror, including pending rows but not rejected ones."""
-        with self._rows(data_source, ReadBounds(start, end, names)) as rows:
-            return read.frame(rows)
+        bounds = ReadBounds(start, end, names)
+        return self._read(data_source, lambda connection, source: read.frame(_rows(connection, source, bounds)))
 
     def content_digest(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> str:
         """Return a text that is equal exactly when ``read`` would return the same, bit for bit."""
-        with self._rows(data_source, ReadBounds(start, end, names)) as rows:
-            return read.digest(rows)
+        bounds = ReadBounds(start, end, names)
+        return self._read(data_source, lambda connection, source: read.digest(_rows(connection, source, bounds)))
 
     def plan(self, data_source: str, observations: Observations, within: Within) -> Plan:
         """Compare observations with what was written through the mirror. Write nothing."""
-        with self._compared(data_source, observations, within) as (rows, subject, archived):
-            found = findings(rows, subject, archived=archived)
-        return found.plan(data_source)
+
+        def compare(connection: sa.Connection, source: Source | None) -> Findings:
+            rows, subject = _compared(connection, source, observations, within)
+            # Whether the service last said that it is archived.
+            return findings(rows, subject, archived=source is not None and source.archived)
+
+        return self._read(data_source, compare).plan(data_source)
 
     def ghosts(self, data_source: str, observations: Observations, within: Within, *, stored: bool) -> Ghosts:
         """Count the rows of the mirror within that the observations do not have, and offer to read them."""
-        with self._compared(data_source, observations, within) as (rows, subject, _):
-            found, unreadable = ghosts_counted(rows, subject, stored=stored), unreadable_in(subject)
+
+        def count(connection: sa.Connection, source: Source | None) -> tuple[Counted, int]:
+            rows, subject = _compared(connection, source, observations, within)
+            return ghosts_counted(rows, subject, stored=stored), unreadable_in(subject)
+
+        found, unreadable = self._read(data_source, count)
 
         def read_some(most: int | None) -> pd.DataFrame:
-            with self._compared(data_source, observations, within) as (rows, subject, _):
+            def ask(connection: sa.Connection, source: Source | None) -> pd.DataFrame:
+                rows, subject = _compared(connection, source, observations, within)
                 return frame_of(ghosts_of(rows, subject, found.by_series), most)
+
+            return self._read(data_source, ask)
 
         return Ghosts(found.by_series, found.stored, unreadable, read_some)
 
     def latest(self, data_source: str, names: Sequence[str] | None) -> pd.DataFrame:
         """Return the last row of each of these series that has one, pending ones included."""
-        with self._known(data_source) as (connection, source):
-            possible = ReadBounds(None, None, names).possible_names
-            ids = {} if source is None else series_of(connection, source, possible)
-            return latest_of(SqliteRows(connection), ids)
+        possible = ReadBounds(None, None, names).possible_names
+
+        def ask(connection: sa.Connection, source: Source | None) -> pd.DataFrame:
+            return latest_of(statements_of(connection).stored_rows(connection), _series(connection, source, possible))
+
+        return self._read(data_source, ask)
 
     def close(self) -> None:
-        """Close the connections to the service and to the file."""
+        """Close the connections to the service and to the database."""
         self._service.close()
         with self._file.explained():
             self._file.close()
 
-    @contextmanager
-    def _known(self, data_source: str) -> Iterator[tuple[sa.Connection, sources.Source | None]]:
-        """Yield a reading connection, and the data source if the mirror knows it."""
-        with self._file.explained(data_source), self._file.reading() as connection:
-            yield connection, self._file.known(connection, data_source)
-
-    @contextmanager
-    def _rows(self, data_source: str, bounds: ReadBounds) -> Iterator[Iterator[SeriesRows]]:
-        """Yield what the mirror has within these bounds: nothing of a data source that it does not know."""
-        with self._known(data_source) as (connection, source):
-            ids = {} if source is None else series_of(connection, source, bounds.possible_names)
-            yield series_rows(connection, read.in_order(ids), bounds.window)
-
-    @contextmanager
-    def _compared(
-        self, data_source: str, observations: Observations, within: Within
-    ) -> Iterator[tuple[StoredRows, Subject, bool]]:
-        """Yield the rows of the mirror, what is compared with them, and whether the service last said archived."""
-        with self._known(data_source) as (connection, source):
-            ids = {} if source is None else series_of(connection, source, names_wanted(observations, within))
-            yield SqliteRows(connection), subject_of(observations, within, ids), source is not None and source.archived
+    def _read(self, data_source: str, ask: Callable[[sa.Connection, Source | None], T]) -> T:
+        """Ask something about a data source, or about None if the mirror does not know it."""
+        with self._file.explained(data_source):
+            return self._file.read(lambda connection: ask(connection, self._file.known(connection, data_source)))
 
     def _knows(self, data_source: str) -> bool:
-        with self._known(data_source) as (_, source):
-            return source is not None
+        return self._read(data_source, lambda _, source: source is not None)
 
-    @contextmanager
-    def _changing(self, data_source: str) -> Iterator[Transaction]:
-        """Yield a write transaction on a data source that the mirror knows, committed at the end."""
-        with self._file.explained(data_source), self._file.changing(data_source) as tx:
-            yield tx
+    def _change(self, data_source: str, work: Callable[[Transaction], T]) -> T:
+        """Change something of a data source that the mirror knows, in one transaction."""
+        with self._file.explained(data_source):
+            return self._file.change(data_source, work)
+
+    def _known(self, data_source: str) -> Source | None:
+        return self._file.read(lambda connection: self._file.known(connection, data_source))
 
     def _asked(self, data_source: str) -> ArchiveState:
         state = self._service.archive_state(data_source)
         if state is not ArchiveState.UNKNOWN:
-            with self._file.reading() as connection:
-                source = self._file.known(connection, data_source)
-            if source is not None and source.archived is not (state is ArchiveState.ARCHIVED):
-                with self._file.changing(data_source) as tx:
-                    pending.note_archived(tx, archived=state is ArchiveState.ARCHIVED)
+            source, archived = self._known(data_source), state is ArchiveState.ARCHIVED
+            if source is not None and source.archived is not archived:
+                self._file.change(data_source, lambda tx: pending.note_archived(tx, archived=archived))
         return state
 
     def _ensure_not_archived(self, tally: Tally) -> None:
         """Refuse before anything is written if the service called the data source archived, and still does."""
         if self._options.on_unavailable == "queue":
             return
-        with self._file.reading() as connection:
-            source = self._file.known(connection, tally.data_source)
+        source = self._known(tally.data_source)
         if source is None or not source.archived:
             return
         try:
@@ -331,8 +332,8 @@ class Mirror:
 
     def _refused(self, refusal: Reply, data_source: str, report: UpsertReport, *, queue: bool = True) -> None:
         error = self._service.error(refusal, data_source, report)
-        with self._file.changing(data_source) as tx:
-            pending.note_failure(tx, str(error), archived=refusal.answer.meaning is Meaning.ARCHIVED)
+        archived = refusal.answer.meaning is Meaning.ARCHIVED
+        self._file.change(data_source, lambda tx: pending.note_failure(tx, str(error), archived=archived))
         if not (queue and self._options.on_unavailable == "queue" and isinstance(error, QUEUED)):
             raise error
 
@@ -345,3 +346,21 @@ class Mirror:
             url=self.mirror_url,
             report=tally.report("the mirror is full"),
         )
+
+
+def _series(connection: sa.Connection, source: Source | None, names: Sequence[str] | None) -> Mapping[str, int]:
+    """Return the ids of these series, or of all; none of a data source that the mirror does not know."""
+    return {} if source is None else statements_of(connection).series(connection, source, names)
+
+
+def _rows(connection: sa.Connection, source: Source | None, bounds: ReadBounds) -> Iterator[SeriesRows]:
+    ids = read.in_order(_series(connection, source, bounds.possible_names))
+    return statements_of(connection).series_rows(connection, ids, bounds.window)
+
+
+def _compared(
+    connection: sa.Connection, source: Source | None, observations: Observations, within: Within
+) -> tuple[StoredRows, Subject]:
+    """Return the rows of the mirror, and what is compared with them."""
+    ids = _series(connection, source, names_wanted(observations, within))
+    return statements_of(connection).stored_rows(connection), subject_of(observations, within, ids)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timezone
-from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -17,12 +16,15 @@ import sqlalchemy as sa
 
 from temporis_dagster.data_source.mirror import batches, rejected
 from temporis_dagster.data_source.mirror.batches import Transaction
+from temporis_dagster.data_source.mirror.database import statements_of
 from temporis_dagster.data_source.mirror.file import MirrorFile
 from temporis_dagster.data_source.mirror.rows import Rows, packed
+from temporis_dagster.data_source.mirror.schema import ACCOUNT
 from temporis_dagster.data_source.report import Progress
+from temporis_dagster.data_source.store import sources
 from temporis_dagster.data_source.store.errors import StoreUnusableError
-from temporis_dagster.data_source.store.sqlite.file import commit, driver
-from temporis_dagster.data_source.store.sqlite.read import integers
+from temporis_dagster.data_source.store.read import FIRST, LAST, Window
+from temporis_dagster.data_source.store.sources import run
 from temporis_dagster.data_source.target import PendingInfo
 
 ROWS_PER_BATCH = 50_000
@@ -49,16 +51,16 @@ def count_of_all(connection: sa.Connection) -> int:
 def count(connection: sa.Connection, source: int) -> int:
     """Return how many rows of a data source are pending."""
     sql = "SELECT pending FROM temporis_mirror_source WHERE data_source = ?"
-    return int(connection.exec_driver_sql(sql, (source,)).scalar() or 0)
+    return int(run(connection, sql, (source,)).scalar() or 0)
 
 
 def info(connection: sa.Connection, source: int) -> PendingInfo:
     """Return everything that users want to know about it."""
-    error, error_at = connection.exec_driver_sql(
-        "SELECT last_error, last_error_at FROM temporis_mirror_source WHERE data_source = ?", (source,)
+    error, error_at = run(
+        connection, "SELECT last_error, last_error_at FROM temporis_mirror_source WHERE data_source = ?", (source,)
     ).first() or (None, None)
-    written_at = connection.exec_driver_sql(
-        "SELECT min(written_at) FROM temporis_mirror_batch WHERE data_source = ? AND live > 0", (source,)
+    written_at = run(
+        connection, "SELECT min(written_at) FROM temporis_mirror_batch WHERE data_source = ? AND live > 0", (source,)
     ).scalar()
     return PendingInfo(
         count(connection, source), _moment(written_at), error, _moment(error_at), rejected.count(connection, source)
@@ -74,14 +76,15 @@ def oldest(tx: Transaction) -> Oldest:
 def are_due(tx: Transaction, ids: Iterable[int]) -> bool:
     """Return whether any of these batches could be sent now if no other process were sending its keys."""
     due = "SELECT 1 FROM temporis_mirror_batch WHERE id = ? AND live > 0 AND not_before <= ?"
-    return any(tx.connection.exec_driver_sql(due, (number, tx.now)).first() is not None for number in ids)
+    return any(run(tx.connection, due, (number, tx.now)).first() is not None for number in ids)
 
 
 def seconds_until_due(tx: Transaction) -> float | None:
     """Return how long until anything more may be sent, as far as is known; None if nothing is pending."""
-    moment = tx.connection.exec_driver_sql(
-        "SELECT min(max(not_before, CASE WHEN sender IS NULL THEN 0 ELSE lease_until END)) FROM temporis_mirror_batch"
-        " WHERE data_source = ? AND live > 0",
+    moment = run(
+        tx.connection,
+        "SELECT min(CASE WHEN sender IS NOT NULL AND lease_until > not_before THEN lease_until ELSE not_before END)"
+        " FROM temporis_mirror_batch WHERE data_source = ? AND live > 0",
         (tx.source,),
     ).scalar()
     return None if moment is None else max(float(moment) - tx.now, 0.0)
@@ -89,7 +92,8 @@ def seconds_until_due(tx: Transaction) -> float | None:
 
 def note_failure(tx: Transaction, words: str, *, archived: bool) -> None:
     """Remember why a delivery stopped."""
-    tx.connection.exec_driver_sql(
+    run(
+        tx.connection,
         "UPDATE temporis_mirror_source SET last_error = ?, last_error_at = ? WHERE data_source = ?",
         (words, tx.now, tx.source),
     )
@@ -105,14 +109,16 @@ def note_success(tx: Transaction) -> None:
 
 def note_archived(tx: Transaction, *, archived: bool) -> None:
     """Remember whether the service said that the data source takes no observations."""
-    tx.connection.exec_driver_sql(
+    run(
+        tx.connection,
         "UPDATE temporis_data_source SET archived = ? WHERE id = ? AND archived <> ?",
-        (int(archived), tx.source, int(archived)),
+        (archived, tx.source, archived),
     )
 
 
 def _forget_error(tx: Transaction) -> None:
-    tx.connection.exec_driver_sql(
+    run(
+        tx.connection,
         "UPDATE temporis_mirror_source SET last_error = NULL, last_error_at = NULL"
         " WHERE data_source = ? AND last_error IS NOT NULL",
         (tx.source,),
@@ -129,7 +135,7 @@ def _moment(seconds: float | None) -> datetime | None:
 def open_batches(connection: sa.Connection, source: int) -> list[int]:
     """Return the batches that have rows to deliver, oldest first."""
     sql = "SELECT id FROM temporis_mirror_batch WHERE data_source = ? AND live > 0 ORDER BY written_at, id"
-    return [int(number) for number in connection.exec_driver_sql(sql, (source,)).scalars()]
+    return [int(number) for number in run(connection, sql, (source,)).scalars()]
 
 
 def discard(tx: Transaction, number: int) -> int:
@@ -138,7 +144,8 @@ def discard(tx: Transaction, number: int) -> int:
     if live is None:
         return 0
     batch = batches.get(tx, number)
-    batches.forget(tx.connection, batch.rows.keys[batches.live_rows(tx.connection, batch, live)])
+    live_keys = batch.rows.keys[batches.live_rows(tx.connection, batch, live)]
+    statements_of(tx.connection).forget(tx.connection, live_keys)
     batches.close(tx, batch, live)
     if not count(tx.connection, tx.source):
         _forget_error(tx)
@@ -157,21 +164,27 @@ def rebuild(file: MirrorFile, progress: Progress | None) -> int:
     Raises:
         StoreUnusableError: Another process is sending from the mirror, or there is no mirror.
     """
-    with file.unbound_writing() as connection:
+
+    def make_pending(connection: sa.Connection) -> int:
         now = file.clock.now(connection)
+        batches.bound_moments(connection, now)
         _ensure_idle(connection, now)
         batches.close_all(connection)
-        connection.exec_driver_sql("UPDATE temporis_data_source SET archived = 0")
-        found = connection.exec_driver_sql("SELECT id FROM temporis_data_source ORDER BY id").all()
-        rows = sum(_make_pending(Transaction(connection, int(source), now), progress) for (source,) in found)
+        known = [sources.find(connection, ACCOUNT, name) for name in sources.names(connection, ACCOUNT)]
+        for source in known:
+            sources.set_archived(connection, source, archived=False)
+        rows = sum(_make_pending(Transaction(connection, source.id, now), progress) for source in known)
         file.bind(connection)
-        commit(connection)
-    return rows
+        return rows
+
+    return file.write_unbound(make_pending)
 
 
 def _ensure_idle(connection: sa.Connection, now: float) -> None:
-    until = connection.exec_driver_sql(
-        "SELECT max(lease_until) FROM temporis_mirror_batch WHERE sender IS NOT NULL AND lease_until > ?", (now,)
+    until = run(
+        connection,
+        "SELECT max(lease_until) FROM temporis_mirror_batch WHERE sender IS NOT NULL AND lease_until > ?",
+        (now,),
     ).scalar()
     if until is not None:
         raise StoreUnusableError(
@@ -183,24 +196,21 @@ def _ensure_idle(connection: sa.Connection, now: float) -> None:
 
 def _make_pending(tx: Transaction, progress: Progress | None) -> int:
     """Put all observations of a data source into new batches, and return their number."""
-    made = 0
-    series = tx.connection.exec_driver_sql(
-        "SELECT id FROM temporis_series WHERE data_source = ? ORDER BY id", (tx.source,)
-    )
-    for (number,) in series.all():
-        cursor = driver(tx.connection).cursor()
-        cursor.execute("SELECT timestamp, value FROM temporis_observation WHERE series = ?", (number,))
-        table = np.fromiter(chain.from_iterable(cursor), dtype=np.float64).reshape(-1, 2)
-        timestamps = integers(table[:, 0])
-        keys = packed(np.full(len(timestamps), number, dtype=np.int64), timestamps)
-        for start in range(0, len(keys), ROWS_PER_BATCH):
-            stop = start + ROWS_PER_BATCH
-            batch = batches.insert(tx, Rows(keys[start:stop], table[start:stop, 1].copy()))
-            tx.connection.exec_driver_sql(
-                "UPDATE temporis_observation SET batch = ? WHERE series = ? AND timestamp BETWEEN ? AND ?",
-                (batch.id, number, int(timestamps[start]), int(timestamps[start:stop][-1])),
-            )
-            made += len(batch.rows)
-            if progress is not None:
-                progress(len(batch.rows))
+    statements, made = statements_of(tx.connection), 0
+    found = run(tx.connection, "SELECT id FROM temporis_series WHERE data_source = ? ORDER BY id", (tx.source,))
+    for number in [int(number) for number in found.scalars()]:
+        for series in statements.series_rows(tx.connection, {"": number}, Window(FIRST, LAST)):
+            timestamps = series.timestamps
+            keys = packed(np.full(len(timestamps), number, dtype=np.int64), timestamps)
+            for start in range(0, len(keys), ROWS_PER_BATCH):
+                stop = start + ROWS_PER_BATCH
+                batch = batches.insert(tx, Rows(keys[start:stop], series.values[start:stop]))
+                run(
+                    tx.connection,
+                    "UPDATE temporis_observation SET batch = ? WHERE series = ? AND timestamp BETWEEN ? AND ?",
+                    (batch.id, number, int(timestamps[start]), int(timestamps[start:stop][-1])),
+                )
+                made += len(batch.rows)
+                if progress is not None:
+                    progress(len(batch.rows))
     return made

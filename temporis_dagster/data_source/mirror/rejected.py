@@ -12,27 +12,20 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
-from temporis_dagster.data_source.mirror import batches
 from temporis_dagster.data_source.mirror.batches import Transaction
-from temporis_dagster.data_source.mirror.rows import Rows, packed, unpacked
+from temporis_dagster.data_source.mirror.database import statements_of
+from temporis_dagster.data_source.mirror.rows import Rows, packed
 from temporis_dagster.data_source.observations.model import Int64s
-from temporis_dagster.data_source.store.sqlite.write import storable
+from temporis_dagster.data_source.store.sources import run
 
 OF_SOURCE = "series IN (SELECT id FROM temporis_series WHERE data_source = ?)"
 
 
 def keep(tx: Transaction, rows: Rows, reasons: Sequence[str]) -> None:
     """Move these rows, the current ones of their keys, to the rejected ones."""
-    series, timestamps = unpacked(rows.keys)
-    for number, timestamp, value, reason in zip(
-        series.tolist(), timestamps.tolist(), storable(rows.values), reasons, strict=True
-    ):
-        tx.connection.exec_driver_sql(
-            "INSERT INTO temporis_mirror_rejected VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
-            " SET value = excluded.value, reason = excluded.reason, rejected_at = excluded.rejected_at",
-            (number, timestamp, value, reason, tx.now),
-        )
-    batches.forget(tx.connection, rows.keys)
+    statements = statements_of(tx.connection)
+    statements.keep_rejected(tx.connection, rows, reasons, tx.now)
+    statements.forget(tx.connection, rows.keys)
 
 
 def outdated(tx: Transaction, keys: Int64s) -> None:
@@ -40,11 +33,7 @@ def outdated(tx: Transaction, keys: Int64s) -> None:
     if not count(tx.connection, tx.source):
         return
     kept = _rows(tx.connection, tx.source).keys
-    series, timestamps = unpacked(kept[np.isin(kept, keys)])
-    for number, timestamp in zip(series.tolist(), timestamps.tolist(), strict=True):
-        tx.connection.exec_driver_sql(
-            "DELETE FROM temporis_mirror_rejected WHERE series = ? AND timestamp = ?", (number, timestamp)
-        )
+    statements_of(tx.connection).forget_rejected(tx.connection, kept[np.isin(kept, keys)])
 
 
 def count(connection: sa.Connection, source: int) -> int:
@@ -52,22 +41,18 @@ def count(connection: sa.Connection, source: int) -> int:
     if connection.exec_driver_sql("SELECT 1 FROM temporis_mirror_rejected LIMIT 1").first() is None:
         return 0
     sql = f"SELECT count(*) FROM temporis_mirror_rejected WHERE {OF_SOURCE}"  # noqa: S608 no data in it
-    return int(connection.exec_driver_sql(sql, (source,)).scalar_one())
+    return int(run(connection, sql, (source,)).scalar_one())
 
 
 def reasons(connection: sa.Connection, keys: Int64s) -> list[tuple[float, str | None]]:
     """Return which value of each of these keys was refused, and why; the reason is None where none was."""
-    series, timestamps = unpacked(keys)
-    sql = "SELECT value, reason FROM temporis_mirror_rejected WHERE series = ? AND timestamp = ?"
-    found = (
-        connection.exec_driver_sql(sql, key).first() for key in zip(series.tolist(), timestamps.tolist(), strict=True)
-    )
-    return [(0.0, None) if row is None else (float(row[0]), str(row[1])) for row in found]
+    return statements_of(connection).rejected(connection, keys)
 
 
 def frame(connection: sa.Connection, source: int) -> pd.DataFrame:
     """Return the rejected rows as columns timestamp, name, value, reason, rejected_at; sorted by timestamp and name."""
-    found = connection.exec_driver_sql(
+    found = run(
+        connection,
         "SELECT r.timestamp, s.name, r.value, r.reason, r.rejected_at FROM temporis_mirror_rejected r"
         " JOIN temporis_series s ON s.id = r.series WHERE s.data_source = ? ORDER BY r.timestamp, s.name",
         (source,),
@@ -89,13 +74,13 @@ def frame(connection: sa.Connection, source: int) -> pd.DataFrame:
 def take_all(tx: Transaction) -> Rows:
     """Remove the rejected rows, and return them."""
     rows = _rows(tx.connection, tx.source)
-    tx.connection.exec_driver_sql(f"DELETE FROM temporis_mirror_rejected WHERE {OF_SOURCE}", (tx.source,))  # noqa: S608
+    run(tx.connection, f"DELETE FROM temporis_mirror_rejected WHERE {OF_SOURCE}", (tx.source,))  # noqa: S608
     return rows
 
 
 def _rows(connection: sa.Connection, source: int) -> Rows:
     sql = f"SELECT series, timestamp, value FROM temporis_mirror_rejected WHERE {OF_SOURCE}"  # noqa: S608 no data in it
-    found = connection.exec_driver_sql(sql, (source,)).all()
+    found = run(connection, sql, (source,)).all()
     series = np.array([row[0] for row in found], dtype=np.int64)
     timestamps = np.array([row[1] for row in found], dtype=np.int64)
     return Rows(packed(series, timestamps), np.array([float(row[2]) for row in found], dtype=np.float64))

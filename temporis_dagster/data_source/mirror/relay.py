@@ -14,30 +14,31 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import sqlalchemy as sa
 
 from temporis_dagster.data_source.http.attempts import Reply
 from temporis_dagster.data_source.http.target import HttpTarget
 from temporis_dagster.data_source.mirror import batches, pending
-from temporis_dagster.data_source.mirror.batches import Batch, Transaction
+from temporis_dagster.data_source.mirror.batches import IDS_PER_STATEMENT, Batch, Transaction
 from temporis_dagster.data_source.mirror.file import KnownSource, MirrorFile, ReplacedError
 from temporis_dagster.data_source.mirror.lease import Lease, LeaseLostError
-from temporis_dagster.data_source.mirror.lookup import names_of
 from temporis_dagster.data_source.mirror.rows import Rows, observations
 from temporis_dagster.data_source.mirror.schema import WrongTargetError
 from temporis_dagster.data_source.mirror.sending import Sending
 from temporis_dagster.data_source.mirror.settlement import Settled, Settlement, Verdict
 from temporis_dagster.data_source.observations.model import Int64s, Observations
 from temporis_dagster.data_source.report import Tally
-from temporis_dagster.data_source.store.sqlite.file import commit
+from temporis_dagster.data_source.store.errors import StoreUnusableError
+from temporis_dagster.data_source.store.sources import run
 
 LOGGER = logging.getLogger(__name__)
 
 LET_GO_S = 2.0
-"""How long an interrupted relay waits for the write lock before it leaves its leases to end by themselves."""
+"""How long an interrupted relay waits for locks or a server before it leaves its leases to end by themselves."""
 
 GROUP_ROWS = 200_000
 """About how many rows are claimed at once."""
@@ -77,7 +78,7 @@ class Relay:
     """Sends the batches of one load.
 
     Args:
-        file: The mirror's file.
+        file: The mirror's file or database.
         service: Where to.
         source: The data source.
         load: Which batches.
@@ -167,6 +168,10 @@ class Relay:
         """Note that the transaction of a ``claim`` is durable."""
         self._news, self._moved = [*self._news, *self._moved], []
 
+    def unclaimed(self) -> None:
+        """Note that the transaction of the first ``claim`` did not take place."""
+        self._held, self._moved = [], []
+
     def let_go(self) -> None:
         """After an interruption or a failure, settle what is over, and end the leases of what is not under way.
 
@@ -200,10 +205,13 @@ class Relay:
         busy = set() if self._sending is None else self._sending.busy()
         over = [batch for batch in self._held if batch.id not in busy]
         if over:
-            with self._file.writing_of(self.source, wait_s=wait_s) as tx:
-                settled = self._settle(tx, over)
-                left = [batch for batch in self._held if batch.id in busy]
-                commit(tx.connection, lambda: self._done(left, settled))
+            left = [batch for batch in self._held if batch.id in busy]
+            self._file.write_of(
+                self.source,
+                lambda tx: self._settle(tx, over),
+                lambda settled: self._done(left, settled),
+                wait_s=wait_s,
+            )
         self._tell()
         return not self._held
 
@@ -222,10 +230,15 @@ class Relay:
 
     def _next(self, group: list[Batch], wanted: Iterable[int] | None) -> list[Batch]:
         """Settle a group and claim the next one, in one transaction."""
-        with self._file.writing_of(self.source) as tx:
+        held = self._held
+
+        def settle_and_claim(tx: Transaction) -> tuple[list[Batch], list[Settled]]:
+            self._held, self._moved = held, []  # an earlier attempt did not take place
             settled = self._settle(tx, group)
             following = [] if wanted is not None and not wanted else self.claim(tx, wanted)
-            commit(tx.connection, lambda: self._advance(following, [*settled, *self._moved]))
+            return following, [*settled, *self._moved]
+
+        following, _ = self._file.write_of(self.source, settle_and_claim, lambda result: self._advance(*result))
         self._tell()
         return following
 
@@ -312,3 +325,19 @@ class _Entry(NamedTuple):
     process: int
     data_source: str
     relay: Relay
+
+
+def names_of(connection: sa.Connection, ids: Sequence[int]) -> dict[int, str]:
+    """Return the names of series, by id.
+
+    Raises:
+        StoreUnusableError: The mirror is damaged: one of the series is not in it.
+    """
+    names: dict[int, str] = {}
+    for start in range(0, len(ids), IDS_PER_STATEMENT):
+        block = tuple(ids[start : start + IDS_PER_STATEMENT])
+        sql = f"SELECT id, name FROM temporis_series WHERE id IN ({','.join('?' * len(block))})"  # noqa: S608
+        names.update(tuple(row) for row in run(connection, sql, block))
+    if len(names) != len(ids):
+        raise StoreUnusableError("it holds rows of series that are not in it", "Restore the mirror from a backup.")
+    return names

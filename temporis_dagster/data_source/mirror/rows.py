@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -79,6 +80,20 @@ class Rows:
         at = np.searchsorted(ascending, self.keys)
         at[at == len(ascending)] = 0
         return bool((ascending[at] == self.keys).any())
+
+
+class Present(NamedTuple):
+    """What the mirror has for some of the keys that were asked for.
+
+    Attributes:
+        found: The place of each among the keys.
+        values: Its present value.
+        batches: The batch that carries it.
+    """
+
+    found: Int64s
+    values: Floats
+    batches: Int64s
 
 
 def packed(series: Int64s, timestamps: Seconds) -> Int64s:

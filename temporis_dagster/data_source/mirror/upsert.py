@@ -7,7 +7,6 @@ Never: waits for rows of other upserts, except those that carry its own keys.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +15,9 @@ import sqlalchemy as sa
 from temporis_dagster.data_source.http.attempts import Reply
 from temporis_dagster.data_source.http.client import Answer
 from temporis_dagster.data_source.http.target import HttpTarget
-from temporis_dagster.data_source.mirror import batches, lookup, pending, rejected, schema
+from temporis_dagster.data_source.mirror import batches, pending, rejected, schema
 from temporis_dagster.data_source.mirror.batches import Batch, Transaction
+from temporis_dagster.data_source.mirror.database import statements_of
 from temporis_dagster.data_source.mirror.file import KnownSource, MirrorFile, ReplacedError
 from temporis_dagster.data_source.mirror.flush import ANY_NUMBER, Backlog, Waiting
 from temporis_dagster.data_source.mirror.relay import Interrupted, Relay
@@ -28,7 +28,6 @@ from temporis_dagster.data_source.observations.model import Int64s
 from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.report import Outcome, Tally
 from temporis_dagster.data_source.store.chunks import CHUNK_ROWS
-from temporis_dagster.data_source.store.sqlite.file import commit, file_of
 
 POLL_S, LONGEST_POLL_S = 0.02, 0.5
 """How often to look whether another holder is done with the same keys: less and less often."""
@@ -63,7 +62,7 @@ class Upsert:
     """One upsert.
 
     Args:
-        file: The mirror's file.
+        file: The mirror's file or database.
         service: Where to.
         tally: What.
         options: How the mirror behaves.
@@ -83,9 +82,9 @@ class Upsert:
             first = self._write()
             return None if self._begun is None else self._deliver(self._begun, first)
         except ReplacedError:
-            # What was written into the file that is gone is nowhere else.
+            # What was written into the mirror that is gone is nowhere else.
             kept = self._tally.settled_as(Outcome.PENDING)
-            self._tally.settle(kept, Outcome.UNKNOWN, reason="the mirror's file was replaced: send the rows again")
+            self._tally.settle(kept, Outcome.UNKNOWN, reason="the mirror was replaced: send the rows again")
             raise
         except BaseException:
             if self._begun is not None:  # it may hold what the last transaction of _write claimed
@@ -94,21 +93,33 @@ class Upsert:
 
     def _write(self) -> list[Batch]:
         """Write all chunks; the transaction of the last one claims what is to be sent first."""
-        count, first = len(self._tally.observations), []
+        count, first = len(self._tally.observations), list[Batch]()
         for start in range(0, count, CHUNK_ROWS):
             positions = np.arange(start, min(start + CHUNK_ROWS, count), dtype=np.int64)
-            with self._file.writing(same_file=self._begun.source.file if self._begun else None) as connection:
-                begun = self._begun = self._begun or self._begin(connection, count)
-                tx = Transaction(connection, begun.source.id, self._file.clock.now(connection))
-                writing = begun.writing
-                chunk = writing.chunk(tx, positions)
-                if start + CHUNK_ROWS >= count:
-                    wanted, names = writing.batches_with(chunk), writing.names(chunk)
-                    first = begun.relay.claim(tx, wanted, new=chunk.batch, names=names)
-                # Until the commit has returned: an interruption in it leaves open what became of it.
-                self._tally.settle(chunk.written, Outcome.UNKNOWN, reason="it may be in the mirror: upsert it again")
-                commit(connection, partial(self._written, begun, chunk))
-            self._tally.settle(chunk.unchanged, Outcome.ACKNOWLEDGED, unchanged=len(chunk.unchanged))
+            first = self._write_chunk(positions, is_last=start + CHUNK_ROWS >= count)
+        return first
+
+    def _write_chunk(self, positions: Int64s, *, is_last: bool) -> list[Batch]:
+        """Write some rows in one transaction, and return what it claimed."""
+        before = self._begun
+
+        def write(connection: sa.Connection) -> tuple[_Begun, Chunk, list[Batch]]:
+            self._tally.settle(positions, Outcome.UNSENT)  # an earlier attempt did not take place
+            begun = self._begun = before or self._begin(connection)
+            begun.relay.unclaimed()
+            tx = self._file.begun(connection, begun.source.id)
+            writing, first = begun.writing, list[Batch]()
+            chunk = writing.chunk(tx, positions)
+            if is_last:
+                wanted, names = writing.batches_with(chunk), writing.names(chunk)
+                first = begun.relay.claim(tx, wanted, new=chunk.batch, names=names)
+            # Until the commit has returned: an interruption in it leaves open what became of it.
+            self._tally.settle(chunk.written, Outcome.UNKNOWN, reason="it may be in the mirror: upsert it again")
+            return begun, chunk, first
+
+        same_file = before and before.source.file
+        _, chunk, first = self._file.write(write, lambda result: self._written(*result[:2]), same_file=same_file)
+        self._tally.settle(chunk.unchanged, Outcome.ACKNOWLEDGED, unchanged=len(chunk.unchanged))
         return first
 
     def _written(self, begun: _Begun, chunk: Chunk) -> None:
@@ -117,12 +128,12 @@ class Upsert:
         begun.writing.committed(chunk)
         begun.relay.claimed()
 
-    def _begin(self, connection: sa.Connection, count: int) -> _Begun:
+    def _begin(self, connection: sa.Connection) -> _Begun:
         waiting = pending.count_of_all(connection)
-        if waiting + count > self._options.max_pending_rows:
+        if waiting + len(self._tally.observations) > self._options.max_pending_rows:
             raise FullError(waiting)
         found = self._file.ensured(connection, self._tally.data_source)
-        source = KnownSource(self._tally.data_source, found.id, file_of(connection))
+        source = KnownSource(self._tally.data_source, found.id, self._file.identity(connection))
         chosen_s = self._options.late_write_window_s
         if chosen_s is not None:
             schema.keep_window_s(connection, chosen_s)
@@ -145,8 +156,7 @@ class Upsert:
         """Send those of the upsert's own batches that may be sent, and learn what became of the others."""
         refusal = begun.relay.deliver(first)
         if begun.own.batches:
-            with self._file.reading_of(begun.source) as tx:
-                begun.own.learn(tx)
+            self._file.read_of(begun.source, begun.own.learn)
         return refusal
 
     def _outlast(self, begun: _Begun) -> Reply | None:
@@ -173,13 +183,11 @@ class Upsert:
     def _is_due(self, begun: _Begun) -> bool:
         if not begun.own.batches:
             return False
-        with self._file.reading_of(begun.source) as tx:
-            return pending.are_due(tx, begun.own.batches)
+        return self._file.read_of(begun.source, lambda tx: pending.are_due(tx, begun.own.batches))
 
     def _send_backlog(self, begun: _Begun) -> None:
         """Send what was left behind: all if it fits into one request, otherwise as many rows as this upsert had."""
-        with self._file.reading_of(begun.source) as tx:
-            left = pending.oldest(tx)
+        left = self._file.read_of(begun.source, pending.oldest)
         fits = left.pending <= self._service.options.batch_rows
         room = left.pending if fits else len(self._tally.observations)
         if 0 < left.first <= room:
@@ -242,10 +250,11 @@ class Own:
         """
         still_open = set(batches.open_ones(tx.connection, list(self.batches)))
         for number in [number for number in self.batches if number not in still_open]:
-            self._learn_of(tx, self.batches.pop(number))
+            self._learn_of(tx, self.batches[number])
+            del self.batches[number]  # only now: the connection may be lost before
 
     def _learn_of(self, tx: Transaction, positions: Int64s) -> None:
-        known = lookup.present(tx.connection, self._writing.keys(positions))
+        known = statements_of(tx.connection).present(tx.connection, self._writing.keys(positions))
         missing = np.ones(len(positions), dtype=np.bool_)
         missing[known.found] = False
         here, values = positions[known.found], self._tally.observations.values[positions[known.found]]

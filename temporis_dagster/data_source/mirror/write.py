@@ -12,16 +12,15 @@ from functools import partial
 import numpy as np
 import sqlalchemy as sa
 
-from temporis_dagster.data_source.mirror import batches, lookup, rejected
+from temporis_dagster.data_source.mirror import batches, rejected
 from temporis_dagster.data_source.mirror.batches import Batch, Transaction
-from temporis_dagster.data_source.mirror.rows import SERIES_LIMIT, Rows, packed, same_bits, unpacked
+from temporis_dagster.data_source.mirror.database import statements_of
+from temporis_dagster.data_source.mirror.rows import SERIES_LIMIT, Rows, packed, same_bits
 from temporis_dagster.data_source.observations.model import Codes, Int64s, Mask
 from temporis_dagster.data_source.report import Tally
 from temporis_dagster.data_source.store import sources
 from temporis_dagster.data_source.store.chunks import numbered, unnumbered
 from temporis_dagster.data_source.store.errors import StoreUnusableError
-from temporis_dagster.data_source.store.sqlite.series import ensured_series
-from temporis_dagster.data_source.store.sqlite.write import storable, upsert_rows
 
 
 @dataclass(eq=False)
@@ -85,7 +84,7 @@ class Writing:
         others = batches.has_others(tx, set(self.own))
         if not others and not self.skip_unchanged:
             return None
-        known = lookup.present(tx.connection, rows.keys)
+        known = statements_of(tx.connection).present(tx.connection, rows.keys)
         changed = np.ones(len(rows), dtype=np.bool_)
         if self.skip_unchanged:
             waiting = batches.open_ones(tx.connection, np.unique(known.batches).tolist())
@@ -97,7 +96,7 @@ class Writing:
 
     def _numbered(self, connection: sa.Connection, codes: Codes) -> Int64s:
         """Return the ids with those of these series filled in; keep them only if the transaction commits."""
-        ensured = partial(ensured_series, connection, self.source)
+        ensured = partial(statements_of(connection).ensured_series, connection, self.source)
         ids = numbered(ensured, self.tally.observations.names, self._ids, codes)
         if ids is not self._ids and ids[codes].max() >= SERIES_LIMIT:
             raise StoreUnusableError(f"it holds {SERIES_LIMIT:,} series already", "Use a second mirror.")
@@ -125,5 +124,4 @@ def store_rows(connection: sa.Connection, batch: Batch) -> None:
     """Make the rows of a new batch the current ones of their keys, carried by that batch."""
     rows = batch.rows
     order = np.argsort(rows.keys, kind="stable")
-    series, timestamps = unpacked(rows.keys[order])
-    upsert_rows(connection, series.tolist(), timestamps.tolist(), storable(rows.values[order]), batch.id)
+    statements_of(connection).upsert_rows(connection, Rows(rows.keys[order], rows.values[order]), batch.id)

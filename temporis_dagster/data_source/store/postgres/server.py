@@ -17,6 +17,7 @@ The states of a transaction::
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -159,16 +160,17 @@ class PostgresServer:
             yield connection
 
     @contextmanager
-    def writing(self, *, create: bool = False) -> Iterator[sa.Connection]:
+    def writing(self, *, create: bool = False, wait_s: float | None = None) -> Iterator[sa.Connection]:
         """Yield a connection in a transaction that may write. What is not committed with ``commit`` is rolled back.
 
         Args:
             create: Make the store if there is none.
+            wait_s: How many seconds to wait for a lock at most; None for the usual time.
 
         Raises:
             SourceMissingError: There is no store, and ``create`` is false.
         """
-        with self._transaction(self._waiting(BEGIN_WRITING), create=create) as connection:
+        with self._transaction(self._waiting(BEGIN_WRITING, wait_s), create=create) as connection:
             connection.info[WRITES] = True
             yield connection
 
@@ -190,15 +192,17 @@ class PostgresServer:
                 raise
             raise NotCommittedError(error) from None
 
-    def patiently(self, work: Callable[[], T]) -> T:
+    def patiently(self, work: Callable[[], T], *, at_most_s: float | None = None) -> T:
         """Do some work, again and again while what prevents it passes, but no longer than ``give_up_after_s``.
 
         Args:
             work: One transaction. It is safe to do it twice.
+            at_most_s: How many seconds to go on at most, if that is shorter.
 
         Raises:
             StoreUnavailableError: It was prevented for too long.
         """
+        patience_s = self._patience_s if at_most_s is None else min(at_most_s, self._patience_s)
         began: float | None = None
         attempts = 0
         while True:
@@ -214,7 +218,7 @@ class PostgresServer:
             if began is None:
                 # What a lock took is part of the wait. The time of work that was cut, such as a long read, is not.
                 began = started if failure.waited else now
-            left_s = began + self._patience_s - now
+            left_s = began + patience_s - now
             # After the first failure there is always a second attempt: an idle connection may have been lost long ago.
             if left_s <= 0 and (attempts > 1 or failure.waited):
                 unavailable = StoreUnavailableError(failure.what, failure.advice, attempts=attempts)
@@ -259,9 +263,9 @@ class PostgresServer:
             self._at_collection.detach()
         self._engine, self._lock = None, threading.Lock()
 
-    def _waiting(self, begin: str) -> str:
+    def _waiting(self, begin: str, at_most_s: float | None = None) -> str:
         """Return statements that limit how long each later statement waits for a lock."""
-        limit_s = max(0.001, min(LOCK_TIMEOUT_S, self._patience_s))
+        limit_s = max(0.001, min(LOCK_TIMEOUT_S, self._patience_s, math.inf if at_most_s is None else at_most_s))
         return begin.format(lock_timeout_ms=int(limit_s * 1000))
 
     @contextmanager

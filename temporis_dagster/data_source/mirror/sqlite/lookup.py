@@ -1,24 +1,21 @@
-"""Lookup: what the mirror has for many keys or many series at once.
+"""Lookup: what the mirror has for many keys at once.
 
-Comes in: a connection inside a transaction, and keys or ids. Goes out: the present values of the keys and the batches
-that carry them; the names of the series.
+Comes in: a connection inside a transaction, and keys. Goes out: the present values of the keys and the batches that
+carry them.
 Never: writes.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain
-from typing import NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
 
-from temporis_dagster.data_source.mirror.rows import packed, unpacked
+from temporis_dagster.data_source.mirror.rows import Present, packed, unpacked
 from temporis_dagster.data_source.observations.model import Floats, Int64s
-from temporis_dagster.data_source.store.errors import StoreUnusableError
-from temporis_dagster.data_source.store.sqlite.failures import DAMAGED_ADVICE
 from temporis_dagster.data_source.store.sqlite.file import PARAMETERS, driver
 from temporis_dagster.data_source.store.sqlite.read import integers
 
@@ -34,20 +31,6 @@ RANGE = (
 )
 
 
-class Present(NamedTuple):
-    """What the mirror has for some of the keys that were asked for.
-
-    Attributes:
-        found: The place of each among the keys.
-        values: Its present value.
-        batches: The batch that carries it.
-    """
-
-    found: Int64s
-    values: Floats
-    batches: Int64s
-
-
 def present(connection: sa.Connection, keys: Int64s) -> Present:
     """Return what the mirror has for these keys."""
     cursor = driver(connection).cursor()
@@ -59,22 +42,6 @@ def present(connection: sa.Connection, keys: Int64s) -> Present:
     at[at == len(ordered)] = 0
     asked = ordered[at] == found if len(ordered) else np.empty(0, dtype=np.bool_)
     return Present(order[at[asked]], table[asked, 2].copy(), integers(table[asked, 3]))
-
-
-def names_of(connection: sa.Connection, ids: Sequence[int]) -> dict[int, str]:
-    """Return the names of series, by id.
-
-    Raises:
-        StoreUnusableError: The file is damaged: one of the series is not in it.
-    """
-    names: dict[int, str] = {}
-    for start in range(0, len(ids), KEYS_PER_STATEMENT):
-        block = tuple(ids[start : start + KEYS_PER_STATEMENT])
-        sql = f"SELECT id, name FROM temporis_series WHERE id IN ({','.join('?' * len(block))})"  # noqa: S608
-        names.update(tuple(row) for row in connection.exec_driver_sql(sql, block))
-    if len(names) != len(ids):
-        raise StoreUnusableError("it holds rows of series that are not in it", DAMAGED_ADVICE)
-    return names
 
 
 def _tables(cursor: sqlite3.Cursor, ordered: Int64s) -> Iterator[Floats]:
