@@ -591,7 +591,7 @@ def test_options_that_cannot_hold_are_refused():
         {"url": "http://127.0.0.1:1", "skip_unchanged": True},
         {"url": "http://127.0.0.1:1", "on_unavailable": "queue"},
         {"url": "sqlite:///x.db", "mirror": "sqlite:///y.db"},
-        {"url": "http://127.0.0.1:1", "mirror": "postgresql://x/y"},
+        {"url": "http://127.0.0.1:1", "mirror": "mysql://x/y"},
         {"url": "http://127.0.0.1:1", "mirror": "sqlite:///y.db", "on_unavailable": "wait"},
         {"url": "http://127.0.0.1:1", "mirror": "sqlite:///y.db", "late_write_window_s": -1},
         {"url": "http://127.0.0.1:1", "mirror": "sqlite:///y.db", "max_pending_rows": 0},
