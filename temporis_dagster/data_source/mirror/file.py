@@ -160,7 +160,7 @@ class MirrorFile:
             yield connection
 
     def begun(self, connection: sa.Connection, source: int) -> Transaction:
-        """Begin what a transaction that writes does about a data source: from here on, nobody else writes about it."""
+        """Begin what a transaction does about a data source: until its end, no other one writes about that."""
         statements_of(connection).lock(connection, source)
         # Read once the lock is held: a lease must not be counted from before the wait for it.
         now = self.clock.now(connection)
@@ -225,7 +225,7 @@ class MirrorFile:
         return self.write(change)
 
     def write_unbound(self, work: Callable[[sa.Connection], T]) -> T:
-        """Like ``write``, on an existing mirror of any target, while nobody else writes into it.
+        """Like ``write``, on an existing mirror of any target, while no other transaction writes into it.
 
         Raises:
             StoreUnusableError: There is no mirror.

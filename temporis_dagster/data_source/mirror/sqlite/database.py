@@ -29,7 +29,7 @@ class SqliteMirrorDatabase(SqliteFile):
         create: bool = False,
         wait_s: float | None = None,
         alone: bool = False,  # noqa: ARG002  # it always is
-        turn: int = 0,  # noqa: ARG002  # whoever holds the lock of the file has ended
+        turn: int = 0,  # noqa: ARG002  # the lock of the file is enough
     ) -> Iterator[sa.Connection]:
         """Yield a connection that holds the write lock. What is not committed with ``commit`` is rolled back.
 
