@@ -5,17 +5,29 @@ the process works on the run.
 Never: opens anything before its first use (Dagster initialises a resource once for every resource that nests it).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
 from threading import Lock
 from typing import Any, Literal, Protocol, cast
+from weakref import WeakKeyDictionary
 
 import dagster as dg
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
+from temporis_dagster.dagster_failures import failures_for_dagster
 from temporis_dagster.data_source.connection import Temporis, connect_with, noting
+from temporis_dagster.data_source.observations import (
+    AllowFuture,
+    Decimals,
+    Layout,
+    OnConflict,
+    OnInvalid,
+    Series,
+    SubSecond,
+    Unit,
+)
 from temporis_dagster.data_source.options import (
     LATE_WRITE_WINDOW_S,
     HttpAdvice,
@@ -26,6 +38,11 @@ from temporis_dagster.data_source.options import (
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.env_vars import env_var_note, plain_value
 from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.write_options import GhostRows, OutsidePartition
+from temporis_dagster.writing.dagster_output import AssetOutput, StepContext
+from temporis_dagster.writing.materialized import asset_output, options_of
+from temporis_dagster.writing.own_versions import OwnVersions
+from temporis_dagster.writing.steps import write
 
 
 class _HttpOptions(HttpOptions):
@@ -172,6 +189,8 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
 
     _connection: Temporis | None = PrivateAttr(default=None)
     _run_id: str | None = PrivateAttr(default=None)
+    _own_versions: list[OwnVersions] = PrivateAttr(default_factory=list)
+    _written: MutableMapping[object, set[dg.AssetKey]] = PrivateAttr(default_factory=WeakKeyDictionary)
 
     @model_validator(mode="before")
     @classmethod
@@ -289,6 +308,112 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
         """
         self.data_source(name).ensure_writable()
 
+    def materialize(  # noqa: PLR0913  the options of an asset show in an editor
+        self,
+        context: dg.AssetExecutionContext | dg.OpExecutionContext,
+        frame: Any,
+        *,
+        data_source: str | None = None,
+        asset_key: dg.AssetKey | str | Sequence[str] | None = None,
+        series: Sequence[Series] = (),
+        outside_partition: OutsidePartition | None = None,
+        layout: Layout | None = None,
+        timestamp: str | None = None,
+        name: str | None = None,
+        value: str | None = None,
+        timezone: str | None = None,
+        ambiguous: bool | str | None = None,
+        nonexistent: str | None = None,
+        sub_second: SubSecond | None = None,
+        on_invalid: OnInvalid | None = None,
+        unit: Unit | None = None,
+        allow_future: AllowFuture = None,
+        on_conflict: OnConflict | None = None,
+        decimals: Decimals | None = None,
+        plot: bool | None = None,
+        max_changed: float | None = None,
+        max_shift: float | None = None,
+        max_ghosts: float | None = None,
+        ghost_rows: GhostRows | None = None,
+    ) -> dg.MaterializeResult[Any]:
+        """Upsert a frame from the body of an asset, which returns or yields the result.
+
+        This does what ``TemporisIOManager`` does with the frame that an asset returns: the same checks, windows,
+        retries, failures and metadata, and the same partitions are recorded if it fails partway. It is for bodies that
+        write several assets, one after the other, and for streams that are larger than memory. Assets that depend on
+        this one can load it with a ``TemporisIOManager``.
+
+        The asset's ``temporis/...`` metadata count as with the IO manager; the options given here override them.
+
+        Args:
+            context: The context of the body.
+            frame: A DataFrame or a stream, as in ``DataSource.upsert``. A stream is checked completely before anything
+                is sent.
+            data_source: The name of the data source. Defaults to the asset's ``temporis/data_source``.
+            asset_key: Which asset, if the body has several.
+            series: Contracts of series, in addition to those of the asset: rows that break one are invalid. Other
+                series may be in the frame as well.
+            outside_partition: What happens to rows outside the run's partitions: ``"raise"``, ``"drop"`` or
+                ``"allow"``. Defaults to the asset's, or to ``"raise"``; the options down to ``ghost_rows`` are those of
+                ``temporis_asset``, and default to the asset's likewise.
+            layout: ``"long"``, ``"wide"`` or ``"auto"``.
+            timestamp: The column of timestamps.
+            name: The column of series names.
+            value: The column of values.
+            timezone: The time zone of naive timestamps and dates.
+            ambiguous: How to read a local time that occurs twice.
+            nonexistent: How to read a local time that the clock skipped.
+            sub_second: ``"floor"`` cuts fractions of a second off.
+            on_invalid: ``"drop"`` stores the other rows and counts the invalid ones.
+            unit: What numeric timestamps count since 1970.
+            allow_future: How far ahead of the clock a timestamp may lie.
+            on_conflict: ``"raise"`` refuses rows with the same (timestamp, name) but different values.
+            decimals: ``"exact"`` refuses decimal numbers that float64 does not hold exactly.
+            plot: Whether the materialization shows a small plot of what was written.
+            max_changed: Limit on the stored rows that the run may change.
+            max_shift: Limit on how far the run may move the mean of a series.
+            max_ghosts: Limit on the stored rows that may be missing from the frame.
+            ghost_rows: ``"delete"`` deletes stored rows that are missing from the frame.
+
+        Raises:
+            Failure: A retry cannot fix it: invalid rows, rows outside the partitions, an archived or missing data
+                source, a wrong option. Never retried, whatever the asset's retry policy is.
+            RetryRequested: The service asks for a longer wait than ``give_up_after_s``; the step runs again after it.
+            UnavailableError: The service could not be reached; the asset's retry policy decides.
+            StoreError: The database failed in a way that may pass; the asset's retry policy decides.
+
+        Examples:
+            .. code-block:: python
+
+                @dg.multi_asset(specs=[dg.AssetSpec("orders"), dg.AssetSpec("visits")])
+                def shop(context: dg.AssetExecutionContext, temporis: TemporisResource):
+                    for name, frame in fetch_everything().items():
+                        yield temporis.materialize(context, frame, data_source="shop", asset_key=name)
+        """
+        options = options_of(locals())
+        with failures_for_dagster(self.give_up_after_s):
+            if frame is None:
+                raise ConfigurationError("frame must be a DataFrame or a stream, got None. An empty DataFrame is fine.")
+            output = asset_output("TemporisResource.materialize", context, asset_key, options, tuple(series))
+            self._ensure_first(context, output)
+            source = self.data_source(output.rules.options.data_source)
+            write(output, source, frame, dry_run=self.dry_run)
+            return self._finished(context, output)
+
+    def _ensure_first(self, context: StepContext, output: AssetOutput) -> None:
+        """Refuse a second write of an asset in one step, whose metadata would hide those of the first."""
+        if output.asset in self._written.get(context, ()):
+            raise ConfigurationError(
+                f"{output.asset.to_user_string()!r} has already been written in this step. Pass all its rows at once: "
+                "a stream, such as a generator of frames, may be larger than memory."
+            )
+
+    def _finished(self, context: StepContext, output: AssetOutput) -> dg.MaterializeResult[Any]:
+        self._written.setdefault(context, set()).add(output.asset)
+        if output.own_versions is not None:
+            self._own_versions.append(output.own_versions)
+        return output.result()
+
     def close(self) -> None:
         """Close the connection; the next use opens a new one. Dagster calls this at the end of a run."""
         with _CONNECTING:
@@ -301,7 +426,9 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
         self._run_id = context.run.run_id if context.run else None
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002  Dagster's signature
-        """Close the connection."""
+        """Report the data versions of partitions that are materialized by now, and close the connection."""
+        while self._own_versions:
+            self._own_versions.pop(0).report()
         self.close()
 
 

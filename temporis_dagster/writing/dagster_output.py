@@ -1,4 +1,4 @@
-"""Where a write inside of Dagster shows what became of it: the output of an IO manager, or an asset's own body.
+"""Where a write inside of Dagster shows what became of it: an IO manager's output, or the result of an asset's body.
 
 Comes in: metadata and events as plain values. Goes out: Dagster's metadata, events and data versions.
 Never: decides what is shown.
@@ -6,14 +6,14 @@ Never: decides what is shown.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import dagster as dg
 
 from temporis_dagster.catalog import defined_schema, plain, storage_address, written_schema
 from temporis_dagster.dagster_keys import COLUMN_LINEAGE, COLUMN_SCHEMA, DATA_VERSION, STORAGE_KIND, TABLE_NAME
 from temporis_dagster.dagster_metadata import for_dagster
-from temporis_dagster.data_source.observations import Observations
+from temporis_dagster.data_source.observations import Observations, Series
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.data_source_page import data_source_observation
@@ -27,6 +27,9 @@ from temporis_dagster.writing.partition_guard import SeriesGuard
 from temporis_dagster.writing.rules import WriteRules
 from temporis_dagster.writing.versions import Versions
 
+StepContext: TypeAlias = dg.AssetExecutionContext | dg.OpExecutionContext
+"""What the body of an asset is given; in a graph of ops, each op is given the second one."""
+
 
 class DagsterOutput(Output, ABC):
     """What all outputs in Dagster have in common.
@@ -38,6 +41,8 @@ class DagsterOutput(Output, ABC):
         partitions: The partitions of the step.
         asset: The asset; None for an op.
         tags: The tags of the run.
+        run_options: Metadata with options for this run only, which override the asset's.
+        contracts: What the caller states about series, in addition to the asset's metadata.
 
     Attributes:
         own_versions: The versions of single partitions, to be reported when Dagster has recorded the materializations;
@@ -54,9 +59,14 @@ class DagsterOutput(Output, ABC):
         partitions: StepPartitions,
         asset: dg.AssetKey | None,
         tags: Mapping[str, str],
+        run_options: Mapping[str, Any] | None = None,
+        contracts: Sequence[Series] = (),
     ) -> None:
         self._definition, self._stated, self._partitions, self._asset = definition, stated, partitions, asset
-        self._rules = write_rules(configured, definition, stated, partitions, is_asset=asset is not None, tags=tags)
+        options = stated if run_options is None else run_options
+        self._rules = write_rules(
+            configured, definition, options, partitions, contracts, is_asset=asset is not None, tags=tags
+        )
         self.own_versions: OwnVersions | None = None
 
     @property
@@ -178,6 +188,91 @@ class IOManagerOutput(DagsterOutput):
 
     def _set_version(self, asset: dg.AssetKey, version: dg.DataVersion) -> None:
         self._context.step_context.set_data_version(asset, version)
+
+
+class AssetOutput(DagsterOutput):
+    """The result of an asset's own body.
+
+    Args:
+        context: Dagster's context of the body.
+        asset: Which of its assets.
+        configured: Options by name, which the asset's metadata override.
+        run_options: Metadata with options that override the asset's.
+        contracts: What the caller states about series, in addition to the asset's metadata.
+    """
+
+    def __init__(
+        self,
+        context: StepContext,
+        asset: dg.AssetKey,
+        configured: Mapping[str, object],
+        run_options: Mapping[str, Any],
+        contracts: Sequence[Series] = (),
+    ) -> None:
+        self._context, self._step = context, step_of(context)
+        self.asset = asset
+        spec = context.assets_def.get_asset_spec(asset)
+        super().__init__(
+            configured,
+            spec.metadata,
+            (self._step.get_asset_metadata(asset) if self._step else None) or {},
+            _partitions_of_body(context, spec.partitions_def),
+            asset,
+            self._step.run_tags if self._step else {},
+            run_options,
+            contracts,
+        )
+        self._metadata: dict[str, dg.MetadataValue] = {}
+        self._version: dg.DataVersion | None = None
+
+    @property
+    def log(self) -> Any:
+        """The log of the run."""
+        return self._context.log
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+        return str(self._step.run_id) if self._step else ""
+
+    @property
+    def own_version(self) -> str | None:
+        """The data version that the asset has set itself."""
+        step, asset = self._step, self.asset
+        return step.get_data_version(asset).value if step and step.has_data_version(asset) else None
+
+    def add(self, values: Values) -> None:
+        """Add metadata to the materializations of all partitions of the run."""
+        self._metadata |= for_dagster(values)
+
+    def add_to(self, partition: str, values: Values) -> None:
+        """Add metadata to the materialization of one partition."""
+        if self._step is not None:
+            self._step.add_asset_metadata(for_dagster(values), self.asset, partition)
+
+    def result(self) -> dg.MaterializeResult[Any]:
+        """Return what the body has to return or yield."""
+        return dg.MaterializeResult(asset_key=self.asset, metadata=self._metadata, data_version=self._version)
+
+    def _log_event(self, event: dg.AssetMaterialization | dg.AssetObservation) -> None:
+        self._context.log_event(event)
+
+    def _set_version(self, asset: dg.AssetKey, version: dg.DataVersion) -> None:  # noqa: ARG002  the result names it
+        self._version = version
+
+
+def step_of(context: StepContext) -> Any:
+    """Return the step that a body runs in; None if a test has called the body directly."""
+    try:
+        return context.get_step_execution_context()
+    except dg.DagsterError:
+        return None
+
+
+def _partitions_of_body(context: StepContext, definition: dg.PartitionsDefinition | None) -> StepPartitions:
+    instance = None if step_of(context) is None else context.instance
+    keys = None if definition is None else context.partition_keys
+    return StepPartitions(definition, keys, None, instance)
 
 
 def _in_a_run(context: dg.OutputContext) -> bool:

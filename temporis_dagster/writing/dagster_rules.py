@@ -12,6 +12,7 @@ import dagster as dg
 
 from temporis_dagster.asset_options import asset_options, contracts_for_partitions, options_given
 from temporis_dagster.change_options import change_options, ensure_can_delete
+from temporis_dagster.data_source.observations import Series
 from temporis_dagster.partition_windows import in_own_order, partition_windows
 from temporis_dagster.series_of_parts import SeriesOfParts
 from temporis_dagster.time_windows import PartitionWindows
@@ -55,6 +56,7 @@ def write_rules(
     definition: Mapping[str, Any],
     stated: Mapping[str, Any],
     partitions: StepPartitions,
+    contracts: Sequence[Series] = (),
     *,
     is_asset: bool,
     tags: Mapping[str, str],
@@ -66,6 +68,7 @@ def write_rules(
         definition: The asset's metadata.
         stated: Metadata of the run's output, which override the asset's.
         partitions: The partitions of the step.
+        contracts: What the caller states about series, in addition to the asset's metadata.
         is_asset: Whether an asset is written.
         tags: The tags of the run.
 
@@ -76,7 +79,7 @@ def write_rules(
     known, keys = partitions.known
     windows = partition_windows(known, keys) if known is not None else _windows_of_run(partitions)
     series = _series_of(options.series, partitions)
-    contracts = contracts_for_partitions(options.contracts, known, keys)
+    stated_of_series = contracts_for_partitions([*options.contracts, *contracts], known, keys)
     changes = change_options(options_given(configured, definition, stated))
     if changes.deletes:
         ensure_can_delete(options.series, known, options.outside_partition)
@@ -89,7 +92,7 @@ def write_rules(
         windows=windows,
         series=series,
         within=within,
-        contracts=contracts,
+        contracts=stated_of_series,
         tags=dict(tags),
     )
 
