@@ -40,7 +40,7 @@ ui: $(VENV)/ready     ## open the example in the Dagster UI, after `make demo`
 	@echo "Schedules and sensors are off. Switch them on at http://127.0.0.1:3000/automation"
 	cd $(EXAMPLE) && $(BIN)/dg dev --host 127.0.0.1 --port 3000
 
-setup-system:    ## set up what tests need from the system beyond Python: RabbitMQ
+setup-system:    ## set up what tests need from the system beyond Python: RabbitMQ, Java
 	@$(PYTHON) -m tests.support.system_parts
 
 # With --jobs 2, two of them are installed at a time.

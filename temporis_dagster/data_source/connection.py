@@ -7,6 +7,7 @@ Never: opens anything before its first use, or shows a token or a password.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -133,20 +134,25 @@ def connect_with(
     The options of a surface are a subclass, whose advice uses that surface's own words.
     """
     url, token, mirroring = hidden_url(url), hidden_token(token), mirroring or MirrorOptions()
+    given = token
     url, token = _url_and_token(url, token, options)
+    again = Reconnection(url, given, options, create_missing, account, mirror, mirroring, dry_run)
     scheme = url.split(":", 1)[0].lower()
     if scheme in ("http", "https"):
         _refuse_for_http(url, create_missing=create_missing, account=account)
         if mirror is None:
             _refuse_without_mirror(mirroring)
-            return Temporis(_http_target(url, token, options), dry_run=dry_run)
-        return Temporis(_mirror(mirror, _http_target(url, token, options), token, mirroring), dry_run=dry_run)
+            return Temporis(_http_target(url, token, options), dry_run=dry_run, again=again)
+        mirrored = _mirror(mirror, _http_target(url, token, options), token, mirroring)
+        return Temporis(mirrored, dry_run=dry_run, again=again)
     if scheme.split("+")[0] in DATABASES:
         if mirror is not None:
             raise ConfigurationError(f"A data source in a database needs no mirror. {mirroring.ADVICE.without_mirror}")
         _refuse_without_mirror(mirroring)
         store = _store(url, account=account, create_missing=create_missing, give_up_after_s=options.give_up_after_s)
-        return Temporis(store, dry_run=dry_run)
+        # The path of a file was resolved in this process's working directory; another process may have another one.
+        again = replace(again, url=store.url) if scheme.startswith("sqlite") else again
+        return Temporis(store, dry_run=dry_run, again=again)
     # Only the scheme is shown: the rest may hold a password.
     raise ConfigurationError(f"A URL that starts with {scheme[:20]!r} is not supported. {options.ADVICE.connect}")
 
@@ -209,9 +215,10 @@ class Temporis:
     Threads may share it. Use it as a context manager, or close it.
     """
 
-    def __init__(self, target: Target, *, dry_run: bool = False) -> None:
+    def __init__(self, target: Target, *, dry_run: bool = False, again: Reconnection | None = None) -> None:
         self._target = target
         self._dry_run = dry_run
+        self._again = again
 
     @property
     def url(self) -> str:
@@ -233,7 +240,7 @@ class Temporis:
             ConfigurationError: No data source can have this name.
         """
         ensure_data_source_name(name)
-        return DataSource(name, self._target, dry_run=self._dry_run)
+        return DataSource(name, self._target, dry_run=self._dry_run, again=self._again)
 
     def create_data_source(self, name: str) -> DataSource:
         """Create a data source. Does nothing if it exists, or in a dry run.
@@ -285,7 +292,75 @@ class Temporis:
 def noting(connection: Temporis, note: str) -> Temporis:
     """Make the same connection with errors that end with a note, such as where its URL came from."""
     target = cast("Target", _Noting(connection._target, note))  # noqa: SLF001  # of this module's own class
-    return Temporis(target, dry_run=connection.dry_run)
+    return Temporis(target, dry_run=connection.dry_run, again=connection._again)  # noqa: SLF001  the same
+
+
+@dataclass(frozen=True)
+class Reconnection:
+    """How to make the same connection in another process, to which a connection itself cannot be sent.
+
+    Attributes:
+        url: The URL, also if it came from the environment.
+        token: The token, if the caller passed one. One from the environment is not here: the other process has its own.
+        options: The options for HTTP.
+        create_missing: As in ``connect``.
+        account: As in ``connect``.
+        mirror: As in ``connect``.
+        mirroring: The options of the mirror.
+        dry_run: As in ``connect``.
+    """
+
+    url: str
+    token: str | None
+    options: HttpOptions
+    create_missing: bool
+    account: str
+    mirror: str | None
+    mirroring: MirrorOptions
+    dry_run: bool
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle plain options: those of a surface need that surface, such as Dagster, to be imported."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain["options"] = _as_plain(HttpOptions, self.options)
+        plain["mirroring"] = _as_plain(MirrorOptions, self.mirroring)
+        return Reconnection, tuple(plain.values())
+
+    def connect(self) -> Temporis:
+        """Make the connection.
+
+        Raises:
+            ConfigurationError: This process cannot make it: its environment has no token, or an option names a file
+                that is not here.
+        """
+        return connect_with(
+            _as_plain(HttpOptions, self.options),  # checked again: a CA bundle may be missing here
+            self.url,
+            self.token,
+            create_missing=self.create_missing,
+            account=self.account,
+            mirror=self.mirror,
+            mirroring=self.mirroring,
+            dry_run=self.dry_run,
+        )
+
+
+def _as_plain(kind: type[Any], options: Any) -> Any:
+    return kind(**{field.name: getattr(options, field.name) for field in fields(kind)})
+
+
+def reconnection_of(source: DataSource) -> Reconnection:
+    """Return how to connect to a data source from another process.
+
+    Raises:
+        ConfigurationError: It was not made by ``connect``, so there is no telling.
+    """
+    if source._again is None:  # noqa: SLF001  for this module only
+        raise ConfigurationError(
+            f"{source!r} was not made by connect(...), so other processes cannot connect to it as well. Pass a data"
+            " source of connect(...) or of a TemporisResource."
+        )
+    return source._again  # noqa: SLF001  for this module only
 
 
 class _Noting:

@@ -60,6 +60,8 @@ from temporis_dagster.wording import counted
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from temporis_dagster.data_source.connection import Reconnection
+
 Frame: TypeAlias = "pd.DataFrame | pd.Series[Any] | Observations"
 """What a user passes, or the observations that a surface over the core has already made of it."""
 
@@ -74,10 +76,11 @@ class DataSource:
         name: What it is called.
     """
 
-    def __init__(self, name: str, target: Target, *, dry_run: bool = False) -> None:
+    def __init__(self, name: str, target: Target, *, dry_run: bool = False, again: Reconnection | None = None) -> None:
         self.name = name
         self._target = target
         self._dry_run = dry_run
+        self._again = again
 
     @property
     def url(self) -> str:

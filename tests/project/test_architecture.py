@@ -20,7 +20,7 @@ PACKAGE = Path(temporis_dagster.__file__).parent
 FLOORS = [
     ("_version", "settings", "contract", "errors", "metadata_keys", "wording"),
     ("data_source",),
-    ("dagster_keys", "frame_schema", "key_parts", "metadata_values", "progress_log", "refusal"),
+    ("dagster_keys", "frame_schema", "key_parts", "metadata_values", "progress_log", "refusal", "spark"),
     ("series_of_parts", "time_windows", "write_options"),
     ("ask_all", "automation_conditions", "dagster_metadata", "env_vars", "event_log", "partition_windows"),
     ("partition_parts", "series_templates", "catalog"),

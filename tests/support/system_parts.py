@@ -56,6 +56,15 @@ def broker_answers() -> bool:
         return False
 
 
+def java() -> str | None:
+    """Return the program ``java`` that Spark uses; None if there is none that runs."""
+    home = os.environ.get("JAVA_HOME")
+    found = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
+    if found is None or subprocess.run([found, "-version"], capture_output=True, check=False).returncode != 0:
+        return None
+    return found
+
+
 BROKER = Part(
     name="RabbitMQ",
     needed_for="tests/distributed: Dagster's celery executor sends its steps through it",
@@ -64,7 +73,15 @@ BROKER = Part(
     package="rabbitmq-server",
     starts=(("service", "rabbitmq-server", "start"), ("rabbitmq-server", "-detached")),
 )
-PARTS = (BROKER,)
+JAVA = Part(
+    name="Java",
+    needed_for="tests/distributed: Spark runs in it",
+    answers=lambda: java() is not None,
+    program="java",
+    package="default-jre-headless",
+    starts=(),
+)
+PARTS = (BROKER, JAVA)
 
 
 def set_up(part: Part) -> str:
