@@ -3,7 +3,7 @@
 import pytest
 
 from temporis_dagster.data_source.store.sqlite import file as sqlite_file
-from tests.support.mirror_databases import MirrorDatabase, SqliteMirror
+from tests.support.mirror_databases import MirrorDatabase, PostgresMirror, SqliteMirror
 from tests.support.mirror_tools import Process, World
 
 
@@ -12,9 +12,22 @@ def world():
     return World()
 
 
-@pytest.fixture(params=["sqlite"])
-def mirror_db(tmp_path) -> MirrorDatabase:
+@pytest.fixture(scope="session")
+def postgres_mirror(postgres_server):
+    """A database for the mirrors of all tests, one after the other."""
+    with postgres_server.database() as url:
+        made = PostgresMirror(postgres_server, url)
+        yield made
+        made.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def mirror_db(request, tmp_path) -> MirrorDatabase:
     """Where the mirror of a test is. There is none yet."""
+    if request.param == "postgresql":
+        database = request.getfixturevalue("postgres_mirror")
+        database.remake()
+        return database
     folder = tmp_path / "mirror"
     folder.mkdir()
     return SqliteMirror(folder)

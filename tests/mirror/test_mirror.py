@@ -192,9 +192,9 @@ def test_an_upsert_waits_for_its_own_keys(world, process):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_late_older_value_never_wins(seed, world, process, soak):
+def test_a_late_older_value_never_wins(seed, world, process, mirror_db, soak):
     """Late writes land over newer values, thousands of times, at any moment of the window: in the end none is left."""
-    races = 5_000 if soak else 250
+    races = 5_000 if soak else 250 * mirror_db.share
     chance, a, first = random.Random(seed), process(batch_rows=10), 0
     while world.overwritten < races:
         keys = [("a", number) for number in range(first, first + 50)]
@@ -666,7 +666,7 @@ def test_risk_is_about_other_values_only():
 
 @pytest.fixture
 def compared(monkeypatch):
-    """Compares every batch with the file, in the transaction that claims it; the numbers of rows that were compared."""
+    """Compares every batch with the mirror, in the transaction that claims it; how many rows of each were compared."""
     usual, sizes = relay.Relay.claim, []
 
     def claim(self, tx, *arguments, **named):
@@ -684,8 +684,7 @@ def compared(monkeypatch):
     return sizes
 
 
-@ON_SQLITE
-def test_what_an_upsert_sends_from_memory_is_what_the_file_has(world, process, compared, monkeypatch):
+def test_what_an_upsert_sends_from_memory_is_what_the_mirror_has(world, process, mirror_db, compared, monkeypatch):
     """In chunks, with -0.0, values of others, unchanged rows, and series that were numbered in one that failed."""
     monkeypatch.setattr(upsert, "CHUNK_ROWS", 5)
     a, b = process(DELTAS), process(DELTAS)
@@ -694,7 +693,7 @@ def test_what_an_upsert_sends_from_memory_is_what_the_file_has(world, process, c
     commit = a.mirror._file.commit
 
     def fails(*_arguments):
-        raise sqlite3.OperationalError("disk I/O error")
+        raise mirror_db.commit_failure()
 
     monkeypatch.setattr(a.mirror._file, "commit", fails)
     with pytest.raises(StoreError):

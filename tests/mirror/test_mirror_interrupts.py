@@ -59,9 +59,9 @@ def test_what_is_under_way_keeps_its_keys(ending, another_process, world, proces
 
     The attempt may last longer than the window for late writes; no key is in two requests.
     """
-    a = process(timeout_s=100.0, give_up_after_s=500.0)
-    b = process(timeout_s=100.0, give_up_after_s=500.0) if another_process else a
-    world.next = [("interrupt", 99.0, ending)]
+    a = process(timeout_s=40.0, give_up_after_s=500.0)
+    b = process(timeout_s=40.0, give_up_after_s=500.0) if another_process else a
+    world.next = [("interrupt", 39.0, ending)]
     assert interrupted(a, {KEY: 1.0}).pending == 1
     put(b, 2.0)
     b.source.flush()
@@ -127,7 +127,6 @@ def test_a_wait_is_said_in_the_log(world, process, caplog):
 # What is not under way
 
 
-@ON_SQLITE
 @pytest.mark.parametrize("where", ["before the commit", "after the commit", "while it was told"])
 @pytest.mark.parametrize("chunk", [0, 1, 2])
 def test_interrupted_around_a_commit(where, chunk, world, process, monkeypatch):
@@ -345,7 +344,9 @@ def report_of(source, tally, alarm, seconds: float):
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there is no timer here")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # raised where Python swallows it
 @pytest.mark.parametrize(
-    ("kind", "mirror_db"), [("mirror", "sqlite"), ("store", "sqlite"), ("direct", "sqlite")], indirect=["mirror_db"]
+    ("kind", "mirror_db"),
+    [("mirror", "sqlite"), ("mirror", "postgresql"), ("store", "sqlite"), ("direct", "sqlite")],
+    indirect=["mirror_db"],
 )
 def test_interrupts_at_random_moments_against_reality(kind, mirror_db, soak, alarm, monkeypatch):
     """After each interrupt the report is compared with what there is: nothing unsent is there, nothing kept is not."""

@@ -117,7 +117,7 @@ def test_death_at_any_statement_loses_nothing(mirror_db, soak, capsys):
     """What was written and returned is in the mirror; after a flush it is in the service, and no late write wins."""
     status, (*_, statements) = life(mirror_db, 0)
     assert status == 0
-    step = max(1, statements // (450 if soak else 24))
+    step = max(1, statements // (450 if soak else round(24 * mirror_db.share)))
     kills = 0
     for at in range(1, statements, step):
         mirror_db.remake()

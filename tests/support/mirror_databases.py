@@ -16,6 +16,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from temporis_dagster.data_source.store.errors import NotCommittedError
 from temporis_dagster.data_source.store.sqlite import file as sqlite_file
 from tests.support.postgres_server import Postgres
 
@@ -29,6 +30,9 @@ class SqliteMirror:
     Args:
         folder: The folder, which exists.
     """
+
+    share = 1.0
+    """Which share of the rounds of a random test is few enough for the short form of the tests."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / "mirror.db"
@@ -63,6 +67,13 @@ class SqliteMirror:
         shutil.rmtree(self.folder)
         self.folder.mkdir()
 
+    def commit_failure(self) -> Exception:
+        """What a commit raises where the disk fails."""
+        return sqlite3.OperationalError("disk I/O error")
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to close."""
+
     def before_each_statement(self, action: Callable[[], object]) -> None:
         """Do something before each statement of this process, on every connection from now on, to the end of it."""
         usual = sqlite_file._connect
@@ -83,13 +94,29 @@ class PostgresMirror:
         url: The URL of the database.
     """
 
+    share = 0.2
+    """Which share of the rounds of a random test is few enough for the short form of the tests."""
+
     def __init__(self, server: Postgres, url: str) -> None:
         self.server, self.url = server, url
         self.database = str(sa.make_url(url).database)
+        self._connection: psycopg.Connection | None = None
+
+    @property
+    def connection(self) -> psycopg.Connection:
+        """A connection of the administrator, whose every statement is committed at once."""
+        if self._connection is None or self._connection.closed:
+            self._connection = self.server.connect(self.database)
+        return self._connection
+
+    def close(self) -> None:
+        """Close that connection."""
+        if self._connection is not None:
+            self._connection.close()
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """The rows of a query."""
-        return self.server.execute(statement, self.database)
+        return self.connection.execute(statement).fetchall()
 
     def is_empty(self) -> bool:
         """Whether nothing was made: no table, and nothing else that has a name."""
@@ -104,13 +131,23 @@ class PostgresMirror:
 
     def remove(self) -> None:
         """Take the mirror away from under whoever uses it."""
-        self.server.execute("DROP SCHEMA public CASCADE", self.database)
-        self.server.execute("CREATE SCHEMA public", self.database)
+        self.connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
 
     def remake(self) -> None:
         """Begin again with no mirror, as if nobody had ever used one here; end what a test left connected."""
-        self.server.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self.database}'")
+        self.terminate()
         self.remove()
+
+    def terminate(self) -> None:
+        """Terminate every session in this database but the administrator's."""
+        self.rows(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+    def commit_failure(self) -> Exception:
+        """What a commit raises where the disk is full."""
+        return NotCommittedError(psycopg.errors.DiskFull("No space left on device"))
 
     def before_each_statement(self, action: Callable[[], object]) -> None:
         """Do something before each statement of this process, on every connection from now on, to the end of it."""
