@@ -243,6 +243,39 @@ def test_a_row_is_invalid_exactly_if_it_breaks_the_contract_of_its_series(values
     assert len(observations) == len(values) - len(expected)
 
 
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from(["a", "b", None]), st.sampled_from([1.0, 7.0, 0.5, np.nan, np.inf, -np.inf])),
+        min_size=1,
+        max_size=8,
+    ),
+    dtype=st.sampled_from(["float64", "Float64", "object"]),
+)
+def test_contracts_hide_no_other_fault(rows, dtype):
+    """Missing and infinite values and missing names are found as without contracts, whatever bounds there are."""
+    contracts = [Series("a", minimum=0, maximum=5, integer=True), Series("b", minimum=0, maximum=9)]
+    frame = pd.DataFrame({"timestamp": range(len(rows)), "name": [name for name, _ in rows]})
+    frame["value"] = pd.Series([value for _, value in rows]).astype(dtype)
+
+    def found(**stated):
+        observations = observe(frame, ObservationOptions(on_invalid="drop"), warn=lambda *_: None, **stated)
+        return (
+            dict(observations.dropped_rows[["position", "reason"]].values.tolist())
+            if len(observations.dropped_rows)
+            else {}
+        )
+
+    broken = {
+        row: ABOVE_5 if value > 1 else "the value is not a whole number, but 'a' holds only whole numbers"
+        for row, (name, value) in enumerate(rows)
+        if name == "a" and value in (7.0, 0.5)
+    }
+    assert found(series=contracts) == found() | broken
+
+
+ABOVE_5 = "the value is above the maximum of 'a', which is 5"
+
+
 def meter(*readings, at=None, name="meter"):
     at = range(len(readings)) if at is None else at
     return pd.DataFrame({"timestamp": [hour * 3600 for hour in at], "name": name, "value": readings})
@@ -292,6 +325,28 @@ def test_a_monotone_series_is_refused_exactly_if_it_falls(rows):
     with pytest.raises(InvalidObservationsError) as caught:
         observe(frame, series=[Series("a", monotone=True)], warn=lambda *_: None)
     assert caught.value.invalid == falls
+
+
+@pytest.mark.parametrize("odd_s", [0, 1], ids=["regular", "one row is not"])
+@pytest.mark.parametrize("left_out", [0, 7], ids=["complete", "with gaps"])
+def test_a_fall_is_found_in_many_rows_in_any_order(odd_s, left_out):
+    """Regular timestamps are looked at without sorting; a row that does not fit among them is found all the same."""
+    rows = 30_000
+    frame = pd.DataFrame(
+        {
+            "timestamp": np.repeat(np.arange(rows // 3) * 60, 3),
+            "name": np.resize(["a", "b", "c"], rows),
+            "value": np.repeat(np.arange(rows // 3) // 2, 3).astype(float),
+        }
+    )
+    frame.loc[rows - 5, "timestamp"] += odd_s
+    shuffled = frame.drop(index=range(100, 100 + left_out)).sample(frac=1, random_state=1)
+    contracts = [Series(prefix=name, monotone=True) for name in "abc"]
+    observe(shuffled, series=contracts)
+    shuffled.loc[rows - 5, "value"] -= 2000
+    with pytest.raises(InvalidObservationsError) as caught:
+        observe(shuffled, series=contracts)
+    assert caught.value.rows["label"].tolist() == [rows - 5]
 
 
 @given(

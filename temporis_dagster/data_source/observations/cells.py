@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from temporis_dagster.data_source.observations.contracts import Contracts, Rules
+from temporis_dagster.data_source.observations.contracts import Contracts
 from temporis_dagster.data_source.observations.dtypes import Column
 from temporis_dagster.data_source.observations.faults import ColumnFaults, Fault, Found, mask_of, where
 from temporis_dagster.data_source.observations.layout import INDEX, Table
@@ -133,12 +133,10 @@ def with_found(cells: Cells, table: Table, data: Any, found: Sequence[Found]) ->
 def _long_cells(
     table: Table, name_column: Column, options: ObservationOptions, contracts: Contracts, now_s: float
 ) -> Cells:
-    names, values = names_of(name_column, options.ADVICE), values_of(table.values[0], options)
+    names = names_of(name_column, options.ADVICE)
+    rules = contracts.rules(names.names)
+    values = values_of(table.values[0], options, None if rules is None else rules.of_rows(names.codes))
     of_values = where(values.missing, "the value is missing (NaN): leave the row out") + values.faults
-    if (rules := contracts.rules(names.names)) is not None:
-        broken = rules.broken_by(values.floats, names.codes)
-        broken = broken[~mask_of(names.faults + of_values, len(names.codes))[broken]]
-        of_values += rules.faults(broken, values.floats[broken], names.codes[broken])
     stored = ~mask_of(names.faults + of_values, len(names.codes)) if names.faults or of_values else None
     stamps = timestamps_of(table.timestamps, options, now_s=now_s, series=names.codes, stored=stored)
     faults = [
@@ -158,18 +156,14 @@ def _wide_cells(table: Table, options: ObservationOptions, contracts: Contracts,
     rows, width = len(table.timestamps), len(table.values)
     floats, present, bad = np.empty((rows, width)), np.empty((rows, width), bool), np.zeros((rows, width), bool)
     names, wrong = labels_as_names(table.value_labels, options.ADVICE)
-    faults: list[ColumnFaults] = []
+    rules, faults = contracts.rules(names), list[ColumnFaults]()
     for i, (label, column) in enumerate(zip(table.value_labels, table.values, strict=True)):
-        values = values_of(column, options)
+        values = values_of(column, options, None if rules is None else rules.of_column(i, rows))
         floats[:, i], present[:, i] = values.floats, ~values.missing
         found = values.faults + (where(~values.missing, wrong[i]) if i in wrong else [])
         bad[:, i] = mask_of(found, rows)
         faults.append(ColumnFaults(label, column, found, cell_in_row=i))
     codes = np.tile(np.arange(width, dtype=width_for(width)), rows)
-    if (rules := contracts.rules(names)) is not None:
-        for i, found in _broken_by_column(rules, floats, codes, present & ~bad).items():
-            bad[:, i] |= mask_of(found, rows)
-            faults[i] = replace(faults[i], faults=[*faults[i].faults, *found])
     stored = None if present.all() and not bad.any() else np.logical_or.reduce(present & ~bad, axis=1)
     stamps = timestamps_of(table.timestamps, options, now_s=now_s, series=present, stored=stored)
     on_time = _where_observed(stamps.faults, np.logical_or.reduce(present, axis=1)) if stamps.faults else []
@@ -179,14 +173,6 @@ def _wide_cells(table: Table, options: ObservationOptions, contracts: Contracts,
     checked = (floats.ravel(), present.ravel(), bad.ravel(), _real(faults))
     nameless = np.array([i in wrong for i in range(width)], dtype=np.bool_)
     return Cells(np.repeat(stamps.seconds, width), codes, names, *checked, timeless, nameless)
-
-
-def _broken_by_column(rules: Rules, floats: Floats, codes: Codes, valid: Mask) -> dict[int, list[Fault]]:
-    """Return the valid cells of a wide frame that break a rule, as faults of their columns."""
-    cells, broken = rules.broken_by(floats.ravel(), codes), np.zeros(valid.shape, dtype=np.bool_)
-    broken.ravel()[cells] = valid.ravel()[cells]
-    rows = {int(i): np.flatnonzero(broken[:, i]) for i in np.flatnonzero(np.logical_or.reduce(broken))}
-    return {i: rules.faults(of, floats[of, i], np.full(len(of), i)) for i, of in rows.items()}
 
 
 def _where_observed(faults: list[Fault], observed: Mask) -> list[Fault]:

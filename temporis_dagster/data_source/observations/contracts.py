@@ -17,8 +17,11 @@ from temporis_dagster.data_source.observations.model import Codes, Floats, Int64
 from temporis_dagster.data_source.observations.series import Series
 from temporis_dagster.errors import ConfigurationError
 
-CACHED_ROWS = 32_768
+CACHED_ROWS = 65_536
 """Values are looked at in blocks of at most this many rows, which fit into a processor's cache."""
+
+LARGEST = float(np.finfo(np.float64).max)
+"""The bound of a series that has none: every finite value keeps to it, and neither infinity nor NaN does."""
 
 BELOW = "the value is below the minimum of {!r}, which is {}"
 ABOVE = "the value is above the maximum of {!r}, which is {}"
@@ -73,18 +76,10 @@ class Contracts:
         contracts = [self.of(name) for name in names] if self else []
         if not any(one and (one.minimum is not None or one.maximum is not None or one.integer) for one in contracts):
             return None
-        low = [-np.inf if one is None or one.minimum is None else one.minimum for one in contracts]
-        high = [np.inf if one is None or one.maximum is None else one.maximum for one in contracts]
+        low = [-LARGEST if one is None or one.minimum is None else one.minimum for one in contracts]
+        high = [LARGEST if one is None or one.maximum is None else one.maximum for one in contracts]
         whole = [one is not None and one.integer for one in contracts]
         return Rules(names, np.array(low, dtype=np.float64), np.array(high, dtype=np.float64), np.array(whole))
-
-
-@dataclass(frozen=True, eq=False)
-class _RulesOfRows:
-    codes: Codes
-    low: Floats
-    high: Floats
-    whole: Mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,52 +98,88 @@ class Rules:
     high: Floats
     whole: Mask
 
-    def broken_by(self, floats: Floats, codes: Codes) -> Int64s:
-        """Return the rows whose value breaks a rule.
+    def of_rows(self, codes: Codes) -> RulesOfRows:
+        """Return what is required of the values of a column.
 
         Args:
-            floats: The values.
-            codes: The series of each; -1 for none that is known.
+            codes: The series of each row; -1 for none that is known.
         """
-        found, of_block, hopeful, step = list[Int64s](), self._of_each(codes[:0]), True, _block_rows(codes)
+        return RulesOfRows(self, codes)
+
+    def of_column(self, series: int, rows: int) -> RulesOfRows:
+        """Return what is required of a column of this many rows that holds one series."""
+        one = slice(series, series + 1)
+        only = Rules(self.names[one], self.low[one], self.high[one], self.whole[one])
+        return RulesOfRows(only, np.broadcast_to(np.int16(0), rows))
+
+
+@dataclass(frozen=True, eq=False)
+class RulesOfRows:
+    """What contracts require of the values of a column.
+
+    Attributes:
+        rules: The rules, by series.
+        codes: The series of each row; -1 for none that is known.
+    """
+
+    rules: Rules
+    codes: Codes
+
+    def not_kept_by(self, floats: Floats) -> Int64s:
+        """Return the rows whose value does not keep to its rules. One that is infinite or NaN keeps to none."""
+        found, hopeful, step = list[Int64s](), True, _block_rows(self.codes)
+        bounds, rounded = _Bounds.of(self.rules, self.codes[:0]), np.empty(min(step, len(floats)))
         for start in range(0, len(floats), step):
-            block, block_codes = floats[start : start + step], codes[start : start + step]
-            # That values keep to the rules of every series is faster to see than that they keep to their own.
-            if hopeful := hopeful and self._all_kept_by(block):
+            block, codes = floats[start : start + step], self.codes[start : start + step]
+            fractions = self._fractions(block, rounded)
+            # That values keep to the bounds of every series is faster to see than that they keep to their own.
+            hopeful = hopeful and bool(block.min() >= self.rules.low.max() and block.max() <= self.rules.high.min())
+            if hopeful and fractions is None:
                 continue
-            if not np.array_equal(block_codes, of_block.codes):
-                of_block = self._of_each(block_codes)
-            broken = (block < of_block.low) | (block > of_block.high)
-            if self.whole.any() and (fractions := np.rint(block) != block).any():
-                broken |= fractions & of_block.whole
-            if broken.any():
-                found.append(start + np.flatnonzero(broken))
+            if not np.array_equal(codes, bounds.codes):
+                bounds = _Bounds.of(self.rules, codes)
+            kept = (block >= bounds.low) & (block <= bounds.high)
+            if fractions is not None:
+                kept &= ~(fractions & self.rules.whole.take(codes, mode="clip"))
+            if not kept.all():
+                found.append(start + np.flatnonzero(~kept))
         return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
 
-    def _all_kept_by(self, floats: Floats) -> bool:
-        within = floats.min() >= self.low.max() and floats.max() <= self.high.min()  # not if one of them is NaN
-        return bool(within and not (self.whole.any() and (np.rint(floats) != floats).any()))
+    def _fractions(self, floats: Floats, rounded: Floats) -> Mask | None:
+        """Return which values are fractions; None if none is, or if every series may hold them."""
+        if not self.rules.whole.any():
+            return None
+        fractions = np.rint(floats, out=rounded[: len(floats)]) != floats
+        return fractions if fractions.any() else None
 
-    def _of_each(self, codes: Codes) -> _RulesOfRows:
-        low, high = self.low.take(codes, mode="clip"), self.high.take(codes, mode="clip")
-        return _RulesOfRows(codes, low, high, self.whole.take(codes, mode="clip"))
-
-    def faults(self, rows: Int64s, floats: Floats, codes: Codes) -> list[Fault]:
-        """Return, for rows that break a rule, every rule that they break.
+    def faults(self, rows: Int64s, floats: Floats) -> list[Fault]:
+        """Return, for rows whose value does not keep to its rules, every rule that it breaks.
 
         Args:
-            rows: The rows.
-            floats: The value of each of these rows.
-            codes: The series of each.
+            rows: The rows, with finite values. Those of no known series break none.
+            floats: The values of all rows of the column.
         """
+        rows = rows[self.codes[rows] >= 0]
+        rules, values, codes = self.rules, floats[rows], self.codes[rows]
         kinds = (
-            (floats < self.low[codes], lambda code: BELOW.format(self.names[code], _said(self.low, code))),
-            (floats > self.high[codes], lambda code: ABOVE.format(self.names[code], _said(self.high, code))),
-            (self.whole[codes] & (np.rint(floats) != floats), lambda code: BROKEN.format(self.names[code])),
+            (values < rules.low[codes], lambda code: BELOW.format(rules.names[code], _said(rules.low, code))),
+            (values > rules.high[codes], lambda code: ABOVE.format(rules.names[code], _said(rules.high, code))),
+            (rules.whole[codes] & (np.rint(values) != values), lambda code: BROKEN.format(rules.names[code])),
         )
         return [
             Fault(rows[broken], list(map(reason, codes[broken].tolist()))) for broken, reason in kinds if broken.any()
         ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Bounds:
+    codes: Codes
+    low: Floats
+    high: Floats
+
+    @classmethod
+    def of(cls, rules: Rules, codes: Codes) -> _Bounds:
+        return cls(codes, rules.low.take(codes, mode="clip"), rules.high.take(codes, mode="clip"))
 
 
 def _block_rows(codes: Codes) -> int:

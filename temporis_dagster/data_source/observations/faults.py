@@ -61,7 +61,8 @@ class Found:
 
 def where(mask: Mask, reasons: str, *, of_call: bool = False) -> list[Fault]:
     """Return the rows of a mask as a fault; an empty list if there are none."""
-    return [Fault(np.flatnonzero(mask), reasons, of_call)] if mask.any() else []
+    looked_at = mask if any(mask.strides) else mask[:1]  # one entry stands for all of a mask without memory
+    return [Fault(np.flatnonzero(mask), reasons, of_call)] if looked_at.any() else []
 
 
 def elsewhere(faults: Sequence[Fault], rows: Int64s) -> list[Fault]:

@@ -11,16 +11,30 @@ import pandas as pd
 
 from temporis_dagster.data_source.observations.contracts import Contracts
 from temporis_dagster.data_source.observations.faults import faults_in_words, objects
-from temporis_dagster.data_source.observations.model import Int64s, Observations
+from temporis_dagster.data_source.observations.model import Codes, Int64s, Observations
 from temporis_dagster.data_source.observations.options import ObservationOptions
+from temporis_dagster.data_source.observations.repeated_keys import ascend
 from temporis_dagster.errors import InvalidObservationsError
 from temporis_dagster.wording import agreeing, counted
 
 FALLS = "the value is lower than {!r}, which is the value before it, at {}; but {!r} is monotone"
 
+NO_ROWS: Int64s = np.empty(0, dtype=np.int64)
+
+LARGEST_GRID = 4
+"""Values are laid out on a grid only if it has at most this many places per observation."""
+
+SAMPLE = 10_000
+"""How far timestamps are apart is learned from at most this many of them, and then compared with all."""
+
 
 def ensure_monotone(
-    observations: Observations, contracts: Contracts, options: ObservationOptions, *, data_source: str | None = None
+    observations: Observations,
+    contracts: Contracts,
+    options: ObservationOptions,
+    *,
+    in_time: bool,
+    data_source: str | None = None,
 ) -> None:
     """Refuse observations of monotone series that are lower than the one before in time.
 
@@ -28,6 +42,7 @@ def ensure_monotone(
         observations: At most one for each (timestamp, name).
         contracts: Which series are monotone.
         options: How the frame was read.
+        in_time: Whether their timestamps are known to ascend.
         data_source: The data source that the observations are for, named in the message.
 
     Raises:
@@ -37,7 +52,7 @@ def ensure_monotone(
     if not monotone.any():
         return
     rising = observations if monotone.all() else observations.take(np.flatnonzero(monotone[observations.codes]))
-    fallen, before = _falls(rising)
+    fallen, before = _falls(rising, in_time=in_time)
     if not len(fallen):
         return
     rows = _rows(rising.take(fallen), rising.take(before), options)
@@ -54,31 +69,51 @@ def ensure_monotone(
     )
 
 
-def _falls(observations: Observations) -> tuple[Int64s, Int64s]:
+def _falls(observations: Observations, *, in_time: bool) -> tuple[Int64s, Int64s]:
     """Return which observations are lower than the one before in their series, and those."""
     codes, values = observations.codes, observations.values
-    lag = _lag(observations)
-    if lag is not None:
-        falls = np.flatnonzero(values[lag:] < values[:-lag])
-        falls = falls[codes[falls + lag] == codes[falls]]
-        return falls + lag, falls
+    if in_time and (rows := _rows_of_a_round(codes)):
+        falls = np.flatnonzero(values[rows:] < values[:-rows])
+        return falls + rows, falls
+    if ascend(codes, observations.timestamps):
+        falls = np.flatnonzero((values[1:] < values[:-1]) & (codes[1:] == codes[:-1]))
+        return falls + 1, falls
+    if _rise_on_a_grid(observations):
+        return NO_ROWS, NO_ROWS
     order = np.lexsort((observations.timestamps, codes))
     codes, values = codes[order], values[order]
     falls = np.flatnonzero((values[1:] < values[:-1]) & (codes[1:] == codes[:-1]))
     return order[falls + 1], order[falls]
 
 
-def _lag(observations: Observations) -> int | None:
-    """Return how many rows lie between neighbours of a series, if it is the same everywhere: sorting takes longer."""
-    codes, timestamps = observations.codes, observations.timestamps
-    if len(codes) <= 1:
-        return 1
-    later = timestamps[1:] >= timestamps[:-1]
-    lag = 1 + int(np.argmax(codes[1:] == codes[0]))  # 1 if the first series has only one observation
-    if later.all() and len(np.unique(codes[:lag])) == lag and np.array_equal(codes[lag:], codes[:-lag]):
-        return lag
-    by_series = ((codes[1:] > codes[:-1]) | ((codes[1:] == codes[:-1]) & later)).all()
-    return 1 if by_series else None
+def _rows_of_a_round(codes: Codes) -> int | None:
+    """Return after how many rows the series begin again, each in its place, to the end; None if they do not."""
+    again = codes[1:] == codes[:1]
+    rows = 1 + int(np.argmax(again)) if len(again) else 0
+    complete = rows and len(np.unique(codes[:rows])) == rows and np.array_equal(codes[rows:], codes[:-rows])
+    return rows if complete else None
+
+
+def _rise_on_a_grid(observations: Observations) -> bool:
+    """Return whether it is seen that no series falls: sorting takes more than ten times as long.
+
+    The values are laid out by moment and series, which takes timestamps that are a regular distance apart.
+    """
+    seconds = observations.timestamps.astype(np.int64)
+    seconds -= seconds.min()
+    distance = max(int(np.gcd.reduce(seconds[:SAMPLE])), 1)
+    places, series = seconds // distance, len(observations.names)
+    height = int(places.max()) + 1
+    if height * series > LARGEST_GRID * len(places) or (places * distance != seconds).any():
+        return False
+    places *= series
+    places += observations.codes
+    grid = np.full(height * series, -np.inf)
+    grid[places] = observations.values
+    by_moment = grid.reshape(height, series)
+    if grid.min() > -np.inf:  # every series has a value at every moment
+        return not (by_moment[1:] < by_moment[:-1]).any()
+    return not ((np.maximum.accumulate(by_moment) > by_moment) & (by_moment > -np.inf)).any()
 
 
 def _rows(fallen: Observations, before: Observations, options: ObservationOptions) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from temporis_dagster.data_source.observations.layout import Table, table_of
 from temporis_dagster.data_source.observations.model import Int64s, Observations, Origin, Superseded
 from temporis_dagster.data_source.observations.monotone import ensure_monotone
 from temporis_dagster.data_source.observations.options import ObservationOptions
-from temporis_dagster.data_source.observations.repeated_keys import repeats
+from temporis_dagster.data_source.observations.repeated_keys import ascend, repeats
 from temporis_dagster.data_source.observations.series import Series
 from temporis_dagster.errors import InvalidObservationsError
 from temporis_dagster.wording import agreeing, counted
@@ -79,7 +79,9 @@ def observe(
         raise _invalid(cells, len(bad), _origin(table), options, data_source)
     dropped = _dropped_rows(table, cells, bad) if len(bad) else pd.DataFrame()
     keys = cells.keys_of(bad, _origin(table)) if len(bad) else None
-    observations = _last_ones(replace(_good_ones(table, cells), dropped_rows=dropped, dropped_keys=keys))
+    observations = replace(_good_ones(table, cells), dropped_rows=dropped, dropped_keys=keys)
+    in_time = ascend(observations.timestamps, observations.codes)
+    observations = observations if in_time else _last_ones(observations)
     if len(dropped) and not len(observations):
         one = len(dropped) == 1
         warn(
@@ -94,7 +96,7 @@ def observe(
         observations = replace(observations, superseded_rows=told)
         settle_conflicts(observations, options, data_source=data_source, warn=warn)
     if contracts:
-        ensure_monotone(observations, contracts, options, data_source=data_source)
+        ensure_monotone(observations, contracts, options, in_time=in_time, data_source=data_source)
     return observations
 
 
@@ -109,7 +111,7 @@ def _origin(table: Table) -> Origin:
 def _good_ones(table: Table, cells: Cells) -> Observations:
     origin = _origin(table)
     everything = Observations(cells.seconds, cells.codes, cells.names, cells.floats, origin)
-    if not cells.faults and cells.present.all():
+    if not cells.faults and (table.names is not None or cells.present.all()):
         return everything
     return everything.take(cells.present & ~cells.bad)
 

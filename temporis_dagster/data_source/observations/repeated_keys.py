@@ -50,7 +50,7 @@ def repeats(timestamps: Seconds, codes: Codes, series: int) -> Repeats | None:
         codes: The series of each, from 0 up to but not including ``series``.
         series: The number of series.
     """
-    if not len(timestamps) or _ascend(timestamps, codes) or _ascend(codes, timestamps):
+    if not len(timestamps) or ascend(timestamps, codes) or ascend(codes, timestamps):
         return None
     last, lost, winners = np.ones(len(timestamps), dtype=np.bool_), list[Int64s](), list[Int64s]()
     for rows in _parts(timestamps):
@@ -86,7 +86,7 @@ def _hashes(keys: Int64s) -> npt.NDArray[np.uint64]:
     return hashes
 
 
-def _ascend(major: Seconds | Codes, minor: Seconds | Codes) -> bool:
+def ascend(major: Seconds | Codes, minor: Seconds | Codes) -> bool:
     """Return whether the pairs ascend strictly. They are compared block by block, without an array of all keys."""
     for start in range(0, len(major) - 1, BLOCK_ROWS):
         here, after = slice(start, start + BLOCK_ROWS), slice(start + 1, start + BLOCK_ROWS + 1)

@@ -1,6 +1,6 @@
 """Values: a column of numbers of any dtype becomes float64, bit for bit, or faults.
 
-Comes in: a plain column. Goes out: float64, which rows are missing, and faults.
+Comes in: a plain column, and the rules of its rows. Goes out: float64, which rows are missing, and faults.
 Never: rounds a binary number. A decimal one becomes the nearest float, as the same digits in CSV would, unless the
 caller accepts only exact ones with ``decimals="exact"``.
 """
@@ -8,7 +8,7 @@ caller accepts only exact ones with ``decimals="exact"``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from numbers import Integral
@@ -19,8 +19,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from temporis_dagster.contract import EXACT_INTEGER_LIMIT
+from temporis_dagster.data_source.observations.contracts import RulesOfRows
 from temporis_dagster.data_source.observations.dtypes import Column, kind_of, numbers_of, type_groups, type_word
-from temporis_dagster.data_source.observations.faults import Fault, elsewhere, where
+from temporis_dagster.data_source.observations.faults import Fault, elsewhere, mask_of, where
 from temporis_dagster.data_source.observations.model import Floats, Mask
 from temporis_dagster.data_source.observations.number_texts import faults_of
 from temporis_dagster.data_source.observations.options import ObservationOptions
@@ -39,7 +40,7 @@ class Values:
     Attributes:
         floats: float64; any value where missing or invalid.
         missing: Which are NaN, None or NA.
-        faults: Rows that hold something other than a finite number.
+        faults: Rows that hold something other than a finite number, or break a rule.
     """
 
     floats: Floats
@@ -47,8 +48,32 @@ class Values:
     faults: list[Fault]
 
 
-def values_of(column: Column, options: ObservationOptions) -> Values:
-    """Read a plain column as values."""
+def values_of(column: Column, options: ObservationOptions, rules: RulesOfRows | None = None) -> Values:
+    """Read a plain column as values.
+
+    Args:
+        column: The column.
+        options: How to read it.
+        rules: What is required of the values, if anything is.
+    """
+    if rules is None:
+        return _any_of(column, options)
+    unchecked = isinstance(column.dtype, np.dtype) and column.dtype == np.float64
+    values = _unchecked(column) if unchecked else _any_of(column, options)
+    rows = rules.not_kept_by(values.floats)
+    if not len(rows):
+        return values  # all are finite: what is missing or infinite keeps to no rule
+    values = _any_of(column, options) if unchecked else values
+    wrong = values.missing | mask_of(values.faults, len(column))
+    return replace(values, faults=values.faults + rules.faults(rows[~wrong[rows]], values.floats))
+
+
+def _unchecked(column: Column) -> Values:
+    return Values(column.to_numpy(), missing=np.broadcast_to(np.False_, len(column)), faults=[])
+
+
+def _any_of(column: Column, options: ObservationOptions) -> Values:
+    """Read a plain column as values of which nothing but a finite number is required."""
     kind = kind_of(column)
     if kind == "object":
         return _from_objects(column.tolist(), options)
@@ -91,7 +116,7 @@ def _of_type(kind: type, options: ObservationOptions) -> Callable[[list[Any]], V
     if issubclass(kind, Integral) and not issubclass(kind, bool):
         return partial(_integers, options=options)
     if issubclass(kind, float | np.floating):
-        return lambda items: values_of(pd.Series(np.array(items)), options)
+        return lambda items: _any_of(pd.Series(np.array(items)), options)
     if issubclass(kind, Decimal):
         return partial(_decimals, options=options)
     return lambda items: _none_of(pd.Series(items, dtype=object), _not_a_number(type_word(kind), options))
