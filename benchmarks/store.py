@@ -75,7 +75,7 @@ def temporis(frame: pd.DataFrame, directory: Path, clock: Clock) -> None:
         store = SqlStore(f"sqlite:///{directory}/temporis{number}.db", create_missing=True)
         clock.time(way, FRESH, lambda given=given: upsert(given))
         clock.time(way, AGAIN, lambda given=given: upsert(given))
-        clock.time(way, READ, lambda store=store: store.read("metrics", None, None, None))
+        clock.time(way, READ, lambda store=store: store.rows("metrics", None, None, None))
         store.close()
 
 

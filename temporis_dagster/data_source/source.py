@@ -6,9 +6,10 @@ Never: knows SQL or HTTP (the targets do), or how a frame is checked (``observat
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,16 @@ from temporis_dagster.data_source.observations.aware_datetimes import Awareness,
 from temporis_dagster.data_source.observations.conflicts import settle_conflicts
 from temporis_dagster.data_source.plan import Ghosts, Plan, Within
 from temporis_dagster.data_source.progress import shown
+from temporis_dagster.data_source.reading import (
+    ArrowBatch,
+    ArrowTable,
+    Form,
+    ensure_available,
+    formed,
+    in_batches,
+    record_batches,
+    rows_per_batch,
+)
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
 from temporis_dagster.data_source.streams import observed
 from temporis_dagster.data_source.target import (
@@ -58,6 +69,7 @@ from temporis_dagster.errors import (
 from temporis_dagster.wording import counted
 
 if TYPE_CHECKING:
+    import polars as pl
     from typing_extensions import Unpack
 
     from temporis_dagster.data_source.connection import Reconnection
@@ -67,6 +79,9 @@ Frame: TypeAlias = "pd.DataFrame | pd.Series[Any] | Observations"
 
 Moment: TypeAlias = "datetime | int | None"
 """An aware datetime or a Unix second; None for no bound."""
+
+ROWS_PER_BATCH = 100_000
+"""How many observations a batch of ``read_batches`` has, unless the caller says otherwise."""
 
 
 class DataSource:
@@ -237,25 +252,136 @@ class DataSource:
         observations = self._observed(data, ObservationOptions(**options), series)
         return Tally(self.name, observations, dry_run=True).report("A check sends nothing.")
 
-    def read(self, start: Moment = None, end: Moment = None, names: Iterable[str] | None = None) -> pd.DataFrame:
-        """Read the stored observations of [start, end), sorted by (timestamp, name).
+    @overload
+    def read(
+        self,
+        start: Moment = None,
+        end: Moment = None,
+        names: Iterable[str] | None = None,
+        *,
+        as_: Literal["pandas"] = "pandas",
+    ) -> pd.DataFrame: ...
+
+    @overload
+    def read(
+        self, start: Moment = None, end: Moment = None, names: Iterable[str] | None = None, *, as_: Literal["arrow"]
+    ) -> ArrowTable: ...
+
+    @overload
+    def read(
+        self, start: Moment = None, end: Moment = None, names: Iterable[str] | None = None, *, as_: Literal["polars"]
+    ) -> pl.DataFrame: ...
+
+    def read(
+        self,
+        start: Moment = None,
+        end: Moment = None,
+        names: Iterable[str] | None = None,
+        *,
+        as_: Form = "pandas",
+    ) -> pd.DataFrame | ArrowTable | pl.DataFrame:
+        """Read the stored observations of [start, end) at one moment, sorted by (timestamp, name).
 
         Args:
             start: The first moment: an aware datetime or a Unix second; None for no bound.
             end: The moment after the last: an aware datetime or a Unix second; None for no bound.
             names: Exact names of series; None for all.
+            as_: Whose frame to return: ``"pandas"``, ``"arrow"`` (of pyarrow) or ``"polars"``.
 
         Returns:
-            Columns ``timestamp`` (datetime64[s, UTC]), ``name`` (str) and ``value`` (float64).
+            Columns ``timestamp``, ``name`` and ``value``. A pandas DataFrame has the types datetime64[s, UTC], str and
+            float64; a pyarrow Table timestamp[s, UTC], string and double; a polars DataFrame Datetime("us", "UTC"),
+            String and Float64, because polars has no unit of seconds, and microseconds are its default.
 
         Raises:
-            ConfigurationError: A bound has no time zone, or a name is not a string.
+            ConfigurationError: A bound has no time zone, a name is not a string, or the library is not installed.
             DataSourceNotFoundError: The data source does not exist.
             ReadNotSupportedError: This connection cannot read observations back.
             StoreError: The database failed.
         """
+        ensure_available(as_)
         target = _readable(self._target)
-        return target.read(self.name, _second("start", start), _second("end", end), _exact_names(names))
+        rows = target.rows(self.name, _second("start", start), _second("end", end), _exact_names(names))
+        return cast("pd.DataFrame | ArrowTable | pl.DataFrame", formed(rows, as_))
+
+    @overload
+    def read_batches(
+        self,
+        start: Moment = None,
+        end: Moment = None,
+        names: Iterable[str] | None = None,
+        *,
+        rows: int = ROWS_PER_BATCH,
+        as_: Literal["pandas"] = "pandas",
+    ) -> Iterator[pd.DataFrame]: ...
+
+    @overload
+    def read_batches(
+        self,
+        start: Moment = None,
+        end: Moment = None,
+        names: Iterable[str] | None = None,
+        *,
+        rows: int = ROWS_PER_BATCH,
+        as_: Literal["arrow"],
+    ) -> Iterator[ArrowBatch]: ...
+
+    @overload
+    def read_batches(
+        self,
+        start: Moment = None,
+        end: Moment = None,
+        names: Iterable[str] | None = None,
+        *,
+        rows: int = ROWS_PER_BATCH,
+        as_: Literal["polars"],
+    ) -> Iterator[pl.DataFrame]: ...
+
+    def read_batches(
+        self,
+        start: Moment = None,
+        end: Moment = None,
+        names: Iterable[str] | None = None,
+        *,
+        rows: int = ROWS_PER_BATCH,
+        as_: Form = "pandas",
+    ) -> Iterator[pd.DataFrame] | Iterator[ArrowBatch] | Iterator[pl.DataFrame]:
+        """Read like ``read``, however much there is, in batches of a bounded size: one after the other, sorted as one.
+
+        The rows are read piece by piece, each piece in a transaction of its own, and nothing is kept open between
+        them: the caller may be slow, stop early, write to the same data source, close the connection, or go on after
+        a fork. So the whole is not of one moment. Each row that is stored during the whole iteration comes exactly
+        once, with a value that it had at some moment of it. A row that is inserted or deleted meanwhile comes or does
+        not; what is inserted after the last second of the moment of this call does not. A piece holds at least
+        250,000 rows, if there are as many, so what is written just ahead of the batches may not be seen.
+
+        Args:
+            start: The first moment: an aware datetime or a Unix second; None for no bound.
+            end: The moment after the last: an aware datetime or a Unix second; None for no bound.
+            names: Exact names of series; None for all.
+            rows: How many observations each batch has; the last one may have fewer.
+            as_: What the batches are: ``"pandas"`` for DataFrames, ``"arrow"`` for RecordBatches of pyarrow,
+                ``"polars"`` for DataFrames of polars.
+
+        Returns:
+            An iterator of batches with the columns and types of ``read``. Without any observation there is no batch.
+
+        Raises:
+            ConfigurationError: A bound has no time zone, a name is not a string, ``rows`` is not a positive integer, or
+                the library is not installed. These errors, and the next two, are raised by the call itself.
+            DataSourceNotFoundError: The data source does not exist.
+            ReadNotSupportedError: This connection cannot read observations back.
+            StoreError: The database failed, or was replaced by another one between two batches.
+        """
+        ensure_available(as_)
+        most = rows_per_batch(rows)
+        target, name = _readable(self._target), self.name
+        bounds = _second("start", start), _second("end", end)
+        reading = target.begin_reading(name, *bounds, _exact_names(names), most)
+        batches = in_batches(reading, lambda so_far: target.read_on(name, so_far))
+        if as_ == "arrow":
+            return chain.from_iterable(map(record_batches, batches))
+        return (formed(batch, as_) for batch in batches)
 
     def content_digest(self, start: Moment = None, end: Moment = None, names: Iterable[str] | None = None) -> str:
         """Make a text that is equal exactly when the content of [start, end) is equal, bit for bit, in any order.

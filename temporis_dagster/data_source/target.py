@@ -17,6 +17,7 @@ import pandas as pd
 
 from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.data_source.plan import Ghosts, Plan, Within
+from temporis_dagster.data_source.reading import Reading, Rows
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
 
 
@@ -77,14 +78,36 @@ class Target(Protocol):
 class ReadableTarget(Target, Protocol):
     """A target from which observations can be read back."""
 
-    def read(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> pd.DataFrame:
-        """Read columns timestamp (datetime64[s, UTC]), name (str) and value (float64), sorted by (timestamp, name).
+    def rows(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> Rows:
+        """Read the observations of one moment, sorted by (timestamp, name).
 
         Args:
             data_source: The name of the data source.
             start: The first Unix second, or None for no bound.
             end: The Unix second after the last, or None for no bound.
             names: Exact names of series, or None for all.
+        """
+        ...
+
+    def begin_reading(
+        self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None, rows: int
+    ) -> Reading:
+        """Find out what ``rows`` would read, for a reading in pieces: up to the last second that has a row now.
+
+        Args:
+            data_source: The name of the data source.
+            start: The first Unix second, or None for no bound.
+            end: The Unix second after the last, or None for no bound.
+            names: Exact names of series, or None for all.
+            rows: How many observations a batch may have.
+        """
+        ...
+
+    def read_on(self, data_source: str, reading: Reading) -> Rows:
+        """Read the next piece of a reading, of one moment, and note in it how far it came.
+
+        Raises:
+            StoreError: Another store has taken the place of the one in which the reading began.
         """
         ...
 
@@ -182,7 +205,7 @@ class MirroringTarget(ReadableTarget, Protocol):
 
 def is_readable(target: Target) -> TypeGuard[ReadableTarget]:
     """Tell whether observations can be read back from a target."""
-    return hasattr(target, "read")
+    return hasattr(target, "rows")
 
 
 def is_manageable(target: Target) -> TypeGuard[ManageableTarget]:

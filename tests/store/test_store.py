@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from temporis_dagster.data_source.reading.forms import pandas_frame
 from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.data_source.store.postgres import lookup as postgres_lookup
 from temporis_dagster.data_source.store.postgres import read as postgres_read
@@ -166,11 +167,11 @@ def test_requests_are_transactions(store, small_chunks):
 def test_read_is_sorted_and_typed(store):
     """Rows come by (timestamp, name by code point), with the same dtypes whatever there is."""
     put(store, {(60, "b"): 1.0, (0, "ä"): 2.0, (0, "z"): 3.0, (60, "B"): 4.0, (-60, "😀"): 5.0, (0, "\uffff"): 6.0})
-    frame = store.read("metrics", None, None, None)
+    frame = pandas_frame(store.rows("metrics", None, None, None))
     assert frame["name"].tolist() == ["😀", "z", "ä", "\uffff", "B", "b"]
     assert frame["value"].tolist() == [5.0, 3.0, 2.0, 6.0, 4.0, 1.0]
     assert frame["timestamp"].iloc[0] == pd.Timestamp("1969-12-31T23:59:00Z")
-    empty = store.read("metrics", 1, 2, None)
+    empty = pandas_frame(store.rows("metrics", 1, 2, None))
     assert len(empty) == 0
     assert frame.dtypes.to_dict() == empty.dtypes.to_dict()
     assert [str(dtype) for dtype in frame.dtypes] == ["datetime64[s, UTC]", str(pd.Series(["a"]).dtype), "float64"]

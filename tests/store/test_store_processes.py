@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 
 from temporis_dagster.data_source.observations.model import Observations, Origin
+from temporis_dagster.data_source.reading.forms import pandas_frame
 from temporis_dagster.data_source.report import Tally
 from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.data_source.target import ArchiveState
@@ -122,7 +123,7 @@ def test_four_processes_open_a_store_first(tmp_path):
                 assert process.hear() == answer
     for url in urls:
         store = SqlStore(url)
-        assert len(store.read("metrics", None, None, None)) == 80
+        assert len(pandas_frame(store.rows("metrics", None, None, None))) == 80
         store.close()
 
 
@@ -186,7 +187,7 @@ def check_reports(store: SqlStore, chronicle: Chronicle) -> None:
         assert bool(record["unsent"]) == record["archived"]
         for timestamp, name, value in record["rows"]:
             acknowledged[timestamp, name].add(value)
-    frame = store.read("metrics", None, None, None)
+    frame = pandas_frame(store.rows("metrics", None, None, None))
     keys = zip(frame["timestamp"].astype("int64"), frame["name"], strict=True)
     stored = dict(zip(keys, frame["value"], strict=True))
     assert stored.keys() == acknowledged.keys()
@@ -219,7 +220,12 @@ def test_a_forked_child_uses_the_store(tmp_path):
     store.close()
     os.write(to_child, b"1")
     assert os.waitpid(child, 0)[1] == 0
-    assert set(store.read("metrics", None, None, None)["name"]) == {"before", "parent", "child", "child, alone"}
+    assert set(pandas_frame(store.rows("metrics", None, None, None))["name"]) == {
+        "before",
+        "parent",
+        "child",
+        "child, alone",
+    }
     store.close()
     for end in (from_child, to_parent, from_parent, to_child):
         os.close(end)

@@ -22,6 +22,7 @@ import httpx
 from anyio.from_thread import start_blocking_portal
 
 from temporis_dagster.contract import INGEST_PATH
+from temporis_dagster.data_source.reading.forms import pandas_frame
 from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.service.app import Limits, application
 from temporis_dagster.service.serve import server
@@ -126,7 +127,7 @@ def answer_on(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
 
 def content(store: SqlStore, source: str = "store_metrics") -> dict[tuple[int, str], float]:
     """What is stored, by key."""
-    frame = store.read(source, None, None, None)
+    frame = pandas_frame(store.rows(source, None, None, None))
     keys = zip(frame["timestamp"].astype("int64").tolist(), frame["name"], strict=True)
     return dict(zip(keys, frame["value"].tolist(), strict=True))
 

@@ -15,6 +15,7 @@ import pytest
 
 from temporis_dagster.data_source.observations.model import Observations, Origin
 from temporis_dagster.data_source.plan import Within
+from temporis_dagster.data_source.reading.forms import pandas_frame
 from temporis_dagster.data_source.report import Tally
 from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.data_source.store.postgres.database import PostgresDatabase
@@ -53,7 +54,7 @@ def put(store: SqlStore, rows: Content, source: str = "metrics"):
 
 
 def content(store: SqlStore, source: str = "metrics", start=None, end=None, names=None) -> Content:
-    frame = store.read(source, start, end, names)
+    frame = pandas_frame(store.rows(source, start, end, names))
     stamps = frame["timestamp"].astype("int64").tolist()
     return dict(zip(zip(stamps, frame["name"], strict=True), frame["value"].tolist(), strict=True))
 

@@ -7,12 +7,13 @@ not need.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
 import dagster as dg
 import pandas as pd
+import polars as pl
 from typing_extensions import assert_type
 
 import temporis_dagster
@@ -203,8 +204,17 @@ def reading(source: DataSource) -> None:
     assert_type(source.read(datetime(2024, 6, 20, tzinfo=ZONE), 1_718_928_000, ["orders"]), pd.DataFrame)
     assert_type(source.read(HOURS[0], names={"orders", "revenue"}), pd.DataFrame)
     assert_type(source.content_digest(end=60), str)
-    source.read(start="2024-06-20")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(source.read(HOURS[0], as_="pandas"), pd.DataFrame)
+    assert_type(source.read(as_="polars"), pl.DataFrame)
+    assert_type(source.read_batches(), Iterator[pd.DataFrame])
+    assert_type(source.read_batches(HOURS[0], 60, ["orders"], rows=10, as_="polars"), Iterator[pl.DataFrame])
+    table: Any = source.read(as_="arrow")  # pyarrow has no types
+    batches: Any = source.read_batches(as_="arrow")
+    assert next(batches) == table
+    source.read(start="2024-06-20")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     source.read(names=[1])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    source.read(as_="duckdb")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    source.read_batches(rows="many")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 
 def planning(source: DataSource) -> None:

@@ -28,9 +28,11 @@ from temporis_dagster.data_source.mirror.write import store_rows
 from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.plan import Ghosts, Plan, Within
+from temporis_dagster.data_source.reading import Reading, Rows
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
-from temporis_dagster.data_source.store import read, sources
+from temporis_dagster.data_source.store import pieces, read, sources
 from temporis_dagster.data_source.store.compare import Counted, Subject, frame_of, ghosts_of, names_wanted
+from temporis_dagster.data_source.store.pieces import Piece
 from temporis_dagster.data_source.store.planning import (
     Findings,
     findings,
@@ -233,10 +235,40 @@ class Mirror:
         with self._file.explained(data_source):
             return self._asked(data_source)
 
-    def read(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> pd.DataFrame:
+    def rows(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> Rows:
         """Return what was written through the mirror, including pending rows but not rejected ones."""
         bounds = ReadBounds(start, end, names)
-        return self._read(data_source, lambda connection, source: read.frame(_rows(connection, source, bounds)))
+        return self._read(data_source, lambda connection, source: read.rows_of(_rows(connection, source, bounds)))
+
+    def begin_reading(
+        self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None, rows: int
+    ) -> Reading:
+        """Return a reading of what ``rows`` would return; see ``SqlStore.begin_reading``."""
+        bounds = ReadBounds(start, end, names)
+
+        def begin(connection: sa.Connection, source: Source | None) -> Reading:
+            if source is None:
+                return pieces.nothing(rows)
+            stored, identity = statements_of(connection).stored_rows(connection), self._file.identity(connection)
+            return pieces.begun(stored, _series(connection, source, bounds.possible_names), bounds, rows, identity)
+
+        return self._read(data_source, begin)
+
+    def read_on(self, data_source: str, reading: Reading) -> Rows:
+        """Read the next piece, in one consistent state, and note in the reading how far it came."""
+
+        def read_piece(connection: sa.Connection, source: Source | None) -> tuple[Rows, Piece]:
+            if source is None:
+                raise pieces.replaced()
+            pieces.ensure_same_store(reading, self._file.identity(connection))
+            statements = statements_of(connection)
+            ids = read.in_order(statements.series(connection, source, reading.names))
+            piece = pieces.next_piece(statements.stored_rows(connection), ids, reading)
+            return read.rows_of(statements.series_rows(connection, ids, piece.window)), piece
+
+        rows, piece = self._read(data_source, read_piece)
+        piece.note(reading)
+        return rows
 
     def content_digest(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> str:
         """Return a text that is equal exactly when ``read`` would return the same, bit for bit."""

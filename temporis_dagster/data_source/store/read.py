@@ -1,6 +1,6 @@
-"""Read back: frames and digests of what is stored.
+"""Read back: rows and digests of what is stored.
 
-Comes in: series with their observations, in the order of their names. Goes out: a frame or a digest.
+Comes in: series with their observations, in the order of their names. Goes out: rows or a digest.
 Never: knows which database they come from, or holds more than the arrays of the result and the series at hand.
 """
 
@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from temporis_dagster.contract import series_name_fault
 from temporis_dagster.data_source.observations.model import Floats, Int64s
+from temporis_dagster.data_source.reading import Rows
 
 FIRST, LAST = -(2**63), 2**63 - 1
 """The range of the databases' integers."""
@@ -66,23 +66,17 @@ def in_order(ids: Mapping[str, int]) -> Mapping[str, int]:
     return dict(sorted(ids.items()))
 
 
-def frame(rows: Iterable[SeriesRows]) -> pd.DataFrame:
-    """Return the observations: timestamp (datetime64[s, UTC]), name (str), value; sorted by (timestamp, name)."""
-    series = list(rows)
-    timestamps = np.concatenate([one.timestamps for one in series] or [np.empty(0, np.int64)])
-    values = np.concatenate([one.values for one in series] or [np.empty(0)])
-    codes = np.repeat(np.arange(len(series), dtype=np.int32), [len(one.timestamps) for one in series])
-    names = pd.Series([one.name for one in series], dtype=str).array
-    del series
+def rows_of(series: Iterable[SeriesRows]) -> Rows:
+    """Return the observations of series, which come in the order of their names, sorted by (timestamp, name)."""
+    found = list(series)
+    timestamps = np.concatenate([one.timestamps for one in found] or [np.empty(0, np.int64)])
+    values = np.concatenate([one.values for one in found] or [np.empty(0)])
+    codes = np.repeat(np.arange(len(found), dtype=np.int32), [len(one.timestamps) for one in found])
+    names = [one.name for one in found]
+    del found
     # The series come in the order of their names, so a stable sort by time alone leaves the rows sorted by both.
     order = np.argsort(timestamps, kind="stable")
-    return pd.DataFrame(
-        {
-            "timestamp": pd.DatetimeIndex(timestamps[order].astype("datetime64[s]")).tz_localize("UTC"),
-            "name": names.take(codes[order]),
-            "value": values[order],
-        }
-    )
+    return Rows(timestamps[order], codes[order], names, values[order])
 
 
 def digest(rows: Iterable[SeriesRows]) -> str:

@@ -16,12 +16,14 @@ import sqlalchemy as sa
 
 from temporis_dagster.data_source.observations.model import Observations
 from temporis_dagster.data_source.plan import Ghosts, Plan, Within
+from temporis_dagster.data_source.reading import Reading, Rows
 from temporis_dagster.data_source.report import Tally
-from temporis_dagster.data_source.store import read, sources
+from temporis_dagster.data_source.store import pieces, read, sources
 from temporis_dagster.data_source.store.compare import Counted, Subject, frame_of, ghosts_of, names_wanted
 from temporis_dagster.data_source.store.delete import GhostsOf, RowsOfWindow, Selection, StoreDelete
 from temporis_dagster.data_source.store.errors import SourceMissingError, explained
 from temporis_dagster.data_source.store.opening import GIVE_UP_AFTER_S, database_at
+from temporis_dagster.data_source.store.pieces import Piece
 from temporis_dagster.data_source.store.planning import (
     Findings,
     findings,
@@ -181,10 +183,49 @@ class SqlStore:
         with self._explained(data_source):
             self._database.patiently(change)
 
-    def read(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> pd.DataFrame:
+    def rows(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> Rows:
         """Return the observations of these names in [start, end): one consistent state, sorted by (timestamp, name)."""
         bounds = ReadBounds(start, end, names)
-        return self._read(data_source, lambda connection, source: read.frame(self._rows(connection, source, bounds)))
+        return self._read(data_source, lambda connection, source: read.rows_of(self._rows(connection, source, bounds)))
+
+    def begin_reading(
+        self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None, rows: int
+    ) -> Reading:
+        """Return a reading of these names in [start, end), up to the last second that has an observation now.
+
+        Args:
+            data_source: The name of the data source.
+            start: The first Unix second, or None for no bound.
+            end: The Unix second after the last, or None for no bound.
+            names: Exact names of series, or None for all.
+            rows: How many observations a batch may have.
+        """
+        bounds = ReadBounds(start, end, names)
+
+        def begin(connection: sa.Connection, source: sources.Source) -> Reading:
+            stored, identity = self._database.rows(connection), self._database.identity(connection)
+            ids = self._database.series(connection, source, bounds.possible_names)
+            return pieces.begun(stored, ids, bounds, rows, identity)
+
+        return self._read(data_source, begin)
+
+    def read_on(self, data_source: str, reading: Reading) -> Rows:
+        """Read the next piece, in one consistent state, and note in the reading how far it came.
+
+        Args:
+            data_source: The name of the data source.
+            reading: What ``begin_reading`` returned.
+        """
+
+        def read_piece(connection: sa.Connection, source: sources.Source) -> tuple[Rows, Piece]:
+            pieces.ensure_same_store(reading, self._database.identity(connection))
+            ids = read.in_order(self._database.series(connection, source, reading.names))
+            piece = pieces.next_piece(self._database.rows(connection), ids, reading)
+            return read.rows_of(self._database.series_rows(connection, ids, piece.window)), piece
+
+        rows, piece = self._read(data_source, read_piece)
+        piece.note(reading)
+        return rows
 
     def content_digest(self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None) -> str:
         """Return a text that is equal exactly when ``read`` would return the same, bit for bit."""

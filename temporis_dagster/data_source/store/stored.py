@@ -73,6 +73,10 @@ class StoredRows(Protocol):
         """Read the last row of each series: the places of the series that have one, and these rows."""
         ...
 
+    def earliest(self, series: Int64s, start: int) -> int | None:
+        """Return the first second, not before ``start``, at which one of these series has a row."""
+        ...
+
     def delete(self, ranges: Ranges) -> int:
         """Delete the rows of these ranges, in a transaction that writes. Return how many there were."""
         ...

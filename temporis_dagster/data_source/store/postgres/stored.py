@@ -42,6 +42,15 @@ LATERAL (
 ) AS found
 """
 
+EARLIEST = """
+SELECT min(found.timestamp)
+FROM unnest(%b) AS wanted (series),
+LATERAL (
+    SELECT timestamp FROM temporis_observation
+    WHERE series = wanted.series AND timestamp >= %s ORDER BY timestamp LIMIT 1
+) AS found
+"""
+
 DELETE = """
 DELETE FROM temporis_observation AS o USING unnest(%b, %b, %b) AS wanted (series, first, last)
 WHERE o.series = wanted.series AND o.timestamp >= wanted.first AND o.timestamp < wanted.last
@@ -77,6 +86,11 @@ class PostgresRows:
         """Read the last row of each series: the places of the series that have one, and these rows."""
         places, timestamps, values = self._answer(LATEST, (Int4Array(series),))
         return integers(places) - 1, Page(integers(timestamps), floats(values))
+
+    def earliest(self, series: Int64s, start: int) -> int | None:
+        """Return the first second, not before ``start``, at which one of these series has a row."""
+        found = self._connection.execute(EARLIEST, (Int4Array(series), start)).fetchone()
+        return None if found is None or found[0] is None else int(found[0])
 
     def delete(self, ranges: Ranges) -> int:
         """Delete the rows of these ranges, in a transaction that writes. Return how many there were."""

@@ -14,7 +14,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from temporis_dagster.data_source.observations.model import Floats, Int64s
-from temporis_dagster.data_source.store.sqlite.file import driver
+from temporis_dagster.data_source.store.sqlite.file import PARAMETERS, driver
 from temporis_dagster.data_source.store.sqlite.read import integers
 from temporis_dagster.data_source.store.sqlite.write import ROWS_PER_STATEMENT, storable
 from temporis_dagster.data_source.store.stored import Differing, Page, Ranges
@@ -105,6 +105,15 @@ class SqliteRows:
         places = np.array([place for place, row in enumerate(found) if row is not None], dtype=np.int64)
         return places, _page(self._flat(rows, 2))
 
+    def earliest(self, series: Int64s, start: int) -> int | None:
+        """Return the first second, not before ``start``, at which one of these series has a row."""
+        firsts = list[int]()
+        for place in range(0, len(series), PARAMETERS - 1):
+            block = series[place : place + PARAMETERS - 1].tolist()
+            (first,) = self._cursor.execute(_earliest(len(block)), [*block, start]).fetchone()
+            firsts += () if first is None else (int(first),)
+        return min(firsts, default=None)
+
     def delete(self, ranges: Ranges) -> int:
         """Delete the rows of these ranges, in a transaction that writes. Return how many there were."""
         self._cursor.executemany(DELETE, list(zip(*(column.tolist() for column in ranges), strict=True)))
@@ -127,6 +136,15 @@ def _counts(ranges: int, most: int | None) -> str:
     return (
         f"WITH w (place, series, first, last) AS (VALUES {','.join(['(?,?,?,?)'] * ranges)})"  # noqa: S608 no data in it
         f" SELECT (SELECT count(*) {counted}) FROM w ORDER BY place"
+    )
+
+
+@lru_cache(maxsize=16)
+def _earliest(series: int) -> str:
+    return (
+        f"WITH w (series) AS (VALUES {','.join(['(?)'] * series)})"  # noqa: S608 no data in it
+        " SELECT min((SELECT o.timestamp FROM temporis_observation o WHERE o.series = w.series AND o.timestamp >= ?"
+        " ORDER BY o.timestamp LIMIT 1)) FROM w"
     )
 
 
