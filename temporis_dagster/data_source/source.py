@@ -81,7 +81,7 @@ Moment: TypeAlias = "datetime | int | None"
 """An aware datetime or a Unix second; None for no bound."""
 
 ROWS_PER_BATCH = 100_000
-"""How many observations a batch of ``read_batches`` has, unless the caller says otherwise."""
+"""The number of observations per batch of ``read_batches``, unless the caller passes another."""
 
 
 class DataSource:

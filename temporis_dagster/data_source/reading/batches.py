@@ -26,7 +26,7 @@ class Reading:
         start: The first Unix second that is still to be read.
         end: The Unix second after the last one that is to be read.
         names: The names of the series; None for all.
-        rows: How many observations a batch may have.
+        rows: The maximum number of observations per batch.
         store: What tells the store, in which it began, from others.
         span_s: How many seconds the next piece may span, by what the one before it held.
     """
@@ -45,7 +45,7 @@ class Reading:
 
 
 def rows_per_batch(rows: object) -> int:
-    """Return how many observations a batch may have, after checking it.
+    """Return the maximum number of observations per batch, after checking it.
 
     Raises:
         ConfigurationError: It is not a positive integer.

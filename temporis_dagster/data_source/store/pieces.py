@@ -66,7 +66,7 @@ def begun(stored: StoredRows, ids: Mapping[str, int], bounds: ReadBounds, rows: 
         stored: The rows.
         ids: The ids of the series, by name.
         bounds: What to read.
-        rows: How many observations a batch may have.
+        rows: The maximum number of observations per batch.
         store: What tells this store from others.
     """
     numbers, window = _numbers(ids), bounds.window

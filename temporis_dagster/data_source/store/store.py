@@ -198,7 +198,7 @@ class SqlStore:
             start: The first Unix second, or None for no bound.
             end: The Unix second after the last, or None for no bound.
             names: Exact names of series, or None for all.
-            rows: How many observations a batch may have.
+            rows: The maximum number of observations per batch.
         """
         bounds = ReadBounds(start, end, names)
 
