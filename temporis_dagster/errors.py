@@ -14,7 +14,7 @@
     ├── NotSupportedError             this connection cannot do that
     │   └── ReadNotSupportedError     this connection cannot read observations back
     ├── MirrorError                   the mirror belongs to another target, or is full; .report
-    └── StoreError                    the database of a store or the file of a mirror failed; .report
+    └── StoreError                    the database of a store or a mirror failed; .report
 
 Comes in: the parts of an error, by keyword. Goes out: an exception that keeps them as attributes, survives
 pickling (Dagster moves errors between processes) and ends its message with what to do.
@@ -148,7 +148,7 @@ class MirrorError(TemporisError):
 
 
 class StoreError(TemporisError):
-    """The database of a store or the file of a mirror failed.
+    """The database of a store or a mirror failed.
 
     Attributes:
         url: The URL of the database, without secrets.

@@ -161,8 +161,12 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
     )
     mirror: str | None = Field(
         default=None,
-        description="HTTP: URL of a SQLite file that keeps every row before it is sent, e.g. 'sqlite:///mirror.db', on "
-        "a disk that outlives the run. With it, what was written can be loaded back, and an outage loses nothing.",
+        description="HTTP: URL of a SQLite file, e.g. 'sqlite:///mirror.db' on a disk that outlives the run, or of a "
+        "PostgreSQL database that all machines share, e.g. 'postgresql+psycopg://host/database', that keeps every row "
+        "before it is sent. With it, what was written can be loaded back, and an outage loses nothing. Pass a URL with "
+        "a password as a dg.EnvVar.",
+        repr=False,
+        json_schema_extra={"dagster__is_secret": True},  # a URL may hold a password
     )
     skip_unchanged: bool = Field(
         default=MirrorOptions.skip_unchanged,
@@ -251,11 +255,12 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
         return self.mirror is not None and self.on_unavailable == "queue"
 
     @contextmanager
-    def asking(self, *, give_up_after_s: float) -> Iterator[Temporis]:
+    def asking(self, *, give_up_after_s: float, mirror: bool = False) -> Iterator[Temporis]:
         """Open a separate, impatient connection without the mirror, to ask the service about its data sources.
 
         Args:
             give_up_after_s: Maximum number of seconds to keep asking, and for one attempt to take.
+            mirror: Whether to connect with the mirror after all, to ask that.
 
         Raises:
             ConfigurationError: No URL was given, or it cannot be used.
@@ -266,7 +271,10 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
             give_up_after_s=min(options.give_up_after_s, give_up_after_s),
             timeout_s=min(options.timeout_s, give_up_after_s),
         )
-        with connect_with(brief, self._plain("url"), self._plain("token"), dry_run=self.dry_run) as connection:
+        mirrored = {"mirror": self._plain("mirror"), "mirroring": self._mirror_options()} if mirror else {}
+        with connect_with(
+            brief, self._plain("url"), self._plain("token"), dry_run=self.dry_run, **mirrored
+        ) as connection:
             yield connection
 
     def data_source(self, name: str) -> DataSource:

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 def mirror() -> None:
     """Show what a mirror keeps, deliver it, retry it or discard it.
 
-    A mirror is a SQLite file that keeps the rows of a service: `temporis ingest --mirror` creates it.
+    A mirror is a SQLite file or a PostgreSQL database that keeps the rows of a service: `temporis ingest --mirror`
+    creates it.
     """
 
 

@@ -100,9 +100,9 @@ mirror_option = click.option(
     envvar="TEMPORIS_MIRROR",
     callback=_unless_store,
     metavar="URL",
-    help="URL of a file, such as sqlite:///mirror.db, that keeps every row before it is sent, so that nothing is lost"
-    " while the service is unavailable. Defaults to the TEMPORIS_MIRROR environment variable, which is ignored for a"
-    " store.",
+    help="URL of a mirror, such as sqlite:///mirror.db or postgresql+psycopg://host/database, that keeps every row"
+    " before it is sent, so that nothing is lost while the service is unavailable. Defaults to the TEMPORIS_MIRROR"
+    " environment variable, which is safer for a URL with a password, and is ignored for a store.",
 )
 opened_mirror_option = click.option(
     "--mirror",
@@ -111,7 +111,8 @@ opened_mirror_option = click.option(
     callback=setting,
     required=True,
     metavar="URL",
-    help="URL of the mirror, such as sqlite:///mirror.db. Defaults to the TEMPORIS_MIRROR environment variable.",
+    help="URL of the mirror, such as sqlite:///mirror.db or postgresql+psycopg://host/database. Defaults to the"
+    " TEMPORIS_MIRROR environment variable, which is safer for a URL with a password.",
 )
 data_source_option = click.option("--data-source", required=True, metavar="NAME", help="Name of the data source.")
 only_data_source_option = click.option(
@@ -185,7 +186,7 @@ def tell_if_missing(store: str) -> None:
 
 def no_mirror_at(url: str) -> str:
     """Return the message about a mirror that does not exist."""
-    return f"There is no mirror at {url}. Check its path; the first `temporis ingest --mirror` creates it."
+    return f"There is no mirror at {url}. Check the URL; the first `temporis ingest --mirror` creates it."
 
 
 def one_character(_context: click.Context, _parameter: click.Parameter, given: str) -> str:

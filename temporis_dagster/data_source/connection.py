@@ -75,7 +75,8 @@ def connect(  # noqa: PLR0913  # one argument per option
             False accepts any certificate. Proxies come from the environment.
         create_missing: SQL: whether an upsert creates a data source that does not exist.
         account: SQL: whose data sources to use; accounts never see each other's.
-        mirror: HTTP: ``sqlite:///mirror.db``, a file that keeps every observation before it is sent and can be read.
+        mirror: HTTP: ``sqlite:///mirror.db``, a file, or ``postgresql+psycopg://user@host/database``, shared by many
+            machines: it keeps every observation before it is sent, and can be read.
         skip_unchanged: With a mirror: whether to send only observations that the service is not known to have.
         on_unavailable: With a mirror: ``"raise"`` raises when observations cannot be delivered now, although they are
             kept; ``"queue"`` only keeps them.
@@ -102,7 +103,7 @@ def connect(  # noqa: PLR0913  # one argument per option
         >>> report.stored, again.stored, again.unchanged
         (24, 0, 24)
     """
-    url, token = hidden_url(url), hidden_token(token)
+    url, token, mirror = hidden_url(url), hidden_token(token), hidden_url(mirror)
     options = HttpOptions(
         batch_rows, max_body_bytes, max_in_flight, requests_per_second, timeout_s, give_up_after_s, allow_http, verify
     )
@@ -133,7 +134,8 @@ def connect_with(
 
     The options of a surface are a subclass, whose advice uses that surface's own words.
     """
-    url, token, mirroring = hidden_url(url), hidden_token(token), mirroring or MirrorOptions()
+    url, token, mirror = hidden_url(url), hidden_token(token), hidden_url(mirror)
+    mirroring = mirroring or MirrorOptions()
     given = token
     url, token = _url_and_token(url, token, options)
     again = Reconnection(url, given, options, create_missing, account, mirror, mirroring, dry_run)

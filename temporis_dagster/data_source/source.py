@@ -173,7 +173,7 @@ class DataSource:
             AuthenticationError: The service does not know the token.
             UnavailableError: The service could not be reached for too long. Run the upsert again later.
             DeliveryError: The service gave an answer that the API does not document.
-            StoreError: The database or the mirror's file failed. The report counts what was stored before.
+            StoreError: The database of the store or mirror failed. The report counts what was stored before.
             MirrorError: The mirror belongs to another target, or is full. Nothing was written.
         """
         options = ObservationOptions(
@@ -423,7 +423,7 @@ class DataSource:
             ConfigurationError: An argument cannot be used.
             DataSourceNotFoundError: The data source does not exist, and an upsert would not create it.
             ReadNotSupportedError: This connection cannot read observations back.
-            StoreError: The database or the mirror's file failed.
+            StoreError: The database of the store or mirror failed.
         """
         observations = self._observed(data, ObservationOptions(**options), series)
         if within is not None and not (start is None and end is None):
@@ -442,7 +442,7 @@ class DataSource:
         Raises:
             DataSourceNotFoundError: The data source does not exist.
             ReadNotSupportedError: This connection cannot read observations back.
-            StoreError: The database or the mirror's file failed.
+            StoreError: The database of the store or mirror failed.
         """
         return _readable(self._target).ghosts(self.name, observations, within or Within(), stored=stored)
 
@@ -459,7 +459,7 @@ class DataSource:
             ConfigurationError: A name is not a string.
             DataSourceNotFoundError: The data source does not exist.
             ReadNotSupportedError: This connection cannot read observations back.
-            StoreError: The database or the mirror's file failed.
+            StoreError: The database of the store or mirror failed.
         """
         return _readable(self._target).latest(self.name, _exact_names(names))
 
@@ -598,7 +598,7 @@ class DataSource:
             NotSupportedError: The connection has no mirror.
             DeliveryError: As in ``upsert``. What is left stays pending.
             MirrorError: The mirror belongs to another target.
-            StoreError: The mirror's file failed.
+            StoreError: The mirror's database failed.
         """
         mirror = _mirror_of(self._target)
         if self._dry_run:
@@ -612,7 +612,7 @@ class DataSource:
         Raises:
             NotSupportedError: The connection has no mirror.
             MirrorError: The mirror belongs to another target.
-            StoreError: The mirror's file failed.
+            StoreError: The mirror's database failed.
         """
         return _mirror_of(self._target).pending(self.name)
 
@@ -630,7 +630,7 @@ class DataSource:
         Raises:
             NotSupportedError: The connection has no mirror.
             MirrorError: The mirror belongs to another target.
-            StoreError: The mirror's file failed. What was discarded before that stays discarded.
+            StoreError: The mirror's database failed. What was discarded before that stays discarded.
         """
         mirror = _mirror_of(self._target)
         return 0 if self._dry_run else mirror.discard_pending(self.name)
@@ -644,7 +644,7 @@ class DataSource:
 
         Raises:
             NotSupportedError: The connection has no mirror.
-            StoreError: The mirror's file failed.
+            StoreError: The mirror's database failed.
         """
         return _mirror_of(self._target).rejected_rows(self.name)
 
@@ -657,7 +657,7 @@ class DataSource:
         Raises:
             NotSupportedError: The connection has no mirror.
             MirrorError: The mirror belongs to another target.
-            StoreError: The mirror's file failed.
+            StoreError: The mirror's database failed.
         """
         mirror = _mirror_of(self._target)
         return 0 if self._dry_run else mirror.retry_rejected(self.name)
@@ -671,7 +671,7 @@ class DataSource:
         Raises:
             NotSupportedError: The connection has no mirror.
             MirrorError: The mirror belongs to another target.
-            StoreError: The mirror's file failed.
+            StoreError: The mirror's database failed.
         """
         mirror = _mirror_of(self._target)
         return 0 if self._dry_run else mirror.discard_rejected(self.name)

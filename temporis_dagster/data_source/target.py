@@ -171,7 +171,7 @@ class MirroringTarget(ReadableTarget, Protocol):
 
     @property
     def mirror_url(self) -> str:
-        """Where the mirror's file is."""
+        """Where the mirror is: absolute, and fit to be shown, because it holds no secrets."""
         ...
 
     def flush(self, data_source: str, *, wait: bool, progress: Progress | None) -> UpsertReport:

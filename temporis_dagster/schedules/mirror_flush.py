@@ -13,10 +13,11 @@ import dagster as dg
 
 from temporis_dagster.asset_options import ensure_data_source
 from temporis_dagster.dagster_failures import failures_for_dagster
+from temporis_dagster.data_source.connection import Temporis
 from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.data_source_page import place
-from temporis_dagster.errors import ConfigurationError, MirrorError, StoreError
+from temporis_dagster.errors import ConfigurationError, MirrorError, StoreError, UnavailableError
 from temporis_dagster.metadata_keys import DATA_SOURCE, DURATION_S, OLDEST_PENDING, REJECTED_KEPT, count_key
 from temporis_dagster.progress_log import ProgressLog
 from temporis_dagster.resource import TemporisResource, temporis_of
@@ -26,6 +27,9 @@ from temporis_dagster.wording import agreeing, counted
 
 OP = "flush_mirror"
 NOTHING = "Nothing is pending in the mirror."
+
+LOOK_WITHIN_S = 5.0
+"""How long a tick keeps looking into a mirror that cannot be reached."""
 
 
 class FlushConfig(dg.Config):
@@ -54,7 +58,7 @@ def build_mirror_flush_schedule(
     everything; the next tick tries again. A tick launches no run for a data source, and gives the reason, while
 
     - nothing is pending for it. Only the mirror is asked, from the process of the code location, which needs access to
-      the mirror's file. If the mirror cannot be read, the run is launched.
+      the mirror's file or database. If the mirror cannot be read, the run is launched.
     - it is archived. What is pending is delivered after it is unarchived. If its state is unknown, the run is launched.
     - the run of an earlier tick is unfinished.
 
@@ -167,7 +171,9 @@ class _MirrorFlush:
         if temporis.dry_run:
             return dg.SkipReason("Nothing is delivered, because the resource has dry_run=True.")
         run_key = context.scheduled_execution_time.isoformat()
-        pending = {name: _pending(context, temporis, name) for name in self.data_sources}
+        # A server that cannot be reached must not hold up the tick for as long as it may hold up a run.
+        with temporis.asking(give_up_after_s=LOOK_WITHIN_S, mirror=True) as connection:
+            pending = _pending(context, connection, self.data_sources)
         reasons = self._reasons(context, temporis, pending, run_key)
         requests = [self._request(name, run_key) for name in self.data_sources if name not in reasons]
         lines = [f"{name}: {reason}" for name, reason in reasons.items()]
@@ -212,13 +218,19 @@ def _unfinished(instance: dg.DagsterInstance, job_name: str, data_source: str) -
     yield from instance.get_runs(filters=wanted)
 
 
-def _pending(context: dg.ScheduleEvaluationContext, temporis: TemporisResource, name: str) -> int | None:
-    """Return the number of rows that wait; None if the mirror cannot be read."""
-    try:
-        return temporis.data_source(name).pending().rows
-    except (StoreError, MirrorError) as error:
-        context.log.warning("How much is pending for data source %r is unknown, so it is flushed: %s", name, error)
-        return None
+def _pending(
+    context: dg.ScheduleEvaluationContext, connection: Temporis, names: Sequence[str]
+) -> dict[str, int | None]:
+    """Return the number of rows that wait for each data source; None where the mirror cannot be read."""
+    found: dict[str, int | None] = dict.fromkeys(names)
+    for name in names:
+        try:
+            found[name] = connection.data_source(name).pending().rows
+        except (StoreError, MirrorError, UnavailableError) as error:  # noqa: PERF203  # one must not hide another
+            context.log.warning("How much is pending for data source %r is unknown, so it is flushed: %s", name, error)
+            if isinstance(error, UnavailableError):
+                break  # the others are in the same database, for which this tick has waited long enough
+    return found
 
 
 def _because_archived(name: str, rows: int | None) -> str:

@@ -101,7 +101,7 @@ def other_rows(
         counted: These rows, if they have been counted already.
 
     Raises:
-        StoreError: The database or the mirror's file failed.
+        StoreError: The database of the store or mirror failed.
     """
     try:
         found = counted or source.ghosts(replace(observations, dropped_keys=None), within, stored=True)

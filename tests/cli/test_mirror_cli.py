@@ -111,7 +111,7 @@ def test_a_slip_in_the_path_makes_no_mirror(run, tmp_path, command, made_by):
     before = sorted(path.name for path in tmp_path.iterdir())
     result = run(*command, TEMPORIS_MIRROR=f"sqlite:///{tmp_path}/typo.db", TEMPORIS_TOKEN="")
     assert (result.exit_code, result.stdout) == (4, "")
-    assert f"There is no mirror at sqlite:///{tmp_path}/typo.db. Check its path" in result.stderr
+    assert f"There is no mirror at sqlite:///{tmp_path}/typo.db. Check the URL" in result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 

@@ -1,14 +1,15 @@
 """The mirror: a store in front of a service. Nothing lost, readable, only what changed, and no late write wins.
 
-What is on disk (SQLite; ``schema`` has the tables; the observations are those of the embedded store)
-------------------------------------------------------------------------------------------------------
+What is on disk (SQLite or PostgreSQL; ``schema`` in each room has the tables; the observations are those of the store)
+-----------------------------------------------------------------------------------------------------------------------
 *Observation* (series, timestamp) -> value, batch: the present value of every key, and the batch that carries it. The
 next write of its key overwrites it. It is deleted only when the service rejects it or, while it is pending, when the
 user discards it.
 
-*Batch*: the rows that one transaction wrote. Its id is the **sequence number** of every one of these writes: ids only
-grow and are never used again, and a key is at most once in a batch, so (key, batch) names one write of one value. What
-it carries never changes; rows are never taken out, they move to a new batch. Besides its rows, a batch has
+*Batch*: the rows that one transaction wrote. Its id is the **sequence number** of every one of these writes: for each
+data source, ids only grow and are never used again, and a key is at most once in a batch, so (key, batch) names one
+write of one value. What it carries never changes; rows are never taken out, they move to a new batch. Besides its rows,
+a batch has
 
 - ``live``: the number of its rows that are still to be delivered: the observation names this batch, and the service has
   not acknowledged it. 0 is *closed*. An observation is **acknowledged** exactly if its batch is closed or gone.
@@ -34,10 +35,18 @@ for late writes that it was used with. *Source*: how many rows are pending, and 
 
 Why the promises hold
 ---------------------
-1. *Nothing lost.* ``upsert`` commits observations and batch in one transaction (``synchronous=FULL``: they survive the
-   death of the process and a loss of power; a pod's own disk survives neither) before it sends. Only an acknowledgement
-   or a refusal by the service, a newer write of its key or the user's discard ends the delivery of a row. If the
-   process is killed, at whatever moment, what was in flight becomes doubtful and stays live: it is sent again.
+What follows rests on one rule: *of the transactions that write about a data source, there is one at a time, and it sees
+all before it.* On SQLite that is the write lock of the file; on PostgreSQL, the lock on the row of the data source,
+which is taken before anything about it is read (``postgres`` has the locks, and what may be seen when). What is about
+all data sources (making the mirror, binding it, a rebuild) happens while no other transaction writes into the mirror.
+
+1. *Nothing lost.* ``upsert`` commits observations and batch in one transaction (on SQLite with ``synchronous=FULL``:
+   they survive the death of the process and a loss of power; a pod's own disk survives neither) before it sends. Only
+   an acknowledgement or a refusal by the service, a newer write of its key or the user's discard ends the delivery of a
+   row. If the process is killed, at whatever moment, what was in flight becomes doubtful and stays live: it is sent
+   again. If PostgreSQL cannot be reached, a transaction is done again. If its commit had no answer, the next attempt
+   waits until that transaction has ended, asks what became of it, and does it again only if it did not take place: so
+   there is no batch of which this process does not know.
 2. *An acknowledgement covers what was sent.* A batch is immutable, and settling is a transaction that first asks
    whether this holder's lease still lasts. A sends v1 in batch 1, B writes v2 in batch 2: the observation names batch
    2, so the answer to batch 1 closes nothing of it. (Rows of batch 1 that B overwrote stopped being live then.)
@@ -63,25 +72,25 @@ Why the promises hold
    value is on disk before a newer value of its key is sent.
 5. *Unchanged* is a row whose present value is equal bit for bit, whose batch is closed or gone, and for which no
    different value is doubtful. Everything else is written and sent.
-6. *Bound to one target, in one file.* Every transaction, except those of ``rebuild``, ``rebind`` and ``exists``,
+6. *Bound to one target, in one place.* Every transaction, except those of ``rebuild``, ``rebind`` and ``exists``,
    compares the salt with the one that was last seen to be this target's, and if it differs also URL and fingerprint,
    before it does anything else. So neither a file that was given the inode number of a deleted one, nor ``rebuild`` or
-   ``rebind`` by another process, lets one target's mirror answer for another's rows. A delivery also compares the file
-   in each transaction that writes. Which file that is (device, inode, and a random id of the store) is read inside the
-   transaction and kept with its connection, not asked of the ``Database``: another thread may close that, or the
-   process fork, while the transaction goes on, and then it knows of no file. The connection stays open until it is
-   given back, so what was read in it stays true.
+   ``rebind`` by another process, lets one target's mirror answer for another's rows. A delivery also compares, in each
+   transaction that writes, which mirror it is in: on SQLite by device, inode and a random id of the store, on
+   PostgreSQL by the ids of the store, of its table and of the mirror.
 7. *Own rows first.* An upsert claims its own batches by their ids, and looks at the rows of others only where they are
    in flight or doubtful. Until its own rows are sent, a backlog costs it only the lookup of their keys.
-8. *Two processes* meet only in these transactions. SQLite's clock is the machine's. Set back, it lengthens leases and
-   windows, by no more than their own length; set forward while a request is under way, it shortens them.
-9. *Reading makes nothing.* Where there is no file, an empty mirror in memory is read. Only an upsert makes a mirror and
+8. *Two processes* meet only in these transactions. SQLite's clock is the machine's, PostgreSQL's is the server's, read
+   once the lock is held. Set back, it lengthens leases and windows, by no more than their own length; set forward while
+   a request is under way, it shortens them.
+9. *Reading makes nothing.* Where there is no mirror, an empty one in memory is read. Only an upsert makes a mirror and
    binds it.
 
 What cannot be promised: a process that is paused between the look at its lease and its request, for longer than the
 lease and the window, can still put an old value over a newer one; so can a service that applies a request later than
 the window, and a clock that is set forward while a request is under way. A mirror knows only what went through it, and
-one that was restored from a backup does not know what went through it since.
+one that was restored from a backup, or whose server failed over to a standby that had not received its last commits,
+does not know what went through it since.
 """
 
 from temporis_dagster.data_source.mirror.mirror import Mirror

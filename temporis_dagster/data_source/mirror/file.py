@@ -326,12 +326,12 @@ class MirrorFile:
 
         def attempt() -> T:
             with begin(turn) as connection:
-                if undecided:
-                    before = undecided.pop()
+                for before in undecided:
                     if self._database.took_place(connection, before.mark):
                         result: T = before.result  # type: ignore[assignment]  # what ``work`` returned
                         then(result)
                         return result
+                undecided.clear()  # only now: the connection may have been lost before the answer
                 result = work(connection)
                 mark = self._database.mark(connection)
                 try:

@@ -129,10 +129,11 @@ class Upsert:
         begun.relay.claimed()
 
     def _begin(self, connection: sa.Connection) -> _Begun:
+        # Locked before it is counted: of upserts into one data source, each counts what those before it wrote.
+        found = self._file.ensured(connection, self._tally.data_source)
         waiting = pending.count_of_all(connection)
         if waiting + len(self._tally.observations) > self._options.max_pending_rows:
             raise FullError(waiting)
-        found = self._file.ensured(connection, self._tally.data_source)
         source = KnownSource(self._tally.data_source, found.id, self._file.identity(connection))
         chosen_s = self._options.late_write_window_s
         if chosen_s is not None:

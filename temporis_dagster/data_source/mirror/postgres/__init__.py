@@ -25,8 +25,8 @@ Which statements see what
 A transaction that writes is READ COMMITTED: each statement sees what was committed before it began. Under the lock
 of the data source that is one state, because no other transaction changes it, and it is the newest. (REPEATABLE READ
 would see the state from before the wait for the lock.) What is read across data sources, the sum of what is pending,
-may change meanwhile: it is a limit, and as on SQLite, upserts that run at the same time do not count each other's rows
-before they are written. A transaction that reads is REPEATABLE READ: one state of all tables.
+may change meanwhile: upserts that begin at the same moment, each into another data source, do not count each other's
+rows. A transaction that reads is REPEATABLE READ: one state of all tables.
 
 The clock is ``clock_timestamp()``, read once the lock is held: ``now()`` is when the transaction began, which may be
 long before.
