@@ -1131,8 +1131,8 @@ EVERYTHING: dict[str, list[Symptom]] = {
             lambda b: b.command(
                 "mirror", "status", "--mirror", f"sqlite:///{b.folder}/mirror.db", "--url", "http://127.0.0.1:8008"
             ),
-            "No upsert has written through this mirror yet, or the path is wrong.",
-            "Check the path. The exit code is 4.",
+            "No upsert has written through this mirror yet, or the URL is wrong.",
+            "Check the URL. The exit code is 4.",
         ),
         Symptom(
             lambda b: b.command("read", "--data-source", "store_metrics", "--url", b.store, "--start", "2024-06-20"),
