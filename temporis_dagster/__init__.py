@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from temporis_dagster.errors import ReadNotSupportedError as ReadNotSupportedError
     from temporis_dagster.errors import RejectedObservationsError as RejectedObservationsError
     from temporis_dagster.errors import StoreError as StoreError
+    from temporis_dagster.errors import StreamError as StreamError
     from temporis_dagster.errors import TemporisError as TemporisError
     from temporis_dagster.errors import UnavailableError as UnavailableError
     from temporis_dagster.io_manager.io_manager import TemporisIOManager as TemporisIOManager
@@ -70,6 +71,7 @@ _ROOMS = {
         "ReadNotSupportedError",
         "MirrorError",
         "StoreError",
+        "StreamError",
     ),
     "resource": ("TemporisResource",),
     "io_manager.io_manager": ("TemporisIOManager",),

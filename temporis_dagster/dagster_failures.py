@@ -7,6 +7,7 @@
 | unavailable, and a mirror keeps the rows | ``Failure`` with the counts; the asset's retry policy decides |
 | unavailable, and the service asks for a longer wait than ``give_up_after_s`` | ``RetryRequested`` after that wait |
 | unavailable otherwise, or a locked database | unchanged; the asset's retry policy decides |
+| a stream whose source failed | unchanged; the asset's retry policy decides |
 
 Dagster turns a failed step green only by re-running it. If a mirror keeps the rows, a flush delivers them without
 re-running the step. So this module requests no retry then, but a retry policy of the asset still applies.

@@ -11,6 +11,7 @@
     │   ├── DataSourceArchivedError   409, and SQL
     │   ├── RejectedObservationsError 400, 413, 422: some observations, after the others were stored
     │   └── UnavailableError          a transient failure that lasted too long
+    ├── StreamError                   the source of a stream failed, or the temporary file of a spool; .report
     ├── NotSupportedError             this connection cannot do that
     │   └── ReadNotSupportedError     this connection cannot read observations back
     ├── MirrorError                   the mirror belongs to another target, or is full; .report
@@ -56,7 +57,7 @@ class ConfigurationError(TemporisError):
 
 
 class InvalidObservationsError(TemporisError):
-    """The data cannot become observations. Nothing was sent.
+    """The data cannot become observations. Nothing was sent, except what came before in a stream.
 
     Attributes:
         rows: One row per invalid cell, columns ``position``, ``label``, ``column``, ``value``, ``reason``.
@@ -65,16 +66,26 @@ class InvalidObservationsError(TemporisError):
         observations_in: The number of observations in the frame; 0 if the shape is invalid.
         conflicts: How many of the invalid observations are valid by themselves, but are followed by a row with the
             same timestamp and name and another value (``on_conflict="raise"``): all of them or none.
+        report: For a stream that was upserted slice by slice, what happened to the slices before, which were sent; else
+            None. The other attributes are about the slice that was refused.
     """
 
     def __init__(
-        self, message: str, *, rows: pd.DataFrame, invalid: int = 0, observations_in: int = 0, conflicts: int = 0
+        self,
+        message: str,
+        *,
+        rows: pd.DataFrame,
+        invalid: int = 0,
+        observations_in: int = 0,
+        conflicts: int = 0,
+        report: UpsertReport | None = None,
     ) -> None:
         super().__init__(message)
         self.rows = rows
         self.invalid = invalid
         self.observations_in = observations_in
         self.conflicts = conflicts
+        self.report = report
 
 
 class DeliveryError(TemporisError):
@@ -123,6 +134,23 @@ class UnavailableError(DeliveryError):
         super().__init__(message, data_source=data_source, report=report)
         self.attempts = attempts
         self.retry_after_s = retry_after_s
+
+
+class StreamError(TemporisError):
+    """A stream could not be read completely.
+
+    Its source raised an error, which is the ``__cause__``, or the temporary file in which it was spooled could not be
+    written. Either may pass. For another attempt, the stream must be made anew.
+
+    Attributes:
+        report: What happened to the slices before, which were sent, if the call was an upsert or a check; else None.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, report: UpsertReport | None = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class NotSupportedError(TemporisError):

@@ -14,7 +14,7 @@ from temporis_dagster.cli.output import OutputError
 from temporis_dagster.cli.overwriting import ensure_replaceable
 from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.data_source.observations.conflicts import conflict_rows
-from temporis_dagster.data_source.observations.faults import faults_in_words
+from temporis_dagster.data_source.observations.faults import faults_in_words, objects
 from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.errors import ConfigurationError
 
@@ -66,7 +66,7 @@ class InvalidRows:
         rows, origin = report.rejected_rows, observations.origin
         column = self._value_column if origin.columns is None else rows["name"]
         self.invalid(
-            rows.assign(column=column, label=origin.labels.take(rows["position"].to_numpy())), origin.labels.name
+            rows.assign(column=column, label=objects(origin.labels_at(rows["position"].to_numpy()))), origin.labels.name
         )
 
     def superseded(self, observations: Observations) -> None:

@@ -21,7 +21,9 @@ def progress_bar(description: str, total: int | None) -> Iterator[Progress]:
         yield lambda settled: void(bar.update(settled))
 
 
-def shown(progress: bool | Progress | None, description: str, total: int) -> AbstractContextManager[Progress | None]:
+def shown(
+    progress: bool | Progress | None, description: str, total: int | None
+) -> AbstractContextManager[Progress | None]:
     """Show progress as the caller asked: True draws a bar, a function is called, anything else shows nothing."""
     return progress_bar(description, total) if progress is True else nullcontext(progress or None)
 

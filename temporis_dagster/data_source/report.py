@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -223,7 +223,17 @@ class SupersededRows:
         return pd.concat([self.in_frame.frame(), self.in_mirror.frame()], ignore_index=True)
 
 
-RowsOfOutcome: TypeAlias = OutcomeRows | DroppedRows | Superseded | SupersededRows
+class RowsOfOutcome(Protocol):
+    """The observations of one outcome, in a form that takes less memory than the frame."""
+
+    def frame(self) -> pd.DataFrame:
+        """Make a new frame of the rows."""
+        ...
+
+
+def rows_of_outcomes(report: UpsertReport) -> Mapping[str, RowsOfOutcome]:
+    """Return the rows that a report lists, by outcome, without making frames of them."""
+    return report._rows  # noqa: SLF001  # its own module
 
 
 class Tally:

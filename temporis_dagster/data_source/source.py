@@ -6,7 +6,9 @@ Never: knows SQL or HTTP (the targets do), or how a frame is checked (``observat
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+import logging
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
@@ -45,7 +47,15 @@ from temporis_dagster.data_source.reading import (
     rows_per_batch,
 )
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
-from temporis_dagster.data_source.streams import observed
+from temporis_dagster.data_source.streams import (
+    SLICE_CELLS,
+    Frame,
+    FrameStream,
+    JoinedReport,
+    deliver_in_slices,
+    is_stream,
+    observed,
+)
 from temporis_dagster.data_source.target import (
     ArchiveState,
     ManageableTarget,
@@ -74,8 +84,7 @@ if TYPE_CHECKING:
 
     from temporis_dagster.data_source.connection import Reconnection
 
-Frame: TypeAlias = "pd.DataFrame | pd.Series[Any] | Observations"
-"""What a user passes, or the observations that a surface over the core has already made of it."""
+LOGGER = logging.getLogger(__name__)
 
 Moment: TypeAlias = "datetime | int | None"
 """An aware datetime or a Unix second; None for no bound."""
@@ -93,6 +102,7 @@ class DataSource:
 
     def __init__(self, name: str, target: Target, *, dry_run: bool = False, again: Reconnection | None = None) -> None:
         self.name = name
+        self._slice_cells = SLICE_CELLS
         self._target = target
         self._dry_run = dry_run
         self._again = again
@@ -107,7 +117,7 @@ class DataSource:
 
     def upsert(  # noqa: PLR0913  the options of a frame show in an editor
         self,
-        data: Frame,
+        data: Frame | FrameStream,
         *,
         layout: Layout = "auto",
         timestamp: Hashable = "timestamp",
@@ -124,6 +134,7 @@ class DataSource:
         decimals: Decimals = "nearest",
         series: Sequence[Series] = (),
         progress: bool | Progress | None = None,
+        spool: bool = False,
     ) -> UpsertReport:
         """Store observations: insert new keys, overwrite the values of existing keys, and never delete anything.
 
@@ -134,7 +145,9 @@ class DataSource:
         Args:
             data: *Long*: columns ``timestamp``, ``name``, ``value``. *Wide*: a DatetimeIndex (or the timestamp column)
                 and one numeric column per series; NaN cells are left out. A *Series* with a DatetimeIndex and a name.
-                Never modified.
+                Never modified. A frame of pandas, polars or Arrow; or a *stream* of frames, which is checked and sent
+                slice by slice: a ``RecordBatchReader``, a relation of DuckDB, a LazyFrame of polars, anything else
+                with ``__arrow_c_stream__``, or an iterator of frames.
             layout: ``"long"``, ``"wide"``, or ``"auto"``: long if the name and value columns exist, else wide.
             timestamp: The column of timestamps; if there is none, the DatetimeIndex is used. None forces the index.
             name: The column of series names (long).
@@ -160,12 +173,15 @@ class DataSource:
             series: Contracts of series: rows that break one are invalid. Other series may be in the frame as well.
             progress: True shows a progress bar; a function is called with the number of observations settled since
                 the last call.
+            spool: For a stream: True checks all of it, in a temporary file, before anything is sent, as for a frame.
 
         Returns:
             What happened to every observation.
 
         Raises:
-            InvalidObservationsError: Some rows cannot be observations. Nothing was sent.
+            InvalidObservationsError: Some rows cannot be observations. Nothing was sent; of a stream, the error's
+                ``.report`` counts what was sent before.
+            StreamError: The source of a stream raised an error. The report counts what was sent before.
             ConfigurationError: An argument cannot be used. Nothing was sent.
             DataSourceNotFoundError: The data source does not exist.
             DataSourceArchivedError: The data source is archived. The report counts what was stored before.
@@ -191,6 +207,8 @@ class DataSource:
             on_conflict=on_conflict,
             decimals=decimals,
         )
+        if is_stream(data) and not spool:
+            return self._upsert_in_slices(data, options, series, progress)
         observations = self._observed(data, options, series)
         with shown(progress, self.name, len(observations)) as settled:
             report = self._deliver(Tally(self.name, observations, dry_run=self._dry_run, progress=settled))
@@ -198,14 +216,59 @@ class DataSource:
             raise rejection(report, observations, self.url, options)
         return report
 
-    def _observed(self, data: Frame, options: ObservationOptions, series: Sequence[Series]) -> Observations:
+    def _upsert_in_slices(
+        self, stream: object, options: ObservationOptions, series: Sequence[Series], progress: bool | Progress | None
+    ) -> UpsertReport:
+        joined = JoinedReport(self.name, dry_run=self._dry_run)
+        with shown(progress, self.name, None) as settled:
+
+            def deliver(observations: Observations) -> UpsertReport:
+                tally = Tally(self.name, observations, dry_run=self._dry_run, progress=settled)
+                return self._deliver(tally, joined)
+
+            self._in_slices(stream, options, series, deliver, joined)
+        report = joined.report()
+        if report.rejected and options.on_invalid == "raise" and joined.last is not None:
+            raise rejection(report, joined.last, self.url, options)
+        return report
+
+    def _in_slices(
+        self,
+        stream: object,
+        options: ObservationOptions,
+        series: Sequence[Series],
+        deliver: Callable[[Observations], UpsertReport],
+        joined: JoinedReport,
+    ) -> None:
+        try:
+            deliver_in_slices(
+                stream,
+                options,
+                deliver,
+                joined,
+                series=series,
+                data_source=self.name,
+                slice_cells=self._slice_cells,
+                now_s=time.time(),
+                warn=LOGGER.warning,
+            )
+        except TemporisError:
+            raise
+        except BaseException as interruption:
+            if getattr(interruption, "report", None) is None:  # it came between two slices
+                _attach(interruption, joined.report())
+            raise
+
+    def _observed(
+        self, data: Frame | FrameStream, options: ObservationOptions, series: Sequence[Series]
+    ) -> Observations:
         if not isinstance(data, Observations):
-            return observed(data, options, series=series, data_source=self.name)
+            return observed(data, options, series=series, data_source=self.name, slice_cells=self._slice_cells)
         if options.on_conflict == "raise":
             settle_conflicts(data, options, data_source=self.name)
         return data
 
-    def _deliver(self, tally: Tally) -> UpsertReport:
+    def _deliver(self, tally: Tally, joined: JoinedReport | None = None) -> UpsertReport:
         # All of it inside the try: an interruption anywhere in here carries a report.
         try:
             if self._dry_run:
@@ -218,7 +281,7 @@ class DataSource:
         except TemporisError:
             raise
         except BaseException as interruption:
-            _hand_on(tally, interruption)
+            _hand_on(tally, interruption, joined)
             raise
         return report
 
@@ -233,13 +296,19 @@ class DataSource:
             target.create_data_source(self.name)
 
     def check(
-        self, data: Frame, *, series: Sequence[Series] = (), **options: Unpack[ObservationArguments]
+        self,
+        data: Frame | FrameStream,
+        *,
+        series: Sequence[Series] = (),
+        spool: bool = False,
+        **options: Unpack[ObservationArguments],
     ) -> UpsertReport:
         """Make the checks of ``upsert`` and send nothing: every valid observation is reported as unsent.
 
         Args:
-            data: As in ``upsert``.
+            data: As in ``upsert``. A stream is read, so another one is needed to upsert it.
             series: As in ``upsert``.
+            spool: As in ``upsert``.
             **options: The arguments of ``upsert`` that say how to read ``data``, from ``layout`` to ``decimals``.
 
         Returns:
@@ -249,7 +318,13 @@ class DataSource:
             InvalidObservationsError: Some rows cannot be observations.
             ConfigurationError: An argument cannot be used.
         """
-        observations = self._observed(data, ObservationOptions(**options), series)
+        if is_stream(data) and not spool:
+            joined = JoinedReport(self.name, dry_run=True)
+            self._in_slices(data, ObservationOptions(**options), series, self._checked, joined)
+            return joined.report()
+        return self._checked(self._observed(data, ObservationOptions(**options), series))
+
+    def _checked(self, observations: Observations) -> UpsertReport:
         return Tally(self.name, observations, dry_run=True).report("A check sends nothing.")
 
     @overload
@@ -393,7 +468,7 @@ class DataSource:
 
     def plan(
         self,
-        data: Frame,
+        data: Frame | FrameStream,
         *,
         start: Moment = None,
         end: Moment = None,
@@ -406,7 +481,7 @@ class DataSource:
         What another process writes after that moment is not in the plan, so a later upsert may do something else.
 
         Args:
-            data: As in ``upsert``.
+            data: As in ``upsert``. A stream is read completely, into temporary files.
             start: The first moment that the frame should cover: an aware datetime or a Unix second. A row of its series
                 that is stored there, and that the frame does not have, is a *ghost*, which an upsert does not touch.
                 With None for both bounds, a series is covered from its first to its last timestamp in the frame.
@@ -682,7 +757,8 @@ def rejection(
 ) -> RejectedObservationsError:
     """Make the error for observations that the service rejected one by one, in the words of these options."""
     first, origin = report.rejected_rows.iloc[0], observations.origin
-    place = f"row {first.position} ({origin.labels_called} {origin.labels[first.position]!r}), series {first['name']!r}"
+    label = first.label if origin.columns is None else first.label[0]
+    place = f"row {first.position} ({origin.labels_called} {label!r}), series {first['name']!r}"
     return RejectedObservationsError(
         f"Data source {report.data_source!r} at {url} rejected {report.rejected:,} of"
         f" {counted(report.observations_in, 'observation')} and stored {report.stored:,}. The first is {place}:"
@@ -733,12 +809,13 @@ def _mirror_of(target: Target) -> MirroringTarget:
     return target
 
 
-def _hand_on(tally: Tally, interruption: BaseException) -> None:
+def _hand_on(tally: Tally, interruption: BaseException, joined: JoinedReport | None) -> None:
     """Attach the report as of now; a second interruption while the report is made carries it instead."""
     try:
-        _attach(interruption, tally.report("The upsert was interrupted. Run it again."))
+        report = tally.report("The upsert was interrupted. Run it again.")
+        _attach(interruption, report if joined is None else joined.with_slice(report, tally.observations))
     except KeyboardInterrupt as again:
-        _hand_on(tally, again)
+        _hand_on(tally, again, joined)
         raise
 
 

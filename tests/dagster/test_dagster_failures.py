@@ -16,6 +16,7 @@ from temporis_dagster import (
     ReadNotSupportedError,
     RejectedObservationsError,
     StoreError,
+    StreamError,
     TemporisError,
     TemporisIOManager,
     TemporisResource,
@@ -50,6 +51,7 @@ AS_IT_IS = [
     UnavailableError("Something.", **UNAVAILABLE, retry_after_s=None),
     UnavailableError("Something.", **UNAVAILABLE, retry_after_s=300.0),
     StoreError("Something.", url="sqlite:////x.db", retryable=True),
+    StreamError("Something."),
 ]
 LATER = UnavailableError("Something.", **UNAVAILABLE, retry_after_s=300.5)
 

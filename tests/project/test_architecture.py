@@ -172,6 +172,7 @@ def test_the_front_door_shows_exactly_the_public_names():
             *(
                 "MirrorError",
                 "StoreError",
+                "StreamError",
                 "TemporisResource",
                 "TemporisIOManager",
                 "temporis_asset",

@@ -31,4 +31,5 @@ EVERY_ERROR = [
     errors.ReadNotSupportedError("Something."),
     errors.MirrorError("Something.", url="sqlite:////x.db", report=a_report()),
     errors.StoreError("Something.", url="sqlite:////x.db", report=a_report(), retryable=True),
+    errors.StreamError("Something.", report=a_report()),
 ]

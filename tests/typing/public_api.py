@@ -35,6 +35,7 @@ from temporis_dagster import (
     RejectedObservationsError,
     Series,
     StoreError,
+    StreamError,
     Temporis,
     TemporisError,
     TemporisIngestComponent,
@@ -263,6 +264,7 @@ def errors(source: DataSource) -> str:
     except InvalidObservationsError as error:
         assert_type(error.rows, pd.DataFrame)
         assert_type(error.invalid + error.observations_in + error.conflicts, int)
+        assert_type(error.report, UpsertReport | None)
     except UnavailableError as error:
         assert_type(error.attempts, int)
         assert_type(error.retry_after_s, float | None)
@@ -272,6 +274,8 @@ def errors(source: DataSource) -> str:
     except DeliveryError as error:
         assert_type(error.report, UpsertReport)
         assert_type(error.data_source, str)
+    except StreamError as error:
+        assert_type(error.report, UpsertReport | None)
     except (MirrorError, StoreError) as error:
         assert_type(error.report, UpsertReport | None)
         return error.url

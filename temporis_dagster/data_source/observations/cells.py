@@ -61,7 +61,7 @@ class Cells:
 
     def keys_of(self, chosen: Int64s, origin: Origin) -> DroppedKeys:
         """Return what is known of the keys of the chosen cells."""
-        rows = origin.positions(chosen)
+        rows = origin.rows(chosen)
         timeless, nameless = (
             self.timeless[rows],
             self.nameless[rows if origin.columns is None else chosen % origin.width],

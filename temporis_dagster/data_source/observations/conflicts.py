@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 import numpy as np
 import pandas as pd
 
-from temporis_dagster.data_source.observations.faults import objects
+from temporis_dagster.data_source.observations.faults import NOTHING_SENT, objects
 from temporis_dagster.data_source.observations.layout import INDEX
 from temporis_dagster.data_source.observations.model import Observations, Superseded
 from temporis_dagster.data_source.observations.options import ObservationOptions
@@ -28,6 +28,7 @@ def settle_conflicts(
     *,
     data_source: str | None = None,
     warn: Callable[..., object] = LOGGER.warning,
+    unsent: str = NOTHING_SENT,
 ) -> None:
     """Warn of conflicts or refuse them, according to the options. Do nothing if there are none.
 
@@ -36,6 +37,7 @@ def settle_conflicts(
         options: How the frame was read.
         data_source: The data source that they are for, named in the message.
         warn: Receives the warning: a logger's method.
+        unsent: What was not sent, as a clause, if they are refused.
 
     Raises:
         InvalidObservationsError: There are conflicts, and ``on_conflict="raise"``; or the rows seem to belong to
@@ -53,7 +55,7 @@ def settle_conflicts(
         return
     first, apart = _first_in_words(superseded), _told_apart(superseded, options)
     raise InvalidObservationsError(
-        f"{_shares(observations, data_source)}, so nothing was sent. The first is {first}.{apart or ' Correct them.'}"
+        f"{_shares(observations, data_source)}, so {unsent}. The first is {first}.{apart or ' Correct them.'}"
         f" {options.LIST_OF_INVALID} Pass {options.spelled('on_conflict', 'last')} only if you want to"
         " keep just the last row of each key.",
         rows=conflict_rows(superseded.conflicts(), options.value),
@@ -84,7 +86,8 @@ def _told_apart(superseded: Superseded, options: ObservationOptions) -> str:
 def _first_in_words(superseded: Superseded) -> str:
     """Describe the first conflict, with both values."""
     first, origin = superseded.take(np.flatnonzero(superseded.differ)[:1]).frame().iloc[0], superseded.rows.origin
-    place = f"row {first.position} ({origin.labels_called} {origin.labels[first.position]!r:.60})"
+    first_label = origin.labels_at(np.array([first.position]))[0]
+    place = f"row {first.position} ({origin.labels_called} {first_label!r:.60})"
     moment = first.timestamp.isoformat()
     return f"{place}, series {first['name']!r:.60} at {moment}, {float(first.value)!r}: {first.reason}"
 
@@ -97,7 +100,7 @@ def conflict_rows(conflicts: Superseded, value_label: Hashable = None) -> pd.Dat
     return pd.DataFrame(
         {
             "position": rows,
-            "label": objects(origin.labels.take(rows).tolist()),
+            "label": objects(origin.labels_at(rows)),
             "column": objects(columns),
             "value": objects(cells["value"].tolist()),
             "reason": objects(conflicts.reasons()),

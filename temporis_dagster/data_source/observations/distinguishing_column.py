@@ -80,7 +80,7 @@ def _conflicts(superseded: Superseded, most: int | None) -> Conflicts:
     groups = np.concatenate([winners[lost], won]).astype(np.int64)
     values = np.concatenate([superseded.rows.values[lost], superseded.winning_values[lost][first]])
     order = np.argsort(groups, kind="stable")
-    rows = superseded.rows.origin.positions(cells).astype(np.int64)
+    rows = superseded.rows.origin.rows(cells).astype(np.int64)
     exceptions = int((EXCEPTIONS if step == 1 else LOOK_EXCEPTIONS) * len(won))
     return Conflicts(rows[order], groups[order], values.view(np.int64)[order], exceptions)
 

@@ -19,6 +19,8 @@ from temporis_dagster.data_source.observations.model import Int64s, Mask
 YEARS_WITH_A_TEXT = range(1, 10_000)
 FAULT_COLUMNS = ("position", "label", "column", "value", "reason")
 SHOWN_FAULTS = 3
+NOTHING_SENT = "nothing was sent"
+"""What messages say of a frame that is refused."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,9 +108,15 @@ def mask_of(faults: Sequence[Fault], length: int) -> Mask:
     return mask
 
 
-def fault_frame(columns: Sequence[ColumnFaults], labels: pd.Index) -> pd.DataFrame:
-    """Return one row per invalid cell, by position: position, label, column, value, reason."""
-    parts = [_part(column, fault, labels) for column in columns for fault in column.faults]
+def fault_frame(columns: Sequence[ColumnFaults], labels: pd.Index, first_row: int = 0) -> pd.DataFrame:
+    """Return one row per invalid cell, by position: position, label, column, value, reason.
+
+    Args:
+        columns: The faults.
+        labels: The labels of the frame's rows.
+        first_row: The position of the first of them.
+    """
+    parts = [_part(column, fault, labels, first_row) for column in columns for fault in column.faults]
     if not parts:
         return pd.DataFrame({name: pd.Series(dtype=object) for name in FAULT_COLUMNS}).astype({"position": "int64"})
     return pd.concat(parts, ignore_index=True).sort_values("position", kind="stable", ignore_index=True)
@@ -131,10 +139,10 @@ def faults_in_words(rows: pd.DataFrame, labels_called: str) -> str:
     return "; ".join(first) + (f"; and {more:,} more" if more else "")
 
 
-def _part(column: ColumnFaults, fault: Fault, labels: pd.Index) -> pd.DataFrame:
+def _part(column: ColumnFaults, fault: Fault, labels: pd.Index, first_row: int) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "position": fault.rows,
+            "position": fault.rows + first_row,
             "label": objects(labels.take(fault.rows).tolist()),
             "column": objects([column.column] * len(fault.rows)),
             "value": objects(column.source.iloc[fault.rows].tolist()),

@@ -73,10 +73,12 @@ class Origin:
     Attributes:
         labels: The frame's index: one label per row, repeats allowed.
         columns: The series columns of a wide frame, otherwise None.
+        first_row: The position of its first row in the stream that the frame is a slice of.
     """
 
     labels: pd.Index
     columns: tuple[object, ...] | None = None
+    first_row: int = 0
 
     @property
     def width(self) -> int:
@@ -88,13 +90,23 @@ class Origin:
         """What messages call the labels."""
         return "label" if self.labels.name is None else str(self.labels.name)
 
-    def positions(self, cells: Positions) -> Positions:
-        """Return the row number of each cell."""
+    def rows(self, cells: Positions) -> Positions:
+        """Return the row of the frame that each cell is in."""
         return cells if self.columns is None else cells // max(self.width, 1)
+
+    def positions(self, cells: Positions) -> Positions:
+        """Return the position of each cell's row, in the stream if the frame is a slice of one."""
+        rows = self.rows(cells)
+        return rows.astype(np.int64) + self.first_row if self.first_row else rows
+
+    def labels_at(self, positions: Positions) -> list[object]:
+        """Return the row label at each position."""
+        labels: list[object] = self.labels.take(positions - self.first_row).tolist()
+        return labels
 
     def labels_of(self, cells: Positions) -> list[object]:
         """Return the row label of each cell; for a wide frame the pair (row label, column)."""
-        rows = self.labels.take(self.positions(cells)).tolist()
+        rows: list[object] = self.labels.take(self.rows(cells)).tolist()
         if self.columns is None:
             return rows
         return [(row, self.columns[int(column)]) for row, column in zip(rows, cells % self.width, strict=True)]
@@ -242,7 +254,7 @@ class Superseded:
         """Return, for each, the row that it lost to and that row's value, in words."""
         origin, values = self.rows.origin, self.winning_values.tolist()
         rows = origin.positions(self.winners)
-        won = zip(rows.tolist(), origin.labels.take(rows).tolist(), values, self.differ.tolist(), strict=True)
+        won = zip(rows.tolist(), origin.labels_at(rows), values, self.differ.tolist(), strict=True)
         return [
             f"row {row} ({origin.labels_called} {label!r:.60}) has the same timestamp and name, and the"
             f" {'' if differs else 'same '}value {value!r}"

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from temporis_dagster.data_source.observations.contracts import Contracts
-from temporis_dagster.data_source.observations.faults import faults_in_words, objects
-from temporis_dagster.data_source.observations.model import Codes, Int64s, Observations
+from temporis_dagster.data_source.observations.faults import NOTHING_SENT, faults_in_words, objects
+from temporis_dagster.data_source.observations.model import Codes, Floats, Int64s, Observations, Seconds
 from temporis_dagster.data_source.observations.options import ObservationOptions
 from temporis_dagster.data_source.observations.repeated_keys import ascend
 from temporis_dagster.errors import InvalidObservationsError
@@ -35,6 +35,7 @@ def ensure_monotone(
     *,
     in_time: bool,
     data_source: str | None = None,
+    unsent: str = NOTHING_SENT,
 ) -> None:
     """Refuse observations of monotone series that are lower than the one before in time.
 
@@ -44,6 +45,7 @@ def ensure_monotone(
         options: How the frame was read.
         in_time: Whether their timestamps are known to ascend.
         data_source: The data source that the observations are for, named in the message.
+        unsent: What was not sent, as a clause, if they are refused.
 
     Raises:
         InvalidObservationsError: Some values are lower than the one before.
@@ -55,14 +57,35 @@ def ensure_monotone(
     fallen, before = _falls(rising, in_time=in_time)
     if not len(fallen):
         return
-    rows = _rows(rising.take(fallen), rising.take(before), options)
+    lower, higher = rising.take(fallen), rising.take(before)
+    rows = fallen_rows(lower, higher.values, higher.timestamps, options)
+    raise fallen_error(rows, observations, options, data_source=data_source, unsent=unsent)
+
+
+def fallen_error(
+    rows: pd.DataFrame,
+    observations: Observations,
+    options: ObservationOptions,
+    *,
+    data_source: str | None,
+    unsent: str = NOTHING_SENT,
+) -> InvalidObservationsError:
+    """Make the error for observations that are lower than the one before.
+
+    Args:
+        rows: What ``fallen_rows`` returned.
+        observations: The observations among which they are.
+        options: How the frame was read.
+        data_source: The data source that the observations are for, named in the message.
+        unsent: What was not sent because of it, as a clause.
+    """
     whose = "" if data_source is None else f" for {data_source!r}"
     words = faults_in_words(rows, observations.origin.labels_called)
-    raise InvalidObservationsError(
+    return InvalidObservationsError(
         f"{len(rows):,} of {counted(observations.observations_in, 'observation')}{whose}"
-        f" {agreeing(len(rows), 'is', 'are')} lower than the one before, in a series that is monotone, so nothing was"
-        f" sent. {words[:1].upper()}{words[1:]}. {options.LIST_OF_INVALID} Correct them, or leave monotone=True out of"
-        " the contract.",
+        f" {agreeing(len(rows), 'is', 'are')} lower than the one before, in a series that is monotone, so"
+        f" {unsent}. {words[:1].upper()}{words[1:]}. {options.LIST_OF_INVALID} Correct them, or leave monotone=True"
+        " out of the contract.",
         rows=rows,
         invalid=len(rows),
         observations_in=observations.observations_in,
@@ -116,18 +139,27 @@ def _rise_on_a_grid(observations: Observations) -> bool:
     return not ((np.maximum.accumulate(by_moment) > by_moment) & (by_moment > -np.inf)).any()
 
 
-def _rows(fallen: Observations, before: Observations, options: ObservationOptions) -> pd.DataFrame:
-    """Return the rows of an error, by position."""
+def fallen_rows(
+    fallen: Observations, values_before: Floats, times_before: Seconds, options: ObservationOptions
+) -> pd.DataFrame:
+    """Return the rows of an error, by position.
+
+    Args:
+        fallen: The observations that are too low.
+        values_before: The value before each.
+        times_before: The time of that value, in Unix seconds.
+        options: How the frame was read.
+    """
     cells, origin = fallen.frame(), fallen.origin
-    moments = np.datetime_as_string(before.timestamps.astype("datetime64[s]"), timezone="UTC").tolist()
+    moments = np.datetime_as_string(times_before.astype("datetime64[s]"), timezone="UTC").tolist()
     columns = [options.value] * len(cells) if origin.columns is None else cells["name"].tolist()
     frame = pd.DataFrame(
         {
             "position": cells["position"],
-            "label": objects(origin.labels.take(cells["position"].to_numpy()).tolist()),
+            "label": objects(origin.labels_at(cells["position"].to_numpy())),
             "column": objects(columns),
             "value": objects(cells["value"].tolist()),
-            "reason": objects(list(map(FALLS.format, before.values.tolist(), moments, cells["name"]))),
+            "reason": objects(list(map(FALLS.format, values_before.tolist(), moments, cells["name"]))),
         }
     )
     return frame.sort_values("position", kind="stable", ignore_index=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from temporis_dagster.data_source.observations.cells import Cells, cells_of, wit
 from temporis_dagster.data_source.observations.conflicts import settle_conflicts
 from temporis_dagster.data_source.observations.contracts import Contracts
 from temporis_dagster.data_source.observations.distinguishing_column import column_that_tells_apart
-from temporis_dagster.data_source.observations.faults import Found, fault_frame, faults_in_words, objects
+from temporis_dagster.data_source.observations.faults import NOTHING_SENT, Found, fault_frame, faults_in_words, objects
 from temporis_dagster.data_source.observations.layout import Table, table_of
 from temporis_dagster.data_source.observations.model import Int64s, Observations, Origin, Superseded
 from temporis_dagster.data_source.observations.monotone import ensure_monotone
@@ -71,17 +71,140 @@ def observe(
         ([42.0], 1)
     """
     options, contracts = options or ObservationOptions(), Contracts(series)
+    reading = read(data, options, contracts, found=found, now_s=clock())
+    if reading.invalid is not None:
+        raise reading.invalid.error(options, data_source)
+    return compared(
+        reading.observations,
+        options,
+        contracts,
+        told_apart_by=reading.told_apart_by,
+        data_source=data_source,
+        warn=warn,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Invalid:
+    """The invalid rows of a frame that is refused because of them.
+
+    Attributes:
+        rows: One row per invalid cell, as in the error.
+        count: The number of invalid observations.
+        observations_in: The number of observations in the frame.
+        labels_called: What messages call the labels.
+        droppable: Whether the message may advise leaving them out.
+        call_at_fault: Whether the call is wrong rather than the rows.
+    """
+
+    rows: pd.DataFrame
+    count: int
+    observations_in: int
+    labels_called: str
+    droppable: bool
+    call_at_fault: bool
+
+    def error(
+        self, options: ObservationOptions, data_source: str | None, unsent: str = NOTHING_SENT
+    ) -> InvalidObservationsError:
+        """Make the error.
+
+        Args:
+            options: How the frame was read.
+            data_source: The data source that the frame is for, named in the message.
+            unsent: What was not sent because of it, as a clause.
+        """
+        count, total = self.count, counted(self.observations_in, "observation")
+        # on_invalid="drop" would not drop faults of the call, and rows whose time is unclear should not be dropped.
+        way_out = "" if not self.droppable else f", or pass {options.spelled('on_invalid', 'drop')} to send the rest"
+        words, are = faults_in_words(self.rows, self.labels_called), agreeing(count, "is", "are")
+        return InvalidObservationsError(
+            f"{count:,} of {total}{_for(data_source)} {are} invalid, so {unsent}."
+            f" {words[:1].upper()}{words[1:]}. {options.LIST_OF_INVALID} Correct {agreeing(count, 'it', 'them')}"
+            f"{way_out}.",
+            rows=self.rows,
+            invalid=count,
+            observations_in=self.observations_in,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A frame after the checks that look at one row at a time.
+
+    Attributes:
+        observations: The valid observations in row order, also several for one (timestamp, name), and the rows that
+            were left out.
+        told_apart_by: Returns the unused column that tells the conflicts among the observations apart.
+        invalid: The invalid rows, if the frame is refused because of them; else None.
+    """
+
+    observations: Observations
+    told_apart_by: Callable[[Observations], Hashable | None]
+    invalid: Invalid | None = None
+
+
+def read(
+    data: pd.DataFrame | pd.Series[Any],
+    options: ObservationOptions,
+    contracts: Contracts,
+    *,
+    found: Sequence[Found] = (),
+    now_s: float,
+    first_row: int = 0,
+) -> Reading:
+    """Check a frame, or a slice of a stream, row by row.
+
+    Args:
+        data: The frame.
+        options: How to read it.
+        contracts: What its values must be.
+        found: What the caller has found to be invalid, to be reported with the rest.
+        now_s: The current time, in Unix seconds.
+        first_row: The position of its first row in the stream.
+    """
     table = table_of(data, options)
-    cells = cells_of(table, options, contracts, now_s=clock())
+    cells = cells_of(table, options, contracts, now_s=now_s)
     cells = with_found(cells, table, data, found) if found else cells
-    bad = np.flatnonzero(cells.bad) if cells.faults else np.empty(0, dtype=np.int64)
+    bad, origin = np.flatnonzero(cells.bad) if cells.faults else np.empty(0, dtype=np.int64), _origin(table, first_row)
+    invalid = None
     if len(bad) and (options.on_invalid == "raise" or cells.call_at_fault):
-        raise _invalid(cells, len(bad), _origin(table), options, data_source)
-    dropped = _dropped_rows(table, cells, bad) if len(bad) else pd.DataFrame()
-    keys = cells.keys_of(bad, _origin(table)) if len(bad) else None
-    observations = replace(_good_ones(table, cells), dropped_rows=dropped, dropped_keys=keys)
-    in_time = ascend(observations.timestamps, observations.codes)
-    observations = observations if in_time else _last_ones(observations)
+        rows, present = fault_frame(cells.faults, origin.labels, first_row), int(cells.present.sum())
+        invalid = Invalid(
+            rows, len(bad), present, origin.labels_called, droppable=cells.droppable, call_at_fault=cells.call_at_fault
+        )
+    dropped = _dropped_rows(table, cells, bad, origin) if len(bad) and invalid is None else pd.DataFrame()
+    keys = cells.keys_of(bad, origin) if len(bad) and invalid is None else None
+    good = replace(_good_ones(cells, origin), dropped_rows=dropped, dropped_keys=keys)
+    return Reading(good, lambda kept: column_that_tells_apart(data, table, kept), invalid)
+
+
+def compared(
+    read_ones: Observations,
+    options: ObservationOptions,
+    contracts: Contracts,
+    *,
+    told_apart_by: Callable[[Observations], Hashable | None],
+    data_source: str | None = None,
+    warn: Callable[..., object] = LOGGER.warning,
+    unsent: str = NOTHING_SENT,
+) -> Observations:
+    """Make the checks that compare rows with each other, and keep the last row of each (timestamp, name).
+
+    Args:
+        read_ones: What the rows were read as.
+        options: How they were read.
+        contracts: Which series are monotone.
+        told_apart_by: Returns the unused column that tells the conflicts apart.
+        data_source: The data source that they are for, named in messages.
+        warn: Receives warnings: a logger's method.
+        unsent: What was not sent, as a clause, if they are refused.
+
+    Raises:
+        InvalidObservationsError: There are conflicts that the options refuse, or a monotone series falls.
+    """
+    in_time, dropped = ascend(read_ones.timestamps, read_ones.codes), read_ones.dropped_rows
+    observations = read_ones if in_time else _last_ones(read_ones)
     if len(dropped) and not len(observations):
         one = len(dropped) == 1
         warn(
@@ -91,12 +214,11 @@ def observe(
             *("The reason" if one else "The first reason", dropped["reason"].iloc[0], "it" if one else "them"),
         )
     if observations.superseded_rows is not None and observations.conflicts:
-        apart = column_that_tells_apart(data, table, observations)
-        told = replace(observations.superseded_rows, told_apart_by=apart)
+        told = replace(observations.superseded_rows, told_apart_by=told_apart_by(observations))
         observations = replace(observations, superseded_rows=told)
-        settle_conflicts(observations, options, data_source=data_source, warn=warn)
+        settle_conflicts(observations, options, data_source=data_source, warn=warn, unsent=unsent)
     if contracts:
-        ensure_monotone(observations, contracts, options, in_time=in_time, data_source=data_source)
+        ensure_monotone(observations, contracts, options, in_time=in_time, data_source=data_source, unsent=unsent)
     return observations
 
 
@@ -104,14 +226,13 @@ def _for(data_source: str | None) -> str:
     return "" if data_source is None else f" for {data_source!r}"
 
 
-def _origin(table: Table) -> Origin:
-    return Origin(table.labels, tuple(table.value_labels) if table.names is None else None)
+def _origin(table: Table, first_row: int) -> Origin:
+    return Origin(table.labels, tuple(table.value_labels) if table.names is None else None, first_row)
 
 
-def _good_ones(table: Table, cells: Cells) -> Observations:
-    origin = _origin(table)
+def _good_ones(cells: Cells, origin: Origin) -> Observations:
     everything = Observations(cells.seconds, cells.codes, cells.names, cells.floats, origin)
-    if not cells.faults and (table.names is not None or cells.present.all()):
+    if not cells.faults and (origin.columns is None or cells.present.all()):
         return everything
     return everything.take(cells.present & ~cells.bad)
 
@@ -125,36 +246,19 @@ def _last_ones(observations: Observations) -> Observations:
     return replace(observations.take(repeated.last), superseded_rows=superseded)
 
 
-def _invalid(
-    cells: Cells, bad: int, origin: Origin, options: ObservationOptions, data_source: str | None
-) -> InvalidObservationsError:
-    rows, total = fault_frame(cells.faults, origin.labels), int(cells.present.sum())
-    # on_invalid="drop" would not drop faults of the call, and rows whose time is unclear should not be dropped.
-    way_out = "" if not cells.droppable else f", or pass {options.spelled('on_invalid', 'drop')} to send the rest"
-    words, are = faults_in_words(rows, origin.labels_called), agreeing(bad, "is", "are")
-    return InvalidObservationsError(
-        f"{bad:,} of {counted(total, 'observation')}{_for(data_source)} {are} invalid, so nothing was sent."
-        f" {words[:1].upper()}{words[1:]}. {options.LIST_OF_INVALID} Correct {agreeing(bad, 'it', 'them')}{way_out}.",
-        rows=rows,
-        invalid=bad,
-        observations_in=total,
-    )
-
-
-def _dropped_rows(table: Table, cells: Cells, bad: Int64s) -> pd.DataFrame:
-    origin = _origin(table)
-    positions, columns = origin.positions(bad), (bad % origin.width).tolist()
+def _dropped_rows(table: Table, cells: Cells, bad: Int64s, origin: Origin) -> pd.DataFrame:
+    rows, columns = origin.rows(bad), (bad % origin.width).tolist()
     if table.names is None:
         names: list[object] = [table.value_labels[column] for column in columns]
     else:
-        names = table.names.iloc[positions].tolist()
+        names = table.names.iloc[rows].tolist()
     return pd.DataFrame(
         {
-            "position": positions,
+            "position": origin.positions(bad),
             "label": objects(origin.labels_of(bad)),
-            "timestamp": objects(table.timestamps.iloc[positions].tolist()),
+            "timestamp": objects(table.timestamps.iloc[rows].tolist()),
             "name": objects(names),
-            "value": objects([table.values[c].iloc[row] for c, row in zip(columns, positions, strict=True)]),
+            "value": objects([table.values[c].iloc[row] for c, row in zip(columns, rows, strict=True)]),
             "reason": objects(["; ".join(reasons) for reasons in cells.reasons(bad, origin.width)]),
         }
     )

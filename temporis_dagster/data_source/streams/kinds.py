@@ -51,23 +51,43 @@ def in_memory(data: object) -> pa.Table | None:
     Raises:
         ConfigurationError: It is one, and pyarrow is not installed.
     """
-    polars: Any = sys.modules.get("polars")
-    if polars is not None and isinstance(data, polars.DataFrame):
-        _ensure_arrow("A polars DataFrame")
-        return data.to_arrow()
-    arrow: Any = sys.modules.get("pyarrow")
-    if arrow is not None and isinstance(data, arrow.Table):
+    if _is_polars_frame(data):
+        ensure_arrow_for(data)
+        table: pa.Table = data.to_arrow()  # type: ignore[attr-defined]  # a polars DataFrame
+        return table
+    if _is_arrow_table(data):
         return data
-    is_batch = arrow is not None and isinstance(data, arrow.RecordBatch)
-    if is_batch or (hasattr(data, "__arrow_c_array__") and not hasattr(data, "__arrow_c_stream__")):
-        _ensure_arrow(f"A {called(data)}")
+    if _is_batch(data):
+        ensure_arrow_for(data)
         return _table_of_batch(data)
     return None
 
 
 def is_stream(data: object) -> bool:
-    """Return whether it is a stream: read once, from beginning to end, without knowing how long it is."""
+    """Return whether it is a stream: read from beginning to end, piece by piece, without knowing how long it is."""
+    if is_pandas(data) or _is_polars_frame(data) or _is_arrow_table(data) or _is_batch(data) or _is_spark(data):
+        return False
     return is_lazy(data) or hasattr(data, "__arrow_c_stream__") or isinstance(data, Iterator)
+
+
+def _is_polars_frame(data: object) -> bool:
+    polars: Any = sys.modules.get("polars")
+    return polars is not None and isinstance(data, polars.DataFrame)
+
+
+def _is_arrow_table(data: object) -> bool:
+    arrow: Any = sys.modules.get("pyarrow")
+    return arrow is not None and isinstance(data, arrow.Table)
+
+
+def _is_batch(data: object) -> bool:
+    arrow: Any = sys.modules.get("pyarrow")
+    is_batch = arrow is not None and isinstance(data, arrow.RecordBatch)
+    return is_batch or (hasattr(data, "__arrow_c_array__") and not hasattr(data, "__arrow_c_stream__"))
+
+
+def _is_spark(data: object) -> bool:
+    return any(f"{kind.__module__}.".startswith(("pyspark.pandas.", "pyspark.sql.")) for kind in type(data).__mro__)
 
 
 def is_lazy(data: object) -> bool:
@@ -89,12 +109,10 @@ def refuse_what_is_no_frame(data: object) -> None:
     Raises:
         InvalidObservationsError: It is none, with what to pass instead.
     """
-    modules = [kind.__module__ for kind in type(data).__mro__]
-    if any(f"{module}.".startswith("pyspark.pandas.") for module in modules):
-        refuse(PANDAS_ON_SPARK)
-    if any(f"{module}.".startswith("pyspark.sql.") for module in modules):
-        refuse(SPARK)
-    if is_pandas(data) or is_stream(data) or hasattr(data, "__arrow_c_array__"):
+    if _is_spark(data):
+        on_pandas = any(f"{kind.__module__}.".startswith("pyspark.pandas.") for kind in type(data).__mro__)
+        refuse(PANDAS_ON_SPARK if on_pandas else SPARK)
+    if is_pandas(data) or is_stream(data) or in_memory(data) is not None:
         return
     refuse(
         "The data must be a frame (a pandas DataFrame or Series, a polars DataFrame, a pyarrow Table) or a stream of"
@@ -127,12 +145,8 @@ def ensure_arrow_for(data: object) -> None:
     Raises:
         ConfigurationError: pyarrow is not installed.
     """
-    _ensure_arrow(f"A {called(data)}")
-
-
-def _ensure_arrow(what: str) -> None:
     if find_spec("pyarrow") is None:
-        raise ConfigurationError(NEEDS_ARROW.format(what))
+        raise ConfigurationError(NEEDS_ARROW.format(f"A {called(data)}"))
 
 
 def _table_of_batch(data: object) -> pa.Table:

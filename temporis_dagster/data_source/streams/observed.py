@@ -9,13 +9,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 
 from temporis_dagster.data_source.observations import Found, ObservationOptions, Observations, Series, observe
-from temporis_dagster.data_source.streams.kinds import in_memory, is_pandas, is_stream, refuse_what_is_no_frame
-from temporis_dagster.data_source.streams.pieces import pieces_of
+from temporis_dagster.data_source.observations.contracts import Contracts
+from temporis_dagster.data_source.observations.observe import compared
+from temporis_dagster.data_source.streams.kinds import in_memory, is_pandas, refuse_what_is_no_frame
+from temporis_dagster.data_source.streams.slice_reader import SliceReader
+from temporis_dagster.data_source.streams.slices import SLICE_CELLS, slice_of_table
+from temporis_dagster.data_source.streams.spool import spooled
+from temporis_dagster.errors import StreamError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -29,43 +34,63 @@ def observed(
     data_source: str | None = None,
     clock: Callable[[], float] = time.time,
     warn: Callable[..., object] = LOGGER.warning,
+    slice_cells: int = SLICE_CELLS,
 ) -> Observations:
     """Check data of any kind and return its observations: ``observe`` for more than pandas' frames.
 
+    A stream is read completely, into temporary files, before this returns. They have no names, and are gone with the
+    last reference to the observations.
+
     Args:
-        data: A pandas DataFrame or Series, a frame of another library, or a stream of frames, which is read completely.
+        data: A pandas DataFrame or Series, a frame of another library, or a stream of frames.
         options: As in ``observe``.
         series: As in ``observe``.
-        found: As in ``observe``.
+        found: As in ``observe``. Not for streams.
         data_source: As in ``observe``.
         clock: As in ``observe``.
         warn: As in ``observe``.
+        slice_cells: How many observations of a stream to read at a time.
 
     Raises:
         InvalidObservationsError: As ``observe`` does.
         ConfigurationError: As ``observe`` does, or a library that is needed is not installed.
+        StreamError: The source of the stream raised an error, or the temporary files cannot be written.
     """
-    options = options or ObservationOptions()
-    frame = as_pandas(data, options)
-    if is_stream(data) and not is_pandas(data) and frame is data:
-        frame = _whole(data, options)
-    if frame is not data:
-        from temporis_dagster.data_source.streams.arrow_columns import in_arrow_words
-
-        options = in_arrow_words(options)
-    return observe(
-        cast("pd.DataFrame", frame),
+    if isinstance(data, pd.DataFrame | pd.Series):
+        return observe(data, options, series=series, found=found, data_source=data_source, clock=clock, warn=warn)
+    refuse_what_is_no_frame(data)
+    options, contracts, now_s = options or ObservationOptions(), Contracts(series), clock()
+    table = in_memory(data)
+    if table is None:
+        try:
+            return spooled(
+                data,
+                options,
+                contracts,
+                slice_cells=slice_cells,
+                data_source=data_source,
+                now_s=now_s,
+                warn=warn,
+            )
+        except StreamError as error:
+            error.args = (f"{error} Nothing was sent. Make the stream again.",)
+            raise
+    reader, part = SliceReader(options, contracts, now_s), slice_of_table(table, options)
+    options, reading = reader.options_for(part), reader.read(part, found)
+    if reading.invalid is not None:
+        raise reading.invalid.error(options, data_source)
+    return compared(
+        reading.observations,
         options,
-        series=series,
-        found=found,
+        contracts,
+        told_apart_by=reading.told_apart_by,
         data_source=data_source,
-        clock=clock,
         warn=warn,
     )
 
 
 def as_pandas(data: object, options: ObservationOptions | None = None) -> Any:
-    """Return a frame that is in memory as a pandas DataFrame; anything else, also a stream, as it is.
+    """Return a frame that is in memory as a pandas DataFrame; anything else, also a stream, unchanged.
 
     Args:
         data: What a caller passed.
@@ -85,18 +110,3 @@ def as_pandas(data: object, options: ObservationOptions | None = None) -> Any:
 
     roles = roles_of(table.schema, options) if options is not None and len(table) else None
     return frame_of_table(table, roles)
-
-
-def _whole(stream: object, options: ObservationOptions) -> pd.DataFrame:
-    from temporis_dagster.data_source.streams.arrow_columns import frame_of_table, roles_of
-
-    frames, rows = [], 0
-    for piece in pieces_of(stream):
-        if isinstance(piece, pd.DataFrame):
-            frames.append(piece)
-        else:
-            roles = roles_of(piece.schema, options) if len(piece) else None
-            frames.append(frame_of_table(piece, roles, rows))
-        rows += len(piece)
-    full = [frame for frame in frames if len(frame)]
-    return pd.concat(full) if full else pd.DataFrame()
