@@ -40,6 +40,7 @@ from temporis_dagster.data_source.reading import (
     ArrowBatch,
     ArrowTable,
     Form,
+    Rows,
     ensure_available,
     formed,
     in_batches,
@@ -375,9 +376,7 @@ class DataSource:
             StoreError: The database failed.
         """
         ensure_available(as_)
-        target = _readable(self._target)
-        rows = target.rows(self.name, _second("start", start), _second("end", end), _exact_names(names))
-        return cast("pd.DataFrame | ArrowTable | pl.DataFrame", formed(rows, as_))
+        return cast("pd.DataFrame | ArrowTable | pl.DataFrame", formed(self.rows(start, end, names), as_))
 
     @overload
     def read_batches(
@@ -449,14 +448,29 @@ class DataSource:
             StoreError: The database failed, or was replaced by another one between two batches.
         """
         ensure_available(as_)
-        most = rows_per_batch(rows)
-        target, name = _readable(self._target), self.name
-        bounds = _second("start", start), _second("end", end)
-        reading = target.begin_reading(name, *bounds, _exact_names(names), most)
-        batches = in_batches(reading, lambda so_far: target.read_on(name, so_far))
+        batches = self.rows_in_batches(start, end, names, rows=rows)
         if as_ == "arrow":
             return chain.from_iterable(map(record_batches, batches))
         return (formed(batch, as_) for batch in batches)
+
+    def rows(self, start: Moment = None, end: Moment = None, names: Iterable[str] | None = None) -> Rows:
+        """Read like ``read``, as columns of NumPy. For the surfaces over the core."""
+        target = _readable(self._target)
+        return target.rows(self.name, _second("start", start), _second("end", end), _exact_names(names))
+
+    def rows_in_batches(
+        self,
+        start: Moment = None,
+        end: Moment = None,
+        names: Iterable[str] | None = None,
+        *,
+        rows: int = ROWS_PER_BATCH,
+    ) -> Iterator[Rows]:
+        """Read like ``read_batches``, as columns of NumPy. For the surfaces over the core."""
+        most, target, name = rows_per_batch(rows), _readable(self._target), self.name
+        bounds = _second("start", start), _second("end", end)
+        reading = target.begin_reading(name, *bounds, _exact_names(names), most)
+        return in_batches(reading, lambda so_far: target.read_on(name, so_far))
 
     def content_digest(self, start: Moment = None, end: Moment = None, names: Iterable[str] | None = None) -> str:
         """Make a text that is equal exactly when the content of [start, end) is equal, bit for bit, in any order.

@@ -6,7 +6,9 @@ script ``load_input``: read it from top to bottom. The rooms are its steps:
 ====================  ==============================================================================================
 ``io_manager``        ``TemporisIOManager``: its fields, and the order of the steps
 ``input_request``     the data source, the partitions and the windows that an input asks for
-``read_back``         the rows of that request, in one frame or in one per partition
+``input_form``        as what it wants its observations: frames of pandas, Arrow or polars
+``read_back``         the rows of that request, all together or for each partition, at once or in batches
+``loading``           the object that the body of the asset gets
 ====================  ==============================================================================================
 
 Rooms outside: ``event_log`` reads materializations, ``dagster_failures`` turns errors into what Dagster acts on.

@@ -7,7 +7,7 @@ Never: reads observations.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast, get_origin
+from typing import Any, cast
 
 import dagster as dg
 
@@ -17,6 +17,7 @@ from temporis_dagster.contract import is_data_source_name
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.event_log import latest_ids, latest_of_asset, latest_of_partitions, stored
 from temporis_dagster.input_options import ALLOW_MISSING, input_options, narrowed
+from temporis_dagster.io_manager.input_form import InputForm, input_form
 from temporis_dagster.metadata_keys import SERIES_COUNT
 from temporis_dagster.partition_parts import Parts, parts_of
 from temporis_dagster.partition_windows import in_own_order, partition_windows
@@ -48,7 +49,7 @@ class InputRequest:
         spans: The series of each partition, with their first and last second, as materializations list them; None if
             time or templates tell the partitions apart, or if all of them are read.
         of_parts: The series of each partition, if templates give them; None if all of them are read at each time.
-        apart: Whether the input is one frame per partition.
+        form: As what the input wants its observations.
         series_count: How many series the materializations wrote: all that they list, otherwise the most that one of
             them counted; None if this is unknown.
     """
@@ -60,7 +61,7 @@ class InputRequest:
     named: Sequence[str]
     spans: Mapping[str, Spans] | None
     of_parts: SeriesOfParts | None
-    apart: bool
+    form: InputForm
     series_count: int | None
 
 
@@ -80,7 +81,8 @@ def request_of(context: dg.InputContext, default: str | None, own: OwnSeries, *,
             do.
     """
     options = input_options(context.definition_metadata)
-    apart = _wants_frames_apart(context)
+    form = input_form(context)
+    apart = form.apart
     asked = (
         in_own_order(context.asset_partitions_def, context.asset_partition_keys, context.instance)
         if context.has_asset_partitions
@@ -89,7 +91,7 @@ def request_of(context: dg.InputContext, default: str | None, own: OwnSeries, *,
     if not context.has_asset_partitions and apart:
         raise ConfigurationError(
             f"{context.asset_key.to_user_string()} has no partitions, so this input cannot be a dict of frames. "
-            "Annotate the input as pd.DataFrame."
+            "Annotate the input as a single frame, such as pd.DataFrame."
         )
     _ensure_not_of_this_run(context, asked)
     partitions_def = context.asset_partitions_def if context.has_asset_partitions else None
@@ -111,7 +113,7 @@ def request_of(context: dg.InputContext, default: str | None, own: OwnSeries, *,
         named=() if options.series is None else series.names or (),
         spans=_spans(context, keys, latest, apart=apart) if listed_apart else None,
         of_parts=_of_parts(own, partitions_def, keys, apart=apart),
-        apart=apart,
+        form=form,
         series_count=_series_count(latest),
     )
 
@@ -180,11 +182,6 @@ def series_of_others(found: int, request: InputRequest) -> str | None:
         f"more than {request.series_count:,}: the others may belong to other assets that write to "
         f"{request.data_source!r}. Declare the asset's own series, with series= of @temporis_asset."
     )
-
-
-def _wants_frames_apart(context: dg.InputContext) -> bool:
-    wanted = getattr(context.dagster_type, "typing_type", None)
-    return get_origin(wanted) is dict or wanted is dict
 
 
 def _ensure_not_of_this_run(context: dg.InputContext, asked: Sequence[str]) -> None:

@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any, cast
 
 import dagster as dg
-import pandas as pd
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from temporis_dagster.asset_options import (
@@ -23,8 +22,8 @@ from temporis_dagster.dagster_failures import failures_for_dagster
 from temporis_dagster.data_source.observations import Decimals, Layout, OnConflict, OnInvalid, SubSecond
 from temporis_dagster.env_vars import ENV_VARS, plain_value
 from temporis_dagster.errors import ConfigurationError
-from temporis_dagster.io_manager.input_request import request_of, series_of_others, without_observations
-from temporis_dagster.io_manager.read_back import read_apart, read_back
+from temporis_dagster.io_manager.input_request import request_of
+from temporis_dagster.io_manager.loading import loaded
 from temporis_dagster.metadata_keys import DATA_SOURCE, SERIES
 from temporis_dagster.resource import TemporisResource, ensure_known_options
 from temporis_dagster.write_options import LIMITS, AssetOptions, GhostRows, OutsidePartition
@@ -51,10 +50,11 @@ class TemporisIOManager(dg.ConfigurableIOManager):
     stays.
 
     *Reading.* An input is always the long frame that ``DataSource.read`` returns (``timestamp``, ``name``, ``value``),
-    whatever layout was written. If the input is annotated ``dict[str, pd.DataFrame]``, it is one such frame per
-    partition. A data source has no partitions: give those that time does not tell apart (static or dynamic ones, the
-    zones of (day, zone)) series of their own, with a template such as ``["load_{zone}"]``. Without one, they are read
-    as the series that their materializations list, and two partitions that write the same rows are refused.
+    whatever layout was written: one of pandas, or of polars or Arrow if it is annotated so. If the input is annotated
+    ``dict[str, pd.DataFrame]``, it is one such frame per partition. A data source has no partitions: give those that
+    time does not tell apart (static or dynamic ones, the zones of (day, zone)) series of their own, with a template
+    such as ``["load_{zone}"]``. Without one, they are read as the series that their materializations list, and two
+    partitions that write the same rows are refused.
 
     Examples:
         .. code-block:: python
@@ -234,15 +234,17 @@ class TemporisIOManager(dg.ConfigurableIOManager):
         while self._own_versions:
             self._own_versions.pop(0).report()
 
-    def load_input(self, context: dg.InputContext) -> pd.DataFrame | dict[str, pd.DataFrame]:
+    def load_input(self, context: dg.InputContext) -> object:
         """Read the upstream asset's own series back, in the windows of the partitions that the input maps to.
 
         Args:
             context: Dagster's context of the input.
 
         Returns:
-            A frame with columns ``timestamp`` (datetime64[s, UTC]), ``name`` (str) and ``value`` (float64), sorted by
-            (timestamp, name). If the input is annotated ``dict[str, pd.DataFrame]``, one such frame per partition.
+            A frame with columns ``timestamp``, ``name`` and ``value``, typed as those of ``DataSource.read`` and sorted
+            by (timestamp, name). It is what the input is annotated as: a ``pd.DataFrame`` (also without an annotation),
+            ``pl.DataFrame``, ``pl.LazyFrame``, ``pa.Table``, or ``pa.RecordBatchReader``, which reads batch by batch
+            while it is used. If the annotation is a ``dict[str, ...]`` of one of these, one such frame per partition.
 
         Raises:
             Failure: A retry cannot fix it: something was never materialized, or the data source does not exist. Never
@@ -258,16 +260,7 @@ class TemporisIOManager(dg.ConfigurableIOManager):
             request = request_of(context, default, own, dry_run=self.temporis.dry_run)
             options = self._options(definition, {DATA_SOURCE: request.data_source} if request.data_source else {})
             source = self.temporis.data_source(options.data_source)
-            if request.apart:
-                apart = read_apart(source, request)
-                names = {name for frame in apart.values() for name in frame["name"].unique()}
-                _warn(context, without_observations(names, request))
-                return apart
-            frame = read_back(source, request)
-            names = set(frame["name"].unique())
-            _warn(context, series_of_others(len(names), request))
-            _warn(context, without_observations(names, request))
-            return frame
+            return loaded(context, source, request)
 
     def _options(self, definition: Mapping[str, Any], run: Mapping[str, Any]) -> AssetOptions:
         return asset_options(self._configured(), definition, run)
@@ -277,11 +270,6 @@ class TemporisIOManager(dg.ConfigurableIOManager):
         configured = {option: plain_value(what, option, getattr(self, option)) for option in PER_RUN_OPTIONS}
         texts = {option: text for option in LIMITS if isinstance(text := configured[option], str)}
         return {**configured, **{option: number_in(option, text) for option, text in texts.items()}}
-
-
-def _warn(context: dg.InputContext, warning: str | None) -> None:
-    if warning is not None:
-        context.log.warning("Input %s: %s", context.asset_key.to_user_string(), warning)
 
 
 def _upstream_metadata(context: dg.InputContext) -> Mapping[str, Any]:

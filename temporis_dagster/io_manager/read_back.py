@@ -1,23 +1,26 @@
 """The observations that an input asks for, read from the data source.
 
-Comes in: a data source, what the input asks for, the upstream asset's own series. Goes out: one frame (timestamp, name,
-value), sorted; or one per partition.
-Never: returns an empty frame for a partition that was never stored, unless the input allows it, or rows of a partition
-that was not asked for.
+Comes in: a data source, what the input asks for, the upstream asset's own series. Goes out: rows (timestamp, name,
+value), sorted; or those of each partition; or batches of them, which are read when they are asked for.
+Never: returns no rows for a partition that was never stored, unless the input allows it, or rows of a partition that
+was not asked for.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
-import pandas as pd
 
 from temporis_dagster.data_source.observations.model import Int64s, Mask
+from temporis_dagster.data_source.reading import Rows
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.io_manager.input_request import InputRequest
 from temporis_dagster.time_windows import OUTSIDE, PartitionWindows
 from temporis_dagster.write_options import OwnSeries
 from temporis_dagster.writing.partition_series import Span, Spans
+
+T = TypeVar("T")
 
 MOST_READS = 16
 """Windows in more pieces than this are read in one piece; what lies between them is then left out."""
@@ -28,37 +31,82 @@ MOST_NAMES = 500
 EVER: Span = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
 
 
-def read_back(source: DataSource, request: InputRequest) -> pd.DataFrame:
-    """Return the stored observations that an input asks for, in one frame.
+def read_back(source: DataSource, request: InputRequest) -> Rows:
+    """Return the stored observations that an input asks for.
 
     Args:
         source: The data source.
         request: What the input asks for.
     """
-    if request.keys is not None and not request.keys:  # nothing is materialized yet, so the data source may be missing
-        return no_rows()
-    frame = _read(source, request)
-    if (request.spans is None and request.of_parts is None) or request.keys is None:
-        return frame
-    rows = _Rows(frame, request)
-    return frame.iloc[np.unique(np.concatenate([rows.of(key) for key in request.keys]))].reset_index(drop=True)
+    if _is_empty(request):
+        return Rows.none()
+    return _of_partitions(_read(source, request), request)
 
 
-def read_apart(source: DataSource, request: InputRequest) -> dict[str, pd.DataFrame]:
+def read_apart(source: DataSource, request: InputRequest) -> dict[str, Rows]:
     """Return the stored observations of each partition, in the partitions' own order; see ``read_back``."""
     if not request.keys:
         return {}
-    frame = _read(source, request)
-    rows = _Rows(frame, request)
-    return {key: frame.iloc[rows.of(key)].reset_index(drop=True) for key in request.keys}
+    rows = _read(source, request)
+    places = _Places(rows, request)
+    return {key: rows.take(places.of(key)) for key in request.keys}
 
 
-def _read(source: DataSource, request: InputRequest) -> pd.DataFrame:
-    series = request.series
-    names = _names(request.spans, series)
-    if request.windows is None:
-        return _own_rows(source.read(names=names), series)
-    return _own_rows(_read_windows(source, names, request.windows), series)
+def read_back_in_batches(source: DataSource, request: InputRequest) -> Iterator[Rows]:
+    """Return batches of what ``read_back`` returns. A missing data source is noticed now; they are read when used."""
+    if _is_empty(request):
+        return iter(())
+    batches = _asked(request, source.rows_in_batches)
+    return (_of_partitions(_own_rows(rows, request), request) for some in batches for rows in some)
+
+
+def read_apart_in_batches(source: DataSource, request: InputRequest) -> dict[str, Iterator[Rows]]:
+    """Return batches of the observations of each partition, which are read when they are used."""
+    return {key: _of_partition(source, request, key) for key in request.keys or ()}
+
+
+def _of_partition(source: DataSource, request: InputRequest, key: str) -> Iterator[Rows]:
+    windows, spans = request.windows, request.spans
+    bounds: tuple[int | None, int | None] = (None, None)
+    if windows is not None:
+        number = windows.numbers[windows.keys.index(key)]
+        bounds = int(windows.starts[number]), int(windows.ends[number])
+    names = _names(None if spans is None else {key: spans[key]}, request.series)
+    for rows in source.rows_in_batches(*bounds, names):
+        own = _own_rows(rows, request)
+        yield own.take(_Places(own, request).of(key))
+
+
+def _is_empty(request: InputRequest) -> bool:
+    """Whether nothing is materialized yet: then the data source may be missing."""
+    return request.keys is not None and not request.keys
+
+
+def _of_partitions(rows: Rows, request: InputRequest) -> Rows:
+    """Return the rows of the partitions that are asked for, where time alone does not tell which those are."""
+    if (request.spans is None and request.of_parts is None) or request.keys is None:
+        return rows
+    places = _Places(rows, request)
+    return rows.take(np.unique(np.concatenate([places.of(key) for key in request.keys])))
+
+
+def _read(source: DataSource, request: InputRequest) -> Rows:
+    return _own_rows(Rows.joined(_asked(request, source.rows)), request)
+
+
+def _asked(request: InputRequest, read: Callable[[int | None, int | None, Sequence[str] | None], T]) -> list[T]:
+    """Read each span of time that the input asks for, in the order of time."""
+    names, windows = _names(request.spans, request.series), request.windows
+    if windows is None:
+        return [read(None, None, names)]
+    spans = windows.spans()
+    if _in_one_piece(windows):
+        return [read(spans[0][0], spans[-1][1], names)]
+    return [read(start, end, names) for start, end in spans]
+
+
+def _in_one_piece(windows: PartitionWindows) -> bool:
+    return len(windows.spans()) > MOST_READS
 
 
 def _names(spans: Mapping[str, Spans] | None, series: OwnSeries) -> Sequence[str] | None:
@@ -69,45 +117,29 @@ def _names(spans: Mapping[str, Spans] | None, series: OwnSeries) -> Sequence[str
     return names if len(names) <= MOST_NAMES else series.names
 
 
-def _read_windows(source: DataSource, names: Sequence[str] | None, windows: PartitionWindows) -> pd.DataFrame:
-    spans = windows.spans()
-    if len(spans) <= MOST_READS:
-        frames = [source.read(start, end, names) for start, end in spans]
-        return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
-    frame = source.read(spans[0][0], spans[-1][1], names)
-    inside: Mask = windows.of(_seconds(frame)) != OUTSIDE
-    return frame.loc[inside].reset_index(drop=True)
-
-
-def no_rows() -> pd.DataFrame:
-    """Return a frame like that of ``DataSource.read``, without rows."""
-    columns = {"timestamp": pd.DatetimeIndex([], dtype="datetime64[s, UTC]"), "name": pd.Series(dtype=str)}
-    return pd.DataFrame({**columns, "value": pd.Series(dtype=np.float64)})
-
-
-def _own_rows(frame: pd.DataFrame, series: OwnSeries) -> pd.DataFrame:
+def _own_rows(rows: Rows, request: InputRequest) -> Rows:
+    """Leave out the rows between the windows, and those of other series, that were read as well."""
+    if request.windows is not None and _in_one_piece(request.windows):
+        rows = rows.take(request.windows.of(rows.timestamps) != OUTSIDE)
+    series = request.series
     if series.names is not None or series.all:
-        return frame
-    codes, names = pd.factorize(frame["name"])
-    own = np.array([name in series for name in names], dtype=bool)
-    return frame.loc[own[codes]].reset_index(drop=True)
+        return rows
+    own: Mask = np.array([name in series for name in rows.names], dtype=np.bool_)
+    return rows.take(own[rows.codes])
 
 
-def _seconds(frame: pd.DataFrame) -> Int64s:
-    return pd.DatetimeIndex(frame["timestamp"]).as_unit("s").asi8
+class _Places:
+    """Finds the rows of a partition among rows that are sorted by time."""
 
-
-class _Rows:
-    """Finds the rows of a partition in a frame that is sorted by time."""
-
-    def __init__(self, frame: pd.DataFrame, request: InputRequest) -> None:
-        self._frame, self._request = frame, request
-        self._seconds = _seconds(frame)
+    def __init__(self, rows: Rows, request: InputRequest) -> None:
+        self._rows, self._request = rows, request
+        self._seconds, self._codes = rows.timestamps, rows.codes
+        self._known = {name: code for code, name in enumerate(rows.names)}
         numbers = {} if request.windows is None else zip(request.windows.keys, request.windows.numbers, strict=True)
         self._number = {str(key): int(number) for key, number in numbers} if numbers else {}
         self._of_parts: dict[str, dict[str, Span]] = {}
         if request.of_parts is not None:
-            for name in self._factorized[1]:
+            for name in rows.names:
                 self._of_parts.setdefault(request.of_parts.part_of(name) or "", {})[name] = EVER
 
     def of(self, key: str) -> Int64s:
@@ -115,7 +147,7 @@ class _Rows:
         spans = self._spans_of(key)
         windows = self._request.windows
         if windows is None:
-            return np.arange(len(self._frame)) if spans is None else self._of_spans(spans)
+            return np.arange(len(self._rows)) if spans is None else self._of_spans(spans)
         number = self._number[key]
         bounds = (windows.starts[number], windows.ends[number])
         first, last = np.searchsorted(self._seconds, bounds).tolist()
@@ -129,22 +161,13 @@ class _Rows:
         return None if self._request.spans is None else self._request.spans[key]
 
     @cached_property
-    def _factorized(self) -> tuple[Int64s, dict[str, int]]:
-        codes, names = pd.factorize(self._frame["name"])
-        return codes.astype(np.int64), {name: code for code, name in enumerate(names)}
-
-    @property
-    def _codes(self) -> Int64s:
-        return self._factorized[0]
-
-    @cached_property
     def _by_series(self) -> tuple[Int64s, Int64s]:
         """The rows grouped by series, and where each series starts among them."""
         order = np.argsort(self._codes, kind="stable")
-        return order, np.concatenate(([0], np.cumsum(np.bincount(self._codes, minlength=len(self._factorized[1])))))
+        return order, np.concatenate(([0], np.cumsum(np.bincount(self._codes, minlength=len(self._known)))))
 
     def _codes_of(self, names: Iterable[str]) -> Mask:
-        known = self._factorized[1]
+        known = self._known
         mine = np.zeros(len(known), dtype=np.bool_)
         mine[[known[name] for name in names if name in known]] = True
         return mine
@@ -153,7 +176,7 @@ class _Rows:
         order, starts = self._by_series
         found = [np.array([], dtype=np.int64)]
         for name, (first, last) in spans.items():
-            code = self._factorized[1].get(name)
+            code = self._known.get(name)
             if code is not None:
                 rows = order[starts[code] : starts[code + 1]]
                 seconds = self._seconds[rows]

@@ -87,13 +87,13 @@ def test_an_input_reads_the_series_that_it_asks_for(project, own, asked, read):
 def test_only_those_series_are_asked_for(project, monkeypatch):
     """A series of a hundred costs no read of the others."""
     asked_for = []
-    read = DataSource.read
+    read = DataSource.rows
 
     def noting(self, start=None, end=None, names=None, **arguments):
         asked_for.append(names)
         return read(self, start, end, names, **arguments)
 
-    monkeypatch.setattr(DataSource, "read", noting)
+    monkeypatch.setattr(DataSource, "rows", noting)
     read_with(project, written(None), {"columns": ["load_N"]})
     assert [list(names) for names in asked_for] == [["load_N"]]
 

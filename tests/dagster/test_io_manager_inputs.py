@@ -149,7 +149,7 @@ def test_a_dict_input_without_partitions_is_refused(project):
         return day_of_two_hours("2024-06-01")
 
     read = reader([], dict[str, pd.DataFrame], upstream="plain")
-    assert "Annotate the input as pd.DataFrame" in failure(project.run(plain, read))
+    assert "Annotate the input as a single frame, such as pd.DataFrame" in failure(project.run(plain, read))
 
 
 @pytest.mark.filterwarnings("ignore:Class `Multi:dagster.BetaWarning")

@@ -6,8 +6,9 @@ Never: imports Arrow or polars before such a frame is asked for, or rounds a val
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -29,6 +30,9 @@ call of ``read``."""
 
 ArrowBatch: TypeAlias = Any
 """A ``pyarrow.RecordBatch``."""
+
+ArrowReader: TypeAlias = Any
+"""A ``pyarrow.RecordBatchReader``."""
 
 LIBRARIES = {"pandas": "pandas", "arrow": "pyarrow", "polars": "polars"}
 """What each form is made with."""
@@ -101,6 +105,13 @@ def record_batches(rows: Rows) -> Iterator[ArrowBatch]:
             pa.array(rows.values[part]),
         ]
         yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def arrow_reader(batches: Iterable[Rows]) -> ArrowReader:
+    """Return a reader that takes the batches one by one, when it is asked for them."""
+    import pyarrow as pa
+
+    return pa.RecordBatchReader.from_batches(arrow_schema(), chain.from_iterable(map(record_batches, batches)))
 
 
 def _most_rows(names: Sequence[str]) -> int:

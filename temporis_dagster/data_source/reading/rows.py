@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from temporis_dagster.data_source.observations.model import Codes, Floats, Int64s
+from temporis_dagster.data_source.observations.model import Codes, Floats, Int64s, Mask
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,19 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.timestamps)
+
+    @classmethod
+    def none(cls) -> Rows:
+        """Return no observations."""
+        return cls(np.empty(0, np.int64), np.empty(0, np.int32), [], np.empty(0))
+
+    def present(self) -> set[str]:
+        """Return the names that have an observation."""
+        return {self.names[code] for code in np.unique(self.codes).tolist()}
+
+    def take(self, positions: Int64s | Mask) -> Rows:
+        """Return the observations at some positions, ascending, or where a mask is true."""
+        return Rows(self.timestamps[positions], self.codes[positions], self.names, self.values[positions])
 
     def cut(self, first: int, end: int) -> Rows:
         """Return a copy of the observations from a position up to another, which does not keep the others alive."""
