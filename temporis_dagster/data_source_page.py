@@ -13,19 +13,19 @@ import dagster as dg
 
 from temporis_dagster.assets import data_source_key
 from temporis_dagster.dagster_metadata import for_dagster
-from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.metadata_keys import ARCHIVE_STATE
 from temporis_dagster.writing.event_metadata import place_values
+from temporis_dagster.writing.output import Place
 
 
-def place(source: DataSource) -> dict[str, dg.MetadataValue]:
+def place(source: Place) -> dict[str, dg.MetadataValue]:
     """Return the metadata that state where the observations are."""
     return for_dagster(place_values(source))
 
 
 def data_source_observation(
-    source: DataSource, state: ArchiveState | None = None, facts: Mapping[str, dg.MetadataValue] | None = None
+    source: Place, state: ArchiveState | None = None, facts: Mapping[str, dg.MetadataValue] | None = None
 ) -> dg.AssetObservation:
     """Return one entry for the page of a data source.
 

@@ -35,13 +35,17 @@ from temporis_dagster.data_source.options import (
     MirrorAdvice,
     MirrorOptions,
 )
+from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.env_vars import env_var_note, plain_value
 from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.pipes.launching import extras_of, outputs_of, said_by, watched
+from temporis_dagster.pipes.reported import PipesWrites, show_messages, with_outputs
 from temporis_dagster.write_options import GhostRows, OutsidePartition
 from temporis_dagster.writing.dagster_output import AssetOutput, StepContext
 from temporis_dagster.writing.materialized import asset_output, options_of
 from temporis_dagster.writing.own_versions import OwnVersions
+from temporis_dagster.writing.shown_report import ensure_report_of, show_report
 from temporis_dagster.writing.steps import write
 
 
@@ -356,7 +360,8 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
         Args:
             context: The context of the body.
             frame: A DataFrame or a stream, as in ``DataSource.upsert``. A stream is checked completely before anything
-                is sent.
+                is sent. Or an ``UpsertReport``, for what something else has already upserted, such as Spark: then only
+                what it tells is shown.
             data_source: The name of the data source. Defaults to the asset's ``temporis/data_source``.
             asset_key: Which asset, if the body has several.
             series: Contracts of series, in addition to those of the asset: rows that break one are invalid. Other
@@ -405,8 +410,122 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
             output = asset_output("TemporisResource.materialize", context, asset_key, options, tuple(series))
             self._ensure_first(context, output)
             source = self.data_source(output.rules.options.data_source)
-            write(output, source, frame, dry_run=self.dry_run)
+            if isinstance(frame, UpsertReport):
+                ensure_report_of(frame, source.name)
+                show_report(output, frame, source)
+            else:
+                write(output, source, frame, dry_run=self.dry_run)
             return self._finished(context, output)
+
+    def run_pipes(
+        self,
+        client: Any,
+        *,
+        context: dg.AssetExecutionContext | dg.OpExecutionContext,
+        data_source: str | None = None,
+        extras: Mapping[str, Any] | None = None,
+        **arguments: Any,
+    ) -> PipesWrites:
+        """Run an external process with Dagster Pipes that writes the asset with ``temporis_dagster.pipes``.
+
+        This is ``client.run`` with the extras of ``pipes_extras``. What the process reports is shown as the IO manager
+        would show it, partition by partition. If its upsert fails, the partitions that are stored completely are
+        recorded, and the step fails as with the IO manager.
+
+        Args:
+            client: A client of Dagster Pipes, such as ``dg.PipesSubprocessClient()``.
+            context: The context of the asset's body.
+            data_source: The name of the data source, for assets whose metadata do not name their own.
+            extras: Further extras for the process.
+            **arguments: Further arguments of ``client.run``, such as ``command``.
+
+        Returns:
+            The results, for the body to return or yield: ``get_materialize_result()`` for one asset,
+            ``get_results()`` for several.
+
+        Raises:
+            Failure: The upsert failed. Never retried if a retry cannot fix it, whatever the asset's retry policy is.
+            RetryRequested: The service asks for a longer wait than ``give_up_after_s``; the step runs again after it.
+            DagsterPipesExecutionError: The process failed without saying anything about an upsert, or was killed.
+
+        Examples:
+            .. code-block:: python
+
+                @dg.asset(metadata={"temporis/data_source": "store_metrics"})
+                def orders(
+                    context: dg.AssetExecutionContext, client: dg.PipesSubprocessClient, temporis: TemporisResource
+                ):
+                    command = [sys.executable, "extract_orders.py"]
+                    return temporis.run_pipes(client, context=context, command=command).get_materialize_result()
+        """
+        with failures_for_dagster(self.give_up_after_s):
+            outputs = self._pipes_outputs("TemporisResource.run_pipes", context, data_source)
+            ours = extras_of(outputs)
+            like, handlers = watched(client)
+            try:
+                invocation = like.run(context=context, extras={**(extras or {}), **ours}, **arguments)
+            except dg.DagsterExecutionInterruptedError:
+                raise
+            except Exception:
+                show_messages(outputs, said_by(handlers), self.give_up_after_s)  # fails in its own way, if it may
+                raise
+            self._show_writes(context, outputs, invocation.get_custom_messages())
+            return PipesWrites(invocation, outputs)
+
+    def pipes_extras(
+        self, context: dg.AssetExecutionContext | dg.OpExecutionContext, *, data_source: str | None = None
+    ) -> dict[str, Any]:
+        """Return the extras that ``temporis_dagster.pipes`` needs in an external process: partitions, windows, options.
+
+        They are for a session that the body opens itself, with ``dg.open_pipes_session``; ``run_pipes`` passes them by
+        itself. They hold neither URL nor token.
+
+        Args:
+            context: The context of the asset's body.
+            data_source: The name of the data source, for assets whose metadata do not name their own.
+
+        Raises:
+            Failure: The data source is not known, or an option does not take its value. Never retried.
+        """
+        with failures_for_dagster(self.give_up_after_s):
+            return extras_of(self._pipes_outputs("TemporisResource.pipes_extras", context, data_source))
+
+    def pipes_results(
+        self,
+        session: dg.PipesSession,
+        *,
+        context: dg.AssetExecutionContext | dg.OpExecutionContext,
+        data_source: str | None = None,
+    ) -> list[Any]:
+        """Return the results of a session of Dagster Pipes whose process used ``temporis_dagster.pipes``.
+
+        For a session that the body opened itself. Call it after the session, also if the process failed: then it
+        records what is stored, and raises.
+
+        Args:
+            session: The session, whose process has ended.
+            context: The context of the asset's body.
+            data_source: As for ``pipes_extras``.
+
+        Raises:
+            Failure: The upsert of the process failed.
+            RetryRequested: The service asks for a longer wait than ``give_up_after_s``.
+        """
+        with failures_for_dagster(self.give_up_after_s):
+            outputs = self._pipes_outputs("TemporisResource.pipes_results", context, data_source)
+            self._show_writes(context, outputs, session.get_custom_messages())
+            return with_outputs(session.get_results(), outputs)
+
+    def _pipes_outputs(self, what: str, context: object, data_source: str | None) -> dict[str, AssetOutput]:
+        return outputs_of(what, context, {"data_source": data_source})
+
+    def _show_writes(self, context: StepContext, outputs: Mapping[str, AssetOutput], payloads: Sequence[Any]) -> None:
+        written = show_messages(outputs, payloads, self.give_up_after_s)
+        for asset, output in outputs.items():
+            if asset not in written:
+                context.log.warning("The external process has not reported what it wrote to %s.", asset)
+            elif output.own_versions is not None:
+                self._own_versions.append(output.own_versions)
 
     def _ensure_first(self, context: StepContext, output: AssetOutput) -> None:
         """Refuse a second write of an asset in one step, whose metadata would hide those of the first."""

@@ -13,13 +13,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Mask, Observations, RowSelector, Superseded
 from temporis_dagster.wording import counted
+
+if TYPE_CHECKING:
+    from temporis_dagster.data_source.source import DataSource
 
 COUNTS = ("stored", "unchanged", "superseded", "dropped", "rejected", "unsent", "unknown", "pending")
 """Every outcome an observation can have, in the order reports show them."""
@@ -99,6 +102,11 @@ class UpsertReport:
     dry_run: bool = False
     conflicts: int = 0
     _rows: Mapping[str, RowsOfOutcome] = field(default_factory=dict, repr=False, compare=False)
+    _upserted: Upserted | None = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out what was upserted: other processes have neither the connection nor a use for all of the rows."""
+        return {**self.__dict__, "_upserted": None}
 
     @property
     def superseded_rows(self) -> pd.DataFrame:
@@ -107,6 +115,11 @@ class UpsertReport:
         The reason names that row and its value, which may be the same or another.
         """
         return self._frame("superseded")
+
+    @property
+    def upserted(self) -> Upserted | None:
+        """What was upserted, for surfaces over the core; None for a stream, and in another process."""
+        return self._upserted
 
     @property
     def dropped_rows(self) -> pd.DataFrame:
@@ -236,6 +249,19 @@ def rows_of_outcomes(report: UpsertReport) -> Mapping[str, RowsOfOutcome]:
     return report._rows  # noqa: SLF001  # its own module
 
 
+@dataclass(frozen=True, eq=False)
+class Upserted:
+    """What one call upserted, for surfaces that are only given its report: Dagster Pipes tell partitions apart by it.
+
+    Attributes:
+        source: The data source.
+        observations: The observations that it was given.
+    """
+
+    source: DataSource
+    observations: Observations
+
+
 class Tally:
     """The outcomes of one upsert while it runs: one small integer per observation.
 
@@ -243,17 +269,24 @@ class Tally:
         data_source: The name of the data source.
         observations: What is to be delivered, in the order of delivery.
         dry_run: Whether nothing is going to be written.
+        source: The data source, if the report is to remember it and the observations.
         progress: Called with the number of observations each time some are settled.
     """
 
     def __init__(
-        self, data_source: str, observations: Observations, *, dry_run: bool = False, progress: Progress | None = None
+        self,
+        data_source: str,
+        observations: Observations,
+        *,
+        dry_run: bool = False,
+        source: DataSource | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.data_source = data_source
         self.observations = observations
         self.requests = self.retries = self.bytes_sent = 0
         self._unchanged = 0
-        self._dry_run, self._progress = dry_run, progress
+        self._dry_run, self._source, self._progress = dry_run, source, progress
         self._outcomes = np.zeros(len(observations), dtype=np.int8)
         self._reasons = dict.fromkeys(Outcome, "")
         self._rejections: dict[int, str] = {}
@@ -325,6 +358,7 @@ class Tally:
             dry_run=self._dry_run,
             conflicts=observations.conflicts,
             _rows=self._outcome_rows(reason, counts),
+            _upserted=Upserted(self._source, observations) if self._source else None,
         )
 
     def _counts(self) -> Mapping[Outcome, int]:

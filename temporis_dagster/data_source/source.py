@@ -113,6 +113,11 @@ class DataSource:
         """Where the data source is: an absolute URL without secrets."""
         return self._target.url
 
+    @property
+    def dry_run(self) -> bool:
+        """Whether this connection checks everything and writes nothing."""
+        return self._dry_run
+
     def __repr__(self) -> str:
         return f"DataSource({self.name!r}, {self.url!r})"
 
@@ -212,7 +217,7 @@ class DataSource:
             return self._upsert_in_slices(data, options, series, progress)
         observations = self._observed(data, options, series)
         with shown(progress, self.name, len(observations)) as settled:
-            report = self._deliver(Tally(self.name, observations, dry_run=self._dry_run, progress=settled))
+            report = self._deliver(Tally(self.name, observations, dry_run=self._dry_run, source=self, progress=settled))
         if report.rejected and on_invalid == "raise":
             raise rejection(report, observations, self.url, options)
         return report

@@ -27,11 +27,11 @@ from temporis_dagster.wording import agreeing, counted
 from temporis_dagster.write_options import OwnSeries
 from temporis_dagster.writing.partition_series import (
     MOST_SEARCHED,
-    Spans,
     listed,
     lists_series,
     spans_of_keys,
 )
+from temporis_dagster.writing.written_series import Spans
 
 SHOWN_KEYS = 5
 

@@ -18,7 +18,7 @@ from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.io_manager.input_request import InputRequest
 from temporis_dagster.time_windows import OUTSIDE, PartitionWindows
 from temporis_dagster.write_options import OwnSeries
-from temporis_dagster.writing.partition_series import Span, Spans
+from temporis_dagster.writing.written_series import Span, Spans
 
 T = TypeVar("T")
 

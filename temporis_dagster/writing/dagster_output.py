@@ -13,19 +13,19 @@ import dagster as dg
 from temporis_dagster.catalog import defined_schema, plain, storage_address, written_schema
 from temporis_dagster.dagster_keys import COLUMN_LINEAGE, COLUMN_SCHEMA, DATA_VERSION, STORAGE_KIND, TABLE_NAME
 from temporis_dagster.dagster_metadata import for_dagster
-from temporis_dagster.data_source.observations import Observations, Series
-from temporis_dagster.data_source.source import DataSource
+from temporis_dagster.data_source.observations import Series
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.data_source_page import data_source_observation
 from temporis_dagster.metadata_keys import DATA_SOURCE, SERIES, WRITER
 from temporis_dagster.metadata_values import Value, Values
 from temporis_dagster.partition_parts import parts_of
 from temporis_dagster.writing.dagster_rules import StepPartitions, write_rules
-from temporis_dagster.writing.output import Output, PartitionGuard
+from temporis_dagster.writing.output import Output, PartitionGuard, Place
 from temporis_dagster.writing.own_versions import MOST_TOLD_APART, OwnVersions, latest_version
 from temporis_dagster.writing.partition_guard import SeriesGuard
 from temporis_dagster.writing.rules import WriteRules
 from temporis_dagster.writing.versions import Versions
+from temporis_dagster.writing.written_series import Written
 
 StepContext: TypeAlias = dg.AssetExecutionContext | dg.OpExecutionContext
 """What the body of an asset is given; in a graph of ops, each op is given the second one."""
@@ -79,6 +79,11 @@ class DagsterOutput(Output, ABC):
         """Whether there are events to add to; ``dg.migrate_io_storage`` and unit tests write without a run."""
         return self._partitions.instance is not None
 
+    @property
+    def stated(self) -> frozenset[str]:
+        """The metadata keys under which the asset itself has put something."""
+        return frozenset(self._stated)
+
     def states(self, key: str) -> bool:
         """Tell whether the asset itself has put something under a metadata key."""
         return key in self._stated
@@ -103,13 +108,13 @@ class DagsterOutput(Output, ABC):
                 said[key] = dg.MetadataValue.text(str(stated))
         return {key: Value("native", value) for key, value in said.items() if not self.states(key)}
 
-    def guard(self, observations: Observations, data_source: str) -> PartitionGuard:
+    def guard(self, written: Written, data_source: str) -> PartitionGuard:
         """Return what keeps partitions that time does not tell apart from overwriting each other's rows."""
         definition, instance = self._partitions.definition, self._partitions.instance
         parts = None if definition is None else parts_of(definition)
-        if parts is None or self._rules.series is not None or instance is None or self._asset is None:
+        if self._rules.parts is None or parts is None or instance is None or self._asset is None:
             return PartitionGuard()
-        return SeriesGuard(self, instance, self._asset, parts, observations, data_source)
+        return SeriesGuard(self, instance, self._asset, parts, written, data_source)
 
     def record(self, partition: str, values: Values, version: str | None) -> None:
         """Record a materialization of one partition now: the step is about to fail."""
@@ -118,7 +123,7 @@ class DagsterOutput(Output, ABC):
             tags = None if version is None else {DATA_VERSION: version}
             self._log_event(dg.AssetMaterialization(self._asset, partition=partition, metadata=metadata, tags=tags))
 
-    def observe(self, source: DataSource, state: ArchiveState | None, facts: Values) -> None:
+    def observe(self, source: Place, state: ArchiveState | None, facts: Values) -> None:
         """Record an observation on the page of the data source."""
         writer = {} if self._asset is None else {WRITER: dg.MetadataValue.asset(self._asset)}
         self._log_event(data_source_observation(source, state, {**writer, **for_dagster(facts)}))

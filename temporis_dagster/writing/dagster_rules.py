@@ -13,6 +13,7 @@ import dagster as dg
 from temporis_dagster.asset_options import asset_options, contracts_for_partitions, options_given
 from temporis_dagster.change_options import change_options, ensure_can_delete
 from temporis_dagster.data_source.observations import Series
+from temporis_dagster.partition_parts import parts_of
 from temporis_dagster.partition_windows import in_own_order, partition_windows
 from temporis_dagster.series_of_parts import SeriesOfParts
 from temporis_dagster.time_windows import PartitionWindows
@@ -92,6 +93,7 @@ def write_rules(
         windows=windows,
         series=series,
         within=within,
+        parts=_parts_to_guard(partitions) if is_asset and series is None else None,
         contracts=stated_of_series,
         tags=dict(tags),
     )
@@ -102,6 +104,14 @@ def _windows_of_run(partitions: StepPartitions) -> PartitionWindows | None:
         return None
     definition, key = partitions.of_run
     return partition_windows(definition, [key])
+
+
+def _parts_to_guard(partitions: StepPartitions) -> tuple[str, ...] | None:
+    """Return the parts of the run's partitions, if there are any and a run can look up what others wrote."""
+    parts = None if partitions.definition is None else parts_of(partitions.definition)
+    if parts is None or partitions.instance is None:
+        return None
+    return tuple(sorted({parts.of(str(key)) for key in partitions.keys or ()}))
 
 
 def _series_of(series: OwnSeries, partitions: StepPartitions) -> SeriesOfParts | None:

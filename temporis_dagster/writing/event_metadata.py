@@ -17,7 +17,6 @@ from temporis_dagster.dagster_keys import PARTITION_ROWS, ROW_COUNT, STORAGE, ST
 from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.data_source.observations.model import Codes, Int64s, Seconds
 from temporis_dagster.data_source.report import COUNTS, UpsertReport
-from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.metadata_keys import (
     ALL_PARTITION_ROWS,
     CONFLICTS,
@@ -47,7 +46,7 @@ from temporis_dagster.metadata_values import (
 )
 from temporis_dagster.series_of_parts import SeriesOfParts
 from temporis_dagster.time_windows import OUTSIDE, PartitionWindows
-from temporis_dagster.writing.output import Output
+from temporis_dagster.writing.output import Output, Place
 from temporis_dagster.writing.rules import WriteRules
 
 ALWAYS_SHOWN = ("stored", "unchanged")
@@ -58,7 +57,7 @@ MOST_COUNTED_APART = 2_000
 0.3 s for 2,000, 7 s for 8,600 (benchmarks/partitions.py). If more partitions differ, one partition lists all counts."""
 
 
-def place_values(source: DataSource) -> dict[str, Value]:
+def place_values(source: Place) -> dict[str, Value]:
     """Return the metadata that state where the observations are."""
     return {URI: text(source.url), TABLE_NAME: text(table_name(source.name))}
 
@@ -70,12 +69,12 @@ def row_count(output: Output, observations: Observations, report: UpsertReport) 
     return {ROW_COUNT: integer(len(observations) - report.rejected)}
 
 
-def _written_to(source: DataSource) -> dict[str, Value]:
+def _written_to(source: Place) -> dict[str, Value]:
     """Return the place, and the name of the data source, by which a later load finds it."""
     return {**place_values(source), STORAGE_KIND: text(STORAGE), DATA_SOURCE: text(source.name)}
 
 
-def outcome(source: DataSource, observations: Observations, report: UpsertReport) -> dict[str, Value]:
+def outcome(source: Place, observations: Observations, report: UpsertReport) -> dict[str, Value]:
     """Return what became of the observations of one upsert; for a range of partitions, of all of them together.
 
     The metadata of a dry run name no place, because nothing was stored.
@@ -83,20 +82,51 @@ def outcome(source: DataSource, observations: Observations, report: UpsertReport
     return {
         **({DRY_RUN: YES} if report.dry_run else _written_to(source)),
         **written(observations, report),
-        REQUESTS: integer(report.requests),
-        RETRIES: integer(report.retries),
-        DURATION_S: number(round(report.duration_s, 3)),
+        **_effort(report),
+    }
+
+
+def bare_outcome(report: UpsertReport, *, one_partition: bool, is_whole: bool) -> dict[str, Value]:
+    """Return what became of an upsert, from its report alone.
+
+    Args:
+        report: What an upsert returned that does not remember its observations.
+        one_partition: Whether all of them are of one partition.
+        is_whole: Whether the asset has no partitions.
+    """
+    kept = report.observations_in - report.superseded - report.dropped - report.rejected
+    rows = {PARTITION_ROWS: integer(kept)} if one_partition else {ROW_COUNT: integer(kept)} if is_whole else {}
+    where = {TABLE_NAME: text(table_name(report.data_source)), STORAGE_KIND: text(STORAGE)}
+    all_stored = report.stored + report.unchanged == kept
+    ends = {FIRST_OBSERVATION: report.first_timestamp, LAST_OBSERVATION: report.last_timestamp}
+    span = {key: moment(end.timestamp()) for key, end in ends.items() if end is not None and all_stored}
+    return {
+        **({DRY_RUN: YES} if report.dry_run else {**where, DATA_SOURCE: text(report.data_source), **rows}),
+        **_counts(report),
+        **span,
+        **_effort(report),
     }
 
 
 def written(observations: Observations, report: UpsertReport) -> dict[str, Value]:
     """Return the number of observations per outcome, the number of series, and the first and last observation."""
+    return {**_counts(report), **_span(observations, report)}
+
+
+def _counts(report: UpsertReport) -> dict[str, Value]:
     shown = [name for name in COUNTS if name in ALWAYS_SHOWN or getattr(report, name)]
     return {
         **{count_key(name): integer(getattr(report, name)) for name in shown},
         **({CONFLICTS: integer(report.conflicts)} if report.conflicts else {}),
         SERIES_COUNT: integer(report.series),
-        **_span(observations, report),
+    }
+
+
+def _effort(report: UpsertReport) -> dict[str, Value]:
+    return {
+        REQUESTS: integer(report.requests),
+        RETRIES: integer(report.retries),
+        DURATION_S: number(round(report.duration_s, 3)),
     }
 
 
@@ -252,7 +282,7 @@ def _rows_by_key(windows: PartitionWindows, counts: Int64s, report: UpsertReport
 
 def stored_partitions(
     output: Output,
-    source: DataSource,
+    source: Place,
     windows: PartitionWindows,
     observations: Observations,
     report: UpsertReport,

@@ -52,7 +52,7 @@ def asset_output(
         ConfigurationError: The context is not that of an asset, the asset is none that the run selects, or an option
             does not take its value.
     """
-    step = _context_of_asset(what, context)
+    step = context_of_asset(what, context)
     asset = _asset_of(what, step, asset_key)
     given = {option_key(option): value for option, value in options.items() if value is not None}
     said = {**options_said(step.assets_def.get_asset_spec(asset).metadata), **options_said(given)}
@@ -61,7 +61,16 @@ def asset_output(
     return AssetOutput(step, asset, DEFAULTS, given, contracts)
 
 
-def _context_of_asset(what: str, context: object) -> StepContext:
+def context_of_asset(what: str, context: object) -> StepContext:
+    """Return the context of an asset's body.
+
+    Args:
+        what: The method that the body calls, for messages.
+        context: What the body passed.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
     if not isinstance(context, dg.AssetExecutionContext | dg.OpExecutionContext):
         raise ConfigurationError(
             f"{what} needs the context of the asset, got {type(context).__name__}. Add a parameter 'context: "

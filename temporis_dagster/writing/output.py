@@ -10,13 +10,24 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.data_source.report import UpsertReport
-from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.metadata_values import Value, Values
 from temporis_dagster.writing.rules import WriteRules
 from temporis_dagster.writing.versions import Versions
+from temporis_dagster.writing.written_series import Written
+
+
+class Place(Protocol):
+    """What a data source is called, and where it is."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def url(self) -> str:
+        """Where it is, without secrets."""
 
 
 class PartitionGuard:
@@ -26,7 +37,10 @@ class PartitionGuard:
         """Refuse, before anything is sent, what would overwrite rows of another partition."""
 
     def after(self, report: UpsertReport) -> None:
-        """Look again: another run may have been writing at the same time."""
+        """Look again, unless the run was a dry run: another run may have been writing at the same time."""
+
+    def look_again(self) -> None:
+        """Refuse what another partition has written while this run was writing."""
 
     def metadata(self) -> Mapping[str, Value]:
         """Return the metadata for the materialization."""
@@ -69,8 +83,13 @@ class Output(Protocol):
             names: The series that are written.
         """
 
-    def guard(self, observations: Observations, data_source: str) -> PartitionGuard:
-        """Return what keeps partitions that time does not tell apart from overwriting each other's rows."""
+    def guard(self, written: Written, data_source: str) -> PartitionGuard:
+        """Return what keeps partitions that time does not tell apart from overwriting each other's rows.
+
+        Args:
+            written: The series that are written.
+            data_source: The name of the data source.
+        """
 
     def add(self, values: Values) -> None:
         """Add metadata to the materializations of all partitions of the run."""
@@ -81,7 +100,7 @@ class Output(Protocol):
     def record(self, partition: str, values: Values, version: str | None) -> None:
         """Record a materialization of one partition now: the step is about to fail."""
 
-    def observe(self, source: DataSource, state: ArchiveState | None, facts: Values) -> None:
+    def observe(self, source: Place, state: ArchiveState | None, facts: Values) -> None:
         """Record an observation on the page of the data source."""
 
     def set_versions(self, versions: Versions, *, may_stay: bool) -> None:

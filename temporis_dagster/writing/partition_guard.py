@@ -14,7 +14,6 @@ from functools import cached_property
 
 import dagster as dg
 
-from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.metadata_keys import WARNING
 from temporis_dagster.metadata_values import Value, text
@@ -25,13 +24,12 @@ from temporis_dagster.writing.event_metadata import MOST_COUNTED_APART
 from temporis_dagster.writing.output import Output, PartitionGuard
 from temporis_dagster.writing.partition_series import (
     Conflict,
-    Written,
     as_metadata,
     conflicts,
     others_written,
-    series_by_part,
     with_earlier,
 )
+from temporis_dagster.writing.written_series import Written
 
 
 class SeriesGuard(PartitionGuard):
@@ -43,7 +41,7 @@ class SeriesGuard(PartitionGuard):
         instance: Where materializations are recorded.
         asset: The asset.
         parts: How the asset's partition keys are divided.
-        observations: The observations about to be written.
+        written: The series about to be written.
         data_source: The name of the data source.
     """
 
@@ -53,14 +51,14 @@ class SeriesGuard(PartitionGuard):
         instance: dg.DagsterInstance,
         asset: dg.AssetKey,
         parts: Parts,
-        observations: Observations,
+        written: Written,
         data_source: str,
     ) -> None:
         self._output, self._instance, self._asset = output, instance, asset
         self._parts, self._data_source = parts, data_source
         self._allowed = output.rules.options.outside_partition == "allow"
         self._keys: Sequence[str] = output.rules.partitions or ()
-        self._written: Written = series_by_part(observations, sorted({parts.of(key) for key in self._keys}))
+        self._written = written
         self._looked_until = 0
         self._warning = ""
         self._dry_run = False
@@ -74,14 +72,22 @@ class SeriesGuard(PartitionGuard):
         self._look("Nothing was sent: the rows of one would overwrite those of the other.")
 
     def after(self, report: UpsertReport) -> None:
-        """Look again: another run may have been writing at the same time.
+        """Look again, unless the run was a dry run: another run may have been writing at the same time.
 
         Raises:
             RefusedError: Another partition has meanwhile written some of these series.
         """
         self._dry_run = report.dry_run
         if not report.dry_run:
-            self._look("It did so while this run was writing, so what is stored now may be the rows of either.")
+            self.look_again()
+
+    def look_again(self) -> None:
+        """Refuse what another partition has written while this run was writing.
+
+        Raises:
+            RefusedError: Another partition has written some of these series.
+        """
+        self._look("It did so while this run was writing, so what is stored now may be the rows of either.")
 
     def metadata(self) -> Mapping[str, Value]:
         """Return the series that the partitions have written so far, and the warning, if there is one."""

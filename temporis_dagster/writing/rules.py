@@ -28,6 +28,8 @@ class WriteRules:
         windows: Their time windows; None if they have no time.
         series: The series of each of them, if templates tell them apart.
         within: Which stored rows the write is about.
+        parts: What is not time of the keys of these partitions, where neither time nor templates tell the asset's
+            partitions apart; None where they do.
         contracts: What is stated about the series of these partitions.
         tags: The tags of the run.
     """
@@ -39,5 +41,6 @@ class WriteRules:
     windows: PartitionWindows | None
     series: SeriesOfParts | None
     within: Within
+    parts: tuple[str, ...] | None
     contracts: tuple[Series, ...]
     tags: Mapping[str, str]

@@ -44,6 +44,7 @@ from temporis_dagster.writing.ghost_rows import RunGhosts, ensure_target_deletes
 from temporis_dagster.writing.output import Output, PartitionGuard
 from temporis_dagster.writing.own_series import ensure_own
 from temporis_dagster.writing.plots import plot_of
+from temporis_dagster.writing.written_series import series_by_part
 
 
 def write(output: Output, source: DataSource, data: object, *, dry_run: bool) -> UpsertReport:
@@ -71,13 +72,13 @@ def write(output: Output, source: DataSource, data: object, *, dry_run: bool) ->
     checked = observed(data, options.frame, series=rules.contracts, found=refused, warn=output.log.warning)
     ensure_own(checked, options.series, rules.series)
     observations = _inside(windows, checked, options.outside_partition).in_time_order()
-    guard = output.guard(observations, source.name)
+    guard = guard_of(output, source.name, observations)
     guard.before()
     if rules.changes.deletes:
         ensure_target_deletes(source)
     change_guard = ChangeGuard(output, source, observations, dry_run=dry_run)
     change_guard.before()
-    columns = output.columns(_names_in(observations))
+    columns = output.columns(names_in(observations))
 
     # Send.
     report = _upsert(output, source, observations, guard, columns)
@@ -89,38 +90,67 @@ def write(output: Output, source: DataSource, data: object, *, dry_run: bool) ->
     set_data_version(output, source, observations, report, ghosts.found)
 
     # Record what became of it: of each partition, of the run, and on the page of the data source.
-    if not report.dry_run and rules.partitions is not None:
-        add_partition_rows(output, observations, report)  # first: a partition's page opens with it
-    guard.add_lists()
     left_out = len(checked) - len(observations)
     if left_out:
         output.log.warning("%s", _left_out(left_out, len(checked)))
+    further = {**change_guard.metadata(), **({OUTSIDE_PARTITION: integer(left_out)} if left_out else {})}
+    show(output, source, observations, report, guard, {**further, **({} if report.dry_run else columns)})
+    ghosts.record()
+    add_once(output, {**change_guard.tables(), **(_plot(output, observations) if options.plot else {})})
+    return report
+
+
+def show(
+    output: Output,
+    source: DataSource,
+    observations: Observations,
+    report: UpsertReport,
+    guard: PartitionGuard,
+    further: Values,
+) -> None:
+    """Show what became of an upsert: of each partition, of the run, and on the page of the data source.
+
+    Args:
+        output: Where to show it.
+        source: The data source.
+        observations: What was upserted.
+        report: What became of it.
+        guard: What it has found out about other partitions.
+        further: Further metadata.
+    """
+    rules = output.rules
+    if not report.dry_run and rules.partitions is not None:
+        add_partition_rows(output, observations, report)  # first: a partition's page opens with it
+    guard.add_lists()
     output.add(
         {
             **outcome(source, observations, report),
             **guard.metadata(),
-            **change_guard.metadata(),
             **partitions_of_run(rules),
             **tick_of_run(rules),
-            **({OUTSIDE_PARTITION: integer(left_out)} if left_out else {}),
-            **({} if report.dry_run else {**columns, **row_count(output, observations, report)}),
+            **further,
+            **({} if report.dry_run else row_count(output, observations, report)),
         }
     )
     if report.pending:
         output.log.warning("%s", _waiting(report, source.pending().last_error))
-    ghosts.record()
-    tables = {**left_out_rows(report), **conflicting_rows(observations), **change_guard.tables()}
-    add_once(output, {**tables, **(_plot(output, observations) if options.plot else {})})
+    add_once(output, {**left_out_rows(report), **conflicting_rows(observations)})
     if report.dry_run:
         output.log.warning(
             "This was a dry run: Dagster shows a materialization, but nothing was stored in %s.", source.name
         )
     else:
         _observe_page(output, source, observations, report)
-    return report
 
 
-def _names_in(observations: Observations) -> list[str]:
+def guard_of(output: Output, data_source: str, observations: Observations) -> PartitionGuard:
+    """Return what keeps partitions that neither time nor templates tell apart from overwriting each other's rows."""
+    parts = output.rules.parts
+    return PartitionGuard() if parts is None else output.guard(series_by_part(observations, parts), data_source)
+
+
+def names_in(observations: Observations) -> list[str]:
+    """Return the series that have observations."""
     return [observations.names[code] for code in np.flatnonzero(np.bincount(observations.codes))]
 
 
@@ -177,42 +207,43 @@ def _upsert(
 ) -> UpsertReport:
     """Upsert; if it fails partway, record the partitions that are stored before raising."""
     progress = ProgressLog(output.log.info, source.name, len(observations))
-    options, windows = output.rules.options.frame, output.rules.windows
+    options = output.rules.options.frame
     try:
         report = source.upsert(observations, on_invalid="drop", progress=progress)
         if report.rejected and options.on_invalid == "raise":
             raise rejection(report, observations, source.url, options)  # advice in terms of an asset's options
     except (DeliveryError, StoreError) as error:
-        if windows is not None and error.report is not None and output.rules.partitions is not None:
-            record_stored(output, source, windows, observations, error.report, {**guard.metadata(), **columns})
         if error.report is not None:
-            archived = isinstance(error, DataSourceArchivedError)
-            _observe_page(output, source, observations, error.report, ArchiveState.ARCHIVED if archived else None)
+            show_failure(output, source, observations, error, {**guard.metadata(), **columns})
         raise
     return report
 
 
-def record_stored(
+def show_failure(
     output: Output,
     source: DataSource,
-    windows: PartitionWindows,
     observations: Observations,
-    report: UpsertReport,
+    error: DeliveryError | StoreError,
     further: Mapping[str, Value],
 ) -> None:
-    """Record the partitions that an upsert has stored completely before it failed.
+    """Record the partitions that a failed upsert has stored completely, and what it found on the data source's page.
 
     Args:
         output: What the step makes.
         source: The data source.
-        windows: The windows of the run's partitions.
         observations: What was to be upserted.
-        report: What became of it.
+        error: What ended the upsert, with its report.
         further: Further metadata of each partition.
     """
-    versions = partition_versions(output, source, windows, observations, report)
-    for key, values in stored_partitions(output, source, windows, observations, report, further):
-        output.record(key, values, versions.get(key))
+    report, windows = error.report, output.rules.windows
+    if report is None:
+        return
+    if windows is not None and output.rules.partitions is not None:
+        versions = partition_versions(output, source, windows, observations, report)
+        for key, values in stored_partitions(output, source, windows, observations, report, further):
+            output.record(key, values, versions.get(key))
+    archived = isinstance(error, DataSourceArchivedError)
+    _observe_page(output, source, observations, report, ArchiveState.ARCHIVED if archived else None)
 
 
 def _observe_page(

@@ -12,7 +12,7 @@ from temporis_dagster.data_source.observations import observe
 from temporis_dagster.partition_parts import parts_of
 from temporis_dagster.partition_windows import in_own_order
 from temporis_dagster.writing import partition_series
-from temporis_dagster.writing.partition_series import series_by_part
+from temporis_dagster.writing.written_series import series_by_part
 from tests.support.dagster_harness import key_range, materializations
 from tests.support.io_manager_tools import SOURCE, Project, failure
 

@@ -5,7 +5,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from temporis_dagster import Series, TemporisIOManager, TemporisResource, connect, data_source_spec, temporis_asset
+from temporis_dagster import (
+    Series,
+    TemporisIOManager,
+    TemporisResource,
+    UpsertReport,
+    connect,
+    data_source_spec,
+    temporis_asset,
+)
 from temporis_dagster.testing import FakeService, answer, in_sequence
 from tests.support.dagster_harness import attempts, failure_of, key_range, materializations
 from tests.support.io_manager_tools import failure
@@ -179,12 +187,12 @@ def archive_after(chunks, url, patch):
 
 def test_a_long_wait_becomes_a_retry_of_the_step(instance):
     """The service asks for more than ``give_up_after_s``: the step runs again after it, as with the IO manager."""
-    with FakeService(script=in_sequence(answer(503, retry_after=30))) as service:
+    with FakeService(script=in_sequence(answer(503, retry_after=1))) as service:
         service.create_data_source("store_metrics")
-        temporis = TemporisResource(url=service.url, token=service.token, give_up_after_s=1)
+        temporis = TemporisResource(url=service.url, token=service.token, give_up_after_s=0.5)
         result = run(temporis, instance, materialized(hourly(), {}))
     (retry,) = [event for event in result.all_events if event.event_type_value == "STEP_UP_FOR_RETRY"]
-    assert 29 <= retry.event_specific_data.seconds_to_wait <= 30
+    assert 0.5 < retry.event_specific_data.seconds_to_wait <= 1
     assert result.success
 
 
@@ -286,6 +294,26 @@ def test_contracts_of_the_call_are_checked_next_to_those_of_the_asset(temporis, 
     """A row that breaks one is invalid, and nothing is sent."""
     asset = materialized(hourly(), {}, series=[Series("orders", maximum=100)])
     assert "19 of 120 observations" in failure(run(temporis, instance, asset))
+
+
+def test_a_report_of_what_something_else_upserted_is_shown(url, temporis, instance):
+    """One of an upsert in this process tells all; one that was added up of tasks, as Spark's, its counts."""
+
+    def upserted():
+        return temporis.data_source("store_metrics").upsert(UNEVEN)
+
+    options = {"partitions_def": DAYS}
+    with dg.DagsterInstance.ephemeral() as other:
+        assert run(temporis, instance, materialized(upserted, options), tags=FIVE_DAYS).success
+        there = TemporisResource(url=url.replace("temporis.db", "there.db"), create_missing=True)
+        assert run(there, other, returned(UNEVEN, options), tags=FIVE_DAYS).success
+        assert recorded_events(instance, "orders") == recorded_events(other, "orders")
+    added_up = UpsertReport("store_metrics", observations_in=9, stored=8, superseded=1, series=3)
+    (metadata,) = materializations(run(temporis, instance, materialized(added_up, {})), "orders").values()
+    assert (metadata["temporis/stored"], metadata["dagster/row_count"], metadata["dagster/uri"]) == (8, 8, url)
+    assert "The report is of the data source 'b', but" in failure(
+        run(temporis, instance, materialized(UpsertReport("b"), {}))
+    )
 
 
 # Refused

@@ -27,6 +27,7 @@ FLOORS = [
     ("asset_options", "change_options", "input_options"),
     ("dagster_failures", "assets"),
     ("data_source_page", "writing"),
+    ("pipes",),
     ("resource",),
     ("io_manager", "checks"),
     ("schedules",),

@@ -1,0 +1,86 @@
+"""In Dagster's process: what an asset passes to its external process, and a client whose messages outlive a failure.
+
+Comes in: the context of an asset's body, a client of Dagster Pipes. Goes out: extras, a client that is watched.
+Never: passes a secret: the external process connects with what its own environment holds.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from temporis_dagster.asset_options import options_said
+from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.writing.dagster_output import AssetOutput, StepContext
+from temporis_dagster.writing.materialized import HOW_TO_NAME, asset_output, context_of_asset
+from temporis_dagster.writing.message import FORMAT, KIND
+from temporis_dagster.writing.rules_json import rules_as_json
+
+READERS = ("message_reader", "_message_reader")
+"""What clients of Dagster Pipes call the reader of their messages."""
+
+
+def outputs_of(what: str, context: object, options: Mapping[str, object]) -> dict[str, AssetOutput]:
+    """Return where each asset that a body writes to a data source shows what became of it.
+
+    Args:
+        what: The method that the body calls, for messages.
+        context: The context of the body.
+        options: Options that override those in the assets' metadata.
+
+    Raises:
+        ConfigurationError: The context is not that of an asset, none of its assets has a data source, or an option does
+            not take its value.
+    """
+    step = context_of_asset(what, context)
+    selected = sorted(step.selected_asset_keys)
+    ours = [key for key in selected if options.get("data_source") or _named(step, key)]
+    if not ours:
+        raise ConfigurationError(f"{what} does not know the data source of the asset. {HOW_TO_NAME}")
+    return {key.to_escaped_user_string(): asset_output(what, context, key, options) for key in ours}
+
+
+def _named(context: StepContext, key: dg.AssetKey) -> bool:
+    return bool(options_said(context.assets_def.get_asset_spec(key).metadata).get("data_source"))
+
+
+def extras_of(outputs: Mapping[str, AssetOutput]) -> dict[str, Any]:
+    """Return the extras for the external process.
+
+    Raises:
+        ConfigurationError: An asset has a pandera schema.
+    """
+    assets = {
+        asset: {"rules": rules_as_json(output.rules), "stated": sorted(output.stated)}
+        for asset, output in outputs.items()
+    }
+    return {KIND: {"format": FORMAT, "assets": assets}}
+
+
+def watched(client: Any) -> tuple[Any, list[dg.PipesMessageHandler]]:
+    """Return a client like this one, and a list that gets the handler of its messages once it runs.
+
+    A client that fails raises an error, and what the process said before would be lost with it.
+    """
+    handlers: list[dg.PipesMessageHandler] = []
+    for name in READERS:
+        reader = getattr(client, name, None)
+        if not isinstance(reader, dg.PipesMessageReader):
+            continue
+        kept, like = copy.copy(reader), copy.copy(client)  # clients ask of which class their reader is
+        read = kept.read_messages
+
+        def read_messages(handler: dg.PipesMessageHandler, read: Any = read) -> Any:
+            handlers.append(handler)
+            return read(handler)
+
+        object.__setattr__(kept, "read_messages", read_messages)
+        object.__setattr__(like, name, kept)
+        return like, handlers
+    return client, handlers
+
+
+def said_by(handlers: Sequence[dg.PipesMessageHandler]) -> Sequence[Any]:
+    """Return the custom messages that were received."""
+    return [message for handler in handlers for message in handler.get_custom_messages()]
