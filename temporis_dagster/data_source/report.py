@@ -117,11 +117,6 @@ class UpsertReport:
         return self._frame("superseded")
 
     @property
-    def upserted(self) -> Upserted | None:
-        """What was upserted, for surfaces over the core; None for a stream, and in another process."""
-        return self._upserted
-
-    @property
     def dropped_rows(self) -> pd.DataFrame:
         """The observations that were invalid and left out: position, label, timestamp, name, value, reason."""
         return self._frame("dropped")
@@ -260,6 +255,11 @@ class Upserted:
 
     source: DataSource
     observations: Observations
+
+
+def upserted_of(report: UpsertReport) -> Upserted | None:
+    """Return what a report is about, for surfaces over the core; None for a stream, and in another process."""
+    return report._upserted  # noqa: SLF001  # its own module
 
 
 class Tally:

@@ -9,8 +9,8 @@ needs no Dagster, only ``dagster-pipes``.
 ``windows``       the partitions to write, with their time windows
 ================  ====================================================================================================
 
-The rooms: ``external`` has these functions, ``extras`` reads what the asset passed, ``external_output`` gathers what a
-write says. In Dagster's process, ``launching`` passes the extras and ``reported`` turns what was said into events.
+The rooms: ``external`` has these functions, ``extras`` reads what the asset passed, ``external_output`` gathers the
+message of a write. In Dagster's process, ``launching`` passes the extras and ``reported`` turns messages into events.
 """
 
 from temporis_dagster.pipes.external import report_upsert, upsert

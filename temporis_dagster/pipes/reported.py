@@ -1,7 +1,7 @@
 """In Dagster's process: what an external process said of a write becomes metadata, events, data versions and failures.
 
 Comes in: messages. Goes out: what the IO manager would have recorded.
-Never: makes up what no message says.
+Never: makes up what no message holds.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

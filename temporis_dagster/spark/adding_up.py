@@ -62,6 +62,7 @@ def report_of(
         duration_s=duration_s,
         dry_run=dry_run,
         _rows={kind: DroppedRows(_frame(some, kind)) for kind, some in rows.items()},
+        _upserted=None,
         **counts,
     )
 

@@ -1,6 +1,6 @@
 """What a process without Dagster says of a write, as JSON that travels with Dagster Pipes.
 
-Comes in: metadata and events as plain values. Goes out: one message for each asset, and what it says.
+Comes in: metadata and events as plain values. Goes out: one message for each asset, and its parts.
 Never: imports Dagster.
 """
 
@@ -99,7 +99,7 @@ class Message:
 
 
 def message_from_json(payload: object) -> Message | None:
-    """Return a message; None if the payload is somebody else's, or of a version that this one does not know."""
+    """Return a message; None if the payload is not one of ours, or of a version that this one does not know."""
     given = payload.get(KIND) if isinstance(payload, Mapping) else None
     if not isinstance(given, Mapping) or given.get("format") != FORMAT:
         return None

@@ -6,7 +6,7 @@ Never: sends or reads observations that the report does not know, or makes up wh
 
 from __future__ import annotations
 
-from temporis_dagster.data_source.report import UpsertReport
+from temporis_dagster.data_source.report import UpsertReport, upserted_of
 from temporis_dagster.errors import ConfigurationError, DeliveryError, StoreError, TemporisError
 from temporis_dagster.time_windows import OUTSIDE
 from temporis_dagster.wording import agreeing, counted
@@ -25,7 +25,7 @@ def show_report(output: Output, report: UpsertReport, place: Place | None = None
         report: What an upsert returned.
         place: The data source, if the caller knows where it is.
     """
-    known = report.upserted
+    known = upserted_of(report)
     if known is None:
         _show_counts(output, report, place)
         return
@@ -51,9 +51,11 @@ def show_error(output: Output, error: TemporisError) -> None:
         output: Where to show it.
         error: What ended the upsert.
     """
-    if not isinstance(error, DeliveryError | StoreError) or error.report is None or error.report.upserted is None:
+    if not isinstance(error, DeliveryError | StoreError) or error.report is None:
         return
-    known = error.report.upserted
+    known = upserted_of(error.report)
+    if known is None:
+        return
     guard_of(output, known.source.name, known.observations)
     columns = output.columns(names_in(known.observations))
     show_failure(output, known.source, known.observations, error, columns)

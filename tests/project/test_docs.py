@@ -38,6 +38,9 @@ def blocks(page: Path, language: str) -> list[str]:
 @pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`", "ignore:Function `build_:dagster.BetaWarning")
 @pytest.mark.filterwarnings("ignore:Function `migrate_io_storage` is currently in preview")
 @pytest.mark.filterwarnings("ignore:Parameter `include_sources`:dagster.BetaWarning")
+@pytest.mark.filterwarnings(
+    "ignore:AssetExecutionContext:DeprecationWarning", "ignore::dagster.PreviewWarning"
+)  # Pipes
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_python_and_the_sql_of_every_page_run_from_top_to_bottom(page, tmp_path, monkeypatch, request):
     """Pasted block after block into one session, in an empty folder, a page's code runs and its assertions hold.
