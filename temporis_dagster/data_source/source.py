@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
 import numpy as np
@@ -455,7 +454,7 @@ class DataSource:
         ensure_available(as_)
         batches = self.rows_in_batches(start, end, names, rows=rows)
         if as_ == "arrow":
-            return chain.from_iterable(map(record_batches, batches))
+            return (batch for piece in batches for batch in record_batches(piece))
         return (formed(batch, as_) for batch in batches)
 
     def rows(self, start: Moment = None, end: Moment = None, names: Iterable[str] | None = None) -> Rows:

@@ -231,6 +231,12 @@ def test_the_call_raises_what_it_can(stored, tmp_path):
             temporis.data_source("metrics").read(as_="polars")
 
 
+@pytest.mark.parametrize("as_", ["pandas", "arrow", "polars"])
+def test_batches_can_be_upserted_even_if_there_are_none(stored, as_):
+    """An iterator of batches is a stream of frames, also an empty one."""
+    assert stored.upsert(stored.read_batches(10**10, as_=as_)).observations_in == 0
+
+
 # What happens between two batches
 
 

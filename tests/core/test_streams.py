@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import itertools
 import logging
 import pickle
@@ -16,6 +17,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from pyarrow.dataset import dataset
 
 from temporis_dagster import (
     ConfigurationError,
@@ -219,6 +221,59 @@ def test_numbers_that_were_seconds_in_one_slice_are_no_dates_in_the_next(source)
         source.upsert(reader(frame[2:]))
 
 
+def test_moments_in_one_slice_do_not_make_numbers_in_the_next_seconds(source):
+    """A stream whose timestamps are datetimes and then dates as numbers is refused, as one frame of both is."""
+    moments = orders(2).astype({"timestamp": object})
+    dates = moments.assign(timestamp=pd.Series([20240621, 20240622], dtype=object))
+    source._slice_cells = 2
+    for data in (pd.concat([moments, dates]), iter([orders(2), dates]), iter([moments, dates])):
+        with pytest.raises(InvalidObservationsError, match="reads as calendar dates"):
+            source.check(data)
+    with pytest.raises(InvalidObservationsError, match="reads as calendar dates"):
+        source.upsert(iter([orders(2), dates]), spool=True)
+
+
+@pytest.mark.parametrize("spool", [False, True])
+def test_a_generator_may_fill_one_frame_again_and_again(source, spool, monkeypatch):
+    """What was yielded is kept unchanged while the next piece is made in the same memory, also in the report."""
+    monkeypatch.setattr(joined_report, "FEW_ROWS", 0)
+    stamps, values = np.zeros(2, dtype=np.int64), np.zeros(2)
+
+    def filled():
+        frame = pd.DataFrame({"timestamp": stamps, "name": "a", "value": values}, copy=False)
+        for start in range(START, START + 10, 2):
+            stamps[:], values[:] = (start, start + 1), (start - START, start - START + 1)
+            frame["timestamp"], frame["value"] = pd.Series(stamps, copy=False), pd.Series(values, copy=False)
+            yield frame
+
+    for slice_cells in (2, 3, 100):
+        source._slice_cells = slice_cells
+        report = source.check(filled(), spool=spool)
+        assert report.unsent_rows["value"].tolist() == list(range(10))
+    assert source.upsert(filled(), spool=spool).stored == 10
+    assert source.read()["value"].tolist() == list(range(10))
+
+
+@pytest.mark.parametrize("spool", [False, True])
+@pytest.mark.parametrize("column", ["value", "nothing"])
+def test_a_generator_that_is_not_read_completely_is_closed_at_once(source, spool, column):
+    """What it holds, such as a cursor, is let go even while the error is kept; an error in doing so hides none."""
+    ended = []
+
+    def failing():
+        try:
+            yield from pieces(orders().assign(value=np.inf))
+            yield from itertools.repeat(orders().drop(columns="name"))
+        finally:
+            ended.append("closed")
+            raise OSError("the cursor is gone")
+
+    stream = failing()  # referred to after the error, as the error itself is
+    with pytest.raises(InvalidObservationsError):
+        source.upsert(stream, value=column, spool=spool)
+    assert ended == ["closed"]
+
+
 def test_a_consumed_stream_is_refused_and_not_taken_for_an_empty_one(source):
     """A generator knows whether it has ended; what was read here is remembered; an iterator must yield a frame."""
     for stream in (pieces(orders()), reader(orders())):
@@ -300,6 +355,19 @@ def test_a_type_of_arrow_that_is_not_a_number_is_called_by_its_name(source, valu
     assert source.upsert(table.rename_columns(["timestamp", "name", "x"]).append_column("value", [[1]])).stored == 1
 
 
+def test_names_in_dictionaries_that_arrow_cannot_unify(source):
+    """Pieces with a dictionary each, which holds a missing text, or which together need wider codes."""
+    names = [[f"{kind}{number}" for number in range(100)] for kind in "ab"]
+    narrow = [pa.array(part).dictionary_encode().cast(pa.dictionary(pa.int8(), pa.string())) for part in names]
+    missing = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2], pa.int8()), pa.array(["a", None, "a"]))
+    for arrays, count in [(narrow, 200), ([missing, missing.slice(1)], 3)]:
+        frames = [pa.table({"timestamp": [START] * len(a), "name": a, "value": [1.0] * len(a)}) for a in arrays]
+        reports = [
+            source.check(data, on_invalid="drop") for data in (iter(frames), pa.concat_tables(frames), *frames[:1])
+        ]
+        assert [report.unsent + report.superseded for report in reports[:2]] == [count, count]
+
+
 def test_what_is_neither_a_frame_nor_a_stream_is_refused_with_what_to_pass(source):
     """Lists, functions that were not called, single columns, asynchronous generators."""
 
@@ -314,6 +382,9 @@ def test_what_is_neither_a_frame_nor_a_stream_is_refused_with_what_to_pass(sourc
         (frames, r"Call the function first"),
         (later(), r"not asynchronous"),
         ({"timestamp": 1}, r"got dict\. Convert it first"),
+        (dataset(pa.table({"a": [1]})), r"InMemoryDataset\. Pass \.scanner\(\)\.to_reader\(\)"),
+        (dataset(pa.table({"a": [1]})).scanner(), r"Scanner\. Pass \.to_reader\(\)"),
+        (pl.DataFrame({"a": [1]}, {"a": pl.Int128}), r"no type for the column 'a' \(Int128\)\. Cast it"),
         (pa.chunked_array([[1]]), r"pyarrow ChunkedArray cannot be read as a table"),
         (pl.Series([1]), r"polars Series cannot be read as a table"),
         (iter([1]), r"must yield frames, got int as item 0"),
@@ -373,7 +444,8 @@ def test_without_a_place_for_its_spool_nothing_is_sent(source, monkeypatch):
 
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Full())
     with pytest.raises(
-        StreamError, match=r"No space left on device\), so nothing was sent\. Make room there, or set TMPDIR"
+        StreamError,
+        match=r"No space left on device\)\. Make room there, or set TMPDIR .*disk\. Nothing was sent\. Make",
     ):
         source.upsert(pieces(orders()), spool=True)
     assert source.read().empty
@@ -397,6 +469,24 @@ def test_long_lists_of_rows_are_kept_in_a_file(source, monkeypatch):
     expected = source.check(orders()).unsent_rows
     for one in (report, pickle.loads(pickle.dumps(report))):
         pd.testing.assert_frame_equal(one.unsent_rows, expected)
+
+
+@pytest.mark.parametrize("room", [10**9, 2_000, 0])
+def test_a_disk_that_is_almost_full_loses_no_row_of_a_report(source, monkeypatch, tmp_path, room):
+    """It takes a part of what is written, and only then raises; such rows stay in memory."""
+
+    class AlmostFull(io.FileIO):
+        def write(self, data):
+            left = room - self.tell()
+            if left <= 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(bytes(data)[: min(left, 100)])
+
+    monkeypatch.setattr(joined_report, "FEW_ROWS", 0)
+    monkeypatch.setattr(joined_report, "ROWS_IN_MEMORY", 0)
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: AlmostFull(tmp_path / "rows", "w+"))
+    report = source.check(reader(orders()))
+    pd.testing.assert_frame_equal(report.unsent_rows, source.check(orders()).unsent_rows)
 
 
 def test_a_dry_run_reads_a_stream_and_writes_nothing(store_url):

@@ -114,7 +114,7 @@ def calendar_numbers(column: Column, stored: Mask | None = None) -> CalendarNumb
         column: The column.
         stored: Which of its rows are observations that are otherwise valid; None for all.
     """
-    numbers, rows = _numbers_in(column)
+    numbers, rows = numbers_in(column)
     for chosen in (slice(None), _storable(numbers, rows, stored)):
         if chosen is not None and len(numbers[chosen]) and (form := form_of(numbers[chosen])) is not None:
             of_form = np.zeros(len(column), dtype=np.bool_)
@@ -166,7 +166,7 @@ def written_form_of(number: int) -> Form | None:
     return next((form for form in near if _all_fit(form, np.array([number]))), None)
 
 
-def _numbers_in(column: Column) -> tuple[npt.NDArray[Any], Mask]:
+def numbers_in(column: Column) -> tuple[npt.NDArray[Any], Mask]:
     """Return the numbers of a column and their rows, without those that are infinite or do not fit into 64 bits."""
     kind = kind_of(column)
     if kind in ("int", "float"):

@@ -181,7 +181,7 @@ def _categories(column: pa.ChunkedArray) -> Column:
     """Return text as categories: each different text is looked at once."""
     if not of_type.is_dictionary(column.type):
         column = _encoded(column)
-    array = column.unify_dictionaries().combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    array = _unified(column).combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     if isinstance(array, pa.ChunkedArray):  # pyarrow returns one where there are no rows
         array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
     codes = pc.fill_null(array.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
@@ -190,6 +190,14 @@ def _categories(column: pa.ChunkedArray) -> Column:
         numbers, unique = pd.factorize(texts)
         codes, texts = np.append(numbers, -1)[codes], pd.Series(unique, dtype=object)
     return pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(texts, dtype=object)))
+
+
+def _unified(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the chunks with one dictionary, also where one holds a missing text, or where it needs wider codes."""
+    try:
+        return column.unify_dictionaries()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return _encoded(column.cast(column.type.value_type)).unify_dictionaries()
 
 
 def _encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:

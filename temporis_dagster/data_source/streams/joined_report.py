@@ -114,13 +114,18 @@ class JoinedReport:
             return DroppedRows(rows.frame())
         self._in_memory += count
         if isinstance(rows, OutcomeRows):
-            rows = replace(rows, observations=_alone(rows.observations))
+            rows = replace(rows, observations=_own(_alone(rows.observations)))
         return rows if self._in_memory <= ROWS_IN_MEMORY else self._file.kept(rows)
 
 
 def _alone(observations: Observations) -> Observations:
     """Return the observations without the rows that were superseded or dropped, which are kept elsewhere."""
     return replace(observations, superseded_rows=None, dropped_rows=pd.DataFrame(), dropped_keys=None)
+
+
+def _own(observations: Observations) -> Observations:
+    """Return the observations with values of their own: those of a frame of a stream may be overwritten by the next."""
+    return replace(observations, values=observations.values.copy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +153,9 @@ class RowsFile:
                 self._file = tempfile.TemporaryFile(prefix="temporis-report-", buffering=0)  # noqa: SIM115
             written = pickle.dumps(rows, protocol=5)
             self._file.seek(self._end)
-            self._file.write(written)
+            left = memoryview(written)
+            while left:  # a disk that is almost full takes a part, and only then raises
+                left = left[self._file.write(left) :]
         except OSError:
             return rows
         start, self._end = self._end, self._end + len(written)

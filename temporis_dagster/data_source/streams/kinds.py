@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +53,7 @@ def in_memory(data: object) -> pa.Table | None:
     """
     if _is_polars_frame(data):
         ensure_arrow_for(data)
-        table: pa.Table = data.to_arrow()  # type: ignore[attr-defined]  # a polars DataFrame
-        return table
+        return _table_of_polars(data)
     if _is_arrow_table(data):
         return data
     if _is_batch(data):
@@ -125,12 +124,12 @@ def _way_out(data: object) -> str:
         return "Collect its frames, or pass an iterator that is not asynchronous."
     if inspect.isgeneratorfunction(data):
         return "Call the function first: its generator is a stream of frames."
-    if isinstance(data, Mapping | str | bytes) or not isinstance(data, Iterable):
-        return "Convert it first."
     if isinstance(data, list | tuple) and data and all(map(is_frame_like, data)):
         return "Pass iter(frames) to store them one after the other, or one frame that holds all of them."
-    if hasattr(data, "to_reader") or hasattr(data, "scanner"):
-        return "Pass .to_reader() of its scanner, which is a stream."
+    if hasattr(data, "to_reader"):
+        return "Pass .to_reader(), which is a stream."
+    if hasattr(data, "scanner"):
+        return "Pass .scanner().to_reader(), which is a stream."
     return "Convert it first."
 
 
@@ -147,6 +146,27 @@ def ensure_arrow_for(data: object) -> None:
     """
     if find_spec("pyarrow") is None:
         raise ConfigurationError(NEEDS_ARROW.format(f"A {called(data)}"))
+
+
+def _table_of_polars(frame: Any) -> pa.Table:
+    import pyarrow as pa
+
+    try:
+        table: pa.Table = frame.to_arrow()
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        unknown = ", ".join(f"{name!r} ({kind})" for name, kind in frame.schema.items() if _is_unknown(frame[name][:0]))
+        refuse(f"Arrow has no type for the column {unknown or error}. Cast it to another type first, or leave it out.")
+    return table
+
+
+def _is_unknown(column: Any) -> bool:
+    import pyarrow as pa
+
+    try:
+        column.to_arrow()
+    except (pa.ArrowException, TypeError, ValueError):
+        return True
+    return False
 
 
 def _table_of_batch(data: object) -> pa.Table:

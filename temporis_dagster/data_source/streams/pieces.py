@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import logging
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import pandas as pd
@@ -46,7 +46,7 @@ _started: weakref.WeakSet[Any] = weakref.WeakSet()
 """The iterators that were read here, as far as Python can remember an object without keeping it."""
 
 
-def pieces_of(stream: object) -> Iterator[Piece]:
+def pieces_of(stream: object) -> Generator[Piece]:
     """Yield the pieces of a stream, in order.
 
     Raises:
@@ -120,14 +120,26 @@ def _of_frames(frames: Iterator[object], stream: object) -> Iterator[Piece]:
 
 
 def _pulled(iterator: Iterator[T], stream: object) -> Iterator[T]:
-    while True:
+    try:
+        while True:
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+            except Exception as error:
+                raise _failed(stream, error) from error
+            yield item
+    finally:
+        _close(iterator)
+
+
+def _close(iterator: object) -> None:
+    """End a generator that is not read completely: what it holds, such as a cursor or a lock, is let go at once."""
+    if inspect.isgenerator(iterator):
         try:
-            item = next(iterator)
-        except StopIteration:
-            return
-        except Exception as error:
-            raise _failed(stream, error) from error
-        yield item
+            iterator.close()
+        except Exception:
+            LOGGER.warning("The %s failed as it was closed.", called(iterator), exc_info=True)
 
 
 def _failed(stream: object, error: Exception) -> StreamError:

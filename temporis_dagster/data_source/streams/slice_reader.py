@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
+from temporis_dagster.data_source.observations.calendar_numbers import numbers_in
 from temporis_dagster.data_source.observations.contracts import Contracts
 from temporis_dagster.data_source.observations.distinguishing_column import column_that_tells_apart
+from temporis_dagster.data_source.observations.dtypes import plain
 from temporis_dagster.data_source.observations.faults import Found
 from temporis_dagster.data_source.observations.layout import table_of
 from temporis_dagster.data_source.observations.model import Observations
@@ -52,8 +54,7 @@ class SliceReader:
             in_seconds = self._read(part, replace(options, unit="s"), found)
             if in_seconds.invalid is None or not in_seconds.invalid.call_at_fault:
                 return in_seconds
-        stamps = reading.observations.timestamps
-        self._are_seconds |= options.unit is None and bool(len(stamps) and stamps.min() != stamps.max())
+        self._are_seconds |= reading.invalid is None and options.unit is None and _holds_several_numbers(part, options)
         return reading
 
     def _read(self, part: Slice, options: ObservationOptions, found: Sequence[Found]) -> Reading:
@@ -61,6 +62,12 @@ class SliceReader:
         if part.whole is None:
             return reading
         return replace(reading, told_apart_by=lambda kept: _told_apart(part, options, kept))
+
+
+def _holds_several_numbers(part: Slice, options: ObservationOptions) -> bool:
+    """Return whether different numbers are among the timestamps. Moments of other types say nothing about numbers."""
+    numbers, _ = numbers_in(plain(table_of(part.frame, options).timestamps))
+    return bool(len(numbers) and numbers.min() != numbers.max())
 
 
 def _told_apart(part: Slice, options: ObservationOptions, kept: Observations) -> Hashable | None:

@@ -8,6 +8,7 @@ Never: reads a slice before the one before it was delivered, so that of one key 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -79,24 +80,25 @@ def deliver_in_slices(
     reader, carried = SliceReader(options, contracts, now_s), Carried(options, contracts, data_source)
     warnings = Warnings(warn)
     try:
-        for part in slices_of(stream, options, slice_cells):
-            if options.ambiguous == "infer" and _has_local_time(part.frame, options):
-                raise ConfigurationError(INFER.format(options.spelled("ambiguous", "infer")))
-            unsent = NOTHING_SENT if not joined.slices else f"{part.rows_in_words} and what follows were not sent"
-            worded, reading = reader.options_for(part), reader.read(part)
-            if reading.invalid is not None:
-                raise reading.invalid.error(worded, data_source, unsent)
-            observations = compared(
-                reading.observations,
-                worded,
-                contracts,
-                told_apart_by=reading.told_apart_by,
-                data_source=data_source,
-                warn=warnings.of(part),
-                unsent=unsent,
-            )
-            carried.check(observations, unsent)
-            _deliver(deliver, observations, part, joined)
+        with closing(slices_of(stream, options, slice_cells)) as parts:
+            for part in parts:
+                if options.ambiguous == "infer" and _has_local_time(part.frame, options):
+                    raise ConfigurationError(INFER.format(options.spelled("ambiguous", "infer")))
+                unsent = NOTHING_SENT if not joined.slices else f"{part.rows_in_words} and what follows were not sent"
+                worded, reading = reader.options_for(part), reader.read(part)
+                if reading.invalid is not None:
+                    raise reading.invalid.error(worded, data_source, unsent)
+                observations = compared(
+                    reading.observations,
+                    worded,
+                    contracts,
+                    told_apart_by=reading.told_apart_by,
+                    data_source=data_source,
+                    warn=warnings.of(part),
+                    unsent=unsent,
+                )
+                carried.check(observations, unsent)
+                _deliver(deliver, observations, part, joined)
         if not joined.slices:
             _deliver(deliver, reader.read(Slice(pd.DataFrame())).observations, Slice(pd.DataFrame()), joined)
     except (InvalidObservationsError, StreamError) as error:

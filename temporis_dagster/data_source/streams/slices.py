@@ -7,7 +7,8 @@ Never: changes a value, or holds more than a slice and a piece in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -59,7 +60,7 @@ class Slice:
         return f"row {first:,}" if first == last else f"rows {first:,} to {last:,}"
 
 
-def slices_of(stream: object, options: ObservationOptions, slice_cells: int | None = SLICE_CELLS) -> Iterator[Slice]:
+def slices_of(stream: object, options: ObservationOptions, slice_cells: int | None = SLICE_CELLS) -> Generator[Slice]:
     """Yield the rows of a stream, in order, in slices.
 
     Args:
@@ -73,20 +74,21 @@ def slices_of(stream: object, options: ObservationOptions, slice_cells: int | No
         StreamError: Its source raised an error.
     """
     gathered, first, shape = Gathered(options), 0, None
-    for piece in pieces_of(stream):
-        if not len(piece):
-            continue
-        if shape is None:
-            shape = Shape.of(piece, options)
-            full = shape.rows_of(slice_cells)
-        piece_in_order, start = shape.fitted(piece, first + len(gathered)), 0
-        while len(piece) - start >= full - len(gathered):
-            count = full - len(gathered)
-            gathered.add(_cut(piece_in_order, start, count))
-            yield gathered.slice(first)
-            first, start, gathered = first + full, start + count, Gathered(options)
-        if start < len(piece):
-            gathered.add(_cut(piece_in_order, start, len(piece) - start))
+    with closing(pieces_of(stream)) as pieces:
+        for piece in pieces:
+            if not len(piece):
+                continue
+            if shape is None:
+                shape = Shape.of(piece, options)
+                full = shape.rows_of(slice_cells)
+            piece_in_order, start = shape.fitted(piece, first + len(gathered)), 0
+            while len(piece) - start >= full - len(gathered):
+                count = full - len(gathered)
+                gathered.add(_cut(piece_in_order, start, count))
+                yield gathered.slice(first)
+                first, start, gathered = first + full, start + count, Gathered(options)
+            if start < len(piece):
+                gathered.add(_kept(_cut(piece_in_order, start, len(piece) - start)))
     if len(gathered):
         yield replace(gathered.slice(first), is_whole=first == 0)
 
@@ -220,6 +222,11 @@ def _signature(piece: Piece) -> object:
 
 def _copied(piece: Piece) -> Piece:
     return piece if isinstance(piece, pd.DataFrame) else piece.combine_chunks()
+
+
+def _kept(piece: Piece) -> Piece:
+    """Return what stays the same while the next piece is made: a generator may fill one frame again and again."""
+    return piece.copy() if isinstance(piece, pd.DataFrame) else piece
 
 
 def _cut(piece: Piece, start: int, count: int) -> Piece:

@@ -30,8 +30,8 @@ from temporis_dagster.data_source.streams.slices import Slice, slices_of
 from temporis_dagster.errors import StreamError
 
 FULL = (
-    "The temporary file in which the stream is spooled cannot be written to {} ({}), so nothing was sent. Make room"
-    " there, or set TMPDIR to a folder on a larger disk."
+    "The temporary file in which the stream is spooled cannot be written to {} ({}). Make room there, or set TMPDIR"
+    " to a folder on a larger disk."
 )
 
 
@@ -64,8 +64,9 @@ def spooled(
     """
     reader, part = SliceReader(options, contracts, now_s), Slice(pd.DataFrame())
     invalid, valid, slices = list[Invalid](), 0, 0
-    with closing(Spool()) as spool:
-        for part in slices_of(stream, options, None if options.ambiguous == "infer" else slice_cells):
+    slice_cells = None if options.ambiguous == "infer" else slice_cells
+    with closing(Spool()) as spool, closing(slices_of(stream, options, slice_cells)) as parts:
+        for part in parts:
             slices += 1
             reading = reader.read(part)
             if reading.invalid is not None:
