@@ -21,7 +21,7 @@ def postgres_mirror(postgres_server):
         made.close()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.once)])
 def mirror_db(request, tmp_path) -> MirrorDatabase:
     """Where the mirror of a test is. There is none yet."""
     if request.param == "postgresql":

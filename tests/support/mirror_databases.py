@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,20 @@ class PostgresMirror:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+
+    @contextmanager
+    def locked(self, statement: str) -> Iterator[None]:
+        """Another program holds a transaction open, with the locks of this statement."""
+        with self.server.connect(self.database) as other, other.transaction():
+            other.execute(statement)
+            yield
+
+    def waiting(self) -> int:
+        """How many sessions wait for a lock."""
+        ((count,),) = self.rows(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return count
 
     def commit_failure(self) -> Exception:
         """What a commit raises where the disk is full."""
