@@ -16,15 +16,24 @@ from temporis_dagster.data_source.mirror.rows import Present, Rows, unpacked
 from temporis_dagster.data_source.observations.model import Int64s
 from temporis_dagster.data_source.store import sources
 from temporis_dagster.data_source.store.postgres import lookup, read
-from temporis_dagster.data_source.store.postgres.arrays import Float8Array, Int4Array, Int8Array, TextArray
+from temporis_dagster.data_source.store.postgres.arrays import (
+    Float8Array,
+    Int4Array,
+    Int8Array,
+    TextArray,
+    copy_rows,
+)
 from temporis_dagster.data_source.store.postgres.server import WRITES, driver
 from temporis_dagster.data_source.store.postgres.stored import PostgresRows
+from temporis_dagster.data_source.store.postgres.write import FEWEST_TO_COPY
 from temporis_dagster.data_source.store.read import SeriesRows, Window
 from temporis_dagster.data_source.store.sources import Source
 
 LOCK = "SELECT 1 FROM temporis_data_source WHERE id = %s FOR NO KEY UPDATE"
 
 NOW = "SELECT extract(epoch FROM clock_timestamp())::double precision"
+
+COPY = 'COPY temporis_observation (series, "timestamp", value, batch) FROM STDIN (FORMAT BINARY)'
 
 # Not UPDATE ... FROM unnest: that may be planned as a scan of the whole table.
 UPSERT = """
@@ -116,8 +125,22 @@ class PostgresStatements:
         return Present(order[found.places], found.values, found.batches)
 
     def upsert_rows(self, connection: sa.Connection, rows: Rows, batch: int) -> None:
-        """Make rows, sorted by their keys, the current ones of their keys, carried by a batch."""
-        driver(connection).execute(UPSERT.format(batch=batch), (*_arrays(rows.keys), Float8Array(rows.values)))
+        """Make rows, sorted by their keys, the current ones of their keys, carried by a batch.
+
+        Those of keys that are not there yet are copied, which costs the server a third of inserting them.
+        """
+        is_new = np.ones(len(rows), dtype=np.bool_)
+        with driver(connection).cursor(binary=True) as cursor:
+            is_new[lookup.present(cursor, lookup.Keys(*unpacked(rows.keys))).places] = False
+            if np.count_nonzero(is_new) < FEWEST_TO_COPY:
+                is_new[:] = False
+            else:
+                new = rows.take(is_new)
+                with cursor.copy(COPY) as copy:
+                    copy.write(copy_rows(*unpacked(new.keys), new.values, batch))
+            left = rows.take(~is_new)
+            if len(left):
+                cursor.execute(UPSERT.format(batch=batch), (*_arrays(left.keys), Float8Array(left.values)))
 
     def carry(self, connection: sa.Connection, keys: Int64s, batch: int) -> None:
         """Let a batch carry the observations of these keys."""

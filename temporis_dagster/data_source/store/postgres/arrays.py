@@ -122,9 +122,21 @@ def _numbers(contents: Sequence[bytes]) -> npt.NDArray[Any]:
     return np.frombuffer(joined, NUMBER)["number"]
 
 
-def copy_rows(series: Int64s, timestamps: Int64s, values: Floats) -> bytes:
-    """Return rows (series, timestamp, value) as ``COPY ... (FORMAT BINARY)`` reads them."""
-    rows = np.empty(len(series), COPY_ROW)
+COPY_ROW_WITH_BATCH = np.dtype([*COPY_ROW.descr, ("batch_bytes", ">i4"), ("batch", ">i8")])
+
+
+def copy_rows(series: Int64s, timestamps: Int64s, values: Floats, batch: int | None = None) -> bytes:
+    """Return rows (series, timestamp, value) as ``COPY ... (FORMAT BINARY)`` reads them.
+
+    Args:
+        series: The ids of their series.
+        timestamps: Unix seconds.
+        values: Their values.
+        batch: The batch of a mirror that carries them, as a fourth column; None for a store.
+    """
+    rows = np.empty(len(series), COPY_ROW if batch is None else COPY_ROW_WITH_BATCH)
     rows["columns"], rows["series_bytes"], rows["timestamp_bytes"], rows["value_bytes"] = 3, 4, 8, 8
     rows["series"], rows["timestamp"], rows["value"] = series, timestamps, values
+    if batch is not None:
+        rows["columns"], rows["batch_bytes"], rows["batch"] = 4, 8, batch
     return b"".join((COPY_HEADER, rows.tobytes(), COPY_TRAILER))
