@@ -1,14 +1,20 @@
 """The mirror, compared with an upsert straight into the same kind of store, and with a backlog of pending rows.
 
-    python benchmarks/mirror.py [--rows 1000000] [--rounds 3] [--backlog 5000000]
+    python benchmarks/mirror.py [--rows 1000000] [--rounds 3] [--backlog 5000000] [--postgres URL] [--seconds 5]
 
 The server is a process of its own that reads every body and answers 204, so that the client is what is measured. Every
 round runs every way once, on new files; figures are medians. The machine is part of the result: read ratios.
+
+With a URL of PostgreSQL, of a role that may create databases, the mirror in PostgreSQL is measured as well; and
+workers, each a process, that share a mirror in a file or in PostgreSQL: one, eight, and eight on four data sources.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import multiprocessing
+import secrets
 import statistics
 import subprocess
 import sys
@@ -18,6 +24,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +34,8 @@ from temporis_dagster import DataSource, UpsertReport, connect
 SERVER = Path(__file__).with_name("null_server.py")
 SERIES, SMALL, SMALL_UPSERTS = 50, 100, 50
 TOKEN = "ts_benchmark"
+CHUNK = 10_000
+"""Rows of each upsert of a worker."""
 
 
 def sample(rows: int, *, first: int = 0) -> pd.DataFrame:
@@ -81,6 +90,76 @@ class Figures:
                 f"| {way} | {seconds:.2f} | {rows / seconds / 1_000:,.0f} | {report.requests} |"
                 f" {report.bytes_sent / 1e6:.1f} | {report.stored:,} | {report.unchanged:,} |"
             )
+
+
+@contextmanager
+def database_of(postgres: str) -> Iterator[str]:
+    """The URL of a new database on a server of PostgreSQL."""
+    import psycopg
+    from sqlalchemy import make_url
+
+    name, admin = f"temporis_benchmark_{secrets.token_hex(4)}", make_url(postgres)
+    plain = admin.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+        try:
+            made = admin.set(drivername="postgresql+psycopg", database=name)
+            yield made.render_as_string(hide_password=False)
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def in_postgres(frame: pd.DataFrame, url: str, mirror: str, figures: Figures) -> None:
+    """Every way of a mirror in PostgreSQL once."""
+    changed = partly_changed(frame)
+    with connect(url, TOKEN, mirror=mirror, skip_unchanged=True) as temporis:
+        mirrored = temporis.data_source("metrics")
+        figures.time("mirror in PostgreSQL, fresh", lambda: mirrored.upsert(frame))
+        figures.time("mirror in PostgreSQL, all unchanged", lambda: mirrored.upsert(frame))
+        figures.time("mirror in PostgreSQL, 1 % changed", lambda: mirrored.upsert(changed))
+    with connect(url, TOKEN, mirror=mirror) as temporis:
+        mirrored = temporis.data_source("metrics")
+        figures.time("mirror in PostgreSQL, all sent again", lambda: mirrored.upsert(changed))
+
+
+def work(number: int, sources: int, url: str, mirror: str, seconds: float, ready: Any, results: Any) -> None:
+    """A worker: upserts of 10,000 rows, of series that all workers write, one after the other."""
+    done = 0
+    with connect(url, TOKEN, mirror=mirror) as temporis:
+        source = temporis.data_source(f"metrics_{number % sources}")
+        source.upsert(sample(SERIES))
+        ready.wait()
+        began = time.monotonic()
+        for turn in itertools.count():
+            if time.monotonic() > began + seconds:
+                break
+            done += source.upsert(sample(CHUNK, first=(number + turn * 8) * CHUNK)).stored
+        results.put(done / (time.monotonic() - began))
+
+
+def workers(count: int, sources: int, url: str, mirror: str, seconds: float) -> float:
+    """How many rows some workers together store per second."""
+    context = multiprocessing.get_context("spawn")
+    ready, results = context.Barrier(count), context.Queue()
+    given = (sources, url, mirror, seconds, ready, results)
+    started = [context.Process(target=work, args=(number, *given)) for number in range(count)]
+    for one in started:
+        one.start()
+    rows = sum(results.get() for _ in started)
+    for one in started:
+        one.join()
+    return rows
+
+
+def show_workers(url: str, postgres: str, seconds: float) -> None:
+    """A Markdown table."""
+    print("| workers | data sources | in a file, rows/s | in PostgreSQL, rows/s |")
+    print("| ---: | ---: | ---: | ---: |")
+    for count, sources in ((1, 1), (8, 1), (8, 4)):
+        with tempfile.TemporaryDirectory() as directory, database_of(postgres) as database:
+            in_a_file = workers(count, sources, url, f"sqlite:///{directory}/mirror.db", seconds)
+            shared = workers(count, sources, url, database, seconds)
+        print(f"| {count} | {sources} | {in_a_file:,.0f} | {shared:,.0f} |")
 
 
 def one_round(frame: pd.DataFrame, url: str, directory: str, figures: Figures) -> None:
@@ -149,14 +228,21 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--backlog", type=int, default=5_000_000)
+    parser.add_argument("--postgres", help="a server, as a role that may create databases")
+    parser.add_argument("--seconds", type=float, default=5, help="how long the workers work")
     options = parser.parse_args()
     frame, figures = sample(options.rows), Figures()
     with null_server() as url:
         for _ in range(options.rounds):
             with tempfile.TemporaryDirectory() as directory:
                 one_round(frame, url, directory, figures)
+            if options.postgres:
+                with database_of(options.postgres) as database:
+                    in_postgres(frame, url, database, figures)
         if options.rounds:
             figures.show(options.rows)
+        if options.postgres and options.seconds:
+            show_workers(url, options.postgres, options.seconds)
         if options.backlog:
             with_a_backlog(options.backlog, url)
 
