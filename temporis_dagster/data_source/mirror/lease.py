@@ -22,7 +22,7 @@ ROOM = 1.25
 
 MARGIN_S = 1.0
 
-RENEW_S = 60.0
+RENEW_S = 20.0
 """How long a renewal waits, for locks or for a server that is out of reach, before the delivery ends. Meanwhile an
 interruption waits for it, too."""
 
