@@ -22,6 +22,7 @@ from temporis_dagster import (
     connect,
 )
 from temporis_dagster.cli import main
+from temporis_dagster.schedules import mirror_flush
 from temporis_dagster.testing import FakeService, answer, sample_frame, silence
 from tests.support.dagster_harness import backfill_environment, failure_of, queued_from, run_schedules
 from tests.support.mirror_tools import Process, World, contents, long_frame
@@ -115,6 +116,13 @@ def test_nothing_pending_launches_nothing_and_asks_the_service_nothing(deploymen
     """A tick with nothing pending only looks into a file."""
     assert deployment.tick() == "Nothing is pending in the mirror."
     assert service.requests == []
+
+
+def test_a_mirror_whose_server_is_away_does_not_hold_up_the_tick(instance, service, monkeypatch):
+    """Whatever the resource's patience, the tick looks for a moment, once, and then launches a run for each."""
+    monkeypatch.setattr(mirror_flush, "LOOK_WITHIN_S", 0.01)
+    deployment = Deployment(instance, service, "postgresql+psycopg://127.0.0.1:1/mirror", give_up_after_s=3_600.0)
+    assert asked(deployment.tick()) == list(BOTH)
 
 
 def test_what_waits_is_delivered_by_a_run(deployment, service, mirror):

@@ -188,7 +188,8 @@ def test_ensure_writable_is_the_preflight(url):
 
 def test_shows_no_secrets():
     """A password in a URL is neither in the UI's view of the configuration nor in a repr."""
-    resource = TemporisResource(url="mysql://me:hunter2@host/db", token="ts_hunter2")
+    mirror = "postgresql+psycopg://me:hunter2@host/mirror"
+    resource = TemporisResource(url="mysql://me:hunter2@host/db", token="ts_hunter2", mirror=mirror)
     assert "hunter2" not in repr(resource)
     assert "hunter2" not in repr(TemporisIOManager(temporis=resource))
     assert shown_in_the_ui(resource) == {
@@ -204,7 +205,7 @@ def test_shows_no_secrets():
         "verify": "null",
         "create_missing": "false",
         "account": '"default"',
-        "mirror": "null",
+        "mirror": "********",
         "skip_unchanged": "false",
         "on_unavailable": '"raise"',
         "late_write_window_s": "60.0",

@@ -22,6 +22,9 @@ from temporis_dagster.errors import (
 )
 from temporis_dagster.wording import agreeing, counted
 
+UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError)
+"""What reading damaged content may raise besides the errors of the driver: text that is not UTF-8, or half a number."""
+
 
 class SourceMissingError(Exception):
     """Signal: there is no such data source, or no store at all."""

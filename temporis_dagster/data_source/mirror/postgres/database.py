@@ -15,6 +15,7 @@ import psycopg
 import sqlalchemy as sa
 from psycopg.pq import TransactionStatus
 
+from temporis_dagster.data_source.store.errors import UNREADABLE, StoreUnusableError
 from temporis_dagster.data_source.store.postgres.database import PostgresDatabase
 from temporis_dagster.data_source.store.postgres.server import driver, store_of
 
@@ -44,7 +45,7 @@ class PostgresMirrorDatabase(PostgresDatabase):
         Raises:
             SourceMissingError: There is no store. None is made.
         """
-        with super().reading() as connection:
+        with _readable(), super().reading() as connection:
             connection.info[ID] = _id(driver(connection))
             yield connection
 
@@ -63,7 +64,7 @@ class PostgresMirrorDatabase(PostgresDatabase):
         Raises:
             SourceMissingError: There is no store, and ``create`` is false.
         """
-        with super().writing(create=create, wait_s=wait_s) as connection:
+        with _readable(), super().writing(create=create, wait_s=wait_s) as connection:
             raw = driver(connection)
             # Asked without the lock: what shares it cannot have it alone later, or two would wait for each other.
             alone = alone or not _value(raw, LOOK)
@@ -113,6 +114,18 @@ class PostgresMirrorDatabase(PostgresDatabase):
             if raw.info.transaction_status is TransactionStatus.IDLE:
                 return self.took_place(connection, self.mark(connection))
         return False
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Say that the mirror is damaged if what it holds cannot be read in the block."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise StoreUnusableError(
+            f"what it holds cannot be read ({type(error).__name__}: {error})",
+            "The tables of the mirror are damaged: restore them from a backup.",
+        ) from error
 
 
 def _id(connection: psycopg.Connection[Any]) -> object:

@@ -36,8 +36,8 @@ ADVICE = {
     "40001": "Find out which other transactions write to these tables, and try again.",
     "40P01": "Find out which other transactions write to these tables, and try again.",
     "42501": (
-        "Grant this user the rights that docs/postgres.md lists, or let the owner of the tables make or migrate the"
-        " store once."
+        "Grant this user the rights that docs/postgres.md lists (docs/mirror.md those for a mirror), or let the owner"
+        " of the tables make or migrate the store once."
     ),
     "53100": "Free some space on the server's disk and try again.",
     "53300": "Raise max_connections of the server, or use a connection pooler such as PgBouncer.",

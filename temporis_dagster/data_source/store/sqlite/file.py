@@ -25,7 +25,7 @@ from typing import Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 import sqlalchemy as sa
 
-from temporis_dagster.data_source.store.errors import SourceMissingError, StoreUnusableError
+from temporis_dagster.data_source.store.errors import UNREADABLE, SourceMissingError, StoreUnusableError
 from temporis_dagster.data_source.store.idle import ABANDONED, IdlePool, forget_in_children
 from temporis_dagster.data_source.store.sqlite.failures import DAMAGED_ADVICE, failure_of, is_locked
 from temporis_dagster.data_source.store.sqlite.schema import MIGRATIONS, installed_version, migrate, store_id
@@ -45,9 +45,6 @@ FILE = "temporis_file"
 
 CACHED_STATEMENTS = 32
 """Prepared statements that a connection keeps: one of many rows takes some 400 kB."""
-
-UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError)
-"""What reading a damaged file may raise besides the errors of SQLite: text that is not UTF-8, or text for a number."""
 
 T = TypeVar("T")
 
