@@ -67,7 +67,7 @@ class JoinedReport:
         """
         self._slices += 1
         self._only = report if self._slices == 1 else None
-        self.last = _alone(observations.take(slice(0)))
+        self.last = _alone(observations.take(np.empty(0, dtype=np.int64)))  # a slice would keep all of them in memory
         for count in ADDED:
             self._counts[count] += getattr(report, count)
         used = np.zeros(len(observations.names), dtype=np.bool_)

@@ -79,26 +79,31 @@ def deliver_in_slices(
     contracts = Contracts(series)
     reader, carried = SliceReader(options, contracts, now_s), Carried(options, contracts, data_source)
     warnings = Warnings(warn)
+
+    def deliver_one(part: Slice) -> None:  # a function, so that nothing of a slice is kept while the next is read
+        if options.ambiguous == "infer" and _has_local_time(part.frame, options):
+            raise ConfigurationError(INFER.format(options.spelled("ambiguous", "infer")))
+        unsent = NOTHING_SENT if not joined.slices else f"{part.rows_in_words} and what follows were not sent"
+        worded, reading = reader.options_for(part), reader.read(part)
+        if reading.invalid is not None:
+            raise reading.invalid.error(worded, data_source, unsent)
+        observations = compared(
+            reading.observations,
+            worded,
+            contracts,
+            told_apart_by=reading.told_apart_by,
+            data_source=data_source,
+            warn=warnings.of(part),
+            unsent=unsent,
+        )
+        carried.check(observations, unsent)
+        _deliver(deliver, observations, part, joined)
+
     try:
-        with closing(slices_of(stream, options, slice_cells)) as parts:
-            for part in parts:
-                if options.ambiguous == "infer" and _has_local_time(part.frame, options):
-                    raise ConfigurationError(INFER.format(options.spelled("ambiguous", "infer")))
-                unsent = NOTHING_SENT if not joined.slices else f"{part.rows_in_words} and what follows were not sent"
-                worded, reading = reader.options_for(part), reader.read(part)
-                if reading.invalid is not None:
-                    raise reading.invalid.error(worded, data_source, unsent)
-                observations = compared(
-                    reading.observations,
-                    worded,
-                    contracts,
-                    told_apart_by=reading.told_apart_by,
-                    data_source=data_source,
-                    warn=warnings.of(part),
-                    unsent=unsent,
-                )
-                carried.check(observations, unsent)
-                _deliver(deliver, observations, part, joined)
+        with closing(slices_of(stream, options, slice_cells)) as slices:
+            while (part := next(slices, None)) is not None:
+                deliver_one(part)
+                del part
         if not joined.slices:
             _deliver(deliver, reader.read(Slice(pd.DataFrame())).observations, Slice(pd.DataFrame()), joined)
     except (InvalidObservationsError, StreamError) as error:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 Column: TypeAlias = "pd.Series[Any]"
 
-SLICE_CELLS = 400_000
-"""How many observations a slice may hold. Larger ones take more memory, smaller ones more transactions."""
+SLICE_CELLS = 200_000
+"""The number of observations in a slice. Of larger ones, 10 million take more than 300 MB; smaller ones are slower."""
 
 MOST_PIECES = 1_000
 """The maximum number of pieces that are gathered before they are joined: each takes memory of its own."""
@@ -75,20 +75,20 @@ def slices_of(stream: object, options: ObservationOptions, slice_cells: int | No
     """
     gathered, first, shape = Gathered(options), 0, None
     with closing(pieces_of(stream)) as pieces:
-        for piece in pieces:
-            if not len(piece):
+        for unordered in pieces:
+            if not len(unordered):
                 continue
             if shape is None:
-                shape = Shape.of(piece, options)
+                shape = Shape.of(unordered, options)
                 full = shape.rows_of(slice_cells)
-            piece_in_order, start = shape.fitted(piece, first + len(gathered)), 0
+            piece, start = shape.fitted(unordered, first + len(gathered)), 0
             while len(piece) - start >= full - len(gathered):
                 count = full - len(gathered)
-                gathered.add(_cut(piece_in_order, start, count))
+                gathered.add(_cut(piece, start, count))
                 yield gathered.slice(first)
                 first, start, gathered = first + full, start + count, Gathered(options)
             if start < len(piece):
-                gathered.add(_kept(_cut(piece_in_order, start, len(piece) - start)))
+                gathered.add(_kept(_cut(piece, start, len(piece) - start)))
     if len(gathered):
         yield replace(gathered.slice(first), is_whole=first == 0)
 
