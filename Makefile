@@ -46,19 +46,22 @@ setup-system:    ## set up what tests need from the system beyond Python: Rabbit
 # With --jobs 2, two of them are installed at a time.
 environments: $(VENV)/ready $(OLDEST)/ready $(NEWEST)/ready $(DISTRIBUTED)/ready   ## install everything that the other targets need
 
-# Every pass runs, even after an earlier one failed: a cause often shows in only one of them.
+# Every pass runs, even after an earlier one failed: a cause often shows in only one of them. The fourth mostly waits for
+# processes, so it runs during the second and the third; its output is kept, and follows theirs.
 test: $(VENV)/ready $(OLDEST)/ready $(NEWEST)/ready $(DISTRIBUTED)/ready   ## run all tests with current, oldest and newest dependencies (about 30 minutes on two cores)
-	@failed=; export TEMPORIS_TESTS_LEFT_OUT=$$(mktemp); \
+	@failed=; export TEMPORIS_TESTS_LEFT_OUT=$$(mktemp); distributed=$$(mktemp); \
 	echo "1 of 4: all tests"; \
 	$(BIN)/python $(PYTEST) $(MEASURE) || failed="constraints.txt"; \
+	$(CURDIR)/$(DISTRIBUTED)/bin/python -m pytest tests/distributed >$$distributed 2>&1 & fourth=$$!; \
 	echo "2 of 4: what versions can change, with the oldest dependencies that pyproject.toml declares"; \
 	$(CURDIR)/$(OLDEST)/bin/python $(AGAIN) || failed="$$failed constraints-oldest.txt"; \
 	echo "3 of 4: the tests of the Dagster surface, with the newest Dagster"; \
 	$(CURDIR)/$(NEWEST)/bin/python $(AGAIN) $(DAGSTER_TESTS) || failed="$$failed constraints-newest.txt"; \
-	echo "4 of 4: the tests of distributed runs, one after the other: each has processes of its own"; \
-	$(CURDIR)/$(DISTRIBUTED)/bin/python -m pytest tests/distributed || failed="$$failed constraints-distributed.txt"; \
+	wait $$fourth || failed="$$failed constraints-distributed.txt"; \
+	echo "4 of 4: the tests of distributed runs, which ran during passes 2 and 3, one after the other"; \
+	cat $$distributed; \
 	if test -s $$TEMPORIS_TESTS_LEFT_OUT; then echo "Left out:"; sort -u $$TEMPORIS_TESTS_LEFT_OUT; fi; \
-	rm -f $$TEMPORIS_TESTS_LEFT_OUT; \
+	rm -f $$TEMPORIS_TESTS_LEFT_OUT $$distributed; \
 	test -z "$$failed" || { echo "Tests failed with the dependencies of: $$failed"; exit 1; }
 
 test-fast: $(VENV)/ready   ## run the tests once, in one environment, without the end-to-end ones
@@ -102,12 +105,13 @@ clean-demo:      ## reset the example: its Dagster home and databases
 clean: clean-demo    ## remove the environments and everything built as well
 	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(DISTRIBUTED) $(WHEEL) dist
 
-# pip older than 25.1 has no --group, so it is brought up to date first.
+# pip older than 25.1 has no --group, so it is brought up to date first. Most of what it installs is never imported, so
+# Python compiles it when it is.
 $(VENV)/ready: pyproject.toml constraints.txt $(EXAMPLE)/pyproject.toml
 	@echo "Installing everything into $(VENV), once: this takes one to five minutes, mostly downloads."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --editable $(EXAMPLE) \
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable . --editable $(EXAMPLE) \
 		--group test --group check --group example
 	touch $@
 
@@ -116,5 +120,5 @@ $(OLDEST)/ready $(NEWEST)/ready $(DISTRIBUTED)/ready: .venv-%/ready: constraints
 	@echo "Installing the $* dependencies into .venv-$*, once: this takes one to five minutes."
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	.venv-$*/bin/python -m pip install --quiet --constraint $< --editable . --editable $(EXAMPLE) --group test $(OF_ENGINES)
+	.venv-$*/bin/python -m pip install --quiet --no-compile --constraint $< --editable . --editable $(EXAMPLE) --group test $(OF_ENGINES)
 	touch $@

@@ -51,6 +51,33 @@ def test_make_test_starts_every_run_whatever_the_first_one_did():
     assert recipe.count("-m pytest") == recipe.count("|| failed=") == 4
 
 
+@pytest.mark.parametrize("failing", [None, ".venv", ".venv-oldest", ".venv-newest", ".venv-distributed"])
+def test_every_pass_runs_and_is_shown_in_order_and_one_that_fails_is_named(tmp_path, failing):
+    """The fourth runs during the second and the third; the log reads as if it had come after them."""
+    needed = ["Makefile", "pyproject.toml", "example_project/pyproject.toml", *map(str, ROOT.glob("constraints*.txt"))]
+    for path in (ROOT / name for name in needed):
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_text(path.read_text())
+    environments = [".venv", ".venv-oldest", ".venv-newest", ".venv-distributed"]
+    for name in environments:
+        python = tmp_path / name / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text(f"#!/bin/sh\necho tests of {name}\nexit {int(name == failing)}\n")
+        python.chmod(0o755)
+        (tmp_path / name / "ready").touch()
+    done = subprocess.run(
+        ["make", "test"], env=environment_of_a_run(), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    lines = done.stdout.splitlines()
+    assert [line.removeprefix("tests of ") for line in lines if line.startswith("tests of ")] == environments
+    assert [line[0] for line in lines if " of 4: " in line] == ["1", "2", "3", "4"]
+    assert (done.returncode == 0) == (failing is None)
+    if failing is not None:
+        constraints = f"constraints{failing.removeprefix('.venv')}.txt"
+        assert " ".join(lines[-1].split()) == f"Tests failed with the dependencies of: {constraints}"
+
+
 # --- what is run again with other versions of the dependencies ---
 
 THREE_KINDS = """
