@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 import dagster as dg
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
+from temporis_dagster.change_options import Share
 from temporis_dagster.dagster_failures import failures_for_dagster
 from temporis_dagster.data_source.connection import Temporis, connect_with, noting
 from temporis_dagster.data_source.observations import (
@@ -343,9 +344,9 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
         on_conflict: OnConflict | None = None,
         decimals: Decimals | None = None,
         plot: bool | None = None,
-        max_changed: float | None = None,
+        max_changed: Share | None = None,
         max_shift: float | None = None,
-        max_ghosts: float | None = None,
+        max_ghosts: Share | None = None,
         ghost_rows: GhostRows | None = None,
     ) -> dg.MaterializeResult[Any]:
         """Upsert a frame from the body of an asset, which returns or yields the result.

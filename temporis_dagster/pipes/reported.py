@@ -114,6 +114,10 @@ class PipesWrites(dg.PipesClientCompletedInvocation):
         found = self._invocation.get_results(implicit_materializations=implicit_materializations)
         return with_outputs(found, self._outputs)
 
+    def get_materialize_result(self, *, implicit_materialization: bool = True) -> dg.MaterializeResult[Any]:
+        """Return the result of the one asset, to be returned from the body."""
+        return super().get_materialize_result(implicit_materialization=implicit_materialization)
+
     def get_custom_messages(self) -> Sequence[Any]:
         """Return the custom messages of the process."""
         return self._invocation.get_custom_messages()

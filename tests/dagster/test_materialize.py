@@ -1,5 +1,7 @@
 """``TemporisResource.materialize``: what the IO manager does with a returned frame, called from an asset's own body."""
 
+import inspect
+
 import dagster as dg
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ from temporis_dagster import (
     data_source_spec,
     temporis_asset,
 )
+from temporis_dagster.asset_options import PER_RUN_OPTIONS
 from temporis_dagster.testing import FakeService, answer, in_sequence
 from tests.support.dagster_harness import attempts, failure_of, key_range, materializations
 from tests.support.io_manager_tools import failure
@@ -112,22 +115,7 @@ def temporis(url):
     return TemporisResource(url=url, create_missing=True)
 
 
-# The same as with the IO manager
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_everything_is_recorded_as_with_the_io_manager(case, tmp_path):
-    """Metadata, data versions and the data source's page: written twice, so that the second time nothing is new."""
-    frame, options, how = CASES[case]
-    seen = []
-    for way, make in enumerate((returned, materialized)):
-        temporis = TemporisResource(url=f"sqlite:///{tmp_path}/{way}.db", create_missing=True)
-        with dg.DagsterInstance.ephemeral() as instance:
-            asset = make(frame, options)
-            assert [run(temporis, instance, asset, **how).success for _ in range(2)] == [True, True]
-            seen.append(recorded_events(instance, "orders"))
-    assert seen[0]["materializations"]
-    assert seen[1] == seen[0]
+# The same as with the IO manager. (``test_pipes`` tries all ``CASES``, in three ways.)
 
 
 def test_a_dry_run_is_recorded_as_with_the_io_manager(tmp_path):
@@ -194,6 +182,11 @@ def test_a_long_wait_becomes_a_retry_of_the_step(instance):
     (retry,) = [event for event in result.all_events if event.event_type_value == "STEP_UP_FOR_RETRY"]
     assert 0.5 < retry.event_specific_data.seconds_to_wait <= 1
     assert result.success
+
+
+def test_every_option_of_an_asset_can_be_given_in_the_call():
+    """A new option is not forgotten here."""
+    assert set(PER_RUN_OPTIONS) <= set(inspect.signature(TemporisResource.materialize).parameters)
 
 
 # Several assets, and the assets that depend on them

@@ -36,6 +36,7 @@ from tests.dagster.test_materialize import (
     ZONES,
     archive_after,
     hourly,
+    materialized,
     returned,
     run,
 )
@@ -169,17 +170,23 @@ def test_a_killed_process_records_nothing_and_may_run_again(processes, temporis,
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_case_is_recorded_as_with_the_io_manager(case, tmp_path):
-    """Written twice, with all that travels as extras and messages."""
+    """By ``materialize``, and with all that travels as extras and messages. The second time nothing is new."""
     frame, options, how = CASES[case]
+
+    def by_pipes(frame, options):
+        return piped(writing(frame, url, create_missing=True), options)
+
     seen = []
-    for way in range(2):
+    for way, make in enumerate((returned, materialized, by_pipes)):
         url = f"sqlite:///{tmp_path}/{way}.db"
         temporis = TemporisResource(url=url, create_missing=True)
-        asset = piped(writing(frame, url, create_missing=True), options) if way else returned(frame, options)
         with dg.DagsterInstance.ephemeral() as instance:
+            asset = make(frame, options)
             assert [run(temporis, instance, asset, **how).success for _ in range(2)] == [True, True]
             seen.append(recorded_events(instance, "orders"))
+    assert seen[0]["materializations"]
     assert seen[1] == seen[0]
+    assert seen[2] == seen[0]
 
 
 def test_a_dry_run_says_that_it_is_one(url, temporis, instance):

@@ -12,12 +12,15 @@ import sys
 import types
 import typing
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Literal, Union, get_args, get_origin
 
 import dagster as dg
+from dagster_pipes import PipesContext
+from typing_extensions import Unpack
 
 import temporis_dagster
-from temporis_dagster import components, testing
+from temporis_dagster import components, pipes, testing
 from temporis_dagster.checks.archive_state import ExpectedStates
 from temporis_dagster.components.automation import GapFillOptions, ScheduleOptions, SeriesCheckOptions
 from temporis_dagster.components.ingest_options import RetryOptions
@@ -36,6 +39,10 @@ FUNCTIONS = (
     "build_gap_fill_sensor",
     "build_mirror_flush_schedule",
 )
+METHODS = ("materialize", "run_pipes", "pipes_extras", "pipes_results")
+"""Of ``TemporisResource``."""
+EXTERNAL = ("upsert", "report_upsert", "windows", "partition_keys")
+"""In an external process of Dagster Pipes."""
 MODELS: tuple[Any, ...] = (
     temporis_dagster.TemporisResource,
     temporis_dagster.TemporisIOManager,
@@ -61,6 +68,7 @@ FOR_TESTS = (
     "silence",
     "sample_frame",
 )
+LOCAL = {"Self": Any, "timedelta": timedelta, "Fault": testing.Fault, "PipesContext": PipesContext, "Unpack": Unpack}
 NAMED = {FillTarget: "`FillTarget`", ExpectedStates: "`ExpectedStates`"}
 """Unions too long for a cell, which the page explains once."""
 
@@ -69,7 +77,9 @@ def reference() -> dict[str, list[Row]]:
     """The rows of each heading, in the order of the code."""
     return {
         **{model.__name__: of_model(model) for model in MODELS},
+        **{name: of_function(getattr(temporis_dagster.TemporisResource, name)) for name in METHODS},
         **{name: of_function(getattr(temporis_dagster, name)) for name in FUNCTIONS},
+        **{name: of_function(getattr(pipes, name)) for name in EXTERNAL},
         **{name: of_function(getattr(testing, name)) for name in FOR_TESTS},
     }
 
@@ -77,7 +87,7 @@ def reference() -> dict[str, list[Row]]:
 def of_function(function: Callable[..., Any]) -> list[Row]:
     """The parameters of a function, or of a class that is called."""
     subject = function.__init__ if inspect.isclass(function) else function  # type: ignore[misc]
-    hints = typing.get_type_hints(subject, localns={"Self": Any, "Fault": testing.Fault})
+    hints = typing.get_type_hints(subject, localns=LOCAL)
     stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
     return [
         (
@@ -86,6 +96,7 @@ def of_function(function: Callable[..., Any]) -> list[Row]:
             "" if each.kind in stars else default_of(each.default),
         )
         for each in inspect.signature(function).parameters.values()
+        if each.name != "self"
     ]
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import dagster as dg
 import pandas as pd
 import polars as pl
+from dagster_pipes import PipesContext
 from typing_extensions import assert_type
 
 import temporis_dagster
@@ -55,6 +56,7 @@ from temporis_dagster import (
     temporis_asset,
 )
 from temporis_dagster.components import PythonFunction, SqlQuery, TimeColumn
+from temporis_dagster.pipes import report_upsert, upsert, windows
 from temporis_dagster.testing import (
     FakeService,
     Fault,
@@ -306,6 +308,30 @@ def orders(context: dg.AssetExecutionContext, temporis: TemporisResource) -> pd.
 @dg.asset(io_manager_key="temporis_io_manager", metadata={"temporis/series": ["revenue"]})
 def revenue(orders: pd.DataFrame) -> pd.DataFrame:
     return orders
+
+
+@dg.multi_asset(specs=[dg.AssetSpec("visits"), dg.AssetSpec("clicks")])
+def web(
+    context: dg.AssetExecutionContext, client: dg.PipesSubprocessClient, temporis: TemporisResource
+) -> Iterator[dg.MaterializeResult[Any]]:
+    result = temporis.materialize(
+        context, FRAME, data_source="web", asset_key="visits", on_invalid="drop", max_ghosts=3
+    )
+    assert_type(result, dg.MaterializeResult[Any])
+    yield result
+    temporis.materialize(context, FRAME, on_invalid="skip")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    writes = temporis.run_pipes(client, context=context, data_source="web", command=["python", "extract.py"])
+    assert_type(temporis.pipes_extras(context), dict[str, Any])
+    yield writes.get_materialize_result()
+
+
+def external(pipes: PipesContext, temporis: Temporis) -> None:
+    for window in windows(pipes):
+        assert_type(window.start, pd.Timestamp)
+    report = upsert(pipes, temporis, FRAME, timezone="Europe/Berlin")
+    assert_type(report, UpsertReport)
+    report_upsert(pipes, report, asset_key="visits")
+    upsert(pipes, temporis, FRAME, timezon="UTC")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def definitions() -> dg.Definitions:
