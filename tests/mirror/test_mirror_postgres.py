@@ -348,6 +348,7 @@ def test_a_mirror_of_another_target_does_not_show_who_asks(user_url, world, proc
         "ALTER TABLE temporis_mirror_batch RENAME live TO alive",
         "UPDATE temporis_mirror SET version = 99",
         "DELETE FROM temporis_series",
+        "UPDATE temporis_mirror_rows SET keys = 'x'",
     ],
 )
 def test_a_mirror_that_somebody_damaged(damage, world, process, mirror_db):
