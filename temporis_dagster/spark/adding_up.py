@@ -29,6 +29,7 @@ MOST_TELLING = (
     "InvalidObservationsError",
     "NotSupportedError",
     "DeliveryError",
+    "StreamError",
     "StoreError",
     "UnavailableError",
 )

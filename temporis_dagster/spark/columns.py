@@ -9,17 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from temporis_dagster.data_source.observations.layout import check_columns, refuse
 from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.spark.frame import SparkFrame
 from temporis_dagster.spark.words import SparkOptions
 from temporis_dagster.wording import listed
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 INTEGERS = ("tinyint", "smallint", "int", "bigint")
 NUMBERS = (*INTEGERS, "float", "double", "decimal")
@@ -66,7 +63,7 @@ class Columns:
         return tuple(name for name in self.order_by if name not in (*self.key, *self.values))
 
 
-def columns_of(df: DataFrame, options: SparkOptions, order_by: Sequence[str]) -> Columns:
+def columns_of(df: SparkFrame, options: SparkOptions, order_by: Sequence[str]) -> Columns:
     """Find the columns that a frame's observations are in.
 
     Raises:

@@ -1,6 +1,6 @@
 """Errors of Spark itself, when it gives up a job: one of the tree in their place.
 
-Comes in: whatever Spark or py4j raises. Goes out: a ``DeliveryError`` that says which line of it matters.
+Comes in: whatever Spark or py4j raises. Goes out: a ``StreamError`` that says which line of it matters.
 Never: lets an error of Spark pass, or changes one of ours.
 """
 
@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from temporis_dagster.data_source.report import UpsertReport
-from temporis_dagster.errors import DeliveryError, TemporisError
+from temporis_dagster.errors import StreamError, TemporisError
 
 OF_PYTHON = re.compile(r"[\w.]*(?:Error|Exception)\b")
 SHOWN = 500
@@ -25,22 +24,18 @@ def spark_errors(data_source: str) -> Iterator[None]:
         data_source: The data source that the job upserts into.
 
     Raises:
-        DeliveryError: Spark gave up the job. It may be worth a retry; Spark does not tell.
+        StreamError: Spark gave up the job: its query failed, or its executors.
     """
     try:
         yield
     except TemporisError:
         raise
     except Exception as error:
-        failed = DeliveryError(
+        raise StreamError(
             f"Spark gave up the job that upserts into {data_source!r}: {_in_words(error)} What its tasks had stored by"
             " then is stored, and not counted here. Correct the cause and upsert the frame again: sending rows again is"
-            " safe.",
-            data_source=data_source,
-            report=UpsertReport(data_source),
-        )
-        failed.retryable = True  # as for any other error in the body of an asset, the retry policy decides
-        raise failed from error
+            " safe."
+        ) from error
 
 
 def _in_words(error: Exception) -> str:

@@ -7,13 +7,11 @@ would, because they would make two keys of one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from temporis_dagster.spark.columns import INTEGERS, TIMES, Columns
+from temporis_dagster.spark.frame import SparkFrame
 from temporis_dagster.spark.words import SparkOptions
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
@@ -27,12 +25,12 @@ def quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
-def apart(df: DataFrame, columns: Columns) -> DataFrame:
+def apart(df: SparkFrame, columns: Columns) -> Any:
     """Return the columns that the tasks need, under other names, with every row where it is."""
     return df.selectExpr(*(f"{quoted(name)} AS {called}" for name, called in _called(columns).items()))
 
 
-def together(df: DataFrame, columns: Columns, options: SparkOptions) -> DataFrame:
+def together(df: SparkFrame, columns: Columns, options: SparkOptions) -> Any:
     """Return the columns that the tasks need, under other names, with the rows of a key in one partition, in order."""
     names = _called(columns)
     chosen = df.selectExpr(*(f"{_expression(name, columns, options)} AS {names[name]}" for name in names))

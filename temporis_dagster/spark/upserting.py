@@ -33,6 +33,7 @@ from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.spark.adding_up import raise_failures, report_of
 from temporis_dagster.spark.columns import columns_of
+from temporis_dagster.spark.frame import SparkFrame, is_spark_frame
 from temporis_dagster.spark.job_errors import spark_errors
 from temporis_dagster.spark.outcome import SCHEMA, outcome_of, series_of
 from temporis_dagster.spark.task import Task
@@ -41,13 +42,12 @@ from temporis_dagster.spark.words import SparkOptions
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import DataFrame
 
 LOGGER = logging.getLogger(__name__)
 
 
 def upsert(  # noqa: PLR0913  as DataSource.upsert
-    df: DataFrame,
+    df: SparkFrame,
     source: DataSource,
     *,
     order_by: str | Sequence[str] | None = None,
@@ -114,8 +114,9 @@ def upsert(  # noqa: PLR0913  as DataSource.upsert
         RejectedObservationsError: The service rejected some observations and stored the others.
         AuthenticationError: The service does not know the token.
         UnavailableError: A task could not reach the service for too long, and neither could its repetitions.
-        DeliveryError: Spark gave up the job: what its tasks had stored by then is not known; or the service gave an
-            answer that the API does not document.
+        StreamError: Spark gave up the job, because its query or its executors failed: how much its tasks had stored by
+            then is not known. Sending everything again is safe.
+        DeliveryError: The service gave an answer that the API does not document.
         StoreError: The database failed.
         MirrorError: The mirror belongs to another target, or is full.
     """
@@ -207,7 +208,7 @@ def _check_contracts(series: Sequence[Series]) -> None:
         )
 
 
-def _check_frame(df: object) -> None:
+def _check_frame(df: SparkFrame) -> None:
     if not is_spark_frame(df):
         try:
             import pyspark  # noqa: F401
@@ -218,25 +219,18 @@ def _check_frame(df: object) -> None:
         kind = f"{type(df).__module__.partition('.')[0]}.{type(df).__name__}"
         more = " Call its to_spark() first." if type(df).__module__.startswith("pyspark.pandas") else ""
         refuse(f"The data must be a Spark DataFrame, got {kind}.{more or ' DataSource.upsert takes frames of pandas.'}")
-    if df.isStreaming:  # type: ignore[attr-defined]  # a Spark frame
+    if df.isStreaming:
         raise ConfigurationError(
             "A streaming frame has no end. Upsert each of its batches:"
             " df.writeStream.foreachBatch(lambda batch, number: spark.upsert(batch, source, ...))."
         )
 
 
-def is_spark_frame(data: object) -> bool:
-    """Return whether this is a DataFrame of PySpark, also one of Spark Connect, without importing PySpark."""
-    return any(
-        kind.__name__ == "DataFrame" and kind.__module__.startswith("pyspark.sql.") for kind in type(data).__mro__
-    )
-
-
-def _setting(df: DataFrame, name: str, default: str) -> str:
+def _setting(df: SparkFrame, name: str, default: str) -> str:
     return str(df.sparkSession.conf.get(name, default))
 
 
-def _check_reach(df: DataFrame, source: DataSource, reconnection: Reconnection) -> None:
+def _check_reach(df: SparkFrame, source: DataSource, reconnection: Reconnection) -> None:
     """Refuse files that executors do not share."""
     if reconnection.mirror is not None and reconnection.mirror.strip().lower().startswith("sqlite"):
         raise ConfigurationError(
@@ -251,7 +245,7 @@ def _check_reach(df: DataFrame, source: DataSource, reconnection: Reconnection) 
         )
 
 
-def _attempts(df: DataFrame) -> int:
+def _attempts(df: SparkFrame) -> int:
     """Return how often Spark attempts a task; in local mode, ``local[threads, attempts]`` says it."""
     local = re.fullmatch(r"local(?:\[[^,\]]*(?:,\s*(\d+))?\])?", _setting(df, "spark.master", "").strip())
     if local:

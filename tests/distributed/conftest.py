@@ -5,9 +5,11 @@ import importlib.util
 import pytest
 from nyc_airports import operational_db
 
+from temporis_dagster import connect
 from tests.support.distributed_processes import virtual_host
 from tests.support.distributed_targets import KINDS, by_a_single_process, with_a_password
 from tests.support.distributed_targets import target as made_target
+from tests.support.spark_cluster import OF_EXECUTORS, cluster
 
 if importlib.util.find_spec("dagster_celery") is None:
     collect_ignore_glob = ["test_*.py"]
@@ -44,3 +46,19 @@ def target(request, tmp_path_factory, postgres_server, city):
 def undisturbed(tmp_path_factory, city):
     """What a single process makes of the same days: how many observations, and their digest."""
     return by_a_single_process(tmp_path_factory.mktemp("single"), city)
+
+
+@pytest.fixture(scope="session")
+def session(tmp_path_factory):
+    """A session on a Spark cluster of two workers, whose tasks have a token in their environment."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with cluster(folder, spark__executorEnv__TEMPORIS_TOKEN=OF_EXECUTORS) as started:
+        started.folder = folder
+        yield started
+
+
+@pytest.fixture
+def source(postgres_url):
+    """A data source that every executor reaches."""
+    with connect(postgres_url, create_missing=True) as temporis:
+        yield temporis.data_source("store_metrics")

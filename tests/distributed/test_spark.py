@@ -17,7 +17,7 @@ from temporis_dagster import (
     DataSourceArchivedError,
     InvalidObservationsError,
     Series,
-    TemporisError,
+    StreamError,
     UnavailableError,
     connect,
     spark,
@@ -25,30 +25,14 @@ from temporis_dagster import (
 from temporis_dagster.testing import FakeService, answer
 from tests.conftest import CANARY
 from tests.support.secrets_shown import showing
-from tests.support.spark_cluster import OF_PANDAS_3, cluster
+from tests.support.spark_cluster import OF_EXECUTORS, OF_PANDAS_3
 
 pytestmark = [
     pytest.mark.filterwarnings(OF_PANDAS_3),
     pytest.mark.timeout(600),  # six processes with Java: seconds on an idle machine, minutes on a busy one
 ]
 
-OF_EXECUTORS = "ts_of_the_executors"
 START = 1_700_000_000
-
-
-@pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    """A session on a cluster of two workers, whose tasks have a token in their environment."""
-    folder = tmp_path_factory.mktemp("cluster")
-    with cluster(folder, spark__executorEnv__TEMPORIS_TOKEN=OF_EXECUTORS) as started:
-        started.folder = folder
-        yield started
-
-
-@pytest.fixture
-def source(postgres_url):
-    with connect(postgres_url, create_missing=True) as temporis:
-        yield temporis.data_source("store_metrics")
 
 
 def long_frame(session, rows, partitions=8):
@@ -176,6 +160,22 @@ def test_an_outage_that_ends_is_healed_by_spark_and_one_that_does_not_is_counted
         assert caught.value.report.stored == 0
 
 
+def test_all_tasks_share_a_mirror_in_postgresql(session, postgres_url):
+    """What they send goes through it, so it is kept while the service is down, and can be read."""
+    down = {"service": True}
+    with (
+        FakeService(script=lambda _: answer(503) if down["service"] else None, token=OF_EXECUTORS) as service,
+        connect(
+            service.url, OF_EXECUTORS, mirror=postgres_url, on_unavailable="queue", give_up_after_s=0.01
+        ) as temporis,
+    ):
+        source = temporis.data_source("store_metrics")
+        report = spark.upsert(long_frame(session, 40, 2), source)
+        assert (report.pending, report.observations_in, len(source.read())) == (40, 40, 40)
+        down["service"] = False
+        assert source.flush().stored == len(service.content) == 40
+
+
 def test_errors_of_tasks_are_those_of_the_core_with_the_counts_of_all(session, source):
     """Archived, and a query that fails: nothing of Spark's comes through."""
     df = long_frame(session, 100, 4)
@@ -186,7 +186,7 @@ def test_errors_of_tasks_are_those_of_the_core_with_the_counts_of_all(session, s
     assert archived.value.report.unsent == 100
     source.unarchive()
     failing = df.selectExpr("timestamp", "name", "value / (loaded - 7) AS value")
-    with pytest.raises(TemporisError, match=r"DIVIDE_BY_ZERO.*sending rows again is safe") as failed:
+    with pytest.raises(StreamError, match=r"DIVIDE_BY_ZERO.*sending rows again is safe") as failed:
         spark.upsert(failing, source)
     assert failed.value.retryable
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from temporis_dagster import DataSource, TemporisIOManager, temporis_asset
+from temporis_dagster import DataSource, TemporisIOManager, spark, temporis_asset
 from temporis_dagster.cli.ingest import ingest
 from temporis_dagster.components.ingest_options import IngestOptions
 from temporis_dagster.data_source.observations import ObservationArguments, ObservationOptions
@@ -55,5 +55,6 @@ def test_every_surface_has_every_option_of_a_frame():
     assert options <= set(TemporisIOManager.model_fields)
     assert of_assets <= set(IngestOptions.model_fields)
     assert options <= {parameter.name for parameter in ingest.params}
+    assert options - {"on_conflict"} <= set(inspect.signature(spark.upsert).parameters)  # order_by decides there
     api = (ROOT / "docs" / "api.md").read_text()
     assert all(f"`{option}`" in api for option in options)

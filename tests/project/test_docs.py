@@ -15,13 +15,24 @@ import yaml
 from dagster.components.testing import create_defs_folder_sandbox
 
 import temporis_dagster
-from temporis_dagster import DataSource, PendingInfo, Temporis, TemporisResource, UpsertReport, connect, errors, testing
+from temporis_dagster import (
+    DataSource,
+    PendingInfo,
+    Temporis,
+    TemporisResource,
+    UpsertReport,
+    connect,
+    errors,
+    spark,
+    testing,
+)
 from temporis_dagster.cli.exits import EPILOG
 from temporis_dagster.data_source.report import COUNTS
 from tests.support.dagster_reference import FOR_TESTS, reference
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+OF_ENGINES = {"spark.md"}  # run by tests/distributed/test_spark_page.py, in the environment that has these engines
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 OF_A_FILE = re.compile(r"^# (deploy/\S+)\n")  # the first line of a block that shows a part of a file of ours
 ENVIRONMENT = re.compile(r"\bTEMPORIS_[A-Z]+\b")
@@ -41,7 +52,7 @@ def blocks(page: Path, language: str) -> list[str]:
 @pytest.mark.filterwarnings(
     "ignore:AssetExecutionContext:DeprecationWarning", "ignore::dagster.PreviewWarning"
 )  # Pipes
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name not in OF_ENGINES], ids=lambda page: page.name)
 def test_the_python_and_the_sql_of_every_page_run_from_top_to_bottom(page, tmp_path, monkeypatch, request):
     """Pasted block after block into one session, in an empty folder, a page's code runs and its assertions hold.
 
@@ -105,6 +116,21 @@ def test_the_page_of_the_api_is_complete():
         name for path in (ROOT / "temporis_dagster").rglob("*.py") for name in ENVIRONMENT.findall(path.read_text())
     }
     assert sorted(name for name, _ in listed("The environment")) == sorted(used)
+
+
+def test_the_page_of_spark_has_every_argument_with_its_default():
+    """Those that ``DataSource.upsert`` has as well are listed; they have the same defaults as there."""
+    text = (ROOT / "docs" / "spark.md").read_text().split("| argument | default |")[1].split("\n\n")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in text.splitlines() if line.startswith("| `")]
+    parameters, of_frames = inspect.signature(spark.upsert).parameters, inspect.signature(DataSource.upsert).parameters
+    own = {name.strip("`"): default.strip("`") for name, default in rows if "," not in name}
+    shared = next(re.findall(r"`(\w+)`", names) for names, _ in rows if "," in names)
+    assert [*own, *shared] == list(parameters)
+    for name, default in own.items():
+        assert default == (
+            "" if parameters[name].default is inspect.Parameter.empty else repr(parameters[name].default)
+        )
+    assert {name: parameters[name].default for name in shared} == {name: of_frames[name].default for name in shared}
 
 
 def test_every_exit_code_is_in_the_docs():

@@ -24,6 +24,9 @@ from tests.support.system_parts import java
 ROOT = Path(__file__).parents[2]
 HOSTS = ("127.0.0.1", "127.0.0.2")
 START_S = 120.0
+OF_EXECUTORS = "ts_of_the_executors"
+"""The token in the environment of the executors, which is not that of the driver."""
+
 OF_PANDAS_3 = "ignore:PySpark does not yet fully support pandas:FutureWarning"
 """PySpark 4.3 says so whenever it touches pandas 3; what we use of it works. The one filter of the tests with Spark."""
 

@@ -53,6 +53,7 @@ from temporis_dagster import (
     connect,
     data_source_spec,
     gated_selection,
+    spark,
     temporis_asset,
 )
 from temporis_dagster.components import PythonFunction, SqlQuery, TimeColumn
@@ -148,6 +149,25 @@ def an_upsert(source: DataSource) -> None:
         source.check(FRAME, series=[Series("orders")], layout="wide", allow_future=timedelta(days=730)), UpsertReport
     )
     assert_type(report, UpsertReport)
+
+
+class SparkDataFrame:
+    """As much of PySpark's DataFrame as its callers know: the real one is where PySpark is."""
+
+    dtypes: list[tuple[str, str]]
+    isStreaming: bool  # noqa: N815
+    sparkSession: object  # noqa: N815
+
+    def selectExpr(self, *expr: str | list[str]) -> SparkDataFrame:  # noqa: N802
+        return self
+
+
+def an_upsert_from_spark(df: SparkDataFrame, source: DataSource) -> None:
+    """A frame of PySpark is taken without its being installed here."""
+    assert_type(spark.upsert(df, source, order_by="loaded_at", timezone="UTC"), UpsertReport)
+    spark.upsert(df, source, assume_unique=True, rows=100_000)
+    spark.upsert(FRAME, source)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    spark.upsert(df, source, on_conflict="last")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def wrong_upserts(source: DataSource) -> None:
