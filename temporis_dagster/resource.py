@@ -41,7 +41,7 @@ from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.env_vars import env_var_note, plain_value
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.pipes.launching import extras_of, outputs_of, said_by, watched
-from temporis_dagster.pipes.reported import PipesWrites, show_messages, with_outputs
+from temporis_dagster.pipes.reported import PipesWrites, ensure_reported, show_messages, with_outputs
 from temporis_dagster.write_options import GhostRows, OutsidePartition
 from temporis_dagster.writing.dagster_output import AssetOutput, StepContext
 from temporis_dagster.writing.materialized import asset_output, options_of
@@ -470,7 +470,8 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
             except Exception:
                 show_messages(outputs, said_by(handlers), self.give_up_after_s)  # fails in its own way, if it may
                 raise
-            self._show_writes(context, outputs, invocation.get_custom_messages())
+            found = invocation.get_results(implicit_materializations=False)
+            self._show_writes(outputs, invocation.get_custom_messages(), found)
             return PipesWrites(invocation, outputs)
 
     def pipes_extras(
@@ -514,19 +515,17 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
         """
         with failures_for_dagster(self.give_up_after_s):
             outputs = self._pipes_outputs("TemporisResource.pipes_results", context, data_source)
-            self._show_writes(context, outputs, session.get_custom_messages())
+            found = session.get_results(implicit_materializations=False)
+            self._show_writes(outputs, session.get_custom_messages(), found)
             return with_outputs(session.get_results(), outputs)
 
     def _pipes_outputs(self, what: str, context: object, data_source: str | None) -> dict[str, AssetOutput]:
         return outputs_of(what, context, {"data_source": data_source})
 
-    def _show_writes(self, context: StepContext, outputs: Mapping[str, AssetOutput], payloads: Sequence[Any]) -> None:
+    def _show_writes(self, outputs: Mapping[str, AssetOutput], payloads: Sequence[Any], results: Sequence[Any]) -> None:
         written = show_messages(outputs, payloads, self.give_up_after_s)
-        for asset, output in outputs.items():
-            if asset not in written:
-                context.log.warning("The external process has not reported what it wrote to %s.", asset)
-            elif output.own_versions is not None:
-                self._own_versions.append(output.own_versions)
+        ensure_reported(outputs, written, results)
+        self._own_versions += [output.own_versions for output in outputs.values() if output.own_versions is not None]
 
     def _ensure_first(self, context: StepContext, output: AssetOutput) -> None:
         """Refuse a second write of an asset in one step, whose metadata would hide those of the first."""

@@ -5,7 +5,9 @@ Never: passes a secret: the external process connects with what its own environm
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
@@ -17,6 +19,9 @@ from temporis_dagster.writing.materialized import HOW_TO_NAME, asset_output, con
 from temporis_dagster.writing.message import FORMAT, KIND
 from temporis_dagster.writing.rules_json import rules_as_json
 
+LONGEST_WAIT_S = 2.0
+"""A process that was killed never says that it closes its messages."""
+POLL_S = 0.01
 READERS = ("message_reader", "_message_reader")
 """What clients of Dagster Pipes call the reader of their messages."""
 
@@ -69,16 +74,32 @@ def watched(client: Any) -> tuple[Any, list[dg.PipesMessageHandler]]:
         if not isinstance(reader, dg.PipesMessageReader):
             continue
         kept, like = copy.copy(reader), copy.copy(client)  # clients ask of which class their reader is
-        read = kept.read_messages
-
-        def read_messages(handler: dg.PipesMessageHandler, read: Any = read) -> Any:
-            handlers.append(handler)
-            return read(handler)
-
-        object.__setattr__(kept, "read_messages", read_messages)
+        object.__setattr__(kept, "read_messages", _patient(kept.read_messages, handlers))
         object.__setattr__(like, name, kept)
         return like, handlers
     return client, handlers
+
+
+def _patient(read: Any, handlers: list[dg.PipesMessageHandler]) -> Any:
+    """Return a way to read messages that waits for the last one of a process that has ended.
+
+    A reader of Dagster that finds nothing more to read stops when the process has ended. What the process wrote between
+    these two would never be read.
+    """
+
+    @contextmanager
+    def read_messages(handler: dg.PipesMessageHandler) -> Iterator[Any]:
+        handlers.append(handler)
+        with read(handler) as params:
+            try:
+                yield params
+            finally:
+                until = time.monotonic() + LONGEST_WAIT_S
+                opened = handler.received_opened_message
+                while opened and not handler.received_closed_message and time.monotonic() < until:
+                    time.sleep(POLL_S)
+
+    return read_messages
 
 
 def said_by(handlers: Sequence[dg.PipesMessageHandler]) -> Sequence[Any]:

@@ -13,6 +13,7 @@ import dagster as dg
 from temporis_dagster.dagster_failures import LATER_RETRIES
 from temporis_dagster.dagster_metadata import for_dagster
 from temporis_dagster.data_source.target import ArchiveState
+from temporis_dagster.wording import listed
 from temporis_dagster.writing.dagster_output import AssetOutput
 from temporis_dagster.writing.message import (
     Failed,
@@ -54,6 +55,28 @@ def show_messages(outputs: Mapping[str, AssetOutput], payloads: Iterable[Any], g
         if message.failed is not None:
             _fail(message.failed, give_up_after_s)
     return {message.asset for message in messages}
+
+
+def ensure_reported(outputs: Mapping[str, AssetOutput], written: set[str], results: Iterable[Any]) -> None:
+    """Refuse the success of a process that has not said what it wrote: its messages may be lost.
+
+    Args:
+        outputs: The assets that it was to write.
+        written: Those of which it said what it wrote.
+        results: What it reported itself.
+
+    Raises:
+        Failure: It reported nothing of an asset. The retry policy decides.
+    """
+    keys = [each.asset_key for each in results if isinstance(each, dg.MaterializeResult) and each.asset_key]
+    reported = {key.to_escaped_user_string() for key in keys}
+    silent = sorted(set(outputs) - written - reported)
+    if silent:
+        raise dg.Failure(
+            f"The external process has ended without reporting what it wrote to {listed(silent)}. Its rows may be "
+            "stored, and sending them again is safe. The process has to call upsert or report_upsert of "
+            "temporis_dagster.pipes, also for an empty frame, and to close the context of Dagster Pipes."
+        )
 
 
 def _show(output: AssetOutput, message: Message) -> None:

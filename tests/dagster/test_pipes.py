@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -80,6 +81,9 @@ def external(session):
     loader = PipesMappingParamsLoader(session.get_bootstrap_env_vars())
     with PipesContext(loader, PipesDefaultContextLoader(), PipesDefaultMessageWriter()) as pipes:
         yield pipes
+    if session.message_handler.received_opened_message:  # else Dagster's reader may stop before it has read the last
+        while not session.message_handler.received_closed_message:
+            time.sleep(0.01)
 
 
 def piped(client, options, **arguments):
@@ -427,6 +431,15 @@ def test_a_process_without_extras_is_told_where_they_come_from(temporis, instanc
     assert told[1].startswith("This process was not launched by Dagster Pipes")
 
 
+def test_a_success_without_a_report_is_none(temporis, instance):
+    """A message may be lost, or the process may have forgotten it: nothing is known, so nothing is materialized."""
+    options = {"retry_policy": dg.RetryPolicy(max_retries=1)}
+    result = run(temporis, instance, piped(InThisProcess(lambda _: None), options))
+    assert "has ended without reporting what it wrote to 'orders'" in failure(result)
+    assert attempts(result) == 2
+    assert not recorded_events(instance, "orders")["materializations"]
+
+
 def test_a_process_that_says_nothing_fails_as_ever(processes, temporis, instance):
     """Its own mistakes are Dagster's to show."""
     result = run(temporis, instance, processes("broken", hourly(), {}))
@@ -444,6 +457,7 @@ def test_an_old_dagster_pipes_is_refused_before_anything_is_sent(url, temporis, 
             with pytest.raises(ConfigurationError, match="Upgrade it: pip install --upgrade dagster-pipes"):
                 upsert(Old(), connection, hourly())
             assert not connection.data_sources()
+        report_upsert(pipes, UpsertReport("store_metrics"))
 
     assert run(temporis, instance, piped(InThisProcess(body), {})).success
 
