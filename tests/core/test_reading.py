@@ -34,11 +34,11 @@ from temporis_dagster.data_source.store import pieces
 from temporis_dagster.testing import FakeService
 
 HARD_NAMES = ["it's", 'say "hi"', "emoji 🐘", "näive ☃", "};{", "\uffff", " ", "a", "B"]
-SOURCES = [f"source_{number}" for number in range(300)]
+SOURCES = [f"source_{number}" for number in range(5_000)]
 fresh_names = (f"source_{number}" for number in itertools.count())
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres", "mirror"])
+@pytest.fixture(scope="module", params=["sqlite", "postgres", "mirror", "mirror on postgres"])
 def temporis(request, tmp_path_factory) -> Iterator[Temporis]:
     """A connection that can read back; the tests of this file share it, and use data sources of their own."""
     file = f"sqlite:///{tmp_path_factory.mktemp('reading')}/temporis.db"
@@ -49,8 +49,9 @@ def temporis(request, tmp_path_factory) -> Iterator[Temporis]:
             url = stack.enter_context(request.getfixturevalue("postgres_server").database())
             connection = connect(url, create_missing=True)
         else:
+            url = stack.enter_context(request.getfixturevalue("postgres_server").database())
             service = stack.enter_context(FakeService(SOURCES))
-            connection = connect(service.url, service.token, mirror=file)
+            connection = connect(service.url, service.token, mirror=file if request.param == "mirror" else url)
         yield stack.enter_context(connection)
 
 
@@ -111,7 +112,7 @@ wanted = st.none() | st.lists(st.sampled_from([*HARD_NAMES, "unknown", "nul\0"])
 
 
 @given(contents, windows, wanted, st.integers(1, 45), st.data())
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 def test_every_form_and_every_size_of_batches_hold_the_same(temporis, content, window, names, rows, data):
     """What a dict would hold, bit for bit and in order; all batches but the last are full; the types never change."""
     source = temporis.data_source(next(fresh_names))
