@@ -93,7 +93,7 @@ def read_sql(url: str) -> int:
 
 @way("pandas.read_sql, chunksize=100_000")
 def read_sql_in_chunks(url: str) -> int:
-    """What pandas has for bounded memory. SQLAlchemy streams only if it is told to."""
+    """What pandas has for bounded memory. SQLAlchemy streams only on request."""
     import sqlalchemy as sa
 
     engine = sa.create_engine(url)
