@@ -7,7 +7,8 @@
 | unavailable, and a mirror keeps the rows | ``Failure`` with the counts; the asset's retry policy decides |
 | unavailable, and the service asks for a longer wait than ``give_up_after_s`` | ``RetryRequested`` after that wait |
 | unavailable otherwise, or a locked database | unchanged; the asset's retry policy decides |
-| a stream whose source failed | unchanged; the asset's retry policy decides |
+| a stream whose source raised ``Failure`` or ``RetryRequested`` | that, as in the body of the asset |
+| a stream whose source failed otherwise | unchanged; the asset's retry policy decides |
 
 Dagster turns a failed step green only by re-running it. If a mirror keeps the rows, a flush delivers them without
 re-running the step. So this module requests no retry then, but a retry policy of the asset still applies.
@@ -24,7 +25,7 @@ import dagster as dg
 import pandas as pd
 
 from temporis_dagster.dagster_metadata import for_dagster
-from temporis_dagster.errors import TemporisError, UnavailableError
+from temporis_dagster.errors import StreamError, TemporisError, UnavailableError
 from temporis_dagster.metadata_values import offending_values, printable
 from temporis_dagster.refusal import RefusedError, facts_of
 
@@ -43,6 +44,8 @@ def failures_for_dagster(give_up_after_s: float = math.inf) -> Iterator[None]:
         Failure: The same call would raise the same error again (never retried), or there is an outage while a mirror
             keeps the rows (retried if the asset's retry policy says so). The message is that of the error.
         RetryRequested: The service asks for a longer wait than ``give_up_after_s``.
+
+    Either is raised, too, if the source of a stream has raised it.
     """
     try:
         yield
@@ -55,6 +58,10 @@ def failures_for_dagster(give_up_after_s: float = math.inf) -> Iterator[None]:
     except RefusedError as refused:
         raise dg.Failure(str(refused), metadata=for_dagster(refused.metadata), allow_retries=False) from None
     except TemporisError as error:
+        asked = error.__cause__
+        if isinstance(error, StreamError) and isinstance(asked, dg.Failure | dg.RetryRequested):
+            error.__cause__ = None  # else each would be the cause of the other
+            raise asked from None
         if error.retryable:
             raise
         raise dg.Failure(printable(str(error)), metadata=for_dagster(facts_of(error)), allow_retries=False) from error

@@ -112,7 +112,7 @@ def report_upsert(pipes: PipesContext, report: UpsertReport | TemporisError, *, 
         .. code-block:: python
 
             with open_dagster_pipes() as pipes:
-                report_upsert(pipes, temporis_dagster.spark.upsert(df, "store_metrics"))
+                report_upsert(pipes, temporis_dagster.spark.upsert(df, source))
     """
     task = _first_of(pipes, asset_key)
     output = ExternalOutput(pipes, task, task.rules)

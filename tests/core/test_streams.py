@@ -398,7 +398,7 @@ def test_a_spark_frame_is_refused_before_it_is_read_as_a_stream(source):
     methods = {"__module__": "pyspark.sql.classic.dataframe", "__arrow_c_stream__": lambda _: 1 / 0}
     spark = type("DataFrame", (), methods)()
     for call in (source.upsert, source.check, source.plan, observed):
-        with pytest.raises(InvalidObservationsError, match=r"Call temporis_dagster.spark.upsert\(df"):
+        with pytest.raises(InvalidObservationsError, match=r"Call temporis_dagster.spark.upsert\(df, source\)"):
             call(spark)
     on_pandas = type("DataFrame", (), {"__module__": "pyspark.pandas.frame"})()
     with pytest.raises(InvalidObservationsError, match=r"Call df.to_spark\(\) first"):

@@ -25,6 +25,7 @@ from temporis_dagster import (
     temporis_asset,
 )
 from temporis_dagster.dagster_failures import failures_for_dagster
+from temporis_dagster.data_source.streams import observed
 from temporis_dagster.testing import FakeService, answer, in_sequence, sample_frame
 from tests.support.dagster_harness import attempts, failure_of, materializations
 
@@ -88,6 +89,20 @@ def test_what_may_pass_is_raised_as_it_is(error):
     with pytest.raises(type(error)) as caught, failures_for_dagster(300.0):
         raise error
     assert caught.value is error
+
+
+@pytest.mark.parametrize("asked", [dg.Failure("no use", allow_retries=False), dg.RetryRequested(2)])
+def test_what_a_generator_asks_of_dagster_is_asked(asked):
+    """As in the body of the asset. None is the cause of the other: Dagster follows causes to their end."""
+
+    def frames():
+        yield sample_frame()
+        raise asked
+
+    with pytest.raises(type(asked)) as caught, failures_for_dagster():
+        observed(frames())
+    assert caught.value is asked
+    assert asked.__cause__ is None
 
 
 def test_a_longer_wait_than_the_clients_patience_is_a_retry_after_that_wait():

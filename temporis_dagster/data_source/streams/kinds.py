@@ -26,13 +26,12 @@ NEEDS_ARROW = (
     " DataFrame first."
 )
 SPARK = (
-    "The data is a Spark DataFrame, whose rows are on Spark's executors. Call temporis_dagster.spark.upsert(df, ...,"
-    " url=..., data_source=...), which upserts it from there; a frame that fits into memory can be passed as"
-    " df.toArrow()."
+    "The data is a Spark DataFrame, whose rows are on Spark's executors. Call temporis_dagster.spark.upsert(df,"
+    " source), which upserts it from there; a frame that fits into memory can be passed as df.toArrow()."
 )
 PANDAS_ON_SPARK = (
     "The data is a pandas-on-Spark DataFrame, whose rows are on Spark's executors. Call df.to_spark() first, and then"
-    " temporis_dagster.spark.upsert(df, ..., url=..., data_source=...), which upserts it from there."
+    " temporis_dagster.spark.upsert(df, source), which upserts it from there."
 )
 NEEDS_BATCHES = (
     "A LazyFrame of this version of polars cannot be read in batches: that needs polars 1.34 or newer. Upgrade it, or"
