@@ -14,6 +14,9 @@
   versions of pandas and Dagster make no difference to them, and the tests that run again call the same functions.
 * Every property test of hypothesis without a number of examples of its own tries 25 instead of 100.
 
+``--one-case``, which the pass with the newest Dagster adds, runs the first case of each parametrized test. The first
+pass, and that with the oldest dependencies, run all of them.
+
 Coverage is not measured in random tests, nor where a test says so (``no_cover``): they run the same lines many times.
 
 A test that needs a part of the system that is missing here, such as a broker, is left out, and the run ends by saying
@@ -40,6 +43,7 @@ CANARY = "ts_canary_7f3a9c51d2e84b60"
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="Run the long and random tests in their long form.")
     parser.addoption("--again", action="store_true", help="Run what other versions of dependencies can change.")
+    parser.addoption("--one-case", action="store_true", help="Run the first case of each parametrized test.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -70,9 +74,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if random or getattr(getattr(item, "function", None), "is_hypothesis_test", False):
             item.add_marker("no_cover")
     if config.getoption("--again"):
-        left = [item for item in items if item.get_closest_marker("once")]
-        config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if not item.get_closest_marker("once")]
+        _keep(config, items, [item for item in items if not item.get_closest_marker("once")])
+    if config.getoption("--one-case"):
+        first = {item.nodeid.partition("[")[0]: item for item in reversed(items)}
+        _keep(config, items, [item for item in items if first[item.nodeid.partition("[")[0]] is item])
+
+
+def _keep(config: pytest.Config, items: list[pytest.Item], kept: list[pytest.Item]) -> None:
+    wanted = set(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+    items[:] = kept
 
 
 @pytest.fixture(scope="session")

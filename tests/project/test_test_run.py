@@ -112,6 +112,34 @@ def test_a_pass_with_other_dependencies_leaves_out_only_what_is_marked(tmp_path,
     assert f"tried {tried}" in done.stdout
 
 
+CASES = """
+import pytest
+
+@pytest.mark.parametrize("case", ["first", "second[1]", "third"])
+@pytest.mark.parametrize("other", [1, 2])
+def test_of_cases(case, other):
+    print(f"ran {case} {other}")
+
+def test_without_cases():
+    print("ran alone")
+"""
+
+
+def test_the_pass_with_the_newest_dagster_runs_one_case_of_each_test(tmp_path):
+    """Every function runs with it; the cases run with the versions of the first pass, and with the oldest."""
+    (tmp_path / "test_story.py").write_text(CASES)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", "-s", "--one-case",
+         "--rootdir", str(tmp_path), "--config-file", str(ROOT / "pyproject.toml"), str(tmp_path)],
+        env=environment_of_a_run(), cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "2 passed, 5 deselected" in done.stdout
+    assert "ran first 1" in done.stdout
+    assert "ran alone" in done.stdout
+    recipe = subprocess.run(["make", "--dry-run", "test"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert [".venv-newest" in line for line in recipe.splitlines() if "--one-case" in line] == [True]
+
+
 # --- what a machine lacks ---
 
 NEEDS_A_BROKER = """
