@@ -140,11 +140,11 @@ def test_a_reader_warns_of_series_that_have_no_observations(project):
     """As a frame does, once everything has been read."""
     load, got = written(), {}
     assert project.run(load, partition_key="2024-06-01").success
-    metadata = {"columns": ["load", "laod"], "allow_missing_partitions": True}
+    metadata = {"columns": ["load", "sun"], "allow_missing_partitions": True}
     result = project.run(load, read := asset_of("read", pa.RecordBatchReader, got, "load", metadata), selection=[read])
     assert result.success
     assert len(got["read"][1][""]) == 3
-    assert any("There are no observations of 'laod'" in message for message in project.logged(result))
+    assert any("There are no observations of 'sun'" in message for message in project.logged(result))
 
 
 def test_a_reader_without_any_rows(project):
