@@ -212,7 +212,7 @@ def _difference(found: State, states: list[State]) -> str:
 def stored_in(url: str, names: Sequence[str] | None = None) -> State:
     """What a store holds, of these series or of all."""
     with connect(url) as temporis:
-        frame = temporis._target.read(SOURCE, None, None, names)
+        frame = temporis.data_source(SOURCE).read(names=names)
     keys = zip(frame["timestamp"].astype("int64").tolist(), frame["name"].tolist(), strict=True)
     return {key: value.hex() for key, value in zip(keys, frame["value"].tolist(), strict=True)}
 
