@@ -320,7 +320,7 @@ def test_a_token_counts_in_every_process_until_it_is_deleted(account, two_servic
     for service in two_services:
         with connect(service.url, token) as temporis, pytest.raises(AuthenticationError):
             temporis.data_source(SOURCE).upsert(frame((0, "a", 2)))
-    assert account.read(SOURCE, None, None, None).value.tolist() == [1.0]
+    assert account.rows(SOURCE, None, None, None).values.tolist() == [1.0]
 
 
 def test_what_one_process_stores_or_refuses_the_other_knows(account, two_services):
@@ -332,14 +332,14 @@ def test_what_one_process_stores_or_refuses_the_other_knows(account, two_service
         )
         for value, source in enumerate([first, second, second, first], start=1):
             source.upsert(frame((0, "a", value)))
-            assert account.read(SOURCE, None, None, None).value.tolist() == [float(value)]
+            assert account.rows(SOURCE, None, None, None).values.tolist() == [float(value)]
         account.set_archived(SOURCE, archived=True)
         for source in (first, second):
             with pytest.raises(DataSourceArchivedError):
                 source.upsert(frame((0, "a", 9)))
         account.set_archived(SOURCE, archived=False)
         assert second.upsert(frame((0, "a", 5))).stored == 1
-    assert account.read(SOURCE, None, None, None).value.tolist() == [5.0]
+    assert account.rows(SOURCE, None, None, None).values.tolist() == [5.0]
 
 
 def test_a_killed_process_holds_up_nobody(account, database, two_services):
@@ -353,4 +353,4 @@ def test_a_killed_process_holds_up_nobody(account, database, two_services):
         with connect(service.url, token) as temporis:
             temporis.data_source(SOURCE).upsert(frame((60, service.url, 1)))
         assert httpx.get(f"{service.url}/health").json() == {"status": "ok"}
-    assert len(account.read(SOURCE, None, None, None)) == 3
+    assert len(account.rows(SOURCE, None, None, None).values) == 3
