@@ -67,7 +67,12 @@ def test_every_pass_runs_and_is_shown_in_order_and_one_that_fails_is_named(tmp_p
         python.chmod(0o755)
         (tmp_path / name / "ready").touch()
     done = subprocess.run(
-        ["make", "test"], env=environment_of_a_run(), cwd=tmp_path, capture_output=True, text=True, check=False
+        ["make", "--no-print-directory", "test"],
+        env=environment_of_a_run(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     lines = done.stdout.splitlines()
     assert [line.removeprefix("tests of ") for line in lines if line.startswith("tests of ")] == environments
