@@ -21,6 +21,9 @@ AGAIN   := $(PYTEST) --again
 # From Python 3.12 on, the interpreter itself counts lines, which costs little; before, a tracer is called at every call.
 test coverage: export COVERAGE_CORE = $(shell $(PYTHON) -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")')
 export DAGSTER_DISABLE_TELEMETRY := yes
+# Many machines for CI and images of containers set it. The tests start hundreds of processes, each of which would compile
+# pandas and Dagster anew: more than half of what those processes cost.
+unexport PYTHONDONTWRITEBYTECODE
 demo ui: export DAGSTER_HOME := $(CURDIR)/$(EXAMPLE)/.dagster_home
 
 .PHONY: help demo demo-postgres ui setup-system environments test test-fast coverage soak check format bench wheel clean clean-demo
