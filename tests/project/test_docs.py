@@ -184,6 +184,7 @@ def test_every_block_of_code_is_run(page):
         "README.md": {"python", "sh", "console"},
         "cli.md": {"text"},  # tests/cli/test_help.py compares it
         "postgres.md": {"python", "sql"},
+        "sql_views.md": {"python", "sql"},
     }
     assert kinds <= of_page.get(page.name, {"python", "yaml"})
 

@@ -41,6 +41,7 @@ from temporis_dagster import (
 )
 from temporis_dagster.cli import main
 from temporis_dagster.data_source.store.sqlite import file as sqlite_file
+from temporis_dagster.data_source.store.sqlite import schema as sqlite_schema
 from temporis_dagster.testing import FakeService, Script, answer, html_page, in_sequence
 from tests.support.dagster_harness import failure_of, key_range
 from tests.support.postgres_server import PrivatePostgres, _free_port
@@ -283,6 +284,20 @@ def locked(bench: Bench) -> str:
         other.execute("BEGIN IMMEDIATE")
         with connect(url) as temporis:
             return bench.raises(temporis.data_source("store_metrics").upsert, orders(1.0))
+
+
+def taken_name(bench: Bench) -> str:
+    """What is logged by opening a store from before there were views, next to a table that has the name of one."""
+    import sqlite3
+    from contextlib import closing
+
+    steps = sqlite_schema.MIGRATIONS[: sqlite_schema.TABLES_VERSION]
+    with patch.object(sqlite_schema, "MIGRATIONS", steps), patch.object(sqlite_file, "MIGRATIONS", steps):
+        url = bench.store
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other:
+        other.execute("CREATE TABLE temporis_v_series (name TEXT)")
+    with connect(url) as temporis:
+        return bench.logs(temporis.data_sources, level=logging.WARNING)
 
 
 def not_a_database(bench: Bench) -> str:
@@ -1267,6 +1282,12 @@ EVERYTHING: dict[str, list[Symptom]] = {
         ),
     ],
     "Log lines": [
+        Symptom(
+            taken_name,
+            "The store was made before there were [SQL views](sql_views.md), and a table or view of yours has the name "
+            "of one of them.",
+            "Rename it. Until then, the store works without the views.",
+        ),
         Symptom(
             waiting_for_the_server,
             "The PostgreSQL server cannot be reached, or its connection was lost. Said once for each outage.",

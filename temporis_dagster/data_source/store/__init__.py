@@ -20,6 +20,7 @@ The rooms, from the face down to the databases
 ``sources``   data sources by name; ``archived`` is set here and looked at by every chunk
 ``read``      frames and digests of what is stored
 ``chunks``    the observations of one transaction
+``views``     what is said where the SQL views, for other programs, could not be made
 ``errors``    the driver's exceptions become errors of the tree, with advice
 """
 

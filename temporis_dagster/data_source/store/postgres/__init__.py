@@ -25,7 +25,7 @@ The rooms
 ``database``    PostgresDatabase: the server, with what the store asks of it
 ``server``      connections, transactions, patience, forks
 ``connecting``  a URL becomes parameters of libpq, and a URL that may be shown
-``schema``      the tables, and the migrations between their versions
+``schema``      the tables and views, and the migrations between their versions
 ``arrays``      columns of numbers as PostgreSQL's binary arrays and rows of ``COPY``
 ``lookup``      step 2
 ``write``       steps 3 and 4

@@ -39,6 +39,7 @@ ADVICE = {
         "Grant this user the rights that docs/postgres.md lists (docs/mirror.md those for a mirror), or let the owner"
         " of the tables make or migrate the store once."
     ),
+    "42P07": "Rename or drop it: this library did not make it, and leaves it alone. Or use another database or schema.",
     "53100": "Free some space on the server's disk and try again.",
     "53300": "Raise max_connections of the server, or use a connection pooler such as PgBouncer.",
     "54000": "Shorten the name that was to be stored: PostgreSQL's index takes some 2,700 bytes.",

@@ -1,8 +1,9 @@
-"""The tables of a store in a PostgreSQL database, and the steps that make or migrate them.
+"""The tables and views of a store in a PostgreSQL database, and the steps that make or migrate them.
 
-Comes in: a connection inside a transaction that may write. Goes out: the tables at the current version.
-Never: begins or commits a transaction, or touches a table without the ``temporis_`` prefix (the database may be the
-user's own, with other tables in it). The tables are in the first schema of the ``search_path``.
+Comes in: a connection inside a transaction that may write. Goes out: the tables and views at the current version.
+Never: begins or commits a transaction, touches a table without the ``temporis_`` prefix (the database may be the user's
+own, with other tables in it), or replaces a view or table that is there. All are in the first schema of the
+``search_path``.
 """
 
 from __future__ import annotations
@@ -55,8 +56,45 @@ V1 = (
 )
 """Version 1. Once released, a version is never edited: a later shape is a further migration step."""
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (V1,)
+# What other programs read. A view has the rights of its owner, so a role that reads only the views needs no right on
+# the tables. Numbers in a subquery of their own are counted only by queries that ask for them, and series by series:
+# the planner would otherwise scan the whole table for each data source.
+V2 = (
+    """CREATE VIEW temporis_v_observations AS
+    SELECT a.name AS account, d.name AS data_source, s.name AS series, o."timestamp" AS "timestamp",
+        to_timestamp(o."timestamp") AS "at", o.value AS value
+    FROM temporis_observation o
+    JOIN temporis_series s ON s.id = o.series
+    JOIN temporis_data_source d ON d.id = s.data_source
+    JOIN temporis_account a ON a.id = d.account""",
+    """CREATE VIEW temporis_v_series AS
+    SELECT a.name AS account, d.name AS data_source, s.name AS series,
+        (SELECT count(*) FROM temporis_observation o WHERE o.series = s.id) AS observations,
+        (SELECT min(o."timestamp") FROM temporis_observation o WHERE o.series = s.id) AS "first",
+        (SELECT max(o."timestamp") FROM temporis_observation o WHERE o.series = s.id) AS "last"
+    FROM temporis_series s
+    JOIN temporis_data_source d ON d.id = s.data_source
+    JOIN temporis_account a ON a.id = d.account""",
+    """CREATE VIEW temporis_v_sources AS
+    SELECT a.name AS account, d.name AS data_source, d.archived AS archived,
+        (SELECT count(*) FROM temporis_series s WHERE s.data_source = d.id) AS series,
+        (SELECT coalesce(sum((SELECT count(*) FROM temporis_observation o WHERE o.series = s.id)), 0)::bigint
+            FROM temporis_series s WHERE s.data_source = d.id) AS observations,
+        (SELECT min((SELECT min(o."timestamp") FROM temporis_observation o WHERE o.series = s.id))
+            FROM temporis_series s WHERE s.data_source = d.id) AS "first",
+        (SELECT max((SELECT max(o."timestamp") FROM temporis_observation o WHERE o.series = s.id))
+            FROM temporis_series s WHERE s.data_source = d.id) AS "last"
+    FROM temporis_data_source d
+    JOIN temporis_account a ON a.id = d.account""",
+)
+"""Version 2."""
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (V1, V2)
 """Step i brings a store from version i to version i + 1."""
+
+TABLES_VERSION = 1
+"""The version since which the tables are what they are now. Later steps add only what other programs read, so a store
+of this version is used as it is where it cannot be migrated, such as by a role that does not own the tables."""
 
 OLDEST_SERVER = 130_000
 """PostgreSQL 13, in the form of ``server_version_num``."""

@@ -31,6 +31,7 @@ import sqlalchemy as sa
 from psycopg import IsolationLevel
 from psycopg.pq import TransactionStatus
 
+from temporis_dagster.data_source.store import views
 from temporis_dagster.data_source.store.errors import (
     NotCommittedError,
     SourceMissingError,
@@ -302,7 +303,7 @@ class PostgresServer:
                     isolation_level="AUTOCOMMIT",
                 )
                 try:
-                    _prepare(engine, create, limit=self._waiting(PREPARING))
+                    _prepare(engine, self, create, limit=self._waiting(PREPARING))
                 except BaseException:
                     engine.dispose()
                     raise
@@ -333,7 +334,7 @@ def _connector(parameters: Parameters) -> Callable[[], psycopg.Connection[Any]]:
     return connect
 
 
-def _prepare(engine: sa.Engine, create: bool, limit: str) -> None:
+def _prepare(engine: sa.Engine, server: PostgresServer, create: bool, limit: str) -> None:
     with _connected(engine) as (connection, raw):
         # A process that waits while another one makes the store must see afterwards what that one made.
         raw.isolation_level = IsolationLevel.READ_COMMITTED
@@ -344,9 +345,16 @@ def _prepare(engine: sa.Engine, create: bool, limit: str) -> None:
             return
         if version == 0 and not create:
             raise SourceMissingError
-        with raw.transaction():
-            raw.execute(limit)
-            schema.migrate(connection)
+        try:
+            with raw.transaction():
+                raw.execute(limit)
+                schema.migrate(connection)
+        except Exception as error:
+            failure = server.failure_of(error)
+            if version < schema.TABLES_VERSION or failure is None or failure.passes:
+                raise
+            taken = isinstance(failure.__cause__, psycopg.errors.DuplicateTable)
+            views.not_made(server.url, failure, taken=taken)
 
 
 @contextmanager

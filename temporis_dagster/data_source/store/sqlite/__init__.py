@@ -7,7 +7,7 @@ The rooms
 ---------
 ``database``  SqliteDatabase: the file, with what the store asks of it
 ``file``      connections, transactions, locks, forks
-``schema``    the tables, and the migrations between their versions
+``schema``    the tables and views, and the migrations between their versions
 ``series``    series by name
 ``write``     rows into ``temporis_observation``
 ``read``      rows out of it, series by series

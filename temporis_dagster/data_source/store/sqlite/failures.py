@@ -18,10 +18,14 @@ LOCKED = "is locked"
 """Part of SQLite's message, in any version, when another connection holds the lock. (Python has its error codes only
 from 3.11 on.)"""
 
+TAKEN = "already exists"
+"""Part of SQLite's message where a table or view that is to be made is there."""
+
 DAMAGED_ADVICE = "The file is damaged: restore it from a backup."
 
 ADVICE = {
     LOCKED: "Find out what holds a transaction open (a database browser?), close it and try again.",
+    TAKEN: "Rename or drop it: this library did not make it, and leaves it alone.",
     "disk is full": "Free some space and try again.",
     "readonly database": "Make the file and its directory writable for this user, and try again.",
     "Permission denied": "Check that this user may enter the directory, and try again.",

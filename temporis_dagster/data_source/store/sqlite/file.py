@@ -25,10 +25,17 @@ from typing import Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 import sqlalchemy as sa
 
+from temporis_dagster.data_source.store import views
 from temporis_dagster.data_source.store.errors import UNREADABLE, SourceMissingError, StoreUnusableError
 from temporis_dagster.data_source.store.idle import ABANDONED, IdlePool, forget_in_children
-from temporis_dagster.data_source.store.sqlite.failures import DAMAGED_ADVICE, failure_of, is_locked
-from temporis_dagster.data_source.store.sqlite.schema import MIGRATIONS, installed_version, migrate, store_id
+from temporis_dagster.data_source.store.sqlite.failures import DAMAGED_ADVICE, TAKEN, failure_of, is_locked
+from temporis_dagster.data_source.store.sqlite.schema import (
+    MIGRATIONS,
+    TABLES_VERSION,
+    installed_version,
+    migrate,
+    store_id,
+)
 
 BUSY_TIMEOUT_S = 60.0
 """How many seconds to wait for a lock that another connection holds."""
@@ -85,7 +92,7 @@ class SqliteFile:
     @property
     def url(self) -> str:
         """The URL of the file, with an absolute path."""
-        return sa.URL.create("sqlite", database=self.path.as_posix()).render_as_string()
+        return _url(self.path)
 
     @property
     def exists(self) -> bool:
@@ -247,10 +254,14 @@ def driver(connection: sa.Connection) -> sqlite3.Connection:
     return cast(sqlite3.Connection, connection.connection.driver_connection)
 
 
+def _url(path: Path) -> str:
+    return sa.URL.create("sqlite", database=path.as_posix()).render_as_string()
+
+
 def _prepared(path: Path, create: bool) -> sa.Engine:
     engine = sa.create_engine("sqlite://", creator=lambda: _connect(path, create), poolclass=IdlePool)
     try:
-        _prepare(engine, create)
+        _prepare(engine, path, create)
     except BaseException:
         engine.dispose()
         raise
@@ -303,17 +314,30 @@ def _begun(engine: sa.Engine, place: Place, begin: str) -> sa.Connection:
     return connection
 
 
-def _prepare(engine: sa.Engine, create: bool) -> None:
+def _prepare(engine: sa.Engine, path: Path, create: bool) -> None:
     with engine.connect() as connection:
         version = installed_version(connection)
         if version == len(MIGRATIONS):
             return
         if version == 0 and not create:
             raise SourceMissingError
-        connection.exec_driver_sql("PRAGMA journal_mode = WAL").close()
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        migrate(connection)
-        connection.exec_driver_sql("COMMIT")
+        if version < TABLES_VERSION:
+            _migrate(connection)
+            return
+        try:
+            _patiently(lambda: _migrate(connection), views.WAIT_S)
+        except sa.exc.DBAPIError as error:
+            driver(connection).rollback()
+            failure = failure_of(error, path)
+            if failure is not None:
+                views.not_made(_url(path), failure, taken=TAKEN in failure.what)
+
+
+def _migrate(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("PRAGMA journal_mode = WAL").close()
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    migrate(connection)
+    connection.exec_driver_sql("COMMIT")
 
 
 def _patiently(attempt: Callable[[], T], timeout_s: float | None = None) -> T:

@@ -1,8 +1,8 @@
-"""The tables of a store in a SQLite file, and the steps that make or migrate them.
+"""The tables and views of a store in a SQLite file, and the steps that make or migrate them.
 
-Comes in: a connection inside a write transaction. Goes out: the tables at the current version.
-Never: begins or commits a transaction, or touches a table without the ``temporis_`` prefix (the file may be the
-user's own, with other tables in it).
+Comes in: a connection inside a write transaction. Goes out: the tables and views at the current version.
+Never: begins or commits a transaction, touches a table without the ``temporis_`` prefix (the file may be the user's
+own, with other tables in it), or replaces a view or table that is there.
 """
 
 from __future__ import annotations
@@ -96,6 +96,43 @@ V3 = sa.MetaData()
 STORE = sa.Table("temporis_store", V3, sa.Column("id", sa.LargeBinary, nullable=False, comment="16 random bytes"))
 
 
+# Version 4: what other programs read. Each text of ``at`` has the same length, so that texts sort as times do.
+# CROSS JOIN makes SQLite come to the observations last, by their key: a window of time would otherwise be a scan.
+# DuckDB, which parses views itself, knows no CROSS JOIN with ON. What has a subquery of its own is counted only by
+# queries that ask for it.
+V4 = (
+    """CREATE VIEW temporis_v_observations AS
+    SELECT a.name AS account, d.name AS data_source, s.name AS series, o.timestamp AS timestamp,
+        strftime('%Y-%m-%dT%H:%M:%SZ', o.timestamp, 'unixepoch') AS at, CAST(o.value AS REAL) AS value
+    FROM temporis_account a
+    CROSS JOIN temporis_data_source d
+    CROSS JOIN temporis_series s
+    CROSS JOIN temporis_observation o
+    WHERE d.account = a.id AND s.data_source = d.id AND o.series = s.id""",
+    """CREATE VIEW temporis_v_series AS
+    SELECT a.name AS account, d.name AS data_source, s.name AS series,
+        (SELECT count(*) FROM temporis_observation o WHERE o.series = s.id) AS observations,
+        (SELECT min(o.timestamp) FROM temporis_observation o WHERE o.series = s.id) AS first,
+        (SELECT max(o.timestamp) FROM temporis_observation o WHERE o.series = s.id) AS last
+    FROM temporis_account a
+    CROSS JOIN temporis_data_source d
+    CROSS JOIN temporis_series s
+    WHERE d.account = a.id AND s.data_source = d.id""",
+    """CREATE VIEW temporis_v_sources AS
+    SELECT a.name AS account, d.name AS data_source, d.archived AS archived,
+        (SELECT count(*) FROM temporis_series s WHERE s.data_source = d.id) AS series,
+        (SELECT count(*) FROM temporis_series s CROSS JOIN temporis_observation o
+            WHERE s.data_source = d.id AND o.series = s.id) AS observations,
+        (SELECT min((SELECT min(o.timestamp) FROM temporis_observation o WHERE o.series = s.id))
+            FROM temporis_series s WHERE s.data_source = d.id) AS first,
+        (SELECT max((SELECT max(o.timestamp) FROM temporis_observation o WHERE o.series = s.id))
+            FROM temporis_series s WHERE s.data_source = d.id) AS last
+    FROM temporis_account a
+    CROSS JOIN temporis_data_source d
+    WHERE d.account = a.id""",
+)
+
+
 def _make_version_1(connection: sa.Connection) -> None:
     V1.create_all(connection, checkfirst=False)
     connection.execute(SCHEMA_VERSION.insert().values(version=0))
@@ -110,8 +147,22 @@ def _make_version_3(connection: sa.Connection) -> None:
     connection.execute(STORE.insert().values(id=os.urandom(16)))
 
 
-MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_make_version_1, _make_version_2, _make_version_3)
+def _make_version_4(connection: sa.Connection) -> None:
+    for view in V4:
+        connection.exec_driver_sql(view)
+
+
+MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
+    _make_version_1,
+    _make_version_2,
+    _make_version_3,
+    _make_version_4,
+)
 """Step i brings a store from version i to version i + 1."""
+
+TABLES_VERSION = 3
+"""The version since which the tables are what they are now. Later steps add only what other programs read, so a store
+of this version is used as it is where it cannot be migrated, such as on a disk that is read-only."""
 
 
 def installed_version(connection: sa.Connection) -> int:
