@@ -22,8 +22,8 @@ def not_made(url: str, failure: StoreUnusableError, *, taken: bool) -> None:
     Args:
         url: The store.
         failure: Why they could not be made.
-        taken: Whether the reason is a view or table of one of their names, which somebody has to rename. Otherwise it
-            is one that is usual for some users: they may not write, or somebody else is writing.
+        taken: Whether the reason is a view or table of one of their names, which its owner has to rename. Otherwise it
+            is one that is usual for some users: they may not write, or another process is writing.
     """
     LOGGER.log(
         logging.WARNING if taken else logging.INFO,
