@@ -9,9 +9,10 @@ OLDEST  := .venv-oldest
 NEWEST  := .venv-newest
 DISTRIBUTED := .venv-distributed
 WHEEL   := .venv-wheel
+BENCH   := .venv-bench
+BENCH_DUCKDB := .venv-bench-duckdb
 EXAMPLE := example_project
 DAGSTER_TESTS := tests/dagster tests/end_to_end
-BENCHMARKS := $(filter-out %/null_server.py,$(sort $(wildcard benchmarks/*.py)))
 # Lines that the tests run, in percent: just below what was measured. `make test` fails below it if COVERAGE is set.
 FLOOR   := 97
 MEASURE := $(if $(COVERAGE),--cov --cov-report=term:skip-covered --cov-fail-under=$(FLOOR))
@@ -89,8 +90,9 @@ format: $(VENV)/ready ## format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(VENV)/ready  ## measure speed, as ratios taken side by side
-	set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script; done
+# SCRIPTS="store delivery" measures only these; OPTIONS=--quick takes a tenth of the rows and leaves the page alone.
+bench: $(BENCH)/ready $(BENCH_DUCKDB)/ready   ## measure speed and memory next to peers, and write docs/benchmarks.md (about 20 minutes)
+	$(CURDIR)/$(BENCH)/bin/python -m benchmarks run $(OPTIONS) $(SCRIPTS)
 
 # The source distribution is built first and the wheel from it, so both are complete.
 wheel: $(VENV)/ready  ## build the distributions, install the wheel into an empty environment, use it there
@@ -106,7 +108,7 @@ clean-demo:      ## reset the example: its Dagster home and databases
 	rm -rf $(EXAMPLE)/.dagster_home $(EXAMPLE)/.postgres $(EXAMPLE)/*.db $(EXAMPLE)/*.db-* $(EXAMPLE)/*.partial-*
 
 clean: clean-demo    ## remove the environments and everything built as well
-	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(DISTRIBUTED) $(WHEEL) dist
+	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(DISTRIBUTED) $(WHEEL) $(BENCH) $(BENCH_DUCKDB) dist
 
 # pip older than 25.1 has no --group, so it is brought up to date first. Most of what it installs is never imported, so
 # Python compiles it when it is.
@@ -124,4 +126,14 @@ $(OLDEST)/ready $(NEWEST)/ready $(DISTRIBUTED)/ready: .venv-%/ready: constraints
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	.venv-$*/bin/python -m pip install --quiet --no-compile --constraint $< --editable . --editable $(EXAMPLE) --group test $(OF_ENGINES)
+	touch $@
+
+# Peers that need an older pandas than everything else are in an environment of their own, without the library.
+$(BENCH)/ready: OF_PEERS := --editable . --group test --group bench
+$(BENCH_DUCKDB)/ready: OF_PEERS := --group bench-duckdb
+$(BENCH)/ready $(BENCH_DUCKDB)/ready: %/ready: constraints.txt pyproject.toml
+	@echo "Installing what the library is compared with into $*, once: this takes one to three minutes."
+	$(PYTHON) -m venv $*
+	$*/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$*/bin/python -m pip install --quiet --no-compile --constraint $< $(OF_PEERS)
 	touch $@

@@ -1,228 +1,127 @@
-"""The SQL data source against its peers: one frame upserted fresh, upserted again unchanged, and read back.
+"""The store in SQLite against its peers: one frame upserted fresh, upserted again unchanged, and read back.
 
-    python benchmarks/store.py [--rows 1000000] [--rounds 3] [--duckdb-python PATH]
-
-Every round runs every way once, one after the other, on a new file; the table shows the medians as thousand rows per
-second, and as a ratio to the raw driver. The machine is part of the result: read ratios.
-
-The raw driver is the best hand-written loop we found: the same table and pragmas, rows in the order of the key,
-multi-row VALUES, a transaction for every 50,000 rows. ``--duckdb-python`` names an interpreter that has
-dagster-duckdb-pandas (which needs pandas < 3), whose IO manager then stores and loads the same frame.
+Every turn is on a new file. The raw loop and *from checked observations* start at the same place, with arrays; *from a
+frame* is the full path. pandas' own ways are slow, so they get a tenth of the rows.
 """
 
-import argparse
-import itertools
-import json
-import sqlite3
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-import warnings
-from collections import defaultdict
-from collections.abc import Callable
-from pathlib import Path
+from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks import frames
+from benchmarks.baselines import duckdb_io_manager, pandas_sql, sqlite_loop
+from benchmarks.harness import Given, Goal, Table, Turn, Way, elsewhere, in_turns
+from temporis_dagster import connect
+from temporis_dagster.data_source.observations import Observations, observe
+from temporis_dagster.data_source.report import Tally
+from temporis_dagster.data_source.store import SqlStore
 
-SERIES = 50
 FRESH, AGAIN, READ = "fresh", "unchanged", "read"
-RAW = "raw `sqlite3` driver, arrays"
+OURS, RAW = "temporis, from a frame", "raw loop"
+APPENDING, UPSERTING = "pandas `to_sql`, appending", "pandas `to_sql`, upserting"
+DUCKDB = "dagster-duckdb-pandas"
 
 
-def sample(rows: int) -> pd.DataFrame:
-    """Observations of 50 series in the order of time."""
-    minutes = np.repeat(np.arange(-(-rows // SERIES)) * 60 + 1_700_000_000, SERIES)[:rows]
-    names = np.array([f"store_{number}__revenue" for number in range(SERIES)], dtype=object)
-    return pd.DataFrame(
-        {
-            "timestamp": pd.DatetimeIndex(minutes.astype("datetime64[s]")).tz_localize("UTC"),
-            "name": names[np.arange(rows) % SERIES],
-            "value": np.random.default_rng(0).standard_normal(rows),
-        }
+def tables(given: Given) -> Iterator[Table]:
+    """The one table of this script."""
+    table = Table(
+        "store",
+        f"SQLite, {given.rows:,} rows of {frames.SERIES} series in the order of time",
+        base=RAW,
+        goals=[
+            Goal(1, "SQLite, fresh: speed of the raw loop", OURS, FRESH, at_least=0.85, over=RAW),
+            Goal(1, "SQLite, unchanged: speed of the raw loop", OURS, AGAIN, at_least=0.9, over=RAW),
+        ],
     )
-
-
-class Clock:
-    """Seconds by way and step, over all rounds."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-
-    def time(self, way: str, step: str, work: Callable[[], object]) -> None:
-        """Do the work and note what it took."""
-        started = time.perf_counter()
-        work()
-        self.seconds[way][step].append(time.perf_counter() - started)
-
-
-def temporis(frame: pd.DataFrame, directory: Path, clock: Clock) -> None:
-    """The store: from the frame, and from checked observations, as the raw driver gets them."""
-    from temporis_dagster.data_source.observations import observe
-    from temporis_dagster.data_source.report import Tally
-    from temporis_dagster.data_source.store import SqlStore
-
-    def upsert(observations: Callable[[], object]) -> None:
-        store.upsert(Tally("metrics", observations()))
-
+    frame = frames.long_frame(given.rows)
+    few = frame.iloc[: given.rows // 10]
     observations = observe(frame)
-    ways = {"temporis, from a frame": lambda: observe(frame), "temporis, arrays": lambda: observations}
-    for number, (way, given) in enumerate(ways.items()):
-        store = SqlStore(f"sqlite:///{directory}/temporis{number}.db", create_missing=True)
-        clock.time(way, FRESH, lambda given=given: upsert(given))
-        clock.time(way, AGAIN, lambda given=given: upsert(given))
-        clock.time(way, READ, lambda store=store: store.rows("metrics", None, None, None))
+    ways: dict[str, Way] = {
+        OURS: partial(from_a_frame, frame),
+        "temporis, from checked observations": partial(from_observations, observations),
+    }
+    if table.peer(RAW, sqlite_loop):
+        ways[RAW] = partial(raw_loop, frame)
+    for name, way in {APPENDING: appending, UPSERTING: upserting}.items():
+        if table.peer(name, pandas_sql):
+            ways[name] = partial(way, few)
+    if given.duckdb_python:
+        ways[DUCKDB] = partial(duckdb, given.duckdb_python, given.rows)
+        table.peers[DUCKDB] = f"`benchmarks/baselines/duckdb_io_manager.py`: {duckdb_io_manager.SETTINGS}"
+    else:
+        table.left_out[DUCKDB] = "it needs an interpreter of its own (`--duckdb-python`)"
+    yield in_turns(table, ways, given.rounds)
+
+
+def from_a_frame(frame: pd.DataFrame, turn: Turn) -> None:
+    """What users call."""
+    with TemporaryDirectory() as folder, connect(f"sqlite:///{folder}/temporis.db") as temporis:
+        source = temporis.create_data_source("metrics")
+        with turn.measure(FRESH, rows=len(frame)):
+            report = source.upsert(frame)
+        assert report.stored == len(frame)
+        with turn.measure(AGAIN, rows=len(frame)):
+            report = source.upsert(frame)
+        assert report.unchanged == len(frame)
+        with turn.measure(READ, rows=len(frame)):
+            found = source.read()
+        assert len(found) == len(frame)
+
+
+def from_observations(observations: Observations, turn: Turn) -> None:
+    """What the store does, without the checks of the frame."""
+    with TemporaryDirectory() as folder:
+        store = SqlStore(f"sqlite:///{folder}/temporis.db", create_missing=True)
+        for step in (FRESH, AGAIN):
+            tally = Tally("metrics", observations)
+            with turn.measure(step, rows=len(observations)):
+                store.upsert(tally)
         store.close()
 
 
-def raw_driver(frame: pd.DataFrame, directory: Path, clock: Clock) -> None:
+def raw_loop(frame: pd.DataFrame, turn: Turn) -> None:
     """The driver alone."""
-    codes, names = pd.factorize(frame["name"])
-    timestamps = frame["timestamp"].to_numpy().astype("datetime64[s]").astype(np.int64)
-    connection = sqlite3.connect(directory / "raw.db", isolation_level=None)
-    connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
-    connection.execute(
-        "CREATE TABLE metrics (series INTEGER NOT NULL, timestamp INTEGER NOT NULL, value NOT NULL,"
-        " PRIMARY KEY (series, timestamp)) WITHOUT ROWID"
-    )
-    given = (connection, codes, timestamps, frame["value"].to_numpy())
-    clock.time(RAW, FRESH, lambda: raw_upsert(*given))
-    clock.time(RAW, AGAIN, lambda: raw_upsert(*given))
-    clock.time(RAW, READ, lambda: raw_read(connection, names))
-    connection.close()
+    codes, timestamps, values, names = sqlite_loop.arrays(frame)
+    with TemporaryDirectory() as folder:
+        connection = sqlite_loop.opened(Path(folder) / "raw.db")
+        for step in (FRESH, AGAIN):
+            with turn.measure(step, rows=len(frame)):
+                sqlite_loop.upsert(connection, codes, timestamps, values)
+        with turn.measure(READ, rows=len(frame)):
+            found = sqlite_loop.read(connection, names)
+        assert len(found) == len(frame)
+        connection.close()
 
 
-def raw_upsert(
-    connection: sqlite3.Connection, codes: np.ndarray, timestamps: np.ndarray, values: np.ndarray, chunk: int = 50_000
-) -> None:
-    """Chunks in the order of the key, 1,000 rows a statement."""
-    for start in range(0, len(codes), chunk):
-        part = slice(start, start + chunk)
-        order = np.lexsort((timestamps[part], codes[part]))
-        flat: list[object] = [None] * (3 * len(order))
-        for place, column in enumerate((codes, timestamps, values)):
-            flat[place::3] = column[part][order].tolist()
-        connection.execute("BEGIN IMMEDIATE")
-        for first in range(0, len(flat), 3_000):
-            block = flat[first : first + 3_000]
-            placeholders = ",".join(["(?,?,?)"] * (len(block) // 3))
-            connection.execute(
-                f"INSERT INTO metrics VALUES {placeholders}"
-                " ON CONFLICT (series, timestamp) DO UPDATE SET value = excluded.value"
-                " WHERE value IS NOT excluded.value",
-                block,
-            )
-        connection.execute("COMMIT")
+def appending(frame: pd.DataFrame, turn: Turn) -> None:
+    """``to_sql`` as it is, and ``read_sql``."""
+    with TemporaryDirectory() as folder:
+        engine = pandas_sql.opened(f"sqlite:///{folder}/pandas.db")
+        with turn.measure(FRESH, rows=len(frame)):
+            pandas_sql.append(engine, frame)
+        with turn.measure(READ, rows=len(frame)):
+            found = pandas_sql.read(engine)
+        assert len(found) == len(frame)
+        engine.dispose()
 
 
-def raw_read(connection: sqlite3.Connection, names: pd.Index) -> pd.DataFrame:
-    """All rows as tuples, made into the same frame."""
-    rows = connection.execute("SELECT timestamp, series, value FROM metrics").fetchall()
-    timestamps, codes, values = zip(*rows, strict=True)
-    frame = pd.DataFrame({"timestamp": timestamps, "name": names.take(np.array(codes)), "value": values})
-    frame["timestamp"] = pd.to_datetime(frame["timestamp"], unit="s", utc=True)
-    return frame.sort_values(["timestamp", "name"], ignore_index=True)
+def upserting(frame: pd.DataFrame, turn: Turn) -> None:
+    """``to_sql`` with an upsert as its method."""
+    with TemporaryDirectory() as folder:
+        engine = pandas_sql.opened(f"sqlite:///{folder}/pandas.db")
+        for step in (FRESH, AGAIN):
+            with turn.measure(step, rows=len(frame)):
+                pandas_sql.upsert(engine, frame)
+        engine.dispose()
 
 
-def pandas_sql(frame: pd.DataFrame, directory: Path, clock: Clock) -> None:
-    """``to_sql``, appending and with an upsert method, and ``read_sql``."""
-    import sqlalchemy as sa
-    from sqlalchemy.dialects.sqlite import insert
-
-    def upserting(table: object, connection: sa.Connection, keys: list[str], rows: object) -> None:
-        statement = insert(table.table)
-        changed = statement.on_conflict_do_update(["timestamp", "name"], set_={"value": statement.excluded.value})
-        connection.execute(changed, [dict(zip(keys, row, strict=True)) for row in rows])
-
-    def upsert() -> None:
-        frame.to_sql("keyed", engine, if_exists="append", index=False, method=upserting, chunksize=50_000)
-
-    engine = sa.create_engine(f"sqlite:///{directory}/pandas.db")
-    with engine.begin() as connection:
-        connection.exec_driver_sql("CREATE TABLE keyed (timestamp, name, value, PRIMARY KEY (timestamp, name))")
-    query = "SELECT timestamp, name, value FROM metrics ORDER BY timestamp, name"
-    plain, keyed = "pandas `to_sql` append, `read_sql`", "pandas `to_sql`, upsert method"
-    clock.time(plain, FRESH, lambda: frame.to_sql("metrics", engine, if_exists="append", index=False))
-    clock.time(plain, READ, lambda: pd.read_sql(query, engine, parse_dates={"timestamp": {"utc": True}}))
-    clock.time(keyed, FRESH, upsert)
-    clock.time(keyed, AGAIN, upsert)
-    engine.dispose()
-
-
-def duckdb(frame: pd.DataFrame, directory: Path, clock: Clock) -> None:
-    """The IO manager of dagster-duckdb-pandas: it deletes what is there and inserts, and loads."""
-    import dagster as dg
-    from dagster_duckdb_pandas import DuckDBPandasIOManager
-
-    config = {"database": str(directory / "duck.db"), "schema": None, "connection_config": {}}
-    manager = DuckDBPandasIOManager(database=config["database"]).create_io_manager(None)
-    given = {
-        "asset_key": dg.AssetKey("metrics"),
-        "dagster_type": dg.PythonObjectDagsterType(pd.DataFrame),
-        "resource_config": config,
-        "definition_metadata": {},
-    }
-    outputs = [dg.build_output_context(name="result", **given) for _ in range(2)]
-    loading = dg.build_input_context(upstream_output=outputs[0], **given)
-    way = "dagster-duckdb-pandas IO manager (delete + insert)"
-    clock.time(way, FRESH, lambda: manager.handle_output(outputs[0], frame))
-    clock.time(way, AGAIN, lambda: manager.handle_output(outputs[1], frame))
-    clock.time(way, READ, lambda: manager.load_input(loading))
-
-
-def measure(ways: list[Callable], rows: int, rounds: int) -> Clock:
-    """Every way once in each round."""
-    frame, clock = sample(rows), Clock()
-    for way in itertools.chain.from_iterable(itertools.repeat(ways, rounds)):
-        with tempfile.TemporaryDirectory() as directory:
-            way(frame, Path(directory), clock)
-    return clock
-
-
-def elsewhere(python: str, rows: int, rounds: int) -> dict[str, dict[str, list[float]]]:
-    """The seconds of the DuckDB IO manager, measured by another interpreter."""
-    command = [python, __file__, "--rows", str(rows), "--rounds", str(rounds), "--only-duckdb"]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-
-
-def show(seconds: dict[str, dict[str, list[float]]], rows: int) -> None:
-    """A Markdown table of thousand rows per second, and the ratio to the raw driver."""
-    speed = {
-        (way, step): rows / statistics.median(taken) / 1_000
-        for way, steps in seconds.items()
-        for step, taken in steps.items()
-    }
-    steps = (FRESH, AGAIN, READ)
-    print(f"| {rows:,} rows: thousand rows/s (times the raw driver) | {' | '.join(steps)} |")
-    print("| --- | --- | --- | --- |")
-    for way in seconds:
-        cells = [
-            f"{speed[way, step]:,.0f} ({speed[way, step] / speed[RAW, step]:.2f}x)" if (way, step) in speed else ""
-            for step in steps
-        ]
-        print(f"| {way} | {' | '.join(cells)} |")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="The SQL data source against its peers.")
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--duckdb-python", help="an interpreter that has dagster-duckdb-pandas")
-    parser.add_argument("--only-duckdb", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    if options.only_duckdb:
-        print(json.dumps(measure([duckdb], options.rows, options.rounds).seconds))
-        return
-    seconds = measure([temporis, raw_driver, pandas_sql], options.rows, options.rounds).seconds
-    if options.duckdb_python:
-        seconds |= elsewhere(options.duckdb_python, options.rows, options.rounds)
-    show(seconds, options.rows)
-
-
-if __name__ == "__main__":
-    main()
+def duckdb(python: str, rows: int, turn: Turn) -> None:
+    """The IO manager of DuckDB, in its own interpreter."""
+    taken = elsewhere(python, duckdb_io_manager.seconds, rows=rows)
+    for step in (FRESH, AGAIN, READ):
+        turn.note(step, {"rows": rows, "wall_s": taken[step], "processor_s": taken[f"{step}_cpu"]})

@@ -13,10 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import psycopg
+from postgres_parts.samples import Load
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
-
-from postgres_parts.samples import Load
 
 TABLES = """
 DROP TABLE IF EXISTS plain_observation, plain_series, plain_source;
