@@ -1,216 +1,159 @@
-"""The mirror, compared with an upsert straight into the same kind of store, and with a backlog of pending rows.
+"""The mirror: what it costs next to a direct upsert into the same kind of store, and what it saves.
 
-    python benchmarks/mirror.py [--rows 1000000] [--rounds 3] [--backlog 5000000] [--postgres URL] [--seconds 5]
-
-The server is a process of its own that reads every body and answers 204, so that the client is what is measured. Every
-round runs every way once, on new files; figures are medians. The machine is part of the result: read ratios.
-
-With a URL of PostgreSQL, of a role that may create databases, the mirror in PostgreSQL is measured as well; and
-workers, each a process, that share a mirror in a file or in PostgreSQL: one, eight, and eight on four data sources.
+The server that it delivers to swallows everything. Also: small upserts while many rows are pending, and workers, each
+a process, that share one mirror in a file or in PostgreSQL.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import multiprocessing
-import secrets
-import statistics
-import subprocess
-import sys
-import tempfile
+import multiprocessing.dummy
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
+from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from temporis_dagster import DataSource, UpsertReport, connect
+from benchmarks import frames, servers
+from benchmarks.harness import Given, Goal, Table, Turn, Way, in_turns
+from temporis_dagster import DataSource, connect
 
-SERVER = Path(__file__).with_name("null_server.py")
-SERIES, SMALL, SMALL_UPSERTS = 50, 100, 50
-TOKEN = "ts_benchmark"
-CHUNK = 10_000
-"""Rows of each upsert of a worker."""
+TOKEN, NOWHERE = "ts_benchmark", "http://127.0.0.1:9"
+FRESH, AGAIN, CHANGED, SENT_AGAIN = "fresh", "unchanged", "1 % changed", "all sent again"
+DIRECT, MIRROR, IN_POSTGRES = "direct, into a SQLite store", "mirror in a file", "mirror in PostgreSQL"
+SMALL, SMALL_UPSERTS = 100, 50
+BACKLOG = 5
+"""Pending rows, in times of the rows of a run."""
+CHUNK, SECONDS = 10_000, 5.0
+"""Rows of each upsert of a worker, and how long it works."""
 
 
-def sample(rows: int, *, first: int = 0) -> pd.DataFrame:
-    """Observations of 50 series in the order of time."""
-    numbers = np.arange(first, first + rows)
-    names = np.array([f"store_{number}__revenue" for number in range(SERIES)], dtype=object)
-    return pd.DataFrame(
-        {
-            "timestamp": pd.to_datetime(1_500_000_000 + numbers // SERIES * 60, unit="s", utc=True),
-            "name": names[numbers % SERIES],
-            "value": np.random.default_rng(first).standard_normal(rows),
-        }
+def tables(given: Given) -> Iterator[Table]:
+    """Whole frames, small ones with a backlog, and workers."""
+    with servers.null_server() as url:
+        yield of_frames(url, given)
+        yield of_a_backlog(url, given)
+        yield of_workers(url, given)
+
+
+def of_frames(url: str, given: Given) -> Table:
+    """A frame that is new, the same again, and with some changes."""
+    frame = frames.long_frame(given.rows)
+    table = Table(
+        "mirror",
+        f"A mirror in front of a server that answers at once: {given.rows:,} rows of {frames.SERIES} series",
+        base=DIRECT,
+        columns={
+            "rate": "thousand rows/s",
+            "ratio": "by the clock",
+            "processor_ratio": "by processor time",
+            "requests": "requests",
+            "sent_mb": "MB sent",
+        },
+        goals=[Goal(1, "mirror, fresh: speed of a direct store", MIRROR, FRESH, at_least=0.7, over=DIRECT)],
     )
+    ways: dict[str, Way] = {
+        DIRECT: partial(direct, frame),
+        "no mirror, over HTTP": partial(without, frame, url),
+        MIRROR: partial(mirrored_in_a_file, frame, url),
+    }
+    with servers.postgres(given.postgres) if servers.has_postgres(given.postgres) else nullcontext() as admin:
+        if admin:
+            ways[IN_POSTGRES] = partial(mirrored_in_postgres, frame, url, admin)
+        else:
+            table.left_out[IN_POSTGRES] = "there is no PostgreSQL here (`--postgres`)"
+        return in_turns(table, ways, given.rounds)
 
 
-def partly_changed(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row in a hundred has another value."""
-    return frame.assign(value=frame["value"] + (np.arange(len(frame)) % 100 == 0))
+def direct(frame: pd.DataFrame, turn: Turn) -> None:
+    """Into a store, without a service."""
+    with TemporaryDirectory() as folder, connect(f"sqlite:///{folder}/direct.db") as temporis:
+        source = temporis.create_data_source("metrics")
+        for step, given in {FRESH: frame, AGAIN: frame, CHANGED: frames.partly_changed(frame)}.items():
+            upserted(source, given, step, turn)
 
 
-@contextmanager
-def null_server() -> Iterator[str]:
-    """A server that swallows everything: its URL."""
-    process = subprocess.Popen([sys.executable, str(SERVER), "0"], stdout=subprocess.PIPE, text=True)
-    try:
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-    finally:
-        process.kill()
-        process.communicate()
-
-
-class Figures:
-    """Seconds, requests and bytes of each way, over all rounds."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, list[float]] = defaultdict(list)
-        self.reports: dict[str, UpsertReport] = {}
-
-    def time(self, way: str, work: Callable[[], UpsertReport]) -> None:
-        """Do the work and note what it took."""
-        started = time.perf_counter()
-        self.reports[way] = work()
-        self.seconds[way].append(time.perf_counter() - started)
-
-    def show(self, rows: int) -> None:
-        """A Markdown table."""
-        print(f"| {rows:,} rows | s | thousand rows/s | requests | MB sent | stored | unchanged |")
-        print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-        for way, taken in self.seconds.items():
-            report, seconds = self.reports[way], statistics.median(taken)
-            print(
-                f"| {way} | {seconds:.2f} | {rows / seconds / 1_000:,.0f} | {report.requests} |"
-                f" {report.bytes_sent / 1e6:.1f} | {report.stored:,} | {report.unchanged:,} |"
-            )
-
-
-@contextmanager
-def database_of(postgres: str) -> Iterator[str]:
-    """The URL of a new database on a server of PostgreSQL."""
-    import psycopg
-    from sqlalchemy import make_url
-
-    name, admin = f"temporis_benchmark_{secrets.token_hex(4)}", make_url(postgres)
-    plain = admin.set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(plain, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
-        try:
-            made = admin.set(drivername="postgresql+psycopg", database=name)
-            yield made.render_as_string(hide_password=False)
-        finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def in_postgres(frame: pd.DataFrame, url: str, mirror: str, figures: Figures) -> None:
-    """Every way of a mirror in PostgreSQL once."""
-    changed = partly_changed(frame)
-    with connect(url, TOKEN, mirror=mirror, skip_unchanged=True) as temporis:
-        mirrored = temporis.data_source("metrics")
-        figures.time("mirror in PostgreSQL, fresh", lambda: mirrored.upsert(frame))
-        figures.time("mirror in PostgreSQL, all unchanged", lambda: mirrored.upsert(frame))
-        figures.time("mirror in PostgreSQL, 1 % changed", lambda: mirrored.upsert(changed))
-    with connect(url, TOKEN, mirror=mirror) as temporis:
-        mirrored = temporis.data_source("metrics")
-        figures.time("mirror in PostgreSQL, all sent again", lambda: mirrored.upsert(changed))
-
-
-def work(number: int, sources: int, url: str, mirror: str, seconds: float, ready: Any, results: Any) -> None:
-    """A worker: upserts of 10,000 rows, of series that all workers write, one after the other."""
-    done = 0
-    with connect(url, TOKEN, mirror=mirror) as temporis:
-        source = temporis.data_source(f"metrics_{number % sources}")
-        source.upsert(sample(SERIES))
-        ready.wait()
-        began = time.monotonic()
-        for turn in itertools.count():
-            if time.monotonic() > began + seconds:
-                break
-            done += source.upsert(sample(CHUNK, first=(number + turn * 8) * CHUNK)).stored
-        results.put(done / (time.monotonic() - began))
-
-
-def workers(count: int, sources: int, url: str, mirror: str, seconds: float) -> float:
-    """How many rows some workers together store per second."""
-    context = multiprocessing.get_context("spawn")
-    ready, results = context.Barrier(count), context.Queue()
-    given = (sources, url, mirror, seconds, ready, results)
-    started = [context.Process(target=work, args=(number, *given)) for number in range(count)]
-    for one in started:
-        one.start()
-    rows = sum(results.get() for _ in started)
-    for one in started:
-        one.join()
-    return rows
-
-
-def show_workers(url: str, postgres: str, seconds: float) -> None:
-    """A Markdown table."""
-    print("| workers | data sources | in a file, rows/s | in PostgreSQL, rows/s |")
-    print("| ---: | ---: | ---: | ---: |")
-    for count, sources in ((1, 1), (8, 1), (8, 4)):
-        with tempfile.TemporaryDirectory() as directory, database_of(postgres) as database:
-            in_a_file = workers(count, sources, url, f"sqlite:///{directory}/mirror.db", seconds)
-            shared = workers(count, sources, url, database, seconds)
-        print(f"| {count} | {sources} | {in_a_file:,.0f} | {shared:,.0f} |")
-
-
-def one_round(frame: pd.DataFrame, url: str, directory: str, figures: Figures) -> None:
-    """Every way once."""
-    changed = partly_changed(frame)
-    with connect(f"sqlite:///{directory}/direct.db") as temporis:
-        direct = temporis.create_data_source("metrics")
-        figures.time("direct into a SQLite store, fresh", lambda: direct.upsert(frame))
-        figures.time("direct into a SQLite store, 1 % changed", lambda: direct.upsert(changed))
+def without(frame: pd.DataFrame, url: str, turn: Turn) -> None:
+    """Straight to the service."""
     with connect(url, TOKEN) as temporis:
-        plain = temporis.data_source("metrics")
-        figures.time("plain, over HTTP", lambda: plain.upsert(frame))
-    with connect(url, TOKEN, mirror=f"sqlite:///{directory}/mirror.db", skip_unchanged=True) as temporis:
-        mirrored = temporis.data_source("metrics")
-        figures.time("mirror, fresh", lambda: mirrored.upsert(frame))
-        figures.time("mirror, skip_unchanged, all unchanged", lambda: mirrored.upsert(frame))
-        figures.time("mirror, skip_unchanged, 1 % changed", lambda: mirrored.upsert(changed))
-    with connect(url, TOKEN, mirror=f"sqlite:///{directory}/mirror.db") as temporis:
-        mirrored = temporis.data_source("metrics")
-        figures.time("mirror, all sent again", lambda: mirrored.upsert(changed))
+        upserted(temporis.data_source("metrics"), frame, FRESH, turn)
 
 
-def with_a_backlog(rows: int, url: str) -> None:
-    """Time small upserts while ``rows`` rows of the same series are pending, and after these were delivered."""
-    with tempfile.TemporaryDirectory() as directory:
-        mirror = f"sqlite:///{directory}/mirror.db"
+def mirrored_in_a_file(frame: pd.DataFrame, url: str, turn: Turn) -> None:
+    """A mirror in SQLite."""
+    with TemporaryDirectory() as folder:
+        mirrored(frame, url, f"sqlite:///{folder}/mirror.db", turn)
+
+
+def mirrored_in_postgres(frame: pd.DataFrame, url: str, admin: str, turn: Turn) -> None:
+    """A mirror in a new database."""
+    with servers.new_database(admin) as mirror:
+        mirrored(frame, url, mirror, turn)
+
+
+def mirrored(frame: pd.DataFrame, url: str, mirror: str, turn: Turn) -> None:
+    """With ``skip_unchanged``, and once without."""
+    changed = frames.partly_changed(frame)
+    with connect(url, TOKEN, mirror=mirror, skip_unchanged=True) as temporis:
+        source = temporis.data_source("metrics")
+        for step, given in {FRESH: frame, AGAIN: frame, CHANGED: changed}.items():
+            upserted(source, given, step, turn)
+    with connect(url, TOKEN, mirror=mirror) as temporis:
+        upserted(temporis.data_source("metrics"), changed, SENT_AGAIN, turn)
+
+
+def upserted(source: DataSource, frame: pd.DataFrame, step: str, turn: Turn) -> None:
+    """One upsert, and what it sent."""
+    with turn.measure(step, rows=len(frame)) as figures:
+        report = source.upsert(frame)
+    figures |= {"requests": report.requests, "sent_mb": report.bytes_sent / 1e6}
+    assert report.stored + report.unchanged == len(frame)
+
+
+def of_a_backlog(url: str, given: Given) -> Table:
+    """Small upserts while rows of the same series are pending, and after these were delivered."""
+    rows = BACKLOG * given.rows
+    table = Table(
+        "mirror-backlog",
+        f"A mirror with a backlog: upserts of {SMALL} rows, and the flush",
+        columns={"median_ms": "ms per upsert, median", "rate": "thousand rows/s"},
+    )
+    return in_turns(table, {f"{rows:,} rows pending": partial(with_a_backlog, rows, url)}, 1)
+
+
+def with_a_backlog(rows: int, url: str, turn: Turn) -> None:
+    """Queue the rows while the service is away, and deliver them to one that is there."""
+    with TemporaryDirectory() as folder:
+        mirror = f"sqlite:///{folder}/mirror.db"
         with connect(
-            "http://127.0.0.1:9", TOKEN, mirror=mirror, on_unavailable="queue", give_up_after_s=0.001, timeout_s=0.5
+            NOWHERE, TOKEN, mirror=mirror, on_unavailable="queue", give_up_after_s=0.001, timeout_s=0.5
         ) as temporis:
             for first in range(0, rows, 1_000_000):
-                temporis.data_source("metrics").upsert(sample(min(1_000_000, rows - first), first=first))
+                frame = frames.long_frame(min(1_000_000, rows - first), first=first)
+                temporis.data_source("metrics").upsert(frame)
         rebind(mirror, url)
         with connect(url, TOKEN, mirror=mirror) as temporis:
             source = temporis.data_source("metrics")
-            show_small_upserts(source, first=10**8)
-            started = time.perf_counter()
-            flushed = source.flush()
-            print(f"flush of {flushed.stored:,} rows: {time.perf_counter() - started:.1f} s")
-            show_small_upserts(source, first=2 * 10**8)
+            turn.note("small upserts, while they are pending", small_upserts(source, first=10**8))
+            with turn.measure("the flush") as figures:
+                figures["rows"] = source.flush().stored
+            turn.note("small upserts, after the flush", small_upserts(source, first=2 * 10**8))
 
 
-def show_small_upserts(source: DataSource, *, first: int) -> None:
+def small_upserts(source: DataSource, *, first: int) -> dict[str, float]:
     """The median time of one."""
-    source.upsert(sample(SMALL, first=first))
-    pending, taken = source.pending().rows, []
-    for number in range(SMALL_UPSERTS):
-        frame = sample(SMALL, first=first + number * SMALL)
+    source.upsert(frames.long_frame(SMALL, first=first))
+    taken = []
+    for number in range(1, SMALL_UPSERTS + 1):
+        frame = frames.long_frame(SMALL, first=first + number * SMALL)
         started = time.perf_counter()
         source.upsert(frame)
         taken.append(time.perf_counter() - started)
-    print(f"upsert of {SMALL} rows with {pending:,} pending: {statistics.median(taken) * 1_000:.1f} ms")
+    return {"median_ms": median(taken) * 1_000}
 
 
 def rebind(mirror: str, url: str) -> None:
@@ -223,29 +166,66 @@ def rebind(mirror: str, url: str) -> None:
     moved.close()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="What the mirror costs, and what it saves.")
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--backlog", type=int, default=5_000_000)
-    parser.add_argument("--postgres", help="a server, as a role that may create databases")
-    parser.add_argument("--seconds", type=float, default=5, help="how long the workers work")
-    options = parser.parse_args()
-    frame, figures = sample(options.rows), Figures()
-    with null_server() as url:
-        for _ in range(options.rounds):
-            with tempfile.TemporaryDirectory() as directory:
-                one_round(frame, url, directory, figures)
-            if options.postgres:
-                with database_of(options.postgres) as database:
-                    in_postgres(frame, url, database, figures)
-        if options.rounds:
-            figures.show(options.rows)
-        if options.postgres and options.seconds:
-            show_workers(url, options.postgres, options.seconds)
-        if options.backlog:
-            with_a_backlog(options.backlog, url)
+def of_workers(url: str, given: Given) -> Table:
+    """Processes that share a mirror, each with one upsert after the other."""
+    table = Table(
+        "mirror-workers",
+        f"Workers that share a mirror: upserts of {CHUNK:,} rows for {SECONDS:.0f} s",
+        columns={"thousand_rows_per_s": "thousand rows/s of all together"},
+    )
+    ways: dict[str, Way] = {MIRROR: partial(workers_on_a_file, url, given.smoke)}
+    with servers.postgres(given.postgres) if servers.has_postgres(given.postgres) else nullcontext() as admin:
+        if admin:
+            ways[IN_POSTGRES] = partial(workers_on_postgres, url, admin, given.smoke)
+        else:
+            table.left_out[IN_POSTGRES] = "there is no PostgreSQL here (`--postgres`)"
+        return in_turns(table, ways, 1)
 
 
-if __name__ == "__main__":
-    main()
+def workers_on_a_file(url: str, smoke: bool, turn: Turn) -> None:
+    """Each number of workers on a new file."""
+    for count, sources in counts(smoke=smoke):
+        with TemporaryDirectory() as folder:
+            note_workers(count, sources, url, f"sqlite:///{folder}/mirror.db", turn, smoke=smoke)
+
+
+def workers_on_postgres(url: str, admin: str, smoke: bool, turn: Turn) -> None:
+    """Each number of workers on a new database."""
+    for count, sources in counts(smoke=smoke):
+        with servers.new_database(admin) as mirror:
+            note_workers(count, sources, url, mirror, turn, smoke=smoke)
+
+
+def counts(*, smoke: bool) -> list[tuple[int, int]]:
+    """How many workers, on how many data sources."""
+    return [(2, 1)] if smoke else [(1, 1), (8, 1), (8, 4)]
+
+
+def note_workers(count: int, sources: int, url: str, mirror: str, turn: Turn, *, smoke: bool) -> None:
+    """Start the workers, and add up what they have stored per second. The smoke test takes threads instead."""
+    context: Any = multiprocessing.dummy if smoke else multiprocessing.get_context("spawn")
+    ready, results = context.Barrier(count), context.Queue()
+    given = (sources, url, mirror, 0.0 if smoke else SECONDS, ready, results)
+    started = [context.Process(target=work, args=(number, *given)) for number in range(count)]
+    for one in started:
+        one.start()
+    rows = sum(results.get() for _ in started)
+    for one in started:
+        one.join()
+    step = f"{count} worker{'s' * (count > 1)}, {sources} data source{'s' * (sources > 1)}"
+    turn.note(step, {"thousand_rows_per_s": rows / 1_000})
+
+
+def work(number: int, sources: int, url: str, mirror: str, seconds: float, ready: Any, results: Any) -> None:
+    """A worker: upserts of series that all workers write, one after the other."""
+    done = 0
+    with connect(url, TOKEN, mirror=mirror) as temporis:
+        source = temporis.data_source(f"metrics_{number % sources}")
+        source.upsert(frames.long_frame(frames.SERIES))
+        ready.wait()
+        began = time.monotonic()
+        for turn in itertools.count():
+            done += source.upsert(frames.long_frame(CHUNK, first=(1 + number + turn * 8) * CHUNK)).stored
+            if time.monotonic() > began + seconds:
+                break
+        results.put(done / (time.monotonic() - began))
