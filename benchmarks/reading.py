@@ -1,188 +1,106 @@
 """Reading back: frames of each library against ``pandas.read_sql``, and any number of rows in bounded memory.
 
-Run it with ``python benchmarks/reading.py``. Each way runs in a process of its own, so that its peak memory is its own,
-and all ways take turns. The store is a SQLite file with 100 series; with ``--wide``, also one with 50,000.
+Each way runs in a process of its own, so that its peak memory is its own; it has used the libraries once before.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import resource
-import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import numpy as np
-import pandas as pd
-
+from benchmarks import frames, machine
+from benchmarks.baselines import pandas_read_sql
+from benchmarks.harness import Given, Goal, Table, Turn, in_turns
 from temporis_dagster import DataSource, connect
 
-QUERY = (
-    "SELECT o.timestamp, s.name, o.value FROM temporis_observation o JOIN temporis_series s ON s.id = o.series"
-    " ORDER BY o.timestamp, s.name"
-)
-WAYS: dict[str, Callable[[str], int]] = {}
+STEP = "read"
+READ, BATCHES, READ_SQL, IN_CHUNKS = "`read`", "`read_batches`", "`pandas.read_sql`", "`pandas.read_sql` in chunks"
+AT_ONCE = 1_000_000
+"""Rows that are stored by one upsert, before anything is measured."""
 
 
-def way(name: str) -> Callable[[Callable[[str], int]], Callable[[str], int]]:
-    """A way to read everything in a store: it returns the number of rows."""
-
-    def named(read: Callable[[str], int]) -> Callable[[str], int]:
-        WAYS[name] = read
-        return read
-
-    return named
-
-
-def reading(url: str, read: Callable[[DataSource], int]) -> int:
+def of_source(read: Callable[[DataSource], int], url: str) -> int:
+    """Open the store, and read."""
     with connect(url) as temporis:
-        return read(temporis.data_source("bench"))
+        return read(temporis.data_source("metrics"))
 
 
-@way("nothing")
-def nothing(url: str) -> int:
-    """What the libraries take before anything is read."""
-    return reading(url, lambda source: sum(len(source.read(0, 0, as_=form)) for form in ("pandas", "arrow", "polars")))
+WAYS: dict[str, Callable[[str], int]] = {
+    READ: partial(of_source, lambda source: len(source.read())),
+    "`read`, as Arrow": partial(of_source, lambda source: len(source.read(as_="arrow"))),
+    "`read`, as polars": partial(of_source, lambda source: len(source.read(as_="polars"))),
+    BATCHES: partial(of_source, lambda source: sum(map(len, source.read_batches()))),
+    "`read_batches`, as Arrow": partial(of_source, lambda source: sum(map(len, source.read_batches(as_="arrow")))),
+    READ_SQL: pandas_read_sql.whole,
+    IN_CHUNKS: pandas_read_sql.in_chunks,
+}
+OF_MANY = [READ, "`read`, as Arrow", BATCHES, IN_CHUNKS]
+COLUMNS = {
+    "rate": "thousand rows/s",
+    "ratio": "by the clock",
+    "processor_ratio": "by processor time",
+    "peak_mb": "MB above the libraries",
+}
 
 
-@way("read")
-def as_pandas(url: str) -> int:
-    return reading(url, lambda source: len(source.read()))
+def tables(given: Given) -> Iterator[Table]:
+    """An ordinary store, and one with ten times as many rows."""
+    title = "Reading a SQLite file of {:,} rows of {} series, sorted by time and name"
+    few = Table(
+        "reading",
+        title.format(given.rows, frames.SERIES),
+        base=READ_SQL,
+        columns=COLUMNS,
+        goals=[Goal(4, "read as a frame: speed of `pandas.read_sql`", READ, STEP, at_least=5, over=READ_SQL)],
+    )
+    many = Table(
+        "reading-many",
+        title.format(given.many, frames.SERIES),
+        base=IN_CHUNKS,
+        columns=COLUMNS,
+        goals=[
+            Goal(4, "ten times as many rows in batches: memory", BATCHES, STEP, at_most=96, figure="peak_mb", unit="MB")
+        ],
+    )
+    yield measured(few, list(WAYS), given.rows, given.rounds, given)
+    yield measured(many, OF_MANY, given.many, 1, given)
 
 
-@way('read, as_="arrow"')
-def as_arrow(url: str) -> int:
-    return reading(url, lambda source: len(source.read(as_="arrow")))
+def measured(table: Table, names: list[str], rows: int, rounds: int, given: Given) -> Table:
+    """Fill a store, and read it in each of these ways."""
+    for name in (READ_SQL, IN_CHUNKS):
+        if name in names:
+            table.peer(name, pandas_read_sql)
+    with TemporaryDirectory() as folder:
+        url = filled(Path(folder), rows)
+        return in_turns(table, {name: partial(apart, name, url, rows, given) for name in names}, rounds)
 
 
-@way('read, as_="polars"')
-def as_polars(url: str) -> int:
-    return reading(url, lambda source: len(source.read(as_="polars")))
+def apart(name: str, url: str, rows: int, given: Given, turn: Turn) -> None:
+    """One way, in a process of its own."""
+    turn.note(STEP, given.apart(one, name=name, url=url, rows=rows))
 
 
-@way("read_batches")
-def batches(url: str) -> int:
-    return reading(url, lambda source: sum(map(len, source.read_batches())))
+def one(name: str, url: str, rows: int) -> dict[str, float]:
+    """Measure one way, once the libraries have been imported and used."""
+    for form in ("pandas", "arrow", "polars"):
+        of_source(lambda source, form=form: len(source.read(0, 0, as_=form)), url)
+    with machine.peak_memory() as memory:
+        wall, processor = time.perf_counter(), time.process_time()
+        found = WAYS[name](url)
+        wall, processor = time.perf_counter() - wall, time.process_time() - processor
+    assert found == rows
+    return {"rows": rows, "wall_s": wall, "processor_s": processor, **memory}
 
 
-@way('read_batches, as_="arrow"')
-def batches_of_arrow(url: str) -> int:
-    return reading(url, lambda source: sum(map(len, source.read_batches(as_="arrow"))))
-
-
-@way("read_batches, rows=1_000_000")
-def large_batches(url: str) -> int:
-    return reading(url, lambda source: sum(map(len, source.read_batches(rows=1_000_000))))
-
-
-@way("pandas.read_sql")
-def read_sql(url: str) -> int:
-    """The frame that ``read`` returns, by pandas: seconds become timestamps with a zone."""
-    import sqlalchemy as sa
-
-    engine = sa.create_engine(url)
-    frame = pd.read_sql(QUERY, engine, parse_dates={"timestamp": {"unit": "s", "utc": True}})
-    engine.dispose()
-    return len(frame)
-
-
-@way("pandas.read_sql, chunksize=100_000")
-def read_sql_in_chunks(url: str) -> int:
-    """What pandas has for bounded memory. SQLAlchemy streams only on request."""
-    import sqlalchemy as sa
-
-    engine = sa.create_engine(url)
-    with engine.connect().execution_options(stream_results=True) as connection:
-        parsed = {"timestamp": {"unit": "s", "utc": True}}
-        rows = sum(map(len, pd.read_sql(QUERY, connection, parse_dates=parsed, chunksize=100_000)))
-    engine.dispose()
-    return rows
-
-
-def filled(folder: Path, rows: int, series: int) -> str:
+def filled(folder: Path, rows: int) -> str:
     """The URL of a store with rows in the order of time."""
-    url = f"sqlite:///{folder}/{series}.db"
-    moments, names = rows // series, pd.Index([f"series_{number:05d}" for number in range(series)])
-    values = np.random.default_rng(1)
+    url = f"sqlite:///{folder}/temporis.db"
     with connect(url) as temporis:
-        source = temporis.create_data_source("bench")
-        for first in range(0, moments, most := max(1, 1_000_000 // series)):
-            some = np.arange(first, min(first + most, moments))
-            codes = np.tile(np.arange(series), len(some))
-            columns = {
-                "timestamp": np.repeat(some * 60 + 1_700_000_000, series),
-                "value": values.normal(size=len(codes)),
-            }
-            source.upsert(pd.DataFrame({**columns, "name": pd.Categorical.from_codes(codes, names)}))
+        source = temporis.create_data_source("metrics")
+        for first in range(0, rows, AT_ONCE):
+            source.upsert(frames.long_frame(min(AT_ONCE, rows - first), first=first))
     return url
-
-
-def measured(name: str, url: str) -> dict[str, float]:
-    """Seconds by the clock, seconds of the processor, and the peak memory, of one way in a process of its own."""
-    command = [sys.executable, __file__, "--only", name, "--url", url]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-
-
-def one(name: str, url: str) -> None:
-    """Measure one way, once the libraries have been imported."""
-    nothing(url)
-    started, used = time.perf_counter(), time.process_time()
-    rows = WAYS[name](url)
-    taken = {"clock": time.perf_counter() - started, "processor": time.process_time() - used, "rows": rows}
-    print(json.dumps({**taken, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
-
-
-def rounds_of(names: list[str], url: str, rounds: int) -> Iterator[tuple[str, dict[str, float]]]:
-    """The medians of each way."""
-    found = {name: list[dict[str, float]]() for name in names}
-    for _ in range(rounds):
-        for name in names:
-            found[name].append(measured(name, url))
-    for name, runs in found.items():
-        yield name, {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-
-
-def show(title: str, medians: dict[str, dict[str, float]]) -> None:
-    """A Markdown table; times are compared with ``read_sql``, memory with a process that reads nothing."""
-    base, floor = medians["pandas.read_sql"], medians["nothing"]
-    print(f"\n| {title} | processor s | times read_sql | clock s | times read_sql | MB above the libraries |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    for name, found in medians.items():
-        if name != "nothing":
-            cells = [
-                cell
-                for unit in ("processor", "clock")
-                for cell in (f"{found[unit]:.2f}", f"{base[unit] / found[unit]:.1f}x")
-            ]
-            print(f"| {name} | {' | '.join(cells)} | {found['peak'] - floor['peak']:,.0f} |")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Reading back, whole and in batches.")
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--many", type=int, default=10_000_000, help="rows of the second table; 0 for none")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--wide", action="store_true", help="a third table: as many rows of 50,000 series")
-    parser.add_argument("--only", choices=list(WAYS), help=argparse.SUPPRESS)
-    parser.add_argument("--url", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.only:
-        one(options.only, options.url)
-        return
-    tables = [(options.rows, 100, options.rounds)]
-    tables += [(options.many, 100, 1)] if options.many else []
-    tables += [(options.many, 50_000, 1)] if options.many and options.wide else []
-    with tempfile.TemporaryDirectory() as folder:
-        for number, (rows, series, rounds) in enumerate(tables):
-            (place := Path(folder) / str(number)).mkdir()
-            url = filled(place, rows, series)
-            show(f"{rows:,} rows of {series:,} series", dict(rounds_of(list(WAYS), url, rounds)))
-
-
-if __name__ == "__main__":
-    main()
