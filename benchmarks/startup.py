@@ -56,7 +56,7 @@ def tables(given: Given) -> Iterator[Table]:
 
 
 def started(command: list[str], turn: Turn) -> None:
-    """One process, from its start to its end."""
+    """One process."""
     turn.note(STEP, seconds(command))
 
 

@@ -22,7 +22,7 @@ from temporis_dagster import (
     temporis_asset,
 )
 
-PARTITIONS, RANGES = 50_000, 20
+PARTITIONS, RANGE = 50_000, 2_500
 FAILED_OF = 50 / 3
 """One partition in this number has failed: 3,000 of 50,000."""
 KEY, STEP = "%Y-%m-%d-%H:%M", "one tick"
@@ -31,7 +31,7 @@ SENSOR, SCHEDULE = "gap sensor", "schedule of a trailing window"
 
 def tables(given: Given) -> Iterator[Table]:
     """The one table of this script."""
-    partitions = min(PARTITIONS, max(10 * RANGES, given.rows // 20))
+    partitions = min(PARTITIONS, max(100, given.rows // 20))
     failed = round(partitions / FAILED_OF)
     table = Table(
         "ticks",
@@ -55,10 +55,9 @@ def tables(given: Given) -> Iterator[Table]:
             resources={"temporis": temporis, "temporis_io_manager": TemporisIOManager(temporis=temporis)},
         ).get_repository_def()
         fill(repository, instance, hours.get_partition_keys()[:partitions], failed, broken)
-        given_to_both = (repository, instance, temporis)
         ways = {
-            SENSOR: partial(ticked, partial(sensed, sensor, *given_to_both)),
-            SCHEDULE: partial(ticked, partial(scheduled, schedule, end, *given_to_both)),
+            SENSOR: partial(ticked, partial(sensed, sensor, repository, instance, temporis)),
+            SCHEDULE: partial(ticked, partial(scheduled, schedule, end, repository, instance)),
         }
         yield in_turns(table, ways, given.rounds)
 
@@ -86,7 +85,8 @@ def fill(
     repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, keys: list[str], failed: int, broken: set[str]
 ) -> None:
     """Run over ranges: in each the first ones fail together, and the others are stored."""
-    each, bad = len(keys) // RANGES, failed // RANGES
+    each = min(RANGE, len(keys))
+    bad = failed * each // len(keys)
     job = repository.get_implicit_global_asset_job_def()
     for first in range(0, len(keys), each):
         some = keys[first : first + each]
@@ -111,13 +111,22 @@ def scheduled(
     at: datetime,
     repository: dg.RepositoryDefinition,
     instance: dg.DagsterInstance,
-    temporis: Any,
 ) -> int:
     """What the daemon asks of the schedule."""
-    with dg.build_schedule_context(
-        instance=instance, scheduled_execution_time=at, repository_def=repository, resources={"temporis": temporis}
-    ) as context:
+    with _OnInstance(instance, at, repository) as context:
         return len(schedule.evaluate_tick(context).run_requests or ())
+
+
+class _OnInstance(dg.ScheduleEvaluationContext):
+    """The context of a schedule on an instance in memory, which Dagster's own context cannot have."""
+
+    def __init__(self, instance: dg.DagsterInstance, at: datetime, repository: dg.RepositoryDefinition) -> None:
+        super().__init__(None, at, None, None, repository_def=repository)
+        self._given = instance
+
+    @property
+    def instance(self) -> dg.DagsterInstance:
+        return self._given
 
 
 def ticked(tick: Callable[[], int], turn: Turn) -> None:

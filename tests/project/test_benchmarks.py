@@ -12,13 +12,15 @@ from benchmarks.harness import Given, Goal, Table, Turn, in_turns, scripts, tabl
 pytestmark = [pytest.mark.once, pytest.mark.no_cover]
 
 ROWS = 2_000
+OF_POSTGRES = {"memory", "mirror", "plan", "postgres", "streams"}
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("script", scripts())
-def test_every_script_runs_and_its_goals_are_about_its_ways(script):
+def test_every_script_runs_and_its_goals_are_about_its_ways(script, request):
     """On a few rows, each way does its work and finds what it stored; so a script cannot rot until someone needs it."""
-    for table in tables_of(script, Given(rows=ROWS, rounds=1, smoke=True)):
+    postgres = request.getfixturevalue("private_postgres").url() if script in OF_POSTGRES else None
+    for table in tables_of(script, Given(rows=ROWS, rounds=1, smoke=True, postgres=postgres)):
         found = json.loads(json.dumps(table.as_json()))
         assert table.found or table.left_out
         assert not [why for why in table.left_out.values() if "failed" in why]
