@@ -51,18 +51,18 @@ setup-system:    ## set up what tests need from the system beyond Python: Rabbit
 environments: $(VENV)/ready $(OLDEST)/ready $(NEWEST)/ready $(DISTRIBUTED)/ready   ## install everything that the other targets need
 
 # Every pass runs, even after an earlier one failed: a cause often shows in only one of them. The fourth mostly waits for
-# processes, so it runs during the second and the third; its output is kept, and follows theirs.
+# processes, so it runs next to the others, from the first on; its output is kept, and follows theirs.
 test: $(VENV)/ready $(OLDEST)/ready $(NEWEST)/ready $(DISTRIBUTED)/ready   ## run all tests with current, oldest and newest dependencies (about 30 minutes on two cores)
 	@failed=; export TEMPORIS_TESTS_LEFT_OUT=$$(mktemp); distributed=$$(mktemp); \
+	$(CURDIR)/$(DISTRIBUTED)/bin/python -m pytest tests/distributed >$$distributed 2>&1 & fourth=$$!; \
 	echo "1 of 4: all tests"; \
 	$(BIN)/python $(PYTEST) $(MEASURE) || failed="constraints.txt"; \
-	$(CURDIR)/$(DISTRIBUTED)/bin/python -m pytest tests/distributed >$$distributed 2>&1 & fourth=$$!; \
 	echo "2 of 4: what versions can change, with the oldest dependencies that pyproject.toml declares"; \
 	$(CURDIR)/$(OLDEST)/bin/python $(AGAIN) || failed="$$failed constraints-oldest.txt"; \
-	echo "3 of 4: the tests of the Dagster surface, one case of each, with the newest Dagster"; \
-	$(CURDIR)/$(NEWEST)/bin/python $(AGAIN) --one-case $(DAGSTER_TESTS) || failed="$$failed constraints-newest.txt"; \
+	echo "3 of 4: the tests of the Dagster surface, with the newest Dagster"; \
+	$(CURDIR)/$(NEWEST)/bin/python $(AGAIN) $(DAGSTER_TESTS) || failed="$$failed constraints-newest.txt"; \
 	wait $$fourth || failed="$$failed constraints-distributed.txt"; \
-	echo "4 of 4: the tests of distributed runs, which ran during passes 2 and 3, one after the other"; \
+	echo "4 of 4: the tests of distributed runs, which ran next to the others, one after the other"; \
 	cat $$distributed; \
 	if test -s $$TEMPORIS_TESTS_LEFT_OUT; then echo "Left out:"; sort -u $$TEMPORIS_TESTS_LEFT_OUT; fi; \
 	rm -f $$TEMPORIS_TESTS_LEFT_OUT $$distributed; \

@@ -11,13 +11,14 @@
 
 * Tests with the marker ``once`` are left to the first pass. They are about texts and files of the repository, or they
   are random tests of the core (kills, interruptions, faults), which exercise SQLite, sockets and processes: the
-  versions of pandas and Dagster make no difference to them, and the tests that run again call the same functions.
+  versions of pandas and Dagster make no difference to them, and the tests that run again call the same functions; or
+  they do at length what tests that run again do in short.
 * Every property test of hypothesis without a number of examples of its own tries 25 instead of 100.
+* Of a parametrized test, the first case runs again, so every test function runs with every set of versions. In the
+  folders `core` and `cli`, all cases do: there they are types and layouts of data, which versions of pandas change.
 
-``--one-case``, which the pass with the newest Dagster adds, runs the first case of each parametrized test. The first
-pass, and that with the oldest dependencies, run all of them.
-
-Coverage is not measured in random tests, nor where a test says so (``no_cover``): they run the same lines many times.
+Coverage is not measured in random and end-to-end tests, nor where a test says so (``no_cover``): they run lines that
+other tests run, many times.
 
 A test that needs a part of the system that is missing here, such as a broker, is left out, and the run ends by saying
 so (`tests/support/left_out.py`); with ``TEMPORIS_TESTS_COMPLETE=yes``, as in CI, it fails.
@@ -37,13 +38,15 @@ collect_ignore_glob = ["support/*_definitions.py"]  # code locations, which daem
 OF_THE_CORE = {"http", "mirror", "service", "store"}
 """Folders whose random tests exercise neither pandas nor Dagster."""
 
+OF_DATA = {"core", "cli"}
+"""Folders whose cases are types and layouts of data."""
+
 CANARY = "ts_canary_7f3a9c51d2e84b60"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="Run the long and random tests in their long form.")
     parser.addoption("--again", action="store_true", help="Run what other versions of dependencies can change.")
-    parser.addoption("--one-case", action="store_true", help="Run the first case of each parametrized test.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -71,19 +74,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("soak")
             if item.path.parent.name in OF_THE_CORE:
                 item.add_marker("once")
-        if random or getattr(getattr(item, "function", None), "is_hypothesis_test", False):
+        property_test = getattr(getattr(item, "function", None), "is_hypothesis_test", False)
+        if random or property_test or item.path.parent.name == "end_to_end":
             item.add_marker("no_cover")
     if config.getoption("--again"):
-        _keep(config, items, [item for item in items if not item.get_closest_marker("once")])
-    if config.getoption("--one-case"):
-        first = {item.nodeid.partition("[")[0]: item for item in reversed(items)}
-        _keep(config, items, [item for item in items if first[item.nodeid.partition("[")[0]] is item])
-
-
-def _keep(config: pytest.Config, items: list[pytest.Item], kept: list[pytest.Item]) -> None:
-    wanted = set(kept)
-    config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
-    items[:] = kept
+        left = [item for item in items if not item.get_closest_marker("once")]
+        first = {item.nodeid.partition("[")[0]: item for item in reversed(left)}
+        kept = set(first.values()) | {item for item in left if item.path.parent.name in OF_DATA}
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = [item for item in items if item in kept]
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,10 @@ import pytest
 
 from tests.support.dagster_harness import at, backfill_environment, run_automation, run_backfill, run_schedules, stale
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of Dagster's daemon, which runs in this process here
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),  # of Dagster's daemon, which runs in this process here
+    pytest.mark.no_cover,  # days of a deployment, nearly all of whose lines are Dagster's
+]
 DEFINITIONS = Path(__file__).parents[1] / "support" / "automated_definitions.py"
 
 

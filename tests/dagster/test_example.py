@@ -31,7 +31,10 @@ LAST_WEEK = ("2013-12-25", "2013-12-31")
 WHOLE_YEAR = ("2013-01-01", "2013-12-31")
 ERRORS_ONLY = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*backfill_policy.*:dagster.BetaWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*backfill_policy.*:dagster.BetaWarning"),
+    pytest.mark.no_cover,  # whole backfills, of whose lines every part has tests of its own
+]
 
 
 # --- what the CSV files say: {(UTC second, series): value}, the last row wins ---
@@ -194,7 +197,6 @@ def test_a_range_over_a_clock_change_stores_what_the_csv_says(example, instance,
 
 @pytest.mark.parametrize("asset", ["departures", "weather"])
 @pytest.mark.parametrize("day", [*SPRING, "2013-03-10", *AUTUMN, "2013-11-03"])
-@pytest.mark.no_cover
 def test_single_days_around_the_clock_changes_store_what_the_csv_says(example, instance, asset, day):
     """A partition is the day as New York's clocks showed it."""
     assert run(example, instance, asset, day).success
@@ -215,7 +217,7 @@ def test_a_day_without_rows_is_materialized_and_stores_nothing(example, instance
     assert stored() == {}
 
 
-@pytest.mark.no_cover
+@pytest.mark.once
 def test_the_year_is_stored_once_and_read_back_for_the_report(example, instance):
     """All 365 days equal the CSV files; the same backfill again writes nothing; the report only reads."""
     for asset in EXPECTED:

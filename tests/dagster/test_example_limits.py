@@ -20,7 +20,10 @@ DAY, BEFORE, AFTER = "2013-06-12", "2013-06-11", "2013-06-13"
 START = 1_371_009_600  # midnight of DAY in New York
 END = START + 86_400
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*backfill_policy.*:dagster.BetaWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*backfill_policy.*:dagster.BetaWarning"),
+    pytest.mark.no_cover,  # whole backfills, of whose lines every part has tests of its own
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -128,7 +131,6 @@ def as_known_at(database, midnight):
 
 
 @pytest.mark.soak
-@pytest.mark.no_cover
 def test_the_daily_runs_of_a_year_are_not_stopped(example, database, instance, soak):
     """The last three days every night, as the schedules fill them, with late and corrected rows: none is stopped."""
     from nyc_airports.dataset import NYC_DAYS
