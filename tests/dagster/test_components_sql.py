@@ -101,12 +101,12 @@ def test_no_row_is_missed_and_none_is_fetched_twice(form, change, database, tmp_
     kind, column, write, time_column = FORMS[form]
     rows = observations(change)
     fill(database(kind), column, [(number, write(moment), *rest) for number, moment, *rest in rows])
-    first, end = CHANGES[change]
+    first, _ = CHANGES[change]
     day, after = (f"{pd.Timestamp(first) + pd.Timedelta(days=days):%Y-%m-%d}" for days in (1, 2))
     plans = {
         "hourly": ({"start_date": f"{day}-00:00", "end_date": f"{day}-04:00"}, False),
         "daily": ({"start_date": day, "end_date": after}, False),
-        "range": ({"type": "hourly", "start_date": f"{first}-00:00", "end_date": f"{end}-00:00"}, True),
+        "range": ({"type": "hourly", "start_date": f"{first}-22:00", "end_date": f"{day}-06:00"}, True),
     }
     for name, (dates, as_range) in plans.items():
         folder = tmp_path / name

@@ -246,7 +246,7 @@ def test_the_mirror_is_a_dict_that_reaches_the_service(mirror_db, soak, monkeypa
     run_state_machine_as_test(
         type("Machine", (MirrorMachine,), {"database": mirror_db}),
         settings=settings(
-            max_examples=1_000 if soak else round(40 * mirror_db.share),
+            max_examples=1_000 if soak else round(20 * mirror_db.share),
             print_blob=False,
             stateful_step_count=30,
             deadline=None,

@@ -677,9 +677,10 @@ def test_too_many_connections(owned, admin):
     """The upsert waits until there is one free."""
     name = make_url(owned).database
     writer = Writer(0, PLAN)
+    # Taken before there is a limit: the server may still be closing the connection that made the store.
+    taken = psycopg.connect(make_url(owned).set(drivername="postgresql").render_as_string(hide_password=False))
     admin.execute(f"ALTER ROLE {USER} CONNECTION LIMIT 1")
     try:
-        taken = psycopg.connect(make_url(owned).set(drivername="postgresql").render_as_string(hide_password=False))
         with connect(owned, give_up_after_s=SHORT_S) as temporis:
             record = writer.upsert(temporis._target)
             assert record["error"] == "UnavailableError", record
