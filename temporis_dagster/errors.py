@@ -143,7 +143,8 @@ class StreamError(TemporisError):
     written. Either may pass. For another attempt, the stream must be made anew.
 
     Attributes:
-        report: What happened to the slices before, which were sent, if the call was an upsert or a check; else None.
+        report: What happened to the slices before, which were sent, if the call was an upsert or a check; else None,
+            also with ``spool=True``: nothing was sent.
     """
 
     retryable = True

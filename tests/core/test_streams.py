@@ -352,7 +352,20 @@ def test_a_type_of_arrow_that_is_not_a_number_is_called_by_its_name(source, valu
         with pytest.raises(InvalidObservationsError) as caught:
             source.upsert(data)
         assert f"has the Arrow type {called}, which is not a number" in str(caught.value)
+        assert str(caught.value).endswith("Nothing was sent.")
     assert source.upsert(table.rename_columns(["timestamp", "name", "x"]).append_column("value", [[1]])).stored == 1
+
+
+@pytest.mark.parametrize("cut", [0, 3])
+@pytest.mark.parametrize(
+    "names", ["ababababa", "aaaaaaa", "abcabca", "abababc", "abcabd", "a", "ab"], ids=lambda names: names
+)
+def test_names_in_complete_rounds_or_not_are_the_same_names(source, names, cut):
+    """A column that repeats its beginning to the end is looked up once; one that almost does is not taken for one."""
+    texts = pa.chunked_array([list(names[:cut]), list(names[cut:])], pa.string())
+    table = pa.table({"timestamp": range(START, START + len(names)), "name": texts, "value": [1.0] * len(names)})
+    assert source.upsert(table).stored == len(names)
+    assert source.read()["name"].tolist() == list(names)
 
 
 def test_names_in_dictionaries_that_arrow_cannot_unify(source):

@@ -31,6 +31,9 @@ HOW_TO_CAST = {
     "a series name": "Cast it to a string first",
 }
 
+ROUND_ROWS = 10_000
+"""The longest round of series names that is looked for: one row for each series, and then the same again."""
+
 
 @dataclass(frozen=True)
 class Roles:
@@ -83,7 +86,7 @@ def frame_of_table(table: pa.Table, roles: Roles | None, first_row: int = 0) -> 
     """
     names = [name for name in table.column_names if roles is None or roles.of(name) is not None]
     columns = {i: _column(table.column(name)) for i, name in enumerate(names)}
-    frame = pd.DataFrame(columns, index=pd.RangeIndex(len(table)))
+    frame = pd.DataFrame(columns, index=pd.RangeIndex(len(table)), copy=False)
     frame.columns = pd.Index(names, dtype=object)
     frame.index = pd.RangeIndex(first_row, first_row + len(table))
     return frame
@@ -141,20 +144,22 @@ def _integers(column: pa.ChunkedArray) -> Column:
     return pd.Series(pd.arrays.IntegerArray(pc.fill_null(column, 0).to_numpy(), missing))
 
 
-def _instants(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.datetime64]]:
+def _ticks(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Return timestamps in their own unit. Their 64 bits are read as they are: no conversion can overflow."""
-    ticks = pc.fill_null(column.cast(pa.int64()), np.iinfo(np.int64).min).to_numpy()
-    instants: np.ndarray[Any, np.dtype[np.datetime64]] = ticks.view(f"datetime64[{column.type.unit}]")
-    return instants
+    integers = column.cast(pa.int64())
+    if column.null_count:
+        integers = pc.fill_null(integers, np.iinfo(np.int64).min)
+    ticks: np.ndarray[Any, np.dtype[np.int64]] = integers.to_numpy()
+    return ticks
 
 
 def _moments(column: pa.ChunkedArray) -> Column:
-    moments = pd.Series(_instants(column))
-    if column.type.tz is None:
-        return moments
-    in_utc: Column = moments.dt.tz_localize("UTC")
+    unit, zone, ticks = column.type.unit, column.type.tz, _ticks(column)
+    if zone is None:
+        return pd.Series(ticks.view(f"datetime64[{unit}]"))
+    in_utc: Column = pd.Series(ticks, dtype=pd.DatetimeTZDtype(unit, "UTC"), copy=False)
     try:
-        in_zone: Column = in_utc.dt.tz_convert(ZoneInfo(column.type.tz))
+        in_zone: Column = in_utc.dt.tz_convert(ZoneInfo(zone))
     except (ZoneInfoNotFoundError, ValueError, OverflowError):  # an offset such as +01:00: the instants are the same
         return in_utc
     return in_zone
@@ -184,7 +189,10 @@ def _categories(column: pa.ChunkedArray) -> Column:
     array = _unified(column).combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     if isinstance(array, pa.ChunkedArray):  # pyarrow returns one where there are no rows
         array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
-    codes = pc.fill_null(array.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
+    indices = array.indices
+    if indices.null_count:
+        indices = pc.fill_null(indices.cast(pa.int64()), -1)
+    codes = indices.to_numpy(zero_copy_only=False)
     texts = pd.Series(_texts(array.dictionary), dtype=object)
     if not of_type.is_dictionary(column.type) or texts.hasnans or not texts.is_unique:
         numbers, unique = pd.factorize(texts)
@@ -202,11 +210,29 @@ def _unified(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     try:
-        return pc.dictionary_encode(column)
+        period = _period(column)
+        if not period:
+            return pc.dictionary_encode(column)
+        once = pc.dictionary_encode(column.slice(0, period).combine_chunks())
     except pa.ArrowNotImplementedError:  # text views, before pyarrow 18
         return pa.chunked_array(
             [pa.array(chunk.to_pylist(), pa.string()).dictionary_encode() for chunk in column.chunks]
         )
+    codes = np.resize(once.indices.to_numpy(), len(column))
+    return pa.chunked_array([pa.DictionaryArray.from_arrays(codes, once.dictionary)])
+
+
+def _period(column: pa.ChunkedArray) -> int:
+    """Return the length of the round of texts that the whole column repeats; 0 if it does not repeat one.
+
+    A frame in order of time often does. Comparing the column with itself takes a tenth of the time of encoding it.
+    """
+    beginning = column.slice(0, ROUND_ROWS)
+    if column.null_count or not len(beginning):
+        return 0
+    again = np.flatnonzero(pc.equal(beginning, beginning[0]).to_numpy())[1:2]
+    period = int(again[0]) if len(again) else 0
+    return period if period and column.slice(period).equals(column.slice(0, len(column) - period)) else 0
 
 
 def _texts(texts: pa.Array) -> list[str | None]:

@@ -20,7 +20,7 @@ from temporis_dagster.data_source.streams.kinds import in_memory, is_pandas, ref
 from temporis_dagster.data_source.streams.slice_reader import SliceReader
 from temporis_dagster.data_source.streams.slices import SLICE_CELLS, slice_of_table
 from temporis_dagster.data_source.streams.spool import spooled
-from temporis_dagster.errors import StreamError
+from temporis_dagster.errors import InvalidObservationsError, StreamError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -75,7 +75,12 @@ def observed(
         except StreamError as error:
             error.args = (f"{error} Nothing was sent. Make the stream again.",)
             raise
-    reader, part = SliceReader(options, contracts, now_s), slice_of_table(table, options)
+    try:
+        part = slice_of_table(table, options)
+    except InvalidObservationsError as error:
+        error.args = (f"{error} Nothing was sent.",)
+        raise
+    reader = SliceReader(options, contracts, now_s)
     options, reading = reader.options_for(part), reader.read(part, found)
     if reading.invalid is not None:
         raise reading.invalid.error(options, data_source)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Hashable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -104,6 +105,8 @@ def slice_of_table(table: pa.Table, options: ObservationOptions, first_row: int 
     if not len(table):
         return Slice(pd.DataFrame(), in_arrow=True)
     frame = frame_of_table(table, roles_of(table.schema, options), first_row)
+    if len(frame.columns) == table.num_columns:
+        return Slice(frame, first_row, in_arrow=True)
     return Slice(frame, first_row, lambda: frame_of_table(table, None, first_row), in_arrow=True)
 
 
@@ -292,7 +295,12 @@ def _kind_of_piece(piece: Piece, time: Hashable) -> str:
         return _kind_in_arrow(piece.schema.field(time).type)
     if time is None and isinstance(piece.index, pd.MultiIndex):
         return "several levels"
-    column = plain(piece.index[:0].to_series() if time is None else piece[time].iloc[:0])
+    return _kind_of_dtype(piece.index.dtype if time is None else piece[time].dtype)
+
+
+@lru_cache(maxsize=16)
+def _kind_of_dtype(dtype: Any) -> str:  # cached, as a stream may have many small pieces
+    column = plain(pd.Series([], dtype=dtype))
     kind = kind_of(column)
     if kind == "datetime":
         return "datetimes with a zone" if isinstance(column.dtype, pd.DatetimeTZDtype) else "datetimes without a zone"
