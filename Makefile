@@ -91,7 +91,7 @@ format: $(VENV)/ready ## format the code and fix what ruff can fix
 	$(BIN)/ruff format
 
 # SCRIPTS="store delivery" measures only these; OPTIONS=--quick takes a tenth of the rows and leaves the page alone.
-bench: $(BENCH)/ready $(BENCH_DUCKDB)/ready   ## measure speed and memory next to peers, and write docs/benchmarks.md (about 20 minutes)
+bench: $(BENCH)/ready $(BENCH_DUCKDB)/ready   ## measure speed and memory next to peers, and write docs/benchmarks.md (about half an hour)
 	$(CURDIR)/$(BENCH)/bin/python -m benchmarks run $(OPTIONS) $(SCRIPTS)
 
 # The source distribution is built first and the wheel from it, so both are complete.

@@ -22,7 +22,6 @@ SMALL = 20_000
 STEP, MOST_MB = "upsert", 96
 FORMS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "ordered, `datetime64[ns, UTC]`": lambda frame: frame,
-    "ordered, `datetime64[us, UTC]`": lambda frame: frames.with_timestamps(frame, "datetime64[us, UTC]"),
     "ordered, integer seconds": lambda frame: frames.with_timestamps(frame, "int64"),
     "shuffled, 1 % duplicates": frames.shuffled,
 }

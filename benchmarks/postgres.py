@@ -11,6 +11,7 @@ import itertools
 import multiprocessing.dummy
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -38,6 +39,8 @@ COLUMNS = {
     "client_us": "client, µs per row",
     "wal_bytes": "bytes of WAL per row",
 }
+FEWER, TIMES_BEFORE = 5, 10
+"""How many times fewer rows than elsewhere, because five ways take turns; how many times as many a table may have."""
 SMALL_UPSERTS = 50
 WRITER_SERIES, WRITER_STEPS, WRITER_ROWS, WRITER_SECONDS = 50, 20_000, 5_000, 4.0
 
@@ -77,15 +80,16 @@ class Ours:
 
 def tables(given: Given) -> Iterator[Table]:
     """Upserts into an empty table and after many rows, wide frames, reading, small upserts, writers."""
+    given = replace(given, rows=given.rows // FEWER)
     title = f"PostgreSQL, {given.rows:,} rows of {SERIES} series in the order of time, into {{}}"
     empty = Table("postgres", title.format("an empty table"), base=RAW, columns=COLUMNS)
     if not servers.has_postgres(given):
         empty.left_out["everything"] = "there is no PostgreSQL here (`--postgres`)"
         yield empty
         return
-    before = 2 * given.rows
+    before = TIMES_BEFORE * given.rows
     after = Table("postgres-after", title.format(f"a table of {before:,} rows"), base=RAW, columns=COLUMNS)
-    wide = given.rows // 20
+    wide = given.rows // 4
     few = Table("postgres-wide", f"PostgreSQL, {wide:,} series with one row each", base=RAW, columns=COLUMNS)
     with servers.postgres(given.postgres) as admin:
         yield of_upserts(empty, admin, given, before=0)

@@ -52,7 +52,7 @@ def tables(given: Given) -> Iterator[Table]:
             for command in commands.values():
                 seconds(command)
         ways = {name: partial(started, command) for name, command in commands.items()}
-        yield in_turns(table, ways, 1 if given.smoke else 4 * given.rounds)
+        yield in_turns(table, ways, 1 if given.smoke else 2 * given.rounds)
 
 
 def started(command: list[str], turn: Turn) -> None:
