@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from types import ModuleType
 from typing import TypeAlias
 
 import pandas as pd
@@ -24,11 +23,11 @@ DELAY_S = 0.05
 MANY_SERIES = 10_000
 OBJECTS, CATEGORIES, MANY = "object names", "category names", f"{MANY_SERIES:,} series per timestamp"
 Send: TypeAlias = Callable[[pd.DataFrame, str], None]
-PEERS: dict[str, tuple[ModuleType, str, Send, int]] = {
-    DOCS: (docs_loop, "requests", docs_loop.by_iloc, 50),
-    "the docs' loop with `itertuples`": (docs_loop, "requests", docs_loop.by_itertuples, 20),
-    "influxdb-client": (influxdb_writer, "influxdb_client", influxdb_writer.send, 20),
-    QUESTDB: (questdb_sender, "questdb", questdb_sender.send, 1),
+PEERS: dict[str, tuple[str, str, Send, int]] = {
+    DOCS: ("docs_loop", "requests", docs_loop.by_iloc, 50),
+    "the docs' loop with `itertuples`": ("docs_loop", "requests", docs_loop.by_itertuples, 20),
+    "influxdb-client": ("influxdb_writer", "influxdb_client", influxdb_writer.send, 20),
+    QUESTDB: ("questdb_sender", "questdb", questdb_sender.send, 1),
 }
 """File, module, function, and how many times fewer rows a peer gets."""
 
@@ -60,8 +59,8 @@ def tables(given: Given) -> Iterator[Table]:
 def peers(table: Table, frame: pd.DataFrame, url: str) -> dict[str, Way]:
     """The other clients that are here."""
     ways: dict[str, Way] = {}
-    for name, (module, needs, send, fewer) in PEERS.items():
-        if table.peer(name, module, needs):
+    for name, (baseline, needs, send, fewer) in PEERS.items():
+        if table.peer(name, baseline, needs):
             ways[name] = partial(sent, send, {OBJECTS: frame.iloc[: len(frame) // fewer]}, url)
     return ways
 
@@ -108,7 +107,7 @@ def of_other_frames(frame: pd.DataFrame, given: Given) -> Table:
     )
     with null_server() as url:
         ways: dict[str, Way] = {OURS: partial(ours, others, url, {})}
-        if table.peer(QUESTDB, questdb_sender, "questdb"):
+        if table.peer(QUESTDB, "questdb_sender", "questdb"):
             ways[QUESTDB] = partial(sent, questdb_sender.send, of_questdb, url)
         return in_turns(table, ways, given.rounds)
 

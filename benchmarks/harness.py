@@ -31,7 +31,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeAlias
 
 ROOT = Path(__file__).parents[1]
@@ -189,19 +188,20 @@ class Table:
             speeds = {"rate": "thousand rows/s", "ratio": "by the clock", "processor_ratio": "by processor time"}
             self.columns = speeds if self.base or self.base_step else {"wall_s": "s", "processor_s": "processor, s"}
 
-    def peer(self, way: str, module: ModuleType, *needs: str) -> bool:
+    def peer(self, way: str, baseline: str, *needs: str) -> bool:
         """Whether a baseline can be measured here. Its settings, or what it lacks, are noted.
 
         Args:
             way: What the table calls it.
-            module: Its file under ``baselines``, with ``SETTINGS``.
+            baseline: The name of its file under ``baselines``, which has ``SETTINGS``.
             needs: The modules that it imports.
         """
         missing = [name for name in needs if not installed(name)]
         if missing:
             self.left_out[way] = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
         else:
-            self.peers[way] = f"`{Path(str(module.__file__)).relative_to(ROOT)}`: {module.SETTINGS}"
+            settings = importlib.import_module(f"benchmarks.baselines.{baseline}").SETTINGS
+            self.peers[way] = f"`benchmarks/baselines/{baseline}.py`: {settings}"
         return not missing
 
     def as_json(self) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def measured(path: str, form: str, rows: int, admin: str | None, delay_s: float)
 @contextmanager
 def opened(path: str, admin: str | None, delay_s: float) -> Iterator[Callable[[pd.DataFrame], object]]:
     """What upserts on one of the paths."""
-    with TemporaryDirectory() as folder, servers.null_server(delay_s if "50 ms" in path else 0) as server:
+    with TemporaryDirectory() as folder:
         store = f"sqlite:///{folder}/temporis.db"
         if path.startswith("IO manager"):
             with _io_manager(store) as upsert:
@@ -86,7 +86,8 @@ def opened(path: str, admin: str | None, delay_s: float) -> Iterator[Callable[[p
                 yield temporis.data_source("metrics").upsert
         else:
             options = {"mirror": store} if path.startswith("mirror") else {}
-            with connect(server, TOKEN, **options) as temporis:
+            delay_s = delay_s if "50 ms" in path else 0
+            with servers.null_server(delay_s) as server, connect(server, TOKEN, **options) as temporis:
                 yield temporis.data_source("metrics").upsert
 
 

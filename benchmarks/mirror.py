@@ -122,10 +122,12 @@ def of_a_backlog(url: str, given: Given) -> Table:
         f"A mirror with a backlog: upserts of {SMALL} rows, and the flush",
         columns={"median_ms": "ms per upsert, median", "rate": "thousand rows/s"},
     )
-    return in_turns(table, {f"{rows:,} rows pending": partial(with_a_backlog, rows, url)}, 1)
+    return in_turns(
+        table, {f"{rows:,} rows pending": partial(with_a_backlog, rows, 2 if given.smoke else SMALL_UPSERTS, url)}, 1
+    )
 
 
-def with_a_backlog(rows: int, url: str, turn: Turn) -> None:
+def with_a_backlog(rows: int, count: int, url: str, turn: Turn) -> None:
     """Queue the rows while the service is away, and deliver them to one that is there."""
     with TemporaryDirectory() as folder:
         mirror = f"sqlite:///{folder}/mirror.db"
@@ -138,17 +140,17 @@ def with_a_backlog(rows: int, url: str, turn: Turn) -> None:
         rebind(mirror, url)
         with connect(url, TOKEN, mirror=mirror) as temporis:
             source = temporis.data_source("metrics")
-            turn.note("small upserts, while they are pending", small_upserts(source, first=10**8))
+            turn.note("small upserts, while they are pending", small_upserts(source, count, first=10**8))
             with turn.measure("the flush") as figures:
                 figures["rows"] = source.flush().stored
-            turn.note("small upserts, after the flush", small_upserts(source, first=2 * 10**8))
+            turn.note("small upserts, after the flush", small_upserts(source, count, first=2 * 10**8))
 
 
-def small_upserts(source: DataSource, *, first: int) -> dict[str, float]:
+def small_upserts(source: DataSource, count: int, *, first: int) -> dict[str, float]:
     """The median time of one."""
     source.upsert(frames.long_frame(SMALL, first=first))
     taken = []
-    for number in range(1, SMALL_UPSERTS + 1):
+    for number in range(1, count + 1):
         frame = frames.long_frame(SMALL, first=first + number * SMALL)
         started = time.perf_counter()
         source.upsert(frame)

@@ -48,7 +48,7 @@ def tables(given: Given) -> Iterator[Table]:
             )
         ],
     )
-    table.peer(NOTHING, null_io_manager)
+    table.peer(NOTHING, "null_io_manager")
     asset, tags = hourly_asset(partitions)
     ways = {OURS: partial(with_ours, asset, tags), NOTHING: partial(with_nothing, asset, tags)}
     yield in_turns(table, ways, given.rounds)

@@ -102,8 +102,8 @@ def tables(given: Given) -> Iterator[Table]:
 
 def ways_into(table: Table, url: str, *, all_of_them: bool = True) -> dict[str, Any]:
     """Each way, with a data source of its own."""
-    table.peer(RAW, psycopg_loop)
-    table.peer(MERGE, copy_and_merge)
+    table.peer(RAW, "psycopg_loop")
+    table.peer(MERGE, "copy_and_merge")
     made: dict[str, Any] = {FRAME: Ours(url, 3, from_frame=True), CHECKED: Ours(url, 4, from_frame=False)}
     made |= {RAW: psycopg_loop.Raw(plain(url), 0), MERGE: copy_and_merge.Merge(plain(url), 1)}
     if all_of_them:
@@ -222,7 +222,7 @@ def of_small_upserts(admin: str, given: Given) -> Table:
         "PostgreSQL, small upserts",
         columns={"median_ms": "median, ms", "p99_ms": "p99, ms", "round_trips": "round trips"},
     )
-    count = 5 if given.smoke else SMALL_UPSERTS
+    count = 2 if given.smoke else SMALL_UPSERTS
     with servers.new_database(admin) as url, CountingProxy(plain(url)) as proxy:
         make_stores(url, samples.names(SERIES))
         through = ours(proxy.url)

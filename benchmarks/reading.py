@@ -73,7 +73,7 @@ def measured(table: Table, names: list[str], rows: int, rounds: int, given: Give
     """Fill a store, and read it in each of these ways."""
     for name in (READ_SQL, IN_CHUNKS):
         if name in names:
-            table.peer(name, pandas_read_sql)
+            table.peer(name, "pandas_read_sql")
     with TemporaryDirectory() as folder:
         url = filled(Path(folder), rows)
         return in_turns(table, {name: partial(apart, name, url, rows, given) for name in names}, rounds)

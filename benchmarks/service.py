@@ -26,7 +26,6 @@ import numpy as np
 import orjson
 
 from benchmarks import frames
-from benchmarks.baselines import fastapi_endpoint
 from benchmarks.harness import ROOT, Given, Goal, Table, Turn, Way, in_turns
 from temporis_dagster.contract import INGEST_PATH
 from temporis_dagster.data_source.store import SqlStore
@@ -62,7 +61,7 @@ def tables(given: Given) -> Iterator[Table]:
     )
     made = bodies(records, count)
     ways: dict[str, Way] = {OURS: partial(throughput, OURS, made, records)}
-    if table.peer(FASTAPI, fastapi_endpoint, "fastapi", "uvicorn"):
+    if table.peer(FASTAPI, "fastapi_endpoint", "fastapi", "uvicorn"):
         ways[FASTAPI] = partial(throughput, FASTAPI, made[: count // FEWER], records)
     yield in_turns(table, ways, given.rounds)
     small, requests = min(SMALL, given.rows // 100), min(REQUESTS, max(CONNECTIONS, given.rows // 1_000))
@@ -84,7 +83,7 @@ def tables(given: Given) -> Iterator[Table]:
     ways = {one_process: partial(under_load, OURS, 1, made, small)}
     if not given.smoke:
         ways[f"{OURS}, 2 processes on one store"] = partial(under_load, OURS, 2, made, small)
-    if loaded.peer(of_fastapi := f"{FASTAPI}, 1 process", fastapi_endpoint, "fastapi", "uvicorn"):
+    if loaded.peer(of_fastapi := f"{FASTAPI}, 1 process", "fastapi_endpoint", "fastapi", "uvicorn"):
         ways[of_fastapi] = partial(under_load, FASTAPI, 1, made[: max(CONNECTIONS, requests // FEWER)], small)
     yield in_turns(loaded, ways, given.rounds)
 

@@ -45,10 +45,10 @@ def tables(given: Given) -> Iterator[Table]:
         OURS: partial(from_a_frame, frame),
         "temporis, from checked observations": partial(from_observations, observations),
     }
-    if table.peer(RAW, sqlite_loop):
+    if table.peer(RAW, "sqlite_loop"):
         ways[RAW] = partial(raw_loop, frame)
     for name, way in {APPENDING: appending, UPSERTING: upserting}.items():
-        if table.peer(name, pandas_sql):
+        if table.peer(name, "pandas_sql"):
             ways[name] = partial(way, few)
     if given.duckdb_python:
         ways[DUCKDB] = partial(duckdb, given.duckdb_python, given.rows)

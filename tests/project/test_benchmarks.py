@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 
 import pytest
@@ -15,11 +16,30 @@ ROWS = 2_000
 OF_POSTGRES = {"memory", "mirror", "plan", "postgres", "streams"}
 
 
+@pytest.fixture(scope="module")
+def own_postgres():
+    """A server of which the scripts are superuser."""
+    from tests.support.postgres_server import PrivatePostgres
+
+    with PrivatePostgres() as server:
+        yield server
+
+
+@pytest.fixture
+def collected():
+    """What the test run holds is left out of garbage collections, of which there is one before each measurement."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("collected")
 @pytest.mark.parametrize("script", scripts())
 def test_every_script_runs_and_its_goals_are_about_its_ways(script, request):
     """On a few rows, each way does its work and finds what it stored; so a script cannot rot until someone needs it."""
-    postgres = request.getfixturevalue("private_postgres").url() if script in OF_POSTGRES else None
+    postgres = request.getfixturevalue("own_postgres").url() if script in OF_POSTGRES else None
     for table in tables_of(script, Given(rows=ROWS, rounds=1, smoke=True, postgres=postgres)):
         found = json.loads(json.dumps(table.as_json()))
         assert table.found or table.left_out
