@@ -133,7 +133,7 @@ class Turn:
             rows: How many rows it is done to, if that is a speed.
 
         Yields:
-            The figures, to which the caller may add more.
+            The figures, to which the caller may add more, also after the block.
         """
         figures: dict[str, float] = {"rows": rows} if rows else {}
         gc.collect()
@@ -141,7 +141,7 @@ class Turn:
         yield figures
         figures["wall_s"] = time.perf_counter() - wall
         figures["processor_s"] = time.process_time() - processor
-        self.note(step, figures)
+        self._found.setdefault(step, []).append(figures)
 
     def note(self, step: str, figures: Mapping[str, float]) -> None:
         """Take figures that were measured elsewhere, such as in a process of its own.

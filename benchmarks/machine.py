@@ -28,13 +28,10 @@ PACKAGES = (
 
 def described() -> dict[str, str]:
     """The machine and the versions, by what they are called."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
     load = ", ".join(f"{part:.1f}" for part in os.getloadavg())
     return {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": _commit(),
         "processor": f"{os.cpu_count()} cores of {_processor()}",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.0f} GB",
         "system": f"{platform.system()} {platform.release()}",
@@ -43,6 +40,17 @@ def described() -> dict[str, str]:
         "SQLite": sqlite3.sqlite_version,
         **{name: found for name in PACKAGES if (found := _version(name))},
     }
+
+
+def _commit() -> str:
+    """What was measured. The results, which a run writes, do not count as a change."""
+    changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/results.json", ":!docs/benchmarks.md")
+    return (_git("describe", "--always") or "unknown") + (", changed" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def _processor() -> str:

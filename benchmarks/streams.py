@@ -1,8 +1,8 @@
 """Streams: a Parquet file upserted as a stream, and as one frame of pandas; the memory and the time of both.
 
-Every way runs in a process of its own, which first imports everything. The time includes reading the file, except for
-the frame that was read before. The readers go through the file one row group after the other; *of the whole file* lets
-pyarrow go through all of it, and then pyarrow keeps what it has read.
+Every way runs in a process of its own, which first imports everything. The time includes reading the file, except where
+it was read before. A reader of row groups asks for one after the other; *of the whole file* lets pyarrow go through all
+of it, and then pyarrow keeps what it has read, except with ``pre_buffer=False``.
 """
 
 from __future__ import annotations
@@ -22,9 +22,24 @@ from benchmarks.harness import Given, Table, Turn, Way, in_turns
 from temporis_dagster import connect
 
 BATCH = 100_000
-FRAME, READER, SPOOL = "`pandas.read_parquet` and one frame", "a reader of row groups", "the same, with `spool=True`"
+FRAME, READER, SPOOL = (
+    "`pandas.read_parquet` and one frame",
+    "a reader of row groups",
+    "a reader of row groups, `spool=True`",
+)
 READ_BEFORE, WHOLE = "one frame that was read before", "`iter_batches()` of the whole file"
-WAYS = (FRAME, READ_BEFORE, READER, WHOLE, SPOOL, "a LazyFrame of polars", "a relation of DuckDB")
+UNBUFFERED, TABLE = "the same, with `pre_buffer=False`", "a reader of one Arrow table that was read before"
+WAYS = (
+    FRAME,
+    READ_BEFORE,
+    READER,
+    SPOOL,
+    WHOLE,
+    UNBUFFERED,
+    TABLE,
+    "a LazyFrame of polars",
+    "a relation of DuckDB",
+)
 COLUMNS = {
     "rate": "thousand rows/s",
     "ratio": "by the clock",
@@ -80,7 +95,7 @@ def upserted(name: str, path: str, url: str, times: int) -> dict[str, float]:
         source = made.data_source("metrics")
         source.upsert(frames.long_frame(frames.SERIES))
         for number in range(times):
-            data = opened(name, path) if name == READ_BEFORE else None
+            data = opened(name, path) if name in (READ_BEFORE, TABLE) else None
             with machine.peak_memory() as memory:
                 wall, processor = time.perf_counter(), time.process_time()
                 report = source.upsert(opened(name, path) if data is None else data, spool=name == SPOOL)
@@ -105,10 +120,12 @@ def opened(name: str, path: str) -> object:
         import duckdb
 
         return duckdb.connect().sql(f"SELECT timestamp, name, value FROM '{path}'")
-    file = pq.ParquetFile(path)
+    if name == TABLE:
+        return pq.read_table(path).to_reader()
+    file = pq.ParquetFile(path, pre_buffer=name != UNBUFFERED)
     groups = range(file.num_row_groups)
     by_group = (batch for group in groups for batch in file.iter_batches(BATCH, row_groups=[group]))
-    batches = file.iter_batches(BATCH) if name == WHOLE else by_group
+    batches = file.iter_batches(BATCH) if name in (WHOLE, UNBUFFERED) else by_group
     return pa.RecordBatchReader.from_batches(file.schema_arrow, batches)
 
 

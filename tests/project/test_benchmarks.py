@@ -13,6 +13,8 @@ from benchmarks.harness import Given, Goal, Table, Turn, in_turns, scripts, tabl
 pytestmark = [pytest.mark.once, pytest.mark.no_cover]
 
 ROWS = 2_000
+FIGURES = {"rate": "rows", "ratio": "wall_s", "processor_ratio": "processor_s"}
+"""What a column of a table is made of, where it is not a figure itself."""
 OF_POSTGRES = {"memory", "mirror", "plan", "postgres", "streams"}
 
 
@@ -46,6 +48,8 @@ def test_every_script_runs_and_its_goals_are_about_its_ways(script, request):
         assert not [why for why in table.left_out.values() if "failed" in why]
         assert all(table.found.values()), "each way has measured something"
         assert table.title in results.markdown(found)
+        figures = {name for steps in table.found.values() for rounds in steps.values() for name in rounds[0]}
+        assert {FIGURES.get(column, column) for column in table.columns} <= figures
         for goal in found["goals"]:
             ways = {goal["way"], goal["over"] or goal["way"], goal["above"] or goal["way"]}
             assert ways <= table.found.keys() | table.left_out.keys()
