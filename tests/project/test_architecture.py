@@ -191,17 +191,28 @@ def test_the_front_door_shows_exactly_the_public_names():
         temporis_dagster.conect  # noqa: B018
 
 
+COMMAND = "from temporis_dagster.cli import main; main({}, standalone_mode=False)"
+
+
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
         ("import temporis_dagster", {"dagster", "sqlalchemy", "pandas", "tqdm"}),
         ("from temporis_dagster import connect, InvalidObservationsError", {"dagster", "sqlalchemy", "tqdm"}),
         ("import temporis_dagster as t; t.connect('sqlite:///x.db').data_source('a')", {"dagster", "tqdm"}),
+        (
+            COMMAND.format(["ingest", "--help"]),
+            {"dagster", "sqlalchemy", "pandas", "numpy", "httpx", "asyncio", "tqdm"},
+        ),
+        (
+            COMMAND.format(["sources", "list", "--store", "sqlite:///x.db"]),
+            {"dagster", "httpx", "msgspec", "starlette", "polars", "tqdm"},
+        ),
     ],
 )
 def test_a_bare_import_loads_nothing_that_it_does_not_need(code, absent, tmp_path):
-    """A bare import loads neither Dagster nor SQLAlchemy nor pandas, and connecting never loads Dagster."""
-    report = f"{code}; import sys; print(*sorted({absent!r} & set(sys.modules)))"
+    """A bare import and help load neither SQLAlchemy nor pandas; connecting and commands never load Dagster."""
+    report = f"{code}; import sys; print('loaded:', *sorted({absent!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert done.stdout.strip() == ""
+    assert done.stdout.splitlines()[-1].split() == ["loaded:"]
     assert list(tmp_path.iterdir()) == [], "connecting opened a file"
