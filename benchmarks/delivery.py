@@ -13,19 +13,21 @@ from typing import TypeAlias
 import pandas as pd
 
 from benchmarks import frames
-from benchmarks.baselines import docs_loop, influxdb_writer, questdb_sender
-from benchmarks.harness import Given, Goal, Table, Turn, Way, in_turns
+from benchmarks.baselines import docs_loop, docs_loop_itertuples, influxdb_writer, questdb_sender
+from benchmarks.harness import Given, Goal, Table, Turn, Way, in_turns, warm_up
 from benchmarks.servers import null_server
 from temporis_dagster import connect
 
 OURS, DOCS, QUESTDB = "temporis", "the docs' loop", "questdb `Sender.dataframe`"
 DELAY_S = 0.05
+WARM = 1_000
+"""Rows that each way sends before anything is measured, so that imports are done."""
 MANY_SERIES = 10_000
 OBJECTS, CATEGORIES, MANY = "object names", "category names", f"{MANY_SERIES:,} series per timestamp"
 Send: TypeAlias = Callable[[pd.DataFrame, str], None]
 PEERS: dict[str, tuple[str, str, Send, int]] = {
-    DOCS: ("docs_loop", "requests", docs_loop.by_iloc, 50),
-    "the docs' loop with `itertuples`": ("docs_loop", "requests", docs_loop.by_itertuples, 20),
+    DOCS: ("docs_loop", "requests", docs_loop.send, 50),
+    "the docs' loop with `itertuples`": ("docs_loop_itertuples", "requests", docs_loop_itertuples.send, 20),
     "influxdb-client": ("influxdb_writer", "influxdb_client", influxdb_writer.send, 20),
     QUESTDB: ("questdb_sender", "questdb", questdb_sender.send, 1),
 }
@@ -68,11 +70,15 @@ def peers(table: Table, frame: pd.DataFrame, url: str) -> dict[str, Way]:
 def at_once(frame: pd.DataFrame, table: Table, given: Given) -> Table:
     """With the default settings, and with one request at a time."""
     with null_server() as url:
-        ways: dict[str, Way] = {
-            OURS: partial(ours, {OBJECTS: frame}, url, {}),
-            "temporis, `max_in_flight=1`": partial(ours, {OBJECTS: frame}, url, {"max_in_flight": 1}),
-        }
-        return in_turns(table, ways | peers(table, frame, url), given.rounds)
+
+        def ways(frame: pd.DataFrame) -> dict[str, Way]:
+            return {
+                OURS: partial(ours, {OBJECTS: frame}, url, {}),
+                "temporis, `max_in_flight=1`": partial(ours, {OBJECTS: frame}, url, {"max_in_flight": 1}),
+            } | peers(table, frame, url)
+
+        warm_up(ways(frame.iloc[:WARM]))
+        return in_turns(table, ways(frame), given.rounds)
 
 
 def at_a_distance(frame: pd.DataFrame, table: Table, given: Given) -> Table:

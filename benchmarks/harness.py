@@ -27,7 +27,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -236,6 +236,16 @@ def in_turns(table: Table, ways: Mapping[str, Way], rounds: int) -> Table:
             if name in table.found:
                 _take(table, name, ways[name])
     return table
+
+
+def warm_up(ways: Mapping[str, Way]) -> None:
+    """Let each way do its work once without a measurement, on few rows, so that all that is imported is.
+
+    A way that fails here is left to its turn.
+    """
+    for way in ways.values():
+        with suppress(Exception):
+            way(Turn({}))
 
 
 def _take(table: Table, name: str, way: Way) -> None:

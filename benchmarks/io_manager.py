@@ -13,11 +13,12 @@ import dagster as dg
 import pandas as pd
 
 from benchmarks import frames
-from benchmarks.harness import Given, Goal, Table, Turn, in_turns
+from benchmarks.harness import Given, Goal, Table, Turn, in_turns, warm_up
 from temporis_dagster import TemporisIOManager, TemporisResource, connect
 
 OURS, PLAIN = "IO manager", "plain `upsert`"
 FRESH, AGAIN = "fresh", "unchanged"
+WARM = 1_000
 
 
 def tables(given: Given) -> Iterator[Table]:
@@ -32,6 +33,7 @@ def tables(given: Given) -> Iterator[Table]:
             for step in (FRESH, AGAIN)
         ],
     )
+    warm_up({OURS: partial(through_dagster, few := frame.iloc[:WARM]), PLAIN: partial(plain, few)})
     yield in_turns(table, {OURS: partial(through_dagster, frame), PLAIN: partial(plain, frame)}, given.rounds)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks import frames, servers
-from benchmarks.harness import Given, Goal, Table, Turn, Way, in_turns
+from benchmarks.harness import Given, Goal, Table, Turn, Way, in_turns, warm_up
 from temporis_dagster import DataSource, connect
 
 TOKEN, NOWHERE = "ts_benchmark", "http://127.0.0.1:9"
@@ -35,6 +35,8 @@ CHUNK, SECONDS = 10_000, 5.0
 def tables(given: Given) -> Iterator[Table]:
     """Whole frames, small ones with a backlog, and workers."""
     with servers.null_server() as url:
+        few = frames.long_frame(SMALL)
+        warm_up({DIRECT: partial(direct, few), MIRROR: partial(mirrored_in_a_file, few, url)})
         yield of_frames(url, given)
         yield of_a_backlog(url, given)
         yield of_workers(url, given)

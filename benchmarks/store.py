@@ -15,7 +15,7 @@ import pandas as pd
 
 from benchmarks import frames
 from benchmarks.baselines import duckdb_io_manager, pandas_sql, sqlite_loop
-from benchmarks.harness import Given, Goal, Table, Turn, Way, elsewhere, in_turns
+from benchmarks.harness import Given, Goal, Table, Turn, Way, elsewhere, in_turns, warm_up
 from temporis_dagster import connect
 from temporis_dagster.data_source.observations import Observations, observe
 from temporis_dagster.data_source.report import Tally
@@ -25,6 +25,8 @@ FRESH, AGAIN, READ = "fresh", "unchanged", "read"
 OURS, RAW = "temporis, from a frame", "raw loop"
 APPENDING, UPSERTING = "pandas `to_sql`, appending", "pandas `to_sql`, upserting"
 DUCKDB = "dagster-duckdb-pandas"
+WARM = 1_000
+"""Rows with which each way works once before it is measured."""
 
 
 def tables(given: Given) -> Iterator[Table]:
@@ -38,8 +40,13 @@ def tables(given: Given) -> Iterator[Table]:
             Goal(1, "SQLite, unchanged: speed of the raw loop", OURS, AGAIN, at_least=0.9, over=RAW),
         ],
     )
-    frame = frames.long_frame(given.rows)
-    few = frame.iloc[: given.rows // 10]
+    warm_up(ways_of(table, frames.long_frame(WARM), given))
+    yield in_turns(table, ways_of(table, frames.long_frame(given.rows), given), given.rounds)
+
+
+def ways_of(table: Table, frame: pd.DataFrame, given: Given) -> dict[str, Way]:
+    """Every way that can be measured here."""
+    few = frame.iloc[: len(frame) // 10]
     observations = observe(frame)
     ways: dict[str, Way] = {
         OURS: partial(from_a_frame, frame),
@@ -51,11 +58,11 @@ def tables(given: Given) -> Iterator[Table]:
         if table.peer(name, "pandas_sql"):
             ways[name] = partial(way, few)
     if given.duckdb_python:
-        ways[DUCKDB] = partial(duckdb, given.duckdb_python, given.rows)
+        ways[DUCKDB] = partial(duckdb, given.duckdb_python, len(frame))
         table.peers[DUCKDB] = f"`benchmarks/baselines/duckdb_io_manager.py`: {duckdb_io_manager.SETTINGS}"
     else:
         table.left_out[DUCKDB] = "it needs an interpreter of its own (`--duckdb-python`)"
-    yield in_turns(table, ways, given.rounds)
+    return ways
 
 
 def from_a_frame(frame: pd.DataFrame, turn: Turn) -> None:
