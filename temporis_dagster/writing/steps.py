@@ -8,6 +8,7 @@ partitions unasked.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,8 @@ def write(output: Output, source: DataSource, data: object, *, dry_run: bool) ->
     checked = observed(data, options.frame, series=rules.contracts, found=refused, warn=output.log.warning)
     ensure_own(checked, options.series, rules.series)
     observations = _inside(windows, checked, options.outside_partition).in_time_order()
+    if windows is not None and len(windows.keys) > 1:
+        observations = replace(observations, keeps_order=True)  # so that a failure leaves complete partitions
     guard = guard_of(output, source.name, observations)
     guard.before()
     if rules.changes.deletes:

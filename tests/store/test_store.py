@@ -7,8 +7,10 @@ import sqlite3
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import count
 
+import numpy as np
 import pandas as pd
 import psycopg
 import pytest
@@ -17,14 +19,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from temporis_dagster.data_source.reading.forms import pandas_frame
-from temporis_dagster.data_source.store import SqlStore
+from temporis_dagster.data_source.report import Tally
+from temporis_dagster.data_source.store import SqlStore, chunks
 from temporis_dagster.data_source.store.postgres import lookup as postgres_lookup
 from temporis_dagster.data_source.store.postgres import read as postgres_read
 from temporis_dagster.data_source.store.postgres import write as postgres_write
 from temporis_dagster.data_source.store.sqlite import write as sqlite_write
 from temporis_dagster.data_source.target import ArchiveState, ReadableTarget
 from temporis_dagster.errors import ConfigurationError, DataSourceArchivedError, DataSourceNotFoundError, TemporisError
-from tests.support.store_tools import bits, content, cut_into_chunks, digest, failing, minutes, put, tally_of
+from tests.support.store_tools import (
+    bits,
+    content,
+    cut_into_chunks,
+    digest,
+    failing,
+    minutes,
+    observed,
+    put,
+    tally_of,
+)
 
 DATABASES = ["sqlite", "postgres"]
 DISK_FULL = {"sqlite": sqlite3.OperationalError, "postgres": psycopg.errors.DiskFull}
@@ -293,6 +306,56 @@ def test_archived_in_the_middle(store, small_chunks):
     assert report.unsent_rows["timestamp"].astype("int64").max() > 0
     assert report.unsent_rows["position"].tolist() == list(range(30, 95))
     assert report.unsent_rows["reason"].unique().tolist() == ["the data source is archived"]
+
+
+@pytest.mark.parametrize("keeps_order", [False, True])
+def test_a_failure_is_reported_row_by_row(store, small_chunks, keeps_order):
+    """Whatever the order in which rows are written; and what must keep its order is stored up to a row."""
+
+    def archive_at_30(settled: int) -> None:
+        seen.append(settled)
+        if sum(seen) == 30:
+            store.set_archived("metrics", archived=True)
+
+    seen: list[int] = []
+    rows = {(60 * (row // 5), f"series_{row % 5}"): float(row) for row in range(95)}
+    observations = replace(observed(rows), keeps_order=keeps_order)
+    with pytest.raises(DataSourceArchivedError, match="30 of 95 observations are stored, 65 are not") as caught:
+        store.upsert(Tally("metrics", observations, progress=archive_at_30))
+    report = caught.value.report
+    assert (report.stored, report.unsent, report.unknown, report.requests) == (30, 65, 0, 4)
+    lost = report.unsent_rows
+    kept = [key for row, key in enumerate(rows) if row not in set(lost["position"])]
+    assert content(store) == {key: rows[key] for key in kept}
+    assert lost["value"].tolist() == lost["position"].tolist() == sorted(lost["position"])
+    if keeps_order:
+        assert kept == list(rows)[:30]
+
+
+@given(
+    keys=st.lists(st.tuples(st.integers(0, 4), st.integers(-3, 40)), unique=True),
+    by_time=st.booleans(),
+    size=st.integers(1, 12),
+    part=st.integers(1, 30),
+)
+def test_chunks_take_series_by_series(keys, by_time, size, part):
+    """Each row once, in the order of the key, and as few chunks as there can be, however the rows come."""
+    rows = {(second, f"series_{series}"): 1.0 for series, second in keys}
+    observations = observed(rows)
+    observations = observations.in_time_order() if by_time else observations
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunks, "PART_ROWS", part)
+        patch.setattr(chunks, "BLOCK_ROWS", 4)
+        found = list(chunks.in_chunks(observations, size, by_key=True))
+        as_they_come = list(chunks.in_chunks(replace(observations, keeps_order=True), size, by_key=True))
+    made = [chunks.chunk_of(observations, rows) for rows in found]
+    order = np.lexsort((observations.timestamps, observations.codes))
+    assert [len(chunk) for chunk in found[:-1]] == [size] * (len(found) - 1)
+    assert len(found) == len(as_they_come) == max(1, -(-len(rows) // size))
+    assert np.concatenate(as_they_come).tolist() == list(range(len(rows)))
+    assert np.concatenate([chunk.codes for chunk in made]).tolist() == observations.codes[order].tolist()
+    if len(rows) > size and (np.diff(observations.codes) < 0).any():
+        assert np.concatenate(found).tolist() == order.tolist()
 
 
 def test_not_found_leaves_the_store_as_it_was(store, url):

@@ -45,6 +45,11 @@ class MirrorDatabase(Protocol):
         """What messages call it: ``file`` or ``database``."""
         ...
 
+    @property
+    def writes_by_key(self) -> bool:
+        """Whether rows are written fastest in the order of the table's key, whatever order they come in."""
+        ...
+
     def reading(self) -> AbstractContextManager[sa.Connection]:
         """Yield a connection that sees one unchanging state.
 

@@ -99,7 +99,7 @@ class MirrorFile:
 
     def __init__(self, database: MirrorDatabase, identity: schema.Identity, clock: MirrorClock) -> None:
         self._database = database
-        self.url, self.clock = database.url, clock
+        self.url, self.writes_by_key, self.clock = database.url, database.writes_by_key, clock
         self._identity = identity
         self._known_salt: bytes | None = None
 

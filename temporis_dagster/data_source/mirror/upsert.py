@@ -24,10 +24,10 @@ from temporis_dagster.data_source.mirror.relay import Interrupted, Relay
 from temporis_dagster.data_source.mirror.rows import same_bits
 from temporis_dagster.data_source.mirror.settlement import Settled
 from temporis_dagster.data_source.mirror.write import Chunk, Writing
-from temporis_dagster.data_source.observations.model import Int64s
+from temporis_dagster.data_source.observations.model import Positions
 from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.report import Outcome, Tally
-from temporis_dagster.data_source.store.chunks import CHUNK_ROWS
+from temporis_dagster.data_source.store.chunks import CHUNK_ROWS, in_chunks
 
 POLL_S, LONGEST_POLL_S = 0.02, 0.5
 """How often to look whether another holder is done with the same keys: less and less often."""
@@ -93,13 +93,14 @@ class Upsert:
 
     def _write(self) -> list[Batch]:
         """Write all chunks; the transaction of the last one claims what is to be sent first."""
-        count, first = len(self._tally.observations), list[Batch]()
-        for start in range(0, count, CHUNK_ROWS):
-            positions = np.arange(start, min(start + CHUNK_ROWS, count), dtype=np.int64)
-            first = self._write_chunk(positions, is_last=start + CHUNK_ROWS >= count)
+        left, first = len(self._tally.observations), list[Batch]()
+        chunks = in_chunks(self._tally.observations, CHUNK_ROWS, by_key=self._file.writes_by_key) if left else ()
+        for positions in chunks:
+            left -= len(positions)
+            first = self._write_chunk(positions, is_last=not left)
         return first
 
-    def _write_chunk(self, positions: Int64s, *, is_last: bool) -> list[Batch]:
+    def _write_chunk(self, positions: Positions, *, is_last: bool) -> list[Batch]:
         """Write some rows in one transaction, and return what it claimed."""
         before = self._begun
 
@@ -254,7 +255,7 @@ class Own:
             self._learn_of(tx, self.batches[number])
             del self.batches[number]  # only now: the connection may be lost before
 
-    def _learn_of(self, tx: Transaction, positions: Int64s) -> None:
+    def _learn_of(self, tx: Transaction, positions: Positions) -> None:
         known = statements_of(tx.connection).present(tx.connection, self._writing.keys(positions))
         missing = np.ones(len(positions), dtype=np.bool_)
         missing[known.found] = False
@@ -267,7 +268,7 @@ class Own:
             self._follow(tx, other, here[same & (known.batches == other)])
         self._learn_missing(tx, positions[missing])
 
-    def _follow(self, tx: Transaction, number: int, positions: Int64s) -> None:
+    def _follow(self, tx: Transaction, number: int, positions: Positions) -> None:
         """Follow rows to the batch that carries them now, of this upsert or of one that wrote the same values again."""
         keys = self._writing.keys(positions)
         order = np.argsort(keys)
@@ -279,7 +280,7 @@ class Own:
         else:
             self._tally.settle(positions, Outcome.SUPERSEDED, reason=OVERTAKEN)
 
-    def _learn_missing(self, tx: Transaction, positions: Int64s) -> None:
+    def _learn_missing(self, tx: Transaction, positions: Positions) -> None:
         """Settle rows whose keys the mirror has no value for: they, or newer ones, were rejected or discarded."""
         if not len(positions):
             return

@@ -16,7 +16,7 @@ from temporis_dagster.data_source.mirror import batches, rejected
 from temporis_dagster.data_source.mirror.batches import Batch, Transaction
 from temporis_dagster.data_source.mirror.database import statements_of
 from temporis_dagster.data_source.mirror.rows import SERIES_LIMIT, Rows, packed, same_bits
-from temporis_dagster.data_source.observations.model import Codes, Int64s, Mask
+from temporis_dagster.data_source.observations.model import Codes, Int64s, Mask, Positions
 from temporis_dagster.data_source.report import Tally
 from temporis_dagster.data_source.store import sources
 from temporis_dagster.data_source.store.chunks import numbered, unnumbered
@@ -37,12 +37,12 @@ class Writing:
     tally: Tally
     source: sources.Source
     skip_unchanged: bool
-    own: dict[int, Int64s] = field(default_factory=dict)
+    own: dict[int, Positions] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._ids = unnumbered(self.tally.observations.names)
 
-    def chunk(self, tx: Transaction, positions: Int64s) -> Chunk:
+    def chunk(self, tx: Transaction, positions: Positions) -> Chunk:
         """Write some observations, in a transaction that the caller commits before it calls ``committed``."""
         observations = self.tally.observations
         codes = observations.codes[positions]
@@ -68,7 +68,7 @@ class Writing:
         """Return the names of the series so far, by id, including those of a chunk that is not committed yet."""
         return dict(zip(chunk.ids.tolist(), self.tally.observations.names, strict=True))
 
-    def keys(self, positions: Int64s) -> Int64s:
+    def keys(self, positions: Positions) -> Int64s:
         """Return the keys of these observations, which have been written."""
         observations = self.tally.observations
         return packed(self._ids[observations.codes[positions]], observations.timestamps[positions])
@@ -116,8 +116,8 @@ class Chunk:
 
     ids: Int64s
     batch: Batch | None
-    written: Int64s
-    unchanged: Int64s
+    written: Positions
+    unchanged: Positions
 
 
 def store_rows(connection: sa.Connection, batch: Batch) -> None:

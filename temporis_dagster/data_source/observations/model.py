@@ -33,7 +33,7 @@ SeriesOfRows: TypeAlias = "Codes | Mask"
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
-RowSelector: TypeAlias = "slice | Mask | Int64s"
+RowSelector: TypeAlias = "slice | Mask | Positions"
 """Which observations to take: a slice needs no copy."""
 
 T = TypeVar("T", Integers, Floats)
@@ -126,6 +126,8 @@ class Observations:
         superseded_rows: The valid rows that lost to a later row with the same key; None if none did.
         dropped_rows: The rows that ``on_invalid="drop"`` left out: position, label, timestamp, name, value, reason.
         dropped_keys: The keys of those, as far as they could be read; None if no row was left out.
+        keeps_order: Whether they must be written in this order, so that what is stored of an upsert that fails is what
+            came first. Otherwise, a target may write them in the order that is fastest for it.
     """
 
     timestamps: Seconds
@@ -137,6 +139,7 @@ class Observations:
     superseded_rows: Superseded | None = None
     dropped_rows: pd.DataFrame = field(default_factory=pd.DataFrame)
     dropped_keys: DroppedKeys | None = None
+    keeps_order: bool = False
 
     def __len__(self) -> int:
         return len(self.timestamps)

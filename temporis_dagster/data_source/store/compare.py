@@ -20,7 +20,6 @@ from temporis_dagster.data_source.plan.changes import Changes
 from temporis_dagster.data_source.plan.ghosts import NO_ROWS
 from temporis_dagster.data_source.plan.inputs import InputKeys
 from temporis_dagster.data_source.plan.within import Within
-from temporis_dagster.data_source.store.chunks import key_order
 from temporis_dagster.data_source.store.stored import Page, Ranges, StoredRows
 
 COMPARED_ROWS = 250_000
@@ -108,7 +107,8 @@ def compared(rows: StoredRows, subject: Subject) -> Compared:
 def _known(observations: Observations, numbers: Int64s, rows: slice) -> tuple[Int64s, Int64s, Floats]:
     """Return the observations of a chunk whose series exist, sorted by the ids of their series and by time."""
     codes, timestamps = observations.codes[rows], observations.timestamps[rows]
-    order = key_order(codes, timestamps, numbers)
+    # Where ids ascend with the codes, the codes sort alike: they are shorter, which makes it three times as fast.
+    order = np.lexsort((timestamps, codes if (np.diff(numbers) > 0).all() else numbers[codes]))
     if (numbers < 0).any():
         order = order[numbers[codes[order]] >= 0]
     return codes[order].astype(np.int64), timestamps[order].astype(np.int64), observations.values[rows][order]

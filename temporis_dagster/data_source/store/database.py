@@ -36,6 +36,11 @@ class Database(Protocol):
         ...
 
     @property
+    def writes_by_key(self) -> bool:
+        """Whether rows are written fastest in the order of the table's key, whatever order they come in."""
+        ...
+
+    @property
     def exists(self) -> bool:
         """Whether there may be a store yet, as far as that is known without opening one."""
         ...

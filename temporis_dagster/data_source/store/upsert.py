@@ -10,9 +10,10 @@ from functools import partial
 
 import sqlalchemy as sa
 
+from temporis_dagster.data_source.observations.model import Positions
 from temporis_dagster.data_source.report import Outcome, Tally
 from temporis_dagster.data_source.store import sources
-from temporis_dagster.data_source.store.chunks import Chunk, chunk_of, numbered, unnumbered
+from temporis_dagster.data_source.store.chunks import Chunk, chunk_of, in_chunks, numbered, unnumbered
 from temporis_dagster.data_source.store.database import Database
 from temporis_dagster.data_source.store.errors import (
     NotCommittedError,
@@ -43,17 +44,15 @@ class StoreUpsert:
         """Store everything, or raise an error that carries the report of what was stored."""
         tally = self._tally
         # Without observations there is still one empty transaction: does the data source exist, and is it archived?
-        step = self._database.chunk_rows
-        for start in range(0, max(len(tally.observations), 1), step):
-            rows = slice(start, start + step)
+        database = self._database
+        for rows in in_chunks(tally.observations, database.chunk_rows, by_key=database.writes_by_key):
             with explained(self._database, tally.data_source, self._account, tally=tally):
                 changed = self._store(rows)
-            count = len(tally.observations.timestamps[rows])
-            tally.settle(rows, Outcome.ACKNOWLEDGED, unchanged=count - changed)
+            tally.settle(rows, Outcome.ACKNOWLEDGED, unchanged=len(rows) - changed)
 
-    def _store(self, rows: slice) -> int:
+    def _store(self, rows: Positions) -> int:
         """Store one chunk. Return how many of its rows differed from what was there."""
-        chunk = chunk_of(self._tally.observations, self._ids, rows)
+        chunk = chunk_of(self._tally.observations, rows)
         before = self._tally.requests
 
         def attempt() -> int:
@@ -66,7 +65,7 @@ class StoreUpsert:
 
         return self._database.patiently(attempt)
 
-    def _in_one_transaction(self, rows: slice, chunk: Chunk) -> int:
+    def _in_one_transaction(self, rows: Positions, chunk: Chunk) -> int:
         with self._database.writing(create=self._create_missing) as connection:
             self._ensure_same_store(self._database.identity(connection))
             self._database.take_turn(connection, self._account, self._tally.data_source)
@@ -81,7 +80,7 @@ class StoreUpsert:
         self._ids = ids
         return changed
 
-    def _commit(self, connection: sa.Connection, rows: slice, chunk: Chunk) -> None:
+    def _commit(self, connection: sa.Connection, rows: Positions, chunk: Chunk) -> None:
         self._tally.settle(rows, Outcome.UNKNOWN)
         try:
             self._database.commit(connection)

@@ -36,7 +36,7 @@ READ_ID = "SELECT id FROM temporis_mirror"
 class PostgresMirrorDatabase(PostgresDatabase):
     """A PostgreSQL database that holds a mirror. Implements ``MirrorDatabase``."""
 
-    kind = "database"
+    kind, writes_by_key = "database", False
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 class SqliteMirrorDatabase(SqliteFile):
     """A SQLite file that holds a mirror. Implements ``MirrorDatabase``."""
 
-    kind = "file"
+    kind, writes_by_key = "file", True
 
     @contextmanager
     def writing(

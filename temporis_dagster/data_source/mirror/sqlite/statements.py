@@ -79,7 +79,7 @@ class SqliteStatements:
     def upsert_rows(self, connection: sa.Connection, rows: Rows, batch: int) -> None:
         """Make rows, sorted by their keys, the current ones of their keys, carried by a batch."""
         numbers, timestamps = unpacked(rows.keys)
-        upsert_rows(connection, numbers.tolist(), timestamps.tolist(), storable(rows.values), batch)
+        upsert_rows(connection, numbers, timestamps, rows.values, batch)
 
     def carry(self, connection: sa.Connection, keys: Int64s, batch: int) -> None:
         """Let a batch carry the observations of these keys."""

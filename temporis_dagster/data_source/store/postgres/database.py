@@ -34,7 +34,7 @@ SELECT CASE WHEN %s::text::xid8 < pg_snapshot_xmax(pg_current_snapshot()) THEN p
 class PostgresDatabase(PostgresServer):
     """A PostgreSQL database that holds a store. Implements ``Database``."""
 
-    chunk_rows = CHUNK_ROWS
+    chunk_rows, writes_by_key = CHUNK_ROWS, False
 
     def identity(self, connection: sa.Connection) -> object:
         """Return the id of the store and that of its table: a restored dump has the first, but not the second."""
@@ -86,12 +86,6 @@ class PostgresDatabase(PostgresServer):
         """Insert the rows of a chunk, or replace the present values of their keys. Return how many differed."""
         if not len(chunk):
             return 0
-        series = ids[chunk.codes]
-        # Series that were looked up in this transaction may sort differently than was presumed.
-        if (np.diff(series) < 0).any():
-            order = np.argsort(series, kind="stable")
-            rows = Columns(series[order], chunk.timestamps[order], chunk.values[order])
-            chunk.differs[order] = upsert_rows(driver(connection), rows)
-        else:
-            chunk.differs[:] = upsert_rows(driver(connection), Columns(series, chunk.timestamps, chunk.values))
+        series = chunk.sort(ids)
+        chunk.differs = upsert_rows(driver(connection), Columns(series, chunk.timestamps, chunk.values))
         return int(np.count_nonzero(chunk.differs | chunk.doubted))

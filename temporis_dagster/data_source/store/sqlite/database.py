@@ -20,7 +20,7 @@ from temporis_dagster.data_source.store.sqlite import series
 from temporis_dagster.data_source.store.sqlite.file import FileId, SqliteFile, commit, file_of
 from temporis_dagster.data_source.store.sqlite.read import series_rows
 from temporis_dagster.data_source.store.sqlite.stored import SqliteRows
-from temporis_dagster.data_source.store.sqlite.write import storable, upsert_rows
+from temporis_dagster.data_source.store.sqlite.write import upsert_rows
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 class SqliteDatabase(SqliteFile):
     """A SQLite file that holds a store. Implements ``Database``."""
 
-    chunk_rows = CHUNK_ROWS
+    chunk_rows, writes_by_key = CHUNK_ROWS, True
 
     def patiently(self, work: Callable[[], T]) -> T:
         """Do some work, once: each transaction waits for its lock itself."""
@@ -74,4 +74,4 @@ class SqliteDatabase(SqliteFile):
 
     def upsert_chunk(self, connection: sa.Connection, ids: Int64s, chunk: Chunk) -> int:
         """Insert the rows of a chunk, or replace the present values of their keys. Return how many differed."""
-        return upsert_rows(connection, ids[chunk.codes].tolist(), chunk.timestamps.tolist(), storable(chunk.values))
+        return upsert_rows(connection, chunk.sort(ids), chunk.timestamps, chunk.values)
