@@ -28,7 +28,7 @@ CHUNK_ROWS = 50_000
 """Observations per transaction on SQLite. A store holds its lock for some 70 ms, the mirror for some 100 ms. Smaller
 chunks are slower (10,000: by a third), larger ones are not faster."""
 
-PART_ROWS, MOST_PARTS = 500_000, 20
+PART_ROWS, MOST_PARTS = 300_000, 32
 """Observations are put into the order of the key at least this many at a time, and in at most about so many parts: each
 looks at the series of all observations. An order of them all would take more memory than the observations."""
 
