@@ -53,9 +53,13 @@ def of_contracts(ordered: pd.DataFrame, given: Given) -> Table:
     }
     found = {f"long, {case}": pair for case, pair in cases.items()}
     found |= {f"wide, {case}": (frames.wide_frame(frame), contracts) for case, (frame, contracts) in cases.items()}
-    gaps = apart.drop(index=np.arange(0, len(apart), 1009))
-    found["long with gaps, values of different scales"] = (gaps, contracts_of(1))
+    gaps = np.arange(0, len(apart), 1009)
+    found["long with gaps, values of different scales"] = (apart.drop(index=gaps), contracts_of(1))
+    found["long with gaps, all series monotone"] = (rising.drop(index=gaps), monotone)
     found["long and shuffled, all series monotone"] = (rising.sample(frac=1, random_state=1), monotone)
+    seconds_late = np.repeat(np.random.default_rng(2).integers(0, 60, steps), SERIES)
+    irregular = rising.assign(timestamp=rising["timestamp"] + pd.to_timedelta(seconds_late, unit="s"))
+    found["long, shuffled and irregular, all series monotone"] = (irregular.sample(frac=1, random_state=1), monotone)
     title = f"Contracts: the checks of {given.rows:,} rows of {SERIES} series"
     table = Table("contracts", title, base=WITHOUT, columns=COLUMNS)
     given_frames = {case: frame for case, (frame, _) in found.items()}

@@ -21,7 +21,7 @@ from msgspec import Meta
 
 from temporis_dagster.contract import EXACT_INTEGER_LIMIT, FIRST_TIMESTAMP, TIMESTAMP_LIMIT, series_name_fault
 from temporis_dagster.data_source.observations.model import Observations, Origin
-from temporis_dagster.data_source.observations.repeated_keys import repeats
+from temporis_dagster.data_source.observations.repeated_keys import key_order
 from temporis_dagster.data_source.store.chunks import CHUNK_ROWS
 
 MAX_RECORDS = CHUNK_ROWS
@@ -144,7 +144,7 @@ def _observations(body: Body) -> Observations:
         values=np.array([record.value for record in records], dtype=np.float64),
         origin=Origin(pd.RangeIndex(len(records))),
     )
-    repeated = repeats(everything.timestamps, everything.codes, len(names))
+    repeated = key_order(everything.timestamps, everything.codes).repeats
     return everything if repeated is None else everything.take(repeated.last)
 
 

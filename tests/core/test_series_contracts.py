@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from temporis_dagster import ConfigurationError, InvalidObservationsError, Series, connect
-from temporis_dagster.data_source.observations import Contracts, ObservationOptions, observe
+from temporis_dagster.data_source.observations import Contracts, ObservationOptions, observe, repeated_keys
+from temporis_dagster.data_source.observations import monotone as monotone_room
 from temporis_dagster.data_source.observations.series import series_from
 
 HOURS = pd.date_range("2024-06-01", periods=4, freq="h", tz="UTC")
@@ -312,25 +313,63 @@ def test_in_a_wide_frame_the_column_that_falls_is_named(source):
     assert caught.value.rows[["position", "label", "column", "value"]].values.tolist() == [[2, HOURS[2], "b", 0.5]]
 
 
-@given(rows=st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 20), st.integers(0, 3)), max_size=30))
-def test_a_monotone_series_is_refused_exactly_if_it_falls(rows):
-    """For any rows in any order, with repeated keys."""
-    stored = {(name, hour): value for name, hour, value in rows}
-    readings = [value for _, value in sorted((key, value) for key, value in stored.items() if key[0] == "a")]
-    frame = pd.DataFrame(rows, columns=["name", "timestamp", "value"]).assign(value=lambda frame: frame["value"] * 1.0)
-    falls = sum(after < before for before, after in pairwise(readings))
-    if not falls:
-        observe(frame, series=[Series("a", monotone=True)], warn=lambda *_: None)
-        return
-    with pytest.raises(InvalidObservationsError) as caught:
-        observe(frame, series=[Series("a", monotone=True)], warn=lambda *_: None)
-    assert caught.value.invalid == falls
+MONOTONE_ROW = st.tuples(st.sampled_from("abc"), st.integers(0, 9), st.integers(0, 3).map(float))
+ROW_ORDERS = {
+    "as drawn": lambda rows: rows,
+    "in time": lambda rows: sorted(rows, key=lambda row: (row[1], row[0])),
+    "by series": sorted,
+    "in rounds": lambda rows: [("abc"[i % 3], i // 3, value) for i, (_, _, value) in enumerate(rows)],
+}
 
 
-@pytest.mark.parametrize("odd_s", [0, 1], ids=["regular", "one row is not"])
+def lower_than_the_one_before(rows, monotone):
+    """What the definition says of long rows: position, column, value and reason, looked up one by one."""
+    last = {(name, hour): (position, value) for position, (name, hour, value) in enumerate(rows)}
+    found = []
+    for name in monotone:
+        kept = sorted((hour, *last[series, hour]) for series, hour in last if series == name)
+        for (hour, _, before), (_, position, value) in pairwise(kept):
+            reason = (
+                f"the value is lower than {before!r}, which is the value before it, at 1970-01-01T0{hour}:00:00Z; but"
+                f" {name!r} is monotone"
+            )
+            if value < before:
+                found.append([position, "value", value, reason])
+    return sorted(found)
+
+
+@given(
+    rows=st.lists(MONOTONE_ROW, max_size=30),
+    row_order=st.sampled_from([*ROW_ORDERS]),
+    monotone=st.sets(st.sampled_from("abc"), min_size=1),
+    block=st.sampled_from([2, 65_536]),
+    bits=st.sampled_from([63, 4]),
+)
+def test_a_monotone_series_is_refused_exactly_where_it_falls(rows, row_order, monotone, block, bits):
+    """For rows in any order, with gaps, repeated keys and series that may fall: what is found one by one."""
+    rows = ROW_ORDERS[row_order](rows)
+    frame = pd.DataFrame(rows, columns=["name", "hour", "value"]).astype({"value": float})
+    frame = frame.assign(timestamp=pd.to_datetime(frame.pop("hour") * 3600, unit="s", utc=True))
+    expected = lower_than_the_one_before(rows, monotone)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(repeated_keys, "BLOCK_ROWS", block)
+        patch.setattr(repeated_keys, "BITS", bits)
+        patch.setattr(monotone_room, "CACHED_ROWS", block)
+        contracts = [Series(name, monotone=True) for name in monotone]
+        observations = observe(frame, warn=lambda *_: None)
+        if not expected:
+            assert len(observe(frame, series=contracts, warn=lambda *_: None)) == len(observations)
+            return
+        with pytest.raises(InvalidObservationsError) as caught:
+            observe(frame, series=contracts, warn=lambda *_: None)
+    assert sorted(reasons(caught.value)) == expected
+    assert caught.value.rows["position"].is_monotonic_increasing
+    assert (caught.value.invalid, caught.value.observations_in) == (len(expected), len(rows))
+
+
 @pytest.mark.parametrize("left_out", [0, 7], ids=["complete", "with gaps"])
-def test_a_fall_is_found_in_many_rows_in_any_order(odd_s, left_out):
-    """Regular timestamps are looked at without sorting; a row that does not fit among them is found all the same."""
+def test_a_fall_is_found_in_many_rows_in_any_order(left_out):
+    """Among more rows than are looked at at once, one that is too low is found, and no other."""
     rows = 30_000
     frame = pd.DataFrame(
         {
@@ -339,7 +378,6 @@ def test_a_fall_is_found_in_many_rows_in_any_order(odd_s, left_out):
             "value": np.repeat(np.arange(rows // 3) // 2, 3).astype(float),
         }
     )
-    frame.loc[rows - 5, "timestamp"] += odd_s
     shuffled = frame.drop(index=range(100, 100 + left_out)).sample(frac=1, random_state=1)
     contracts = [Series(prefix=name, monotone=True) for name in "abc"]
     observe(shuffled, series=contracts)

@@ -17,7 +17,7 @@ from temporis_dagster.data_source.observations.model import Codes, Floats, Int64
 from temporis_dagster.data_source.observations.series import Series
 from temporis_dagster.errors import ConfigurationError
 
-CACHED_ROWS = 65_536
+CACHED_ROWS = 32_768
 """Values are looked at in blocks of at most this many rows, which fit into a processor's cache."""
 
 LARGEST = float(np.finfo(np.float64).max)
@@ -179,7 +179,8 @@ class _Bounds:
 
     @classmethod
     def of(cls, rules: Rules, codes: Codes) -> _Bounds:
-        return cls(codes, rules.low.take(codes, mode="clip"), rules.high.take(codes, mode="clip"))
+        series = codes.astype(np.intp)  # converted once for both
+        return cls(codes, rules.low.take(series, mode="clip"), rules.high.take(series, mode="clip"))
 
 
 def _block_rows(codes: Codes) -> int:

@@ -9,11 +9,19 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from temporis_dagster.data_source.observations.contracts import Contracts
+from temporis_dagster.data_source.observations.contracts import CACHED_ROWS, Contracts
 from temporis_dagster.data_source.observations.faults import NOTHING_SENT, faults_in_words, objects
-from temporis_dagster.data_source.observations.model import Codes, Floats, Int64s, Observations, Seconds
+from temporis_dagster.data_source.observations.model import (
+    Codes,
+    Floats,
+    Int64s,
+    Mask,
+    Observations,
+    Positions,
+    Seconds,
+)
 from temporis_dagster.data_source.observations.options import ObservationOptions
-from temporis_dagster.data_source.observations.repeated_keys import ascend
+from temporis_dagster.data_source.observations.repeated_keys import KeyOrder
 from temporis_dagster.errors import InvalidObservationsError
 from temporis_dagster.wording import agreeing, counted
 
@@ -21,29 +29,23 @@ FALLS = "the value is lower than {!r}, which is the value before it, at {}; but 
 
 NO_ROWS: Int64s = np.empty(0, dtype=np.int64)
 
-LARGEST_GRID = 4
-"""Values are laid out on a grid only if it has at most this many places per observation."""
-
-SAMPLE = 10_000
-"""How far timestamps are apart is learned from at most this many of them, and then compared with all."""
-
 
 def ensure_monotone(
     observations: Observations,
+    order: KeyOrder,
     contracts: Contracts,
     options: ObservationOptions,
     *,
-    in_time: bool,
     data_source: str | None = None,
     unsent: str = NOTHING_SENT,
 ) -> None:
     """Refuse observations of monotone series that are lower than the one before in time.
 
     Args:
-        observations: At most one for each (timestamp, name).
+        observations: The observations, also several for one (timestamp, name): the last of them counts.
+        order: Their order.
         contracts: Which series are monotone.
         options: How the frame was read.
-        in_time: Whether their timestamps are known to ascend.
         data_source: The data source that the observations are for, named in the message.
         unsent: What was not sent, as a clause, if they are refused.
 
@@ -53,11 +55,10 @@ def ensure_monotone(
     monotone = contracts.monotone(observations.names)
     if not monotone.any():
         return
-    rising = observations if monotone.all() else observations.take(np.flatnonzero(monotone[observations.codes]))
-    fallen, before = _falls(rising, in_time=in_time)
+    fallen, before = _falls(observations, order, monotone)
     if not len(fallen):
         return
-    lower, higher = rising.take(fallen), rising.take(before)
+    lower, higher = observations.take(fallen), observations.take(before)
     rows = fallen_rows(lower, higher.values, higher.timestamps, options)
     raise fallen_error(rows, observations, options, data_source=data_source, unsent=unsent)
 
@@ -92,51 +93,48 @@ def fallen_error(
     )
 
 
-def _falls(observations: Observations, *, in_time: bool) -> tuple[Int64s, Int64s]:
-    """Return which observations are lower than the one before in their series, and those."""
-    codes, values = observations.codes, observations.values
-    if in_time and (rows := _rows_of_a_round(codes)):
-        falls = np.flatnonzero(values[rows:] < values[:-rows])
-        return falls + rows, falls
-    if ascend(codes, observations.timestamps):
-        falls = np.flatnonzero((values[1:] < values[:-1]) & (codes[1:] == codes[:-1]))
-        return falls + 1, falls
-    if _rise_on_a_grid(observations):
-        return NO_ROWS, NO_ROWS
-    order = np.lexsort((observations.timestamps, codes))
-    codes, values = codes[order], values[order]
-    falls = np.flatnonzero((values[1:] < values[:-1]) & (codes[1:] == codes[:-1]))
-    return order[falls + 1], order[falls]
+def _falls(observations: Observations, order: KeyOrder, monotone: Mask) -> tuple[Int64s, Int64s]:
+    """Return which observations are lower than the one before in their series, if it is monotone, and those."""
+    codes, rows, distance = observations.codes, order.by_series, 1
+    round_of = _rows_of_a_round(codes) if order.in_time else 0
+    if round_of:
+        distance = round_of
+    elif order.in_time:
+        rows = np.argsort(codes, kind="stable")
+    if rows is not None and not monotone.all():
+        rows = rows[monotone[codes[rows]]]
+    before = _before_a_fall(observations.values, rows, distance)
+    after = before + distance
+    if rows is not None:
+        before, after = rows[before].astype(np.int64), rows[after].astype(np.int64)
+    real = monotone[codes[after]] & (codes[after] == codes[before])
+    return after[real], before[real]
 
 
-def _rows_of_a_round(codes: Codes) -> int | None:
-    """Return after how many rows the series begin again, each in its place, to the end; None if they do not."""
+def _rows_of_a_round(codes: Codes) -> int:
+    """Return after how many rows the series begin again, each in its place, to the end; 0 if they do not."""
     again = codes[1:] == codes[:1]
     rows = 1 + int(np.argmax(again)) if len(again) else 0
     complete = rows and len(np.unique(codes[:rows])) == rows and np.array_equal(codes[rows:], codes[:-rows])
-    return rows if complete else None
+    return rows if complete else 0
 
 
-def _rise_on_a_grid(observations: Observations) -> bool:
-    """Return whether it is seen that no series falls: sorting takes more than ten times as long.
+def _before_a_fall(values: Floats, rows: Positions | None, distance: int) -> Int64s:
+    """Return the places whose value is higher than the one that comes this distance later.
 
-    The values are laid out by moment and series, which takes timestamps that are a regular distance apart.
+    Args:
+        values: The values.
+        rows: The row in each place; None if the rows themselves are the places.
+        distance: How much later.
     """
-    seconds = observations.timestamps.astype(np.int64)
-    seconds -= seconds.min()
-    distance = max(int(np.gcd.reduce(seconds[:SAMPLE])), 1)
-    places, series = seconds // distance, len(observations.names)
-    height = int(places.max()) + 1
-    if height * series > LARGEST_GRID * len(places) or (places * distance != seconds).any():
-        return False
-    places *= series
-    places += observations.codes
-    grid = np.full(height * series, -np.inf)
-    grid[places] = observations.values
-    by_moment = grid.reshape(height, series)
-    if grid.min() > -np.inf:  # every series has a value at every moment
-        return not (by_moment[1:] < by_moment[:-1]).any()
-    return not ((np.maximum.accumulate(by_moment) > by_moment) & (by_moment > -np.inf)).any()
+    found, count = [NO_ROWS], len(values) if rows is None else len(rows)
+    for start in range(0, count - distance, CACHED_ROWS):
+        places = slice(start, start + CACHED_ROWS + distance)
+        block = values[places] if rows is None else values.take(rows[places])
+        falls = block[distance:] < block[:-distance]
+        if falls.any():
+            found.append(start + np.flatnonzero(falls))
+    return np.concatenate(found)
 
 
 def fallen_rows(

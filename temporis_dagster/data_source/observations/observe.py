@@ -24,7 +24,7 @@ from temporis_dagster.data_source.observations.layout import Table, table_of
 from temporis_dagster.data_source.observations.model import Int64s, Observations, Origin, Superseded
 from temporis_dagster.data_source.observations.monotone import ensure_monotone
 from temporis_dagster.data_source.observations.options import ObservationOptions
-from temporis_dagster.data_source.observations.repeated_keys import ascend, repeats
+from temporis_dagster.data_source.observations.repeated_keys import Repeats, key_order
 from temporis_dagster.data_source.observations.series import Series
 from temporis_dagster.errors import InvalidObservationsError
 from temporis_dagster.wording import agreeing, counted
@@ -203,8 +203,8 @@ def compared(
     Raises:
         InvalidObservationsError: There are conflicts that the options refuse, or a monotone series falls.
     """
-    in_time, dropped = ascend(read_ones.timestamps, read_ones.codes), read_ones.dropped_rows
-    observations = read_ones if in_time else _last_ones(read_ones)
+    order, dropped = key_order(read_ones.timestamps, read_ones.codes), read_ones.dropped_rows
+    observations = read_ones if order.repeats is None else _last_ones(read_ones, order.repeats)
     if len(dropped) and not len(observations):
         one = len(dropped) == 1
         warn(
@@ -218,7 +218,7 @@ def compared(
         observations = replace(observations, superseded_rows=told)
         settle_conflicts(observations, options, data_source=data_source, warn=warn, unsent=unsent)
     if contracts:
-        ensure_monotone(observations, contracts, options, in_time=in_time, data_source=data_source, unsent=unsent)
+        ensure_monotone(read_ones, order, contracts, options, data_source=data_source, unsent=unsent)
     return observations
 
 
@@ -237,10 +237,7 @@ def _good_ones(cells: Cells, origin: Origin) -> Observations:
     return everything.take(cells.present & ~cells.bad)
 
 
-def _last_ones(observations: Observations) -> Observations:
-    repeated = repeats(observations.timestamps, observations.codes, len(observations.names))
-    if repeated is None:
-        return observations
+def _last_ones(observations: Observations, repeated: Repeats) -> Observations:
     lost, won = observations.take(repeated.lost), observations.take(repeated.winners)
     superseded = Superseded(replace(lost, dropped_rows=pd.DataFrame(), dropped_keys=None), won.own_cells(), won.values)
     return replace(observations.take(repeated.last), superseded_rows=superseded)

@@ -1,28 +1,30 @@
 """Repeated keys: of observations with the same (timestamp, name) the last one wins, before anything is sent.
 
-Comes in: the keys of valid observations in row order. Goes out: which of them stay, and which of these beat the others.
+Comes in: the keys of valid observations in row order. Goes out: which of them stay, which of these beat the others, and
+the order by series and time, which finding them takes.
 Never: looks at values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 
-from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Codes, Int64s, Mask, Seconds
+from temporis_dagster.data_source.observations.model import (
+    BLOCK_ROWS,
+    Codes,
+    Int64s,
+    Mask,
+    Positions,
+    Seconds,
+    width_for,
+)
 
-LARGEST_KEY = 2**62
+BITS = 63
+"""The bits of a positive number of 64 bits."""
 
-PARTS = 17
-"""The keys are looked at in this many parts, one after the other, so that the hash table takes a 17th of the memory. A
-prime, because timestamps are multiples of a minute or an hour and must spread over all parts."""
-
-HASH_BITS = 16
-FIBONACCI = np.uint64(0x9E3779B97F4A7C15)
+NO_ROWS: Int64s = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,53 +42,39 @@ class Repeats:
     winners: Int64s
 
 
-def repeats(timestamps: Seconds, codes: Codes, series: int) -> Repeats | None:
-    """Find the observations that are not the last with their (timestamp, name); None if there are none.
+@dataclass(frozen=True, eq=False)
+class KeyOrder:
+    """The order of rows by their keys.
 
-    Keys in ascending order show that at once.
+    Attributes:
+        in_time: Whether the rows themselves ascend in time and, at one time, by the numbers of their series.
+        by_series: The last row of each key, by series and then by time. None if the rows are in that order themselves,
+            or ``in_time``: then they need not be sorted to see that no key is repeated.
+        repeats: The rows that are not the last with their key; None if there are none.
+    """
+
+    in_time: bool
+    by_series: Positions | None = None
+    repeats: Repeats | None = None
+
+
+def key_order(timestamps: Seconds, codes: Codes) -> KeyOrder:
+    """Find the order of observations by their keys, and those that are not the last with their (timestamp, name).
 
     Args:
         timestamps: Unix seconds.
-        codes: The series of each, from 0 up to but not including ``series``.
-        series: The number of series.
+        codes: The series of each.
     """
-    if not len(timestamps) or ascend(timestamps, codes) or ascend(codes, timestamps):
-        return None
-    last, lost, winners = np.ones(len(timestamps), dtype=np.bool_), list[Int64s](), list[Int64s]()
-    for rows in _parts(timestamps):
-        keys = _keys(timestamps[rows], codes[rows], series)
-        repeated = pd.Series(keys).duplicated(keep="last").to_numpy()
-        if repeated.any():
-            last[rows] = ~repeated
-            lost.append(rows[repeated])
-            winners.append(_winners(keys, rows, repeated))
-    if not lost:
-        return None
-    every_lost, every_winner = np.concatenate(lost), np.concatenate(winners)
-    order = np.argsort(every_lost)
-    return Repeats(last, every_lost[order], every_winner[order])
+    in_time = _ascend(timestamps, codes)
+    if in_time or _ascend(codes, timestamps):
+        return KeyOrder(in_time)
+    order, repeated = _by_series(timestamps, codes)
+    if not len(repeated):
+        return KeyOrder(in_time, order)
+    return KeyOrder(in_time, np.delete(order, repeated), _repeats(order, repeated))
 
 
-def _winners(keys: Int64s, rows: Int64s, repeated: Mask) -> Int64s:
-    """Return, for each repeated row, the last row with its key, looked up among the few rows of the same hash."""
-    unique, key_of_lost = np.unique(keys[repeated], return_inverse=True)
-    hashes = _hashes(keys)
-    hit = np.zeros(1 << HASH_BITS, dtype=np.bool_)
-    hit[hashes[repeated]] = True
-    candidates = np.flatnonzero(hit[hashes] & ~repeated)
-    found = pd.Index(unique).get_indexer(pd.Index(keys[candidates]))
-    winner_of_key = np.empty(len(unique), dtype=np.int64)
-    winner_of_key[found[found >= 0]] = rows[candidates[found >= 0]]
-    return winner_of_key[key_of_lost]
-
-
-def _hashes(keys: Int64s) -> npt.NDArray[np.uint64]:
-    """Return Fibonacci hashes: a few bits that differ even if all keys are multiples of one number."""
-    hashes: npt.NDArray[np.uint64] = (keys.view(np.uint64) * FIBONACCI) >> np.uint64(64 - HASH_BITS)
-    return hashes
-
-
-def ascend(major: Seconds | Codes, minor: Seconds | Codes) -> bool:
+def _ascend(major: Seconds | Codes, minor: Seconds | Codes) -> bool:
     """Return whether the pairs ascend strictly. They are compared block by block, without an array of all keys."""
     for start in range(0, len(major) - 1, BLOCK_ROWS):
         here, after = slice(start, start + BLOCK_ROWS), slice(start + 1, start + BLOCK_ROWS + 1)
@@ -97,23 +85,45 @@ def ascend(major: Seconds | Codes, minor: Seconds | Codes) -> bool:
     return True
 
 
-def _parts(timestamps: Seconds) -> Iterator[Int64s]:
-    """Yield the rows in parts that share no timestamp, or all of them at once if they are few."""
-    parts = PARTS if len(timestamps) > BLOCK_ROWS else 1
-    part_of = np.empty(len(timestamps), dtype=np.int8)
-    np.remainder(timestamps, parts, out=part_of, casting="unsafe")
-    for part in range(parts):
-        yield np.flatnonzero(part_of == part)
+def _by_series(timestamps: Seconds, codes: Codes) -> tuple[Positions, Int64s]:
+    """Return the rows by series, time and row, and the places in that order whose key the next place has as well.
+
+    Key and row are packed into one number for each row, because numbers are sorted several times as fast as their
+    places. If they do not fit into 64 bits, the places are sorted.
+    """
+    count, first = len(timestamps), int(timestamps.min())
+    span, row_bits = int(timestamps.max()) - first + 1, (count - 1).bit_length()
+    if ((int(codes.max()) + 1) * span).bit_length() + row_bits > BITS:
+        places = np.lexsort((timestamps, codes))
+        series, seconds = codes[places], timestamps[places]
+        same = (series[1:] == series[:-1]) & (seconds[1:] == seconds[:-1])
+        return places.astype(width_for(count)), np.flatnonzero(same)
+    packed: Int64s = np.empty(count, dtype=np.int64)
+    for start in range(0, count, BLOCK_ROWS):
+        block = packed[start : start + BLOCK_ROWS]
+        block[:] = codes[start : start + BLOCK_ROWS]
+        block *= span
+        block += timestamps[start : start + BLOCK_ROWS]
+        block -= first
+        block <<= row_bits
+        block += np.arange(start, start + len(block))
+    packed.sort()
+    order, repeated, rows = np.empty(count, dtype=width_for(count)), list[Int64s](), 1 << row_bits
+    for start in range(0, count, BLOCK_ROWS):
+        block, after = packed[start : start + BLOCK_ROWS], packed[start + 1 : start + BLOCK_ROWS + 1]
+        order[start : start + BLOCK_ROWS] = block & (rows - 1)
+        same = (block[: len(after)] ^ after) < rows
+        if same.any():
+            repeated.append(start + np.flatnonzero(same))
+    return order, np.concatenate([NO_ROWS, *repeated])
 
 
-def _keys(timestamps: Seconds, codes: Codes, series: int) -> Int64s:
-    """Return one number for each (timestamp, name). Timestamps are ranked if it would not fit into 64 bits."""
-    keys: Int64s = timestamps.astype(np.int64)
-    if not len(keys):
-        return keys
-    keys -= keys.min()
-    if (int(keys.max()) + 1) * max(series, 1) >= LARGEST_KEY:
-        keys = np.asarray(np.unique(timestamps, return_inverse=True)[1], dtype=np.int64)
-    keys *= series
-    keys += codes
-    return keys
+def _repeats(order: Positions, repeated: Int64s) -> Repeats:
+    """Return the repeats, given the places in the order of series and time whose key the next place has as well."""
+    last_of_key = np.append(np.diff(repeated) > 1, True)
+    winners = repeated[last_of_key] + 1
+    winning = winners[np.searchsorted(winners, repeated, side="right")]
+    lost, won = order[repeated].astype(np.int64), order[winning].astype(np.int64)
+    by_row, last = np.argsort(lost), np.ones(len(order), dtype=np.bool_)
+    last[lost] = False
+    return Repeats(last, lost[by_row], won[by_row])
