@@ -17,7 +17,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Codes, Floats, Int64s, Seconds
+from temporis_dagster.data_source.observations.model import CACHED_ROWS, Codes, Floats, Integers, Seconds
 
 Words: TypeAlias = npt.NDArray[np.uint64]
 
@@ -51,7 +51,7 @@ class RowDigest:
     def __init__(self, windows: int) -> None:
         self._sums = np.zeros((2, windows), dtype=np.uint64)
 
-    def add(self, windows: Int64s, seconds: Seconds, codes: Codes, names: Sequence[str], values: Floats) -> None:
+    def add(self, windows: Integers, seconds: Seconds, codes: Codes, names: Sequence[str], values: Floats) -> None:
         """Add rows, none of which may have been added before.
 
         Args:
@@ -62,24 +62,19 @@ class RowDigest:
             values: The value of each row.
         """
         of_names = _of_names(names)
-        for start in range(0, len(seconds), BLOCK_ROWS):
-            block = slice(start, start + BLOCK_ROWS)
+        for start in range(0, len(seconds), CACHED_ROWS):
+            block = slice(start, start + CACHED_ROWS)
             inside = windows[block] >= 0
             rows = slice(None) if inside.all() else inside
             at = seconds[block][rows].astype(np.int64).view(np.uint64)
             value = np.ascontiguousarray(values[block][rows]).view(np.uint64)
             places, series = windows[block][rows], codes[block][rows]
+            # The rows of a window mostly come one after the other, so they are added up before windows are looked up.
+            starts = np.flatnonzero(np.append(len(places) > 0, places[1:] != places[:-1]))
             for number, name in enumerate(of_names):
                 word = _mixed(at ^ name[series], number)
                 word ^= value
-                self._sum(number, places, _mixed(word, number))
-
-    def _sum(self, number: int, places: Int64s, words: Words) -> None:
-        sums = self._sums[number]
-        if len(sums) == 1:
-            sums += np.add.reduce(words, keepdims=True)
-        else:
-            np.add.at(sums, places, words)
+                np.add.at(self._sums[number], places[starts], np.add.reduceat(_mixed(word, number), starts))
 
     def of_each(self) -> list[str]:
         """Return the digest of the rows of each window."""

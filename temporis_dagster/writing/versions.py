@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from temporis_dagster.data_source.observations import Observations
-from temporis_dagster.data_source.observations.model import Int64s, Seconds
+from temporis_dagster.data_source.observations.model import Integers, Seconds, width_for
 from temporis_dagster.data_source.plan import Ghosts, Within
 from temporis_dagster.data_source.report import UpsertReport
 from temporis_dagster.data_source.source import DataSource
@@ -61,13 +61,13 @@ def versions_of(
     return Versions(digest.of_all(), {key: each[n] for key, n in zip(windows.keys, windows.numbers, strict=True)})
 
 
-def _places(windows: PartitionWindows | None, seconds: Seconds) -> Int64s:
+def _places(windows: PartitionWindows | None, seconds: Seconds) -> Integers:
     """Return the number of the window of each row, fast where the rows are in the order of time."""
     if windows is None:
-        return np.zeros(len(seconds), dtype=np.int64)
+        return np.broadcast_to(np.int16(0), len(seconds))
     if not bool((seconds[1:] >= seconds[:-1]).all()):
         return windows.of(seconds)
-    places = np.full(len(seconds), OUTSIDE, dtype=np.int64)
+    places = np.full(len(seconds), OUTSIDE, dtype=width_for(OUTSIDE, len(windows.starts)))
     firsts, lasts = np.searchsorted(seconds, windows.starts), np.searchsorted(seconds, windows.ends)
     for number, (first, last) in enumerate(zip(firsts.tolist(), lasts.tolist(), strict=True)):
         places[first:last] = number

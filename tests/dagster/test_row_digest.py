@@ -134,7 +134,7 @@ def test_it_is_the_same_in_every_process_and_block_by_block(monkeypatch):
             check=True,
         )
         assert run.stdout.decode().strip() == KNOWN
-    monkeypatch.setattr(row_digest, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(row_digest, "CACHED_ROWS", 7)
     assert version(WIDE) == KNOWN
     assert observations_model.BLOCK_ROWS != 7
     observations = observe(WIDE, ObservationOptions())

@@ -13,12 +13,9 @@ from typing import Any
 import numpy as np
 
 from temporis_dagster.data_source.observations.faults import Fault
-from temporis_dagster.data_source.observations.model import Codes, Floats, Int64s, Mask
+from temporis_dagster.data_source.observations.model import CACHED_ROWS, Codes, Floats, Int64s, Mask
 from temporis_dagster.data_source.observations.series import Series
 from temporis_dagster.errors import ConfigurationError
-
-CACHED_ROWS = 32_768
-"""Values are looked at in blocks of at most this many rows, which fit into a processor's cache."""
 
 LARGEST = float(np.finfo(np.float64).max)
 """The bound of a series that has none: every finite value keeps to it, and neither infinity nor NaN does."""

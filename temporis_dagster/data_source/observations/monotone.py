@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from temporis_dagster.data_source.observations.contracts import CACHED_ROWS, Contracts
+from temporis_dagster.data_source.observations.contracts import Contracts
 from temporis_dagster.data_source.observations.faults import NOTHING_SENT, faults_in_words, objects
 from temporis_dagster.data_source.observations.model import (
+    CACHED_ROWS,
     Codes,
     Floats,
     Int64s,
