@@ -144,7 +144,7 @@ def test_names_that_repeat_in_rounds_are_read_as_any_others(a_round, rows, stran
     texts = (a_round * rows)[:rows]
     if stranger is not None and stranger[0] < rows:
         texts[stranger[0]] = stranger[1]
-    for dtype in ARROW_TEXTS:
+    for dtype in [*ARROW_TEXTS, "object"]:
         found = names.names_of(pd.Series(texts, dtype=dtype), PYTHON)
         bad = {position for fault in found.faults for position in fault.rows.tolist()}
         assert bad == {row for row, text in enumerate(texts) if not text}
