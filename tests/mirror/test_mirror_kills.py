@@ -92,8 +92,8 @@ class Crew(ForkedCrew):
         elif "ended" in record:
             self.ended[record["ended"]] = self._place
         else:
-            assert record["gone"] == -signal.SIGKILL, "".join(self.complaints)
             del self._pids[number]
+            assert record["gone"] == -signal.SIGKILL, "".join(self.complaints)
         return number
 
     def returned(self, number: int) -> int:
@@ -110,8 +110,10 @@ class Crew(ForkedCrew):
             self.hear()
 
     def close(self) -> None:
-        self.kill()
-        super().close()
+        try:
+            self.kill()
+        finally:  # a worker that is left holds up the end of the whole run
+            super().close()
 
 
 def test_nothing_is_lost_and_the_last_value_wins(mirror_db, soak, capsys):

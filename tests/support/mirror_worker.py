@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from temporis_dagster import connect
+from temporis_dagster import DataSource, UnavailableError, connect
 from tests.support.forked_workers import fork_for_each_line, tell
 
 SOURCE = "store_metrics"
@@ -32,16 +32,27 @@ def work(asked: dict[str, Any]) -> None:
             first = chance.randrange(KEYS - ROWS)
             value += 1
             tell(number=number, begins=[first, value])
-            source.upsert(
-                pd.DataFrame(
-                    {
-                        "timestamp": range(FIRST + first, FIRST + first + ROWS),
-                        "name": [f"series {key % SERIES}" for key in range(first, first + ROWS)],
-                        "value": float(value),
-                    }
-                )
+            frame = pd.DataFrame(
+                {
+                    "timestamp": range(FIRST + first, FIRST + first + ROWS),
+                    "name": [f"series {key % SERIES}" for key in range(first, first + ROWS)],
+                    "value": float(value),
+                }
             )
+            while not upserted(source, frame):
+                pass
             tell(number=number, ended=value)
+
+
+def upserted(source: DataSource, frame: pd.DataFrame) -> bool:
+    """Whether it returned. If the others held the mirror for too long, nothing is stored, and it may be repeated."""
+    try:
+        source.upsert(frame)
+    except UnavailableError as error:
+        if error.report.unsent != len(frame):
+            raise
+        return False
+    return True
 
 
 if __name__ == "__main__":
