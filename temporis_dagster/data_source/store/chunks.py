@@ -181,7 +181,9 @@ def numbered(
         The ids with those of these observations filled in: a new array, to be kept only once the transaction has
         committed; or ``ids`` itself where all of them were known.
     """
-    unknown = np.unique(codes[ids[codes] >= UNNUMBERED])
+    occurs = np.zeros(len(ids), dtype=np.bool_)
+    occurs[codes] = True
+    unknown = np.flatnonzero(occurs & (ids >= UNNUMBERED))
     if not len(unknown):
         return ids
     wanted = [names[code] for code in unknown.tolist()]
