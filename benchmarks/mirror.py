@@ -28,8 +28,8 @@ DIRECT, MIRROR, IN_POSTGRES = "direct, into a SQLite store", "mirror in a file",
 SMALL, SMALL_UPSERTS = 100, 50
 BACKLOG = 5
 """Pending rows, in times of the rows of a run."""
-CHUNK, SECONDS = 10_000, 5.0
-"""Rows of each upsert of a worker, and how long it works."""
+CHUNK, SECONDS, PATIENCE_S = 10_000, 5.0, 300.0
+"""Rows of each upsert of a worker, how long it works, and how long the others wait for it."""
 
 
 def tables(given: Given) -> Iterator[Table]:
@@ -213,7 +213,7 @@ def note_workers(count: int, sources: int, url: str, mirror: str, turn: Turn, *,
     started = [context.Process(target=work, args=(number, *given)) for number in range(count)]
     for one in started:
         one.start()
-    rows = sum(results.get() for _ in started)
+    rows = sum(results.get(timeout=PATIENCE_S) for _ in started)  # one that has failed never answers
     for one in started:
         one.join()
     step = f"{count} worker{'s' * (count > 1)}, {sources} data source{'s' * (sources > 1)}"
@@ -226,7 +226,7 @@ def work(number: int, sources: int, url: str, mirror: str, seconds: float, ready
     with connect(url, TOKEN, mirror=mirror) as temporis:
         source = temporis.data_source(f"metrics_{number % sources}")
         source.upsert(frames.long_frame(frames.SERIES))
-        ready.wait()
+        ready.wait(PATIENCE_S)
         began = time.monotonic()
         for turn in itertools.count():
             done += source.upsert(frames.long_frame(CHUNK, first=(1 + number + turn * 8) * CHUNK)).stored

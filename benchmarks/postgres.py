@@ -43,6 +43,8 @@ FEWER, TIMES_BEFORE = 5, 10
 """How many times fewer rows than elsewhere, because five ways take turns; how many times as many a table may have."""
 SMALL_UPSERTS = 50
 WRITER_SERIES, WRITER_STEPS, WRITER_ROWS, WRITER_SECONDS = 50, 20_000, 5_000, 4.0
+PATIENCE_S = 300.0
+"""How long writers wait for each other, and the measurement for them."""
 
 
 class Ours:
@@ -279,7 +281,7 @@ def written(url: str, name: str, counts: Sequence[int], smoke: bool, turn: Turn)
         ]
         for process in processes:
             process.start()
-        found = [results.get() for _ in processes]
+        found = [results.get(timeout=PATIENCE_S) for _ in processes]  # one that has failed never answers
         for process in processes:
             process.join()
         rows, taken = sum(one[0] for one in found), np.concatenate([one[1] for one in found])
@@ -298,7 +300,7 @@ def write(number: int, url: str, name: str, seconds: float, started: Any, result
         MERGE: lambda: copy_and_merge.Merge(plain(url), 0),
     }
     way, rows, taken = makers[name](), 0, []
-    started.wait()
+    started.wait(PATIENCE_S)
     end = time.perf_counter() + seconds
     for load in itertools.cycle(loads):
         begun = time.perf_counter()

@@ -36,6 +36,8 @@ RECORDS, BODIES, FEWER = 10_000, 40, 8
 """Records per body, bodies, and how many times fewer FastAPI gets."""
 SMALL, REQUESTS, CONNECTIONS = 1_000, 800, 8
 """Under load: records per body, requests, and connections."""
+PATIENCE_S = 60.0
+"""How long a client waits for an answer."""
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -142,7 +144,7 @@ def measured(step: str, services: Served, made: list[bytes], records: int, conne
 
 def post(url: str, token: str, mine: list[bytes], taken: list[float]) -> None:
     """Post these bodies over one connection; note how long each took. Ends early if one is not stored."""
-    connection = HTTPConnection(urlsplit(url).netloc)
+    connection = HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_S)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     for body in mine:
         begun = time.perf_counter()
