@@ -320,7 +320,7 @@ def test_a_store_of_a_newer_version(owned, admin, caplog):
 @pytest.mark.parametrize(
     "damage",
     [
-        "DROP TABLE temporis_observation",
+        "DROP TABLE temporis_observation CASCADE",
         "DROP TABLE temporis_series CASCADE",
         "DROP TABLE temporis_store",
         "DELETE FROM temporis_store",
@@ -606,7 +606,7 @@ def test_the_database_is_dropped_during_an_upsert(owned, guarded, statement):
 def test_the_tables_are_dropped_during_an_upsert(owned, guarded):
     """The same where only the tables are gone."""
     name = make_url(owned).database
-    drop = lambda: guarded.execute("DROP TABLE temporis_observation", name)  # noqa: E731
+    drop = lambda: guarded.execute("DROP TABLE temporis_observation CASCADE", name)  # noqa: E731
     with cut_in(owned, "BEGIN", drop, 2) as (_, record):
         assert record["error"] == "StoreError"
         assert (record["stored"] + record["unchanged"], record["unknown"]) == (PLAN.chunk_rows, 0)
