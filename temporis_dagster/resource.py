@@ -126,14 +126,18 @@ class TemporisResource(dg.ConfigurableResource["TemporisResource"]):
         repr=False,
         json_schema_extra={"dagster__is_secret": True},
     )
-    batch_rows: int = Field(
-        default=HttpOptions.batch_rows, description="HTTP: maximum number of observations per request."
+    batch_rows: int | None = Field(
+        default=HttpOptions.batch_rows,
+        description="HTTP: maximum number of observations per request. By default 10,000 at first, and adapted to how "
+        "fast the service answers, up to 25,000.",
     )
     max_body_bytes: int = Field(
         default=HttpOptions.max_body_bytes, description="HTTP: maximum number of bytes per request."
     )
-    max_in_flight: int = Field(
-        default=HttpOptions.max_in_flight, description="HTTP: maximum number of concurrent requests per process."
+    max_in_flight: int | None = Field(
+        default=HttpOptions.max_in_flight,
+        description="HTTP: maximum number of concurrent requests per process. By default 4 at first, and adapted to "
+        "what the service takes, from 1 to 16.",
     )
     requests_per_second: float | None = Field(
         default=None,

@@ -32,9 +32,9 @@ def connect(  # noqa: PLR0913  # one argument per option
     url: str | None = None,
     token: str | None = None,
     *,
-    batch_rows: int = 10_000,
+    batch_rows: int | None = None,
     max_body_bytes: int = 4_000_000,
-    max_in_flight: int = 4,
+    max_in_flight: int | None = None,
     requests_per_second: float | None = None,
     timeout_s: float = 30.0,
     give_up_after_s: float = 300.0,
@@ -62,9 +62,11 @@ def connect(  # noqa: PLR0913  # one argument per option
             cloud if there is a token.
         token: The access token of an HTTP service, which an https URL requires. Defaults to the ``TEMPORIS_TOKEN``
             environment variable. It is never shown.
-        batch_rows: HTTP: the maximum number of observations per request.
+        batch_rows: HTTP: the maximum number of observations per request. None adapts it to how fast the service
+            answers: 10,000 at first, up to 25,000.
         max_body_bytes: HTTP: the maximum size of a request body, in bytes.
-        max_in_flight: HTTP: the maximum number of requests at a time.
+        max_in_flight: HTTP: the maximum number of requests at a time. None adapts it to what the service takes: 4 at
+            first, from 1 to 16.
         requests_per_second: HTTP: the maximum number of requests started per second; None for no limit.
         timeout_s: HTTP: how many seconds an attempt may take, on top of the time that its body needs on a slow line.
         give_up_after_s: HTTP, PostgreSQL: how many seconds to go on *without any acknowledgement*. A healthy load of

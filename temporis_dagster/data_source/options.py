@@ -42,6 +42,9 @@ class HttpAdvice:
     )
 
 
+ADAPTED = ("batch_rows", "max_in_flight")
+"""The options that are adapted to the service where they are None."""
+
 CALLER = re.compile(r"[\x20-\x7e]{0,200}")
 
 
@@ -50,9 +53,9 @@ class HttpOptions:
     """How to deliver over HTTP. Every field but ``caller`` is an argument of ``connect``.
 
     Attributes:
-        batch_rows: The maximum number of observations per request.
+        batch_rows: The maximum number of observations per request; None adapts it to how fast the service answers.
         max_body_bytes: The maximum size of a request body, in bytes.
-        max_in_flight: The maximum number of requests at a time.
+        max_in_flight: The maximum number of requests at a time; None adapts it to what the service takes.
         requests_per_second: The maximum number of requests started per second; None for no limit.
         timeout_s: How many seconds an attempt may take, on top of the time that its body needs on a slow line.
         give_up_after_s: How many seconds to go on without any acknowledgement.
@@ -65,9 +68,9 @@ class HttpOptions:
         ConfigurationError: A value cannot be used.
     """
 
-    batch_rows: int = 10_000
+    batch_rows: int | None = None
     max_body_bytes: int = 4_000_000
-    max_in_flight: int = 4
+    max_in_flight: int | None = None
     requests_per_second: float | None = None
     timeout_s: float = 30.0
     give_up_after_s: float = 300.0
@@ -80,7 +83,8 @@ class HttpOptions:
 
     def __post_init__(self) -> None:
         for name in ("batch_rows", "max_body_bytes", "max_in_flight"):
-            _check_number(name, getattr(self, name), numbers.Integral)
+            if name not in ADAPTED or getattr(self, name) is not None:
+                _check_number(name, getattr(self, name), numbers.Integral)
         for name in ("timeout_s", "give_up_after_s"):
             _check_number(name, getattr(self, name), numbers.Real)
         if self.timeout_s > LONGEST_TIMEOUT_S:

@@ -518,7 +518,10 @@ def test_interrupted_by_a_signal_while_threads_send(monkeypatch, answered):
                 go_on.set()
         return held(go_on) if request.number >= 10 else None
 
-    with FakeService(token=CANARY, script=script) as service, connected(service, batch_rows=2) as temporis:
+    with (
+        FakeService(token=CANARY, script=script) as service,
+        connected(service, batch_rows=2, max_in_flight=4) as temporis,
+    ):
         with pytest.raises(KeyboardInterrupt) as caught:
             temporis.data_source("store_metrics").upsert(rows(200))
         report = caught.value.report
@@ -577,7 +580,10 @@ def test_after_an_interruption_the_next_upsert_waits_for_requests_left_behind(mo
         too_early.set()
         return None
 
-    with FakeService(token=CANARY, script=script) as service, connected(service, batch_rows=4) as temporis:
+    with (
+        FakeService(token=CANARY, script=script) as service,
+        connected(service, batch_rows=4, max_in_flight=4) as temporis,
+    ):
         source, frame = temporis.data_source("store_metrics"), rows(4 * batches)
         with pytest.raises(KeyboardInterrupt) as caught:
             source.upsert(frame)
@@ -720,14 +726,13 @@ def test_turns_are_as_many_as_are_allowed():
 
     def turns():
         """Count how many requests may start before one has to wait for another to end."""
-        taken = 0
+        taken = []
         with contextlib.suppress(MustWaitError):
             while True:
-                throttle.turn(lambda: False)
-                taken += 1
-        for _ in range(taken):
-            throttle.leave()
-        return taken
+                taken.append(throttle.turn(lambda: False))
+        for number in taken:
+            throttle.leave(number)
+        return len(taken)
 
     def wait(_timeout=None):
         raise MustWaitError
@@ -790,16 +795,16 @@ class FourAtOnce:
 
 
 def test_an_upsert_takes_seven_bytes_a_row_and_the_bodies_in_flight():
-    """A slow service does not make memory grow: of 100 bodies, no more than four and a part exist at a time."""
+    """A slow service does not make memory grow: of 100 bodies, no more than four, the next and a part exist at a time."""
     frame = rows(1_000_000)
-    upsert(FourAtOnce(), frame[:40_000], max_in_flight=4)  # what is imported at first use does not count
+    upsert(FourAtOnce(), frame[:40_000], batch_rows=10_000, max_in_flight=4)  # what is imported at first use does not count
     tracemalloc.start()
     try:
-        report, error = upsert(FourAtOnce(), frame, max_in_flight=4)
+        report, error = upsert(FourAtOnce(), frame, batch_rows=10_000, max_in_flight=4)
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert error is None
     assert report.stored == len(frame)
-    bodies = 6 * report.bytes_sent / report.requests
+    bodies = 7 * report.bytes_sent / report.requests
     assert most < 8 * len(frame) + bodies + 2_000_000

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from temporis_dagster.data_source.http.body_size import BodySize
 from temporis_dagster.data_source.http.encoding import Encoder, empty_body
 from temporis_dagster.data_source.observations.model import Observations, Origin
 
@@ -33,7 +34,7 @@ def observations(records, *, names=None):
 
 
 def encoder(records, *, batch_rows=10_000, max_body_bytes=4_000_000, data_source="store_metrics"):
-    return Encoder(data_source, observations(records), batch_rows=batch_rows, max_body_bytes=max_body_bytes)
+    return Encoder(data_source, observations(records), BodySize(batch_rows, max_body_bytes))
 
 
 def bits(value):
@@ -86,7 +87,7 @@ def test_strided_arrays_encode_like_plain_ones(values, step):
     wide = np.repeat(np.array(values), step)[::step]
     stamps, codes = np.arange(len(values) * step)[::step], np.zeros(len(values), dtype=np.int32)
     made = Observations(stamps, codes, ("x",), wide, Origin(pd.RangeIndex(len(values))))
-    (body,) = Encoder("a", made, batch_rows=100, max_body_bytes=10**6).bodies()
+    (body,) = Encoder("a", made, BodySize(100, 10**6)).bodies()
     records = json.loads(body.content)["records"]
     assert [bits(r["value"]) for r in records] == [bits(v) for v in values]
     assert [r["timestamp"] for r in records] == stamps.tolist()
@@ -103,14 +104,15 @@ def test_halves_are_the_body_in_two():
 
 def test_later_bodies_can_be_made_smaller():
     """shrink_to bounds the bytes of what is still to come, never grows again and never goes below one row."""
-    made = encoder([(i, "x", i) for i in range(30)], batch_rows=8)
+    size = BodySize(8, 4_000_000)
+    made = Encoder("store_metrics", observations([(i, "x", i) for i in range(30)]), size)
     bodies = made.bodies()
     first = next(bodies)
-    made.shrink_to(len(first.content) // 2)
+    size.shrink_to(len(first.content) // 2)
     second = next(bodies)
-    made.shrink_to(10**6)
+    size.shrink_to(10**6)
     third = next(bodies)
-    made.shrink_to(0)
+    size.shrink_to(0)
     rest = list(bodies)
     assert len(first) == 8
     assert 1 < len(second) < 8
@@ -138,7 +140,7 @@ def test_only_one_body_is_in_memory_at_a_time():
     )
     peaks = []
     for rows in (10_000, many):
-        made_of = Encoder("a", made.take(slice(0, rows)), batch_rows=5_000, max_body_bytes=300_000)
+        made_of = Encoder("a", made.take(slice(0, rows)), BodySize(5_000, 300_000))
         tracemalloc.start()
         sizes = [len(body.content) for body in made_of.bodies()]
         peaks.append(tracemalloc.get_traced_memory()[1])

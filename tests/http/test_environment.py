@@ -411,7 +411,7 @@ def test_an_interrupted_archive_state_leaves_no_turn_behind():
             source.archive_state()
         go_on.set()
         assert source.archive_state() is ArchiveState.ACTIVE
-        assert temporis._target._throttle._in_flight == 0
+        assert temporis._target._throttle._under_way == {}
 
 
 FORKS = """

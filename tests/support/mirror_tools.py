@@ -14,6 +14,7 @@ from temporis_dagster.data_source.connection import Temporis
 from temporis_dagster.data_source.http import delivery
 from temporis_dagster.data_source.http.client import Answer
 from temporis_dagster.data_source.http.target import HttpTarget
+from temporis_dagster.data_source.http.window import Window
 from temporis_dagster.data_source.mirror import Mirror
 from temporis_dagster.data_source.options import HttpOptions, MirrorOptions
 from temporis_dagster.testing.fake_state import FakeState, Rules
@@ -204,7 +205,7 @@ class Process:
         target = HttpTarget(url, token, settings, clock=self.clock, transport=WorldTransport(world, self))
         target._throttle._chance = lambda: 0.0  # no jitter: what happens is the same every time
         # A delivery has one thread; but the request of one that was interrupted must not hold up the next.
-        target._throttle._max_in_flight += 100 * beside
+        target._throttle._window = Window(settings.max_in_flight + 100 * beside)
         self.mirror = Mirror(mirror, target, token, mirror_options or MirrorOptions(), clock=self.clock)
         file = self.mirror._file
         self._writing = file.writing

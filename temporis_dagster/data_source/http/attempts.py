@@ -39,6 +39,7 @@ def reply_to(
     attempt: Callable[[Reply], Answer],
     throttle: Throttle,
     *,
+    body_bytes: int = 0,
     maybe_applied: bool = False,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Reply:
@@ -47,6 +48,7 @@ def reply_to(
     Args:
         attempt: Makes one attempt, given the reply so far.
         throttle: Decides when the next attempt may start.
+        body_bytes: The size of the request, by which the throttle compares how long answers take.
         maybe_applied: Whether the records may have been applied before, by a larger request.
         stopped: Whether not to start another attempt.
 
@@ -65,14 +67,14 @@ def reply_to(
         try:
             answer = attempt(reply)
         except BaseException:
-            throttle.leave()
+            throttle.leave(number)
             raise
         reply = Reply(answer, reply.attempts + 1, reply.maybe_applied or answer.maybe_applied)
         if not is_transient(answer):
             if is_sign_of_life(answer):
-                throttle.alive(number)
+                throttle.alive(number, body_bytes if answer.meaning is Meaning.STORED else 0)
             else:
-                throttle.leave()
+                throttle.leave(number)
             return reply
         LOGGER.info("Attempt %d failed: %s %s", reply.attempts, answer.status or "no answer", answer.words)
         unclear += answer.meaning is Meaning.UNCLEAR

@@ -9,11 +9,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from queue import SimpleQueue
 from typing import Protocol
 
 from temporis_dagster.contract import Meaning
 from temporis_dagster.data_source.http.attempts import Reply, reply_to
+from temporis_dagster.data_source.http.body_size import BodySize
 from temporis_dagster.data_source.http.client import Answer
 from temporis_dagster.data_source.http.encoding import Body, Encoder
 from temporis_dagster.data_source.http.throttle import Stopped, Throttle
@@ -24,6 +27,10 @@ SEARCH_REQUESTS = 200
 
 INTERRUPT_GRACE_S = 2.0
 """How many seconds an interrupted upsert waits for the answers that are under way."""
+
+HELD_BYTES = 12_000_000
+"""How many bytes of bodies are in memory at a time, as far as more than one body is, unless the caller sets a number of
+requests in flight."""
 
 LOOK_S = 0.5
 """How often a waiting thread checks whether a job has ended: another waiter, interrupted, may have kept its lock."""
@@ -57,8 +64,14 @@ class Workers:
     def __init__(self) -> None:
         self._jobs: list[_Job] = []
 
-    def start(self, work: Callable[[], None]) -> None:
-        """Work in one more thread, or in the current one if no thread can be started."""
+    def start(self, work: Callable[[], None]) -> bool:
+        """Work in one more thread, or in the current one if no thread can be started.
+
+        One of these threads may start others: whoever waits for it waits for those as well.
+
+        Returns:
+            Whether the work has a thread of its own.
+        """
         job = _Job()
         thread = threading.Thread(target=self._run, args=[job, work], name=f"temporis-{len(self._jobs)}", daemon=True)
         try:
@@ -70,9 +83,11 @@ class Workers:
                 job.cancelled = True  # interrupted inside, ``start`` may release a lock that it does not hold
                 raise interruption from None
             self._run(job, work)
+            return False
         except BaseException:
             job.cancelled = True
             raise
+        return True
 
     def are_done(self) -> bool:
         """Tell whether all threads have ended."""
@@ -88,7 +103,7 @@ class Workers:
             Whether all threads have ended.
         """
         until = None if at_most_s is None else time.monotonic() + at_most_s
-        for job in tuple(self._jobs):
+        for job in self._jobs:  # grows while a thread that is waited for starts others
             while not job.is_done():
                 left_s = LOOK_S if until is None else min(LOOK_S, until - time.monotonic())
                 if left_s <= 0:
@@ -163,6 +178,7 @@ class Delivery:
         transport: Performs the attempts.
         throttle: Decides when they start.
         encoder: Makes the bodies.
+        size: The bounds that it makes them by.
         tally: Takes the outcomes; its observations are those of the encoder.
         workers: The threads that send. After an interruption some may still be sending; the next delivery waits for
             them.
@@ -174,34 +190,42 @@ class Delivery:
         transport: Transport,
         throttle: Throttle,
         encoder: Encoder,
+        size: BodySize,
         tally: Tally,
         workers: Workers,
         watcher: Watcher | None = None,
     ) -> None:
-        self._transport, self._throttle, self._encoder, self._tally = transport, throttle, encoder, tally
-        self._workers, self._watcher = workers, watcher
+        self._transport, self._throttle, self._encoder = transport, throttle, encoder
+        self._size, self._tally, self._workers, self._watcher = size, tally, workers, watcher
         self._bodies: Iterator[Body] = encoder.bodies()
-        self._next_lock, self._tally_lock = threading.Lock(), threading.Lock()
+        # From the thread that makes bodies to those that send them, and back: None says that no more comes, and wakes.
+        self._ready: SimpleQueue[Body | None] = SimpleQueue()
+        self._done: SimpleQueue[int | None] = SimpleQueue()
+        # Of the thread that makes bodies: how many are made and not done with, their bytes, and who sends them.
+        self._held = self._held_bytes = self._largest = self._senders = 0
+        self._maker: int | None = None
+        self._tally_lock = threading.Lock()
         self._search_left = SEARCH_REQUESTS
         self._stopped = self._abandoned = False
         self._refusal: Reply | None = None
         self._crash: BaseException | None = None
 
-    def run(self, in_flight: int) -> Reply | None:
+    def run(self, in_flight: int | None = None) -> Reply | None:
         """Send everything.
 
         Args:
-            in_flight: The maximum number of requests at a time.
+            in_flight: The maximum number of requests at a time; None for what the throttle allows at the moment, as far
+                as the bodies need no more than ``HELD_BYTES``.
 
         Returns:
             The reply that ended the delivery early, or None if every body was answered.
         """
+        self._in_flight = in_flight
         with self._throttle.engaged():
             try:
-                # A worker even for a single request: Ctrl-C is raised in the caller's thread, so it cuts no request in
+                # A thread even for a single request: Ctrl-C is raised in the caller's thread, so it cuts no request in
                 # half.
-                for _ in range(in_flight):
-                    self._workers.start(self._work)
+                self._workers.start(self._make)
                 self._workers.wait()
             except BaseException:
                 self._stop(None)
@@ -219,19 +243,73 @@ class Delivery:
             with self._tally_lock:
                 self._abandoned = True
 
-    def _work(self) -> None:
+    def _make(self) -> None:
+        """Make bodies, one ahead of those that are sent, and start the threads that send them as they are needed."""
+        self._maker = threading.get_ident()
+        with self._crashing():
+            while not self._stopped and self._make_one():
+                self._await_room()
+        self._ready.put(None)
+
+    def _make_one(self) -> bool:
+        body = next(self._bodies, None)
+        if body is None:
+            return False
+        if body.rows.stop == len(self._tally.observations) and self._senders < self._limit():
+            self._deliver(body)  # the last one needs no other thread
+            return False
+        self._held += 1
+        self._held_bytes += len(body.content)
+        self._largest = max(self._largest, len(body.content))
+        self._ready.put(body)
+        if self._senders < min(self._held, self._limit()):
+            self._senders += self._workers.start(self._send)
+        return True
+
+    def _limit(self) -> int:
+        return self._throttle.limit if self._in_flight is None else self._in_flight
+
+    def _await_room(self) -> None:
+        """Wait until another body may be made: one more than may be sent at a time."""
+        while not self._stopped and (self._is_full() or not self._done.empty()):
+            done_bytes = self._done.get()
+            if done_bytes is not None:
+                self._held -= 1
+                self._held_bytes -= done_bytes
+
+    def _is_full(self) -> bool:
+        by_bytes = self._in_flight is None and self._held_bytes + self._largest > HELD_BYTES
+        return self._held > 0 and (by_bytes or self._held > self._limit())
+
+    def _send(self) -> None:
+        with self._crashing():
+            while not self._stopped and self._send_one():
+                pass
+
+    def _send_one(self) -> bool:
+        # Without any thread of its own it must not wait for bodies: it is in that of the maker.
+        if threading.get_ident() == self._maker and self._ready.empty():
+            return False
+        body = self._ready.get()
+        if body is None:
+            self._ready.put(None)  # for the next thread
+            return False
         try:
-            while not self._stopped and (body := self._next()) is not None:
-                self._deliver(body)
+            self._deliver(body)
+        finally:
+            self._done.put(len(body.content))
+        return True
+
+    @contextmanager
+    def _crashing(self) -> Iterator[None]:
+        """Let what goes wrong in a thread be raised by run(), in the caller's thread."""
+        try:
+            yield
         except Stopped:
             return
-        except BaseException as crash:  # noqa: BLE001  # raised again by run(), in the caller's thread
+        except BaseException as crash:  # noqa: BLE001  # raised again
             self._crash = self._crash or crash
             self._stop(None)
-
-    def _next(self) -> Body | None:
-        with self._next_lock:
-            return next(self._bodies, None)
 
     def _deliver(self, body: Body) -> None:
         """Send a body, and then its parts if it is refused as a whole."""
@@ -251,6 +329,7 @@ class Delivery:
         return reply_to(
             lambda so_far: self._attempt(body, so_far),
             self._throttle,
+            body_bytes=len(body.content),
             maybe_applied=maybe_applied,
             stopped=lambda: self._stopped,
         )
@@ -260,7 +339,9 @@ class Delivery:
         if self._watcher is not None:
             self._watcher.before_attempt(body)
         self._count(body, retry=so_far.attempts > 0)
+        begun = self._throttle.now()
         answer = self._transport.post(body.content)
+        self._size.answered(len(body), self._throttle.now() - begun, is_stored=answer.meaning is Meaning.STORED)
         if self._watcher is not None:
             self._watcher.after_attempt(body, answer)
         if answer.meaning is Meaning.STORED:
@@ -283,7 +364,7 @@ class Delivery:
                 self._may_search(1, reply)
             return []
         if answer.meaning is Meaning.TOO_LARGE:
-            self._encoder.shrink_to(len(body.content) // 2)
+            self._size.shrink_to(len(body.content) // 2)
         elif not self._may_search(2, reply):
             return []
         return self._encoder.halves(body)[::-1]
@@ -317,4 +398,6 @@ class Delivery:
         with self._tally_lock:
             self._refusal = self._refusal or reply
             self._stopped = True
+        self._ready.put(None)
+        self._done.put(None)
         self._throttle.wake()

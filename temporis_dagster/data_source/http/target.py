@@ -14,6 +14,7 @@ from temporis_dagster._version import __version__
 from temporis_dagster.contract import Meaning
 from temporis_dagster.data_source.http.access import check_token, checked_url
 from temporis_dagster.data_source.http.attempts import Reply, reply_to
+from temporis_dagster.data_source.http.body_size import BodySize
 from temporis_dagster.data_source.http.client import Client
 from temporis_dagster.data_source.http.delivery import Delivery, Transport, Watcher, Workers, in_a_worker
 from temporis_dagster.data_source.http.encoding import Encoder, empty_body
@@ -21,6 +22,7 @@ from temporis_dagster.data_source.http.errors import error_of
 from temporis_dagster.data_source.http.forked import renew_after_fork
 from temporis_dagster.data_source.http.retry import RetryPolicy
 from temporis_dagster.data_source.http.throttle import Clock, Throttle
+from temporis_dagster.data_source.http.window import MOST_IN_FLIGHT
 from temporis_dagster.data_source.options import HttpOptions
 from temporis_dagster.data_source.report import Tally, UpsertReport
 from temporis_dagster.data_source.target import ArchiveState
@@ -71,6 +73,7 @@ class HttpTarget:
             service=self._url,
             clock=self._clock,
         )
+        self._size = BodySize(self._options.batch_rows, self._options.max_body_bytes)
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._workers: dict[str, Workers] = {}
 
@@ -79,7 +82,7 @@ class HttpTarget:
             self._url,
             token,
             timeout_s=self._options.timeout_s,
-            max_in_flight=self._options.max_in_flight,
+            max_in_flight=self._options.max_in_flight or MOST_IN_FLIGHT,
             verify=self._options.verify,
             agent=f"temporis-dagster/{__version__} Python/{platform.python_version()} {self._options.caller}".rstrip(),
         )
@@ -124,13 +127,9 @@ class HttpTarget:
         Returns:
             The reply that ended the delivery early, or None if every body was answered.
         """
-        options, observations = self._options, tally.observations
-        encoder = Encoder(
-            tally.data_source, observations, batch_rows=options.batch_rows, max_body_bytes=options.max_body_bytes
-        )
-        expected = -(-len(observations) // options.batch_rows)
-        delivery = Delivery(self._transport, self._throttle, encoder, tally, workers or Workers(), watcher)
-        return delivery.run(min(options.max_in_flight, expected))
+        encoder = Encoder(tally.data_source, tally.observations, self._size)
+        delivery = Delivery(self._transport, self._throttle, encoder, self._size, tally, workers or Workers(), watcher)
+        return delivery.run(self._options.max_in_flight)
 
     def archive_state(self, data_source: str) -> ArchiveState:
         """Ask with an empty ingest. If the service refuses it for being empty, the state is unknown."""

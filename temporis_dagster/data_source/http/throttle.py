@@ -53,6 +53,7 @@ from temporis_dagster.contract import Meaning
 from temporis_dagster.data_source.http.client import Answer
 from temporis_dagster.data_source.http.rate import Rate
 from temporis_dagster.data_source.http.retry import GiveUp, RetryPolicy, Situation, next_step
+from temporis_dagster.data_source.http.window import Window
 from temporis_dagster.wording import counted
 
 LOGGER = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ class Throttle:
 
     Args:
         policy: How patient to be.
-        max_in_flight: The maximum number of requests at a time.
+        max_in_flight: The maximum number of requests at a time; None adapts it (``window``).
         requests_per_second: The maximum number of requests started per second; None for no limit.
         service: What log messages call the service.
         clock: What time it is.
@@ -123,14 +124,14 @@ class Throttle:
         self,
         policy: RetryPolicy,
         *,
-        max_in_flight: int,
+        max_in_flight: int | None,
         requests_per_second: float | None = None,
         service: str = "the service",
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         # What never changes.
-        self._policy, self._max_in_flight = policy, max_in_flight
+        self._policy = policy
         self._interval_s = 1 / requests_per_second if requests_per_second else 0.0
         self._service, self._clock, self._chance = service, clock or SystemClock(), chance
         # Acquired directly, not through the condition: an interruption inside ``Condition.__enter__``, which is written
@@ -138,10 +139,11 @@ class Throttle:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         now = self._clock.now()
-        # When the next request may start, and how many are under way.
-        self._rate, self._not_before, self._in_flight = Rate(), now, 0
-        # OPEN or ONE AT A TIME: failures since the last acknowledgement, and when that was.
-        self._failures, self._last_sign = 0, now
+        # When the next request may start, and how many may be and are under way: when each started, and whether alone.
+        self._rate, self._not_before, self._window = Rate(), now, Window(max_in_flight)
+        self._under_way: dict[int, tuple[float, bool]] = {}
+        # OPEN or ONE AT A TIME: failures since the last acknowledgement, when that was, and how many failures it takes.
+        self._failures, self._last_sign, self._abreast = 0, now, self._window.limit
         # How many more retries there are, and the last request that had started when one was last taken.
         self._budget, self._charged = policy.budget, 0
         # CLOSED: until when, and by which answer.
@@ -174,7 +176,16 @@ class Throttle:
         if refill:
             self._budget = min(self._budget + refill, self._policy.budget)
         # Without an idle time, a single request still tries, but the waits are short again.
-        self._failures = 0 if refill else min(self._failures, self._max_in_flight)
+        self._failures = 0 if refill else min(self._failures, self._abreast)
+
+    @property
+    def limit(self) -> int:
+        """How many requests may be under way now, as far as the service has shown."""
+        return self._window.limit
+
+    def now(self) -> float:
+        """Return seconds on the clock of the throttle."""
+        return self._clock.now()
 
     def wake(self) -> None:
         """Make every thread that waits for a turn check whether its upsert was stopped."""
@@ -201,35 +212,50 @@ class Throttle:
                 wait_s = max(self._not_before, not_before) - self._clock.now()
                 if wait_s > 0:
                     self._clock.wait(self._changed, wait_s)
-                elif self._in_flight >= (1 if self._nothing_gets_through() else self._max_in_flight):
+                elif len(self._under_way) >= (1 if self._nothing_gets_through() else self._window.limit):
                     self._changed.wait()
                 else:
                     return self._start(self._clock.now())
             raise Stopped
 
     def _start(self, now: float) -> int:
-        self._in_flight += 1
         number = self._rate.started(now)
+        self._under_way[number] = now, not self._under_way
         self._not_before = max(self._not_before, now + self._interval_s, self._next_start())
         return number
 
-    def leave(self) -> None:
-        """End a request that shows nothing about the service."""
-        with self._lock:
-            self._in_flight -= 1
-            self._changed.notify_all()
-
-    def alive(self, number: int) -> None:
-        """End a request that was acknowledged: its answer is a sign of life.
+    def leave(self, number: int) -> None:
+        """End a request that shows nothing about the service.
 
         Args:
             number: What ``turn`` returned.
         """
         with self._lock:
+            del self._under_way[number]
+            self._changed.notify_all()
+
+    def alive(self, number: int, stored_bytes: int = 0) -> None:
+        """End a request that was acknowledged: its answer is a sign of life.
+
+        Args:
+            number: What ``turn`` returned.
+            stored_bytes: The size of the body that was stored; 0 for an answer that says nothing about speed.
+        """
+        with self._lock:
             self._last_sign = self._clock.now()
             self._failures, self._budget = 0, self._policy.budget
             self._rate.acknowledged(number)
-            self.leave()
+            if stored_bytes:
+                started, is_alone = self._under_way[number]
+                self._window.acknowledged(
+                    number,
+                    self._rate.count,
+                    seconds=self._last_sign - started,
+                    body_bytes=stored_bytes,
+                    is_alone=is_alone,
+                    is_full=len(self._under_way) >= self._window.limit,
+                )
+            self.leave(number)
 
     def failed(self, number: int, answer: Answer, attempts: int, unclear: int) -> float | GiveUp:
         """End a request that failed in a way that may be temporary.
@@ -244,10 +270,12 @@ class Throttle:
             When its body may be attempted again, on the clock; or why not.
         """
         with self._lock:
+            if not self._failures:
+                self._abreast = max(self._window.limit, len(self._under_way))
             self._failures += 1
             self._slow_down(number, answer)
-            self.leave()
-            outage = self._failures - self._max_in_flight
+            self.leave(number)
+            outage = self._failures - self._abreast
             situation = Situation(
                 failures=max(attempts, outage),
                 unclear=unclear,
@@ -258,15 +286,19 @@ class Throttle:
             if isinstance(step, GiveUp):
                 self._remember(answer)
                 return step
-            # Failures of requests that were under way together take one from the budget. After ``max_in_flight``
-            # failures in a row each takes one, which bounds the requests to a dead service.
-            if number > self._charged or self._failures > self._max_in_flight:
+            # Failures of requests that were under way together take one from the budget. After as many failures in a row
+            # as may have been under way each takes one, which bounds the requests to a dead service.
+            if number > self._charged or self._failures > self._abreast:
                 self._budget -= 1
                 self._charged = self._rate.count
             self._warn(answer, unclear, self._policy.give_up_after_s - situation.silence_s)
             return self._resume_at(answer, self._clock.now() + step.seconds)
 
     def _slow_down(self, number: int, answer: Answer) -> None:
+        # Once requests are held back by their rate, a refusal is about that, and not about how many are under way.
+        if not self._rate.interval_s:
+            is_refusal = answer.status in (TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE)
+            self._window.failed(number, self._rate.count, is_refusal=is_refusal)
         if answer.status == TOO_MANY_REQUESTS:
             self._rate.refused(number, at_least_s=FIRST_INTERVAL_S)
         elif answer.status == SERVICE_UNAVAILABLE:
@@ -313,7 +345,7 @@ class Throttle:
             raise HeldBack(answer, f"it asked to wait another {left_s:.0f} s")
 
     def _nothing_gets_through(self) -> bool:
-        return self._failures >= self._max_in_flight
+        return self._failures >= self._abreast
 
 
 def is_sign_of_life(answer: Answer) -> bool:

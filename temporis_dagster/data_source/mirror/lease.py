@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from temporis_dagster.data_source.http.body_size import FIRST_ROWS
 from temporis_dagster.data_source.http.deadline import longest_attempt_s
 from temporis_dagster.data_source.http.target import HttpTarget
 from temporis_dagster.data_source.mirror import batches
@@ -51,7 +52,7 @@ class Lease:
         self._file, self._source, self._window_s = file, source, window_s
         options = service.options
         self._timeout_s = options.timeout_s
-        typical = min(options.batch_rows * TYPICAL_ROW_BYTES, options.max_body_bytes)
+        typical = min((options.batch_rows or FIRST_ROWS) * TYPICAL_ROW_BYTES, options.max_body_bytes)
         self._length_s = ROOM * self._attempt_s(typical)
         self._ends, self._count, self._is_over = 0.0, 0, False
         self._lock = threading.Lock()

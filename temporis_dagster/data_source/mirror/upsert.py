@@ -13,6 +13,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from temporis_dagster.data_source.http.attempts import Reply
+from temporis_dagster.data_source.http.body_size import FIRST_ROWS
 from temporis_dagster.data_source.http.client import Answer
 from temporis_dagster.data_source.http.target import HttpTarget
 from temporis_dagster.data_source.mirror import batches, pending, rejected, schema
@@ -190,7 +191,7 @@ class Upsert:
     def _send_backlog(self, begun: _Begun) -> None:
         """Send what was left behind: all if it fits into one request, otherwise as many rows as this upsert had."""
         left = self._file.read_of(begun.source, pending.oldest)
-        fits = left.pending <= self._service.options.batch_rows
+        fits = left.pending <= (self._service.options.batch_rows or FIRST_ROWS)
         room = left.pending if fits else len(self._tally.observations)
         if 0 < left.first <= room:
             load = Backlog(room)
