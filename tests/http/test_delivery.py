@@ -795,9 +795,11 @@ class FourAtOnce:
 
 
 def test_an_upsert_takes_seven_bytes_a_row_and_the_bodies_in_flight():
-    """A slow service does not make memory grow: of 100 bodies, no more than four, the next and a part exist at a time."""
+    """A slow service does not make memory grow: of 100 bodies, at most four, the next and a part exist."""
     frame = rows(1_000_000)
-    upsert(FourAtOnce(), frame[:40_000], batch_rows=10_000, max_in_flight=4)  # what is imported at first use does not count
+    upsert(
+        FourAtOnce(), frame[:40_000], batch_rows=10_000, max_in_flight=4
+    )  # what is imported at first use does not count
     tracemalloc.start()
     try:
         report, error = upsert(FourAtOnce(), frame, batch_rows=10_000, max_in_flight=4)

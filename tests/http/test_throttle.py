@@ -16,6 +16,7 @@ from temporis_dagster.data_source.http.client import Answer
 from temporis_dagster.data_source.http.rate import Rate
 from temporis_dagster.data_source.http.retry import GiveUp, RetryPolicy
 from temporis_dagster.data_source.http.throttle import LONGEST_HOLD_S, Throttle
+from temporis_dagster.data_source.http.window import FIRST_IN_FLIGHT, MOST_IN_FLIGHT
 from tests.support.delivery_tools import FakeClock, connected, rows
 
 BUDGET = RetryPolicy().budget
@@ -39,7 +40,7 @@ class Simulation:
     Args:
         service: Is asked for an answer when a request arrives, half of ``answers_after_s`` after it started.
         clock: The time.
-        workers: How many there are.
+        workers: How many there are; None for as many as the throttle finds out.
         answers_after_s: How long an answer takes.
     """
 
@@ -48,7 +49,7 @@ class Simulation:
         self.throttle = Throttle(policy or RetryPolicy(), max_in_flight=workers, clock=clock, chance=chance)
         self.throttle._changed.wait = self._block
         self._service, self._clock, self._answers_after_s = service, clock, answers_after_s
-        self._idle = workers
+        self._idle = workers or MOST_IN_FLIGHT
         self._events, self._count = [], 0
         self.requests, self.gave_up = 0, None
 
@@ -96,7 +97,7 @@ class Simulation:
             heapq.heappush(self._events, event)
             return 0
         if answer.status == 204:
-            self.throttle.alive(number)
+            self.throttle.alive(number, stored_bytes=750_000)
             self._idle += 1
             return 1
         resume = self.throttle.failed(number, answer, attempts, unclear=0)
@@ -172,7 +173,7 @@ KINDS = ["bucket", "window", "gap", "log"]
 
 @pytest.mark.parametrize("retry_after_s", [None, 1])
 @pytest.mark.parametrize("answers_after_s", [0.01, 0.3])
-@pytest.mark.parametrize("workers", [1, 4, 16])
+@pytest.mark.parametrize("workers", [None, 1, 4, 16])
 @pytest.mark.parametrize("rate", [1, 5, 10])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_limited_service_takes_the_whole_load(kind, rate, workers, answers_after_s, retry_after_s):
@@ -185,7 +186,7 @@ def test_a_limited_service_takes_the_whole_load(kind, rate, workers, answers_aft
     assert service.share <= 0.15, f"{service.share:.1%}"
 
 
-@pytest.mark.parametrize("workers", [1, 16])
+@pytest.mark.parametrize("workers", [None, 1, 16])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_limit_that_is_called_unavailable_is_met_as_well(kind, workers):
     """Like nginx, it answers 503 above its limit: more are refused than with 429, because 503 has other reasons."""
@@ -217,7 +218,7 @@ class TwoOfThree:
         return Answer(503, "busy", maybe_applied=True) if fails else STORED
 
 
-@pytest.mark.parametrize("workers", [1, 4, 16])
+@pytest.mark.parametrize("workers", [None, 1, 4, 16])
 @pytest.mark.parametrize("chance", [None, random.Random(1).random], ids=["in turn", "at random"])
 def test_a_service_that_fails_twice_in_three_requests_gets_the_whole_load(chance, workers):
     """It keeps acknowledging, and the budget is for a service that acknowledges nothing."""
@@ -226,13 +227,14 @@ def test_a_service_that_fails_twice_in_three_requests_gets_the_whole_load(chance
     assert simulation.requests < 1000
 
 
-@pytest.mark.parametrize("workers", [1, 4, 16, 64])
+@pytest.mark.parametrize("workers", [None, 1, 4, 16, 64])
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_service_that_takes_nothing_gets_few_requests(status, workers):
     """Those under way and the budget, although failures of requests that were under way together are one."""
     simulation = Simulation(Always(Answer(status, "no")), SimulatedClock(), workers)
     assert simulation.run(1000) == 0
-    assert workers < simulation.requests <= workers + BUDGET
+    at_once = workers or FIRST_IN_FLIGHT
+    assert at_once < simulation.requests <= at_once + BUDGET
 
 
 class Always:

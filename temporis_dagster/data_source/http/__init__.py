@@ -5,10 +5,13 @@ The rooms, from the face down; each imports only from rooms below it:
 - ``target``: the face. ``HttpTarget.upsert``, ``archive_state``, ``error``.
 - ``errors``: which error an answer becomes, and its text: what happened, and what to do.
 - ``access``: which base URL and token are accepted, before anything is opened.
-- ``delivery``: one upsert or flush. Threads, bodies, halving a refused body, one outcome for each row.
+- ``delivery``: one upsert or flush. Threads that make and send bodies, halving a refused body, one outcome for each
+  row.
 - ``encoding``: observations to JSON bodies, bounded by rows and bytes.
+- ``body_size``: how large the next body may be, learned from answers and from 413.
 - ``attempts``: the retry loop of one request.
 - ``throttle``: when the next request may start, the retry budget, when to give up. The states are drawn there.
+- ``window``: how many requests may be under way, learned from answers, delays and refusals.
 - ``rate``: how far apart requests start, learned from 429 and 503.
 - ``retry``: the policy: after this failure, how long to wait, or why to give up. The table of statuses is there.
 - ``client``: one attempt on the wire, and what came back (``Answer``).

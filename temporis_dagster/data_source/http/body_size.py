@@ -1,6 +1,6 @@
 """BodySize: how large the next body may be, learned from how fast the service answers, and from what it refuses.
 
-Comes in: how long a body of so many rows took, and which sizes were refused. Goes out: bounds in rows and bytes.
+Comes in: how long a body took, its number of rows, and which sizes were refused. Goes out: bounds in rows and bytes.
 Never: makes a body, or looks at a clock.
 
 A larger body costs less processor time per byte, and on a long line more of it is under way. But a service that works
@@ -15,7 +15,7 @@ FIRST_ROWS, MOST_ROWS, LEAST_ROWS = 10_000, 25_000, 1_000
 From the second on, two thirds of what even larger bodies would save is saved (docs/benchmarks.md)."""
 
 QUICK_S, SLOW_S = 0.5, 2.0
-"""Up to which time an answer lets bodies grow, and from which on they shrink. Between them lies more than a doubling."""
+"""Up to which time an answer lets bodies grow, and from which on they shrink. Twice the one is below the other."""
 
 
 class BodySize:

@@ -7,9 +7,9 @@ The states of a connection, and which method changes them
 ---------------------------------------------------------
 ::
 
-                                      failed(): max_in_flight failures in a row
+                                      failed(): N failures in a row
       OPEN                            ─────────────────────────────────────────>  ONE AT A TIME
-      up to max_in_flight requests    <─────────────────────────────────────────  a single request tries
+      up to N requests                <─────────────────────────────────────────  a single request tries
        │                              alive(): an acknowledgement                      │
        │                              engaged(): after an idle time                    │
        └─────────────────────────────────────┬─────────────────────────────────────────┘
@@ -25,16 +25,18 @@ The states of a connection, and which method changes them
                                           CLOSED
                                           turn() raises HeldBack until that wait is over, for an hour at most
 
+N is the limit of the window: ``max_in_flight``, or what was learned of the service (``window``). An outage counts with
+the N from before its first failure, although the window falls with it.
+
 In every state, no request starts before ``_not_before``. ``requests_per_second``, the rate and each Retry-After that
 does not lead to CLOSED move it forward, and so do the waits between attempts while nothing gets through; in OPEN, such
 a wait holds back only its own body. Nothing moves it back.
 
 What follows from this
 ----------------------
-While nothing gets through, one request at a time tries. So a dead service receives at most ``max_in_flight`` requests
-plus the retry budget, however many bodies wait. Failures of requests that were under way at the same time take one from
-the budget: fewer than ``max_in_flight`` of those can happen before one at a time tries, and from then on each failure
-takes one. An acknowledgement restores the whole budget: a service that accepts a request now and then is slow, not
+While nothing gets through, one request at a time tries. So a dead service receives at most N requests plus the retry
+budget, however many bodies wait. Failures of requests that were under way at the same time take one from the budget:
+fewer than N of those can happen before one at a time tries, and from then on each failure takes one. An acknowledgement restores the whole budget: a service that accepts a request now and then is slow, not
 dead. (In this module, to *acknowledge* is any sign of life: see ``is_sign_of_life``.)
 """
 
@@ -139,9 +141,9 @@ class Throttle:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         now = self._clock.now()
-        # When the next request may start, and how many may be and are under way: when each started, and whether alone.
+        # When the next request may start; how many may be under way; and those that are: when each started, as which.
         self._rate, self._not_before, self._window = Rate(), now, Window(max_in_flight)
-        self._under_way: dict[int, tuple[float, bool]] = {}
+        self._under_way: dict[int, tuple[float, int]] = {}
         # OPEN or ONE AT A TIME: failures since the last acknowledgement, when that was, and how many failures it takes.
         self._failures, self._last_sign, self._abreast = 0, now, self._window.limit
         # How many more retries there are, and the last request that had started when one was last taken.
@@ -220,7 +222,7 @@ class Throttle:
 
     def _start(self, now: float) -> int:
         number = self._rate.started(now)
-        self._under_way[number] = now, not self._under_way
+        self._under_way[number] = now, len(self._under_way) + 1
         self._not_before = max(self._not_before, now + self._interval_s, self._next_start())
         return number
 
@@ -246,13 +248,13 @@ class Throttle:
             self._failures, self._budget = 0, self._policy.budget
             self._rate.acknowledged(number)
             if stored_bytes:
-                started, is_alone = self._under_way[number]
+                started, under_way = self._under_way[number]
                 self._window.acknowledged(
                     number,
                     self._rate.count,
                     seconds=self._last_sign - started,
                     body_bytes=stored_bytes,
-                    is_alone=is_alone,
+                    under_way=under_way,
                     is_full=len(self._under_way) >= self._window.limit,
                 )
             self.leave(number)
@@ -286,8 +288,8 @@ class Throttle:
             if isinstance(step, GiveUp):
                 self._remember(answer)
                 return step
-            # Failures of requests that were under way together take one from the budget. After as many failures in a row
-            # as may have been under way each takes one, which bounds the requests to a dead service.
+            # Failures of requests that were under way together take one from the budget. After as many in a row as may
+            # have been under way, each failure takes one, which bounds the requests to a dead service.
             if number > self._charged or self._failures > self._abreast:
                 self._budget -= 1
                 self._charged = self._rate.count
@@ -295,10 +297,9 @@ class Throttle:
             return self._resume_at(answer, self._clock.now() + step.seconds)
 
     def _slow_down(self, number: int, answer: Answer) -> None:
-        # Once requests are held back by their rate, a refusal is about that, and not about how many are under way.
-        if not self._rate.interval_s:
-            is_refusal = answer.status in (TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE)
-            self._window.failed(number, self._rate.count, is_refusal=is_refusal)
+        is_refusal = answer.status in (TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE)
+        under_way = self._under_way[number][1]
+        self._window.failed(number, self._rate.count, under_way=under_way, is_refusal=is_refusal)
         if answer.status == TOO_MANY_REQUESTS:
             self._rate.refused(number, at_least_s=FIRST_INTERVAL_S)
         elif answer.status == SERVICE_UNAVAILABLE:

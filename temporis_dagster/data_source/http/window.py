@@ -7,8 +7,9 @@ It works as TCP does with its window. The number rises while all of it is used a
 by one with each acknowledgement at first, by one with each round of them from the first fall on. It falls at once, once
 for all requests that were under way together:
 
-- to half after a refusal (429, 503) or another failure that may pass. A refusal also says where the limit is: from then
-  on the number stays below that size, until hundreds of acknowledgements have passed;
+- to half after a refusal (429, 503) or another failure that may pass. A refusal also says where the limit may be: from
+  then on the number stays below as many as were under way, until hundreds of acknowledgements have passed. The refusal
+  of a request that was alone under way is not about their number;
 - to 0.7 when an answer takes more than twice as long as the best one to a body of about this size: requests queue.
 
 The best time is that of a request that was alone under way, even if it is longer than an earlier best one: then it is
@@ -54,7 +55,7 @@ class Window:
         return int(self._size)
 
     def acknowledged(
-        self, number: int, count: int, *, seconds: float, body_bytes: int, is_alone: bool, is_full: bool
+        self, number: int, count: int, *, seconds: float, body_bytes: int, under_way: int, is_full: bool
     ) -> None:
         """Note that the service stored the records of a request.
 
@@ -63,29 +64,32 @@ class Window:
             count: How many requests have started by now.
             seconds: How long the answer took.
             body_bytes: The size of the body.
-            is_alone: Whether no other request was under way when it started.
+            under_way: How many requests were under way, with this one, when it started.
             is_full: Whether as many requests as may be were under way until now.
         """
-        self._acknowledged += 1
+        self._acknowledged += is_full
         if self._acknowledged >= self._patience:
             self._below, self._acknowledged = min(self._below + 1, self._most), 0
         kind = body_bytes.bit_length()
-        best_s = self._best_s[kind] = seconds if is_alone else min(seconds, self._best_s.get(kind, seconds))
+        best_s = self._best_s[kind] = seconds if under_way == 1 else min(seconds, self._best_s.get(kind, seconds))
         if seconds > QUEUED * best_s + NOISE_S:
             self._fall(number, count, AFTER_DELAY)
         elif is_full and seconds <= HARDLY_QUEUED * best_s + NOISE_S:
             self._size = min(self._size + (1 / self._size if self._is_careful else 1), max(self._below, self._least))
 
-    def failed(self, number: int, count: int, *, is_refusal: bool) -> None:
+    def failed(self, number: int, count: int, *, under_way: int, is_refusal: bool) -> None:
         """Note that a request failed in a way that may pass.
 
         Args:
             number: The number of the request.
             count: How many requests have started by now.
+            under_way: How many requests were under way, with this one, when it started.
             is_refusal: Whether the service said that there were too many.
         """
+        if is_refusal and under_way == 1:
+            return
         if is_refusal and number > self._fell_at:
-            self._below = max(self.limit - 1, self._least)
+            self._below = max(under_way - 1, self._least)
             self._patience, self._acknowledged = 2 * self._patience, 0
         self._fall(number, count, AFTER_FAILURE)
 
