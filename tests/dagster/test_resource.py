@@ -195,9 +195,9 @@ def test_shows_no_secrets():
     assert shown_in_the_ui(resource) == {
         "url": "********",
         "token": "********",
-        "batch_rows": "10000",
+        "batch_rows": "null",
         "max_body_bytes": "4000000",
-        "max_in_flight": "4",
+        "max_in_flight": "null",
         "requests_per_second": "null",
         "timeout_s": "30.0",
         "give_up_after_s": "300.0",

@@ -11,8 +11,9 @@ are quick, and halve when they are slow. What the service refuses as too large (
 from __future__ import annotations
 
 FIRST_ROWS, MOST_ROWS, LEAST_ROWS = 10_000, 25_000, 1_000
-"""How many rows a body has at first, at most and at least (if it is only about time), unless the caller sets a number.
-From the second on, two thirds of what even larger bodies would save is saved (docs/benchmarks.md)."""
+"""How many rows there are per body at first, at most and at least, if the caller sets no number.
+Posting 1M rows took 134, 89 and 57 ms of processor time with 10,000, 25,000 and 50,000 of them; the last take twice the
+memory."""
 
 QUICK_S, SLOW_S = 0.5, 2.0
 """Up to which time an answer lets bodies grow, and from which on they shrink. Twice the one is below the other."""

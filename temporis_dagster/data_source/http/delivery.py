@@ -67,7 +67,7 @@ class Workers:
     def start(self, work: Callable[[], None]) -> bool:
         """Work in one more thread, or in the current one if no thread can be started.
 
-        One of these threads may start others: whoever waits for it waits for those as well.
+        One of these threads may start others: the caller's wait for it is one for those as well.
 
         Returns:
             Whether the work has a thread of its own.

@@ -36,8 +36,9 @@ What follows from this
 ----------------------
 While nothing gets through, one request at a time tries. So a dead service receives at most N requests plus the retry
 budget, however many bodies wait. Failures of requests that were under way at the same time take one from the budget:
-fewer than N of those can happen before one at a time tries, and from then on each failure takes one. An acknowledgement restores the whole budget: a service that accepts a request now and then is slow, not
-dead. (In this module, to *acknowledge* is any sign of life: see ``is_sign_of_life``.)
+fewer than N of those can happen before one at a time tries, and from then on each failure takes one. An acknowledgement
+restores the whole budget: a service that accepts a request now and then is slow, not dead. (In this module, to
+*acknowledge* is any sign of life: see ``is_sign_of_life``.)
 """
 
 from __future__ import annotations
