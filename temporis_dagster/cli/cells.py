@@ -14,7 +14,10 @@ from typing import Any
 
 import pandas as pd
 
+from temporis_dagster.cli.file_form import FileForm
 from temporis_dagster.contract import EXACT_INTEGER_LIMIT
+
+PLAIN = FileForm()
 
 MISSING = frozenset(
     {"", "na", "n/a", "#n/a", "#n/a n/a", "#na", "<na>", "nan", "-nan", "nat", "null", "none", r"\n"}
@@ -55,14 +58,17 @@ def moments(column: pd.Series[Any]) -> pd.Series[Any]:
     return mixed.map(_far_moment)
 
 
-def numbers(column: pd.Series[Any], missing: frozenset[str] = frozenset()) -> pd.Series[Any]:
+def numbers(column: pd.Series[Any], form: FileForm = PLAIN) -> pd.Series[Any]:
     """Turn cells that are numbers into exact numbers and missing ones into NaN; leave the rest as text.
 
     Args:
         column: Any cells; only text is interpreted.
-        missing: Further texts that mean "no value".
+        form: How numbers are written, and further texts that mean "no value".
     """
-    cells = [_number(cell, missing) for cell in column.tolist()]
+    if form.plain_numbers:
+        cells = [_number(cell, form.missing) for cell in column.tolist()]
+    else:
+        cells = [_written_number(cell, form) for cell in column.tolist()]
     kinds = set(map(type, cells))
     exact = kinds == {float} or (
         kinds <= {int, float} and all(abs(cell) <= EXACT_INTEGER_LIMIT for cell in cells if type(cell) is int)
@@ -92,6 +98,14 @@ def _number(cell: Any, missing: frozenset[str]) -> Any:
         return int(cell) if INTEGER.fullmatch(cell.strip()) else float(cell)
     except ValueError:
         return math.nan if cell.strip().lower() in MISSING else cell
+
+
+def _written_number(cell: Any, form: FileForm) -> Any:
+    """Convert one cell whose separators are others than Python's."""
+    if not isinstance(cell, str) or cell.strip() in form.missing or cell.strip().lower() in MISSING:
+        return math.nan if isinstance(cell, str) else cell
+    plain = form.number(cell)
+    return cell if plain is None else _number(plain, frozenset())
 
 
 def _parsed(texts: pd.Series[Any]) -> list[pd.Series[Any]]:

@@ -10,8 +10,9 @@ import csv
 import io
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NoReturn
 
 import pandas as pd
@@ -24,6 +25,11 @@ from temporis_dagster.wording import counted
 OTHER_DELIMITERS = (",", ";", "\t", "|")
 UNNAMED = "Unnamed: 0"
 """The name that pandas gives a first column without one."""
+
+NO_NAMES = "Check the program that wrote the file. If the column names stand further down, pass --skip-rows."
+
+HEADER_WITHIN = 100
+"""Among how many rows the line of column names is looked for, to say how many lines to skip."""
 
 BOM = b"\xef\xbb\xbf"
 SEPARATOR_LINE = re.compile(rb'"?sep=(.)"?\r?\n', re.IGNORECASE)
@@ -49,18 +55,24 @@ class CsvFile:
     Args:
         content: All bytes of the file.
         delimiter: The character between the columns.
+        skip_rows: The number of lines before the line of column names.
 
     Raises:
-        InvalidObservationsError: The file names another delimiter.
+        InvalidObservationsError: The file names another delimiter, or has no line after those that are skipped.
     """
 
-    def __init__(self, content: bytes, delimiter: str) -> None:
+    def __init__(self, content: bytes, delimiter: str, skip_rows: int = 0) -> None:
         content, self._first_line, self.delimiter = content.removeprefix(BOM), 1, delimiter
+        if skip_rows:
+            content = b"".join(content.splitlines(keepends=True)[skip_rows:])
+            self._first_line += skip_rows
+            if not content.strip():
+                refuse(f"Nothing is left of the file after --skip-rows {skip_rows}. Skip only what is above the names.")
         if found := SEPARATOR_LINE.match(content):
             named = found[1].decode(errors="replace")
             if named != delimiter:
                 refuse(f"Line 1 is Excel's sep={named}, which names the delimiter. Pass {_option(named)}.")
-            content, self._first_line = content[found.end() :], 2
+            content, self._first_line = content[found.end() :], self._first_line + 1
         self.content = content
 
     def records(self) -> Iterator[Record]:
@@ -72,11 +84,11 @@ class CsvFile:
                 yield Record(begins, fields)
             begins = self._first_line + reader.line_num
 
-    def column_names(self, timestamp: str, name: str | None) -> list[str]:
+    def column_names(self, timestamps: Sequence[str], name: str | None) -> list[str]:
         """Check the line of column names and return the names.
 
         Args:
-            timestamp: The column of timestamps, which must exist.
+            timestamps: The columns of timestamps, which must exist.
             name: The column of series names, if the layout is long.
 
         Raises:
@@ -84,10 +96,11 @@ class CsvFile:
         """
         header = next(self._readable_records())
         names = [
-            UNNAMED if not i and not field and timestamp == UNNAMED else field for i, field in enumerate(header.fields)
+            UNNAMED if not i and not field and UNNAMED in timestamps else field for i, field in enumerate(header.fields)
         ]
-        if timestamp not in names:
-            self._refuse_header(header, timestamp)
+        for timestamp in timestamps:
+            if timestamp not in names:
+                self._refuse_header(header, timestamp)
         if names[0] == "" and name not in names:
             refuse("The first column has no name, so its series would have none. Write the file without the index.")
         twice = sorted({column for column in names if column and names.count(column) > 1})
@@ -113,8 +126,8 @@ class CsvFile:
             line = self._first_line + self.content.count(b"\n", 0, fault.start)
             bad = self.content[fault.start : fault.start + 1]
             refuse(
-                f"Line {line} is not UTF-8: it contains the byte {bad!r}. Convert the file, for example with: iconv -f"
-                " LATIN1 -t UTF-8 FILE"
+                f"Line {line} is not UTF-8: it contains the byte {bad!r}. Pass the encoding of the file, for example"
+                " --encoding latin1 or --encoding cp1252."
             )
         records, header = self._readable_records(), next(self._readable_records())
         last = header
@@ -171,7 +184,7 @@ class CsvFile:
             )
             refuse(
                 f"{line} is {what}, not the line of column names. It has {counted(len(fields), 'field')}{following}."
-                " Check the program that wrote the file, and remove everything before the column names."
+                f" {self._skipping(timestamp) or NO_NAMES}"
             )
         others = [other for other in OTHER_DELIMITERS if other != self.delimiter and other in first]
         if len(fields) == 1 and others:
@@ -184,6 +197,8 @@ class CsvFile:
                 f"{line} is an observation, not the line of column names. Begin the file with a line of column names,"
                 " such as timestamp,name,value."
             )
+        if skipping := self._skipping(timestamp):
+            refuse(f"{line} has no column {timestamp!r}. {skipping}")
         missing = f"Line {header.line} has no column {timestamp!r}"
         if fields[0] == "":
             refuse(
@@ -191,6 +206,13 @@ class CsvFile:
                 f" '{UNNAMED}' if that column holds the timestamps."
             )
         refuse(f"{missing}. Name the column of {fields[:20]} that holds the timestamps with --timestamp.")
+
+    def _skipping(self, timestamp: str) -> str:
+        """Return how to skip the lines above the line of column names, if that stands further down."""
+        for record in islice(self._after_header(), HEADER_WITHIN):
+            if timestamp in record.fields:
+                return f"If line {record.line} has the column names, pass --skip-rows {record.line - 1}."
+        return ""
 
     def _after_header(self) -> Iterator[Record]:
         records = self._readable_records()
@@ -208,7 +230,7 @@ class CsvFile:
         if self.delimiter == "," and any(re.fullmatch(r"\d+", field, re.ASCII) for field in record.fields[2:]):
             refuse(
                 f"{counts}. Expected one field per column: write numbers with a decimal point instead of a comma, or"
-                " quote fields that contain a comma."
+                " quote fields that contain a comma. (Quoted numbers with a comma are read with --decimal ,)"
             )
         refuse(f"{counts}. Quote fields that contain {self.delimiter!r}, or correct the line of column names.")
 

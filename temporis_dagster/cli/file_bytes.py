@@ -16,30 +16,48 @@ from temporis_dagster.errors import ConfigurationError
 
 GZIP = b"\x1f\x8b"
 PARQUET = b"PAR1"
+ZIP = b"PK\x03\x04"
 FOREIGN = {
-    b"PK\x03\x04": "is a zip archive or an Excel workbook. Unpack it, or save the sheet as CSV in UTF-8",
+    ZIP: "is a zip archive. Unpack it; or, if it is an Excel workbook, pass --format excel",
     b"\xfd7zXZ\x00": "is compressed with xz. Unpack it: xz -dc FILE | temporis ingest -",
     b"BZh": "is compressed with bzip2. Unpack it: bzip2 -dc FILE | temporis ingest -",
     b"\x28\xb5\x2f\xfd": "is compressed with zstd. Unpack it: zstd -dc FILE | temporis ingest -",
     b"SQLite format 3\0": "is a SQLite database. Export its rows as CSV",
-    b"\xd0\xcf\x11\xe0": "is an Excel workbook in the old format. Save the sheet as CSV in UTF-8",
-    b"\xff\xfe": "is UTF-16. Convert it: iconv -f UTF-16 -t UTF-8 FILE | temporis ingest -",
-    b"\xfe\xff": "is UTF-16. Convert it: iconv -f UTF-16 -t UTF-8 FILE | temporis ingest -",
+    b"\xd0\xcf\x11\xe0": "is an Excel workbook in the old format. Pass --format excel",
+    b"\xff\xfe": "is UTF-16. Pass --encoding utf-16",
+    b"\xfe\xff": "is UTF-16. Pass --encoding utf-16",
 }
 """The first bytes of other formats, and what to do about them."""
 
 
-def bytes_of(path: str) -> bytes:
-    """Return the bytes of a file, unpacked if it is gzip.
+def raw_bytes_of(path: str) -> bytes:
+    """Return the bytes of a file, unpacked if it is gzip, whatever they are.
 
     Args:
         path: A file, or - for stdin.
 
     Raises:
         ConfigurationError: The file cannot be read.
-        InvalidObservationsError: The file has another format, or is empty.
+        InvalidObservationsError: It is gzip and cannot be unpacked.
     """
-    content = _unpacked(_read(path))
+    return _unpacked(_read(path))
+
+
+def text_of(content: bytes, encoding: str | None) -> bytes:
+    """Return bytes that are Parquet, or may be text in UTF-8, to which another encoding is converted.
+
+    Args:
+        content: The bytes of a file.
+        encoding: The encoding that the caller named; None for UTF-8.
+
+    Raises:
+        InvalidObservationsError: The file has another format or encoding, or is empty.
+    """
+    if encoding is not None:
+        try:
+            content = content.decode(encoding).encode()
+        except UnicodeError as error:
+            refuse(f"The file is not in the encoding {encoding}: {error}. Pass another one with --encoding.")
     for beginning, what in FOREIGN.items():
         if content.startswith(beginning):
             refuse(f"The file {what}.")

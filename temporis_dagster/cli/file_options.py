@@ -21,18 +21,21 @@ FILE_ADVICE = Advice(
     no_index="",
     index_or_column="Write the file without that index.",
     index_levels="Write the file with each of them as a column.",
-    calendar_numbers="write it as ISO 8601, such as 2024-06-20 or 2024-06-20T08:00Z",
+    calendar_numbers="pass --timestamp-format {directives}",
     calendar_fractions="write it as ISO 8601, such as 2024-06-20 or 2024-06-20T08:00Z",
     passes="order the rows of each series as they happened, or write the offset from UTC into each timestamp, such as"
     " 2024-10-27T02:00+02:00",
+    written="pass --timestamp-format {}, if all of them have this form",
+    separated="pass --decimal , if they have decimal commas, and --thousands with the separator if they have one;"
+    " otherwise write all of them with a decimal point, without separators, and negative ones with a leading -",
     booleans="write it as 1 or 0, or leave the column out",
     durations="write it as a number of seconds, or leave the column out",
     integers="scale it, or write it with a decimal point if the nearest float is meant",
     labels="write the column names as text",
     names="write the names as text",
-    texts="write it as a number (1 or 0 for true or false), or name it with --na if it stands for no value",
-    told_apart="if it says what was measured, make it part of the series names, or ingest one file per value of it,"
-    " under names of their own",
+    texts="write it as a number (1 or 0 for true or false), name it with --na if it stands for no value, or leave a"
+    " column of texts out with --exclude",
+    told_apart="if it says what was measured, make it part of the series names, with --name '{{{column}}}__{{column}}'",
     periods="write the start of each as ISO 8601, such as 2024-06-20T08:00Z",
 )
 LISTED = "--invalid-rows FILE lists them all."
@@ -50,7 +53,10 @@ class FileOptions(ObservationOptions):
     LIST_OF_SUPERSEDED = LISTED
     ADVICE = FILE_ADVICE
     MAY_MERGE = False
-    TEXT_AS_TIMESTAMP = "to Unix seconds or to ISO 8601, such as 2024-06-20T08:00Z"
+    TEXT_AS_TIMESTAMP = (
+        "to Unix seconds or to ISO 8601, such as 2024-06-20T08:00Z, or say how it is written, for example with"
+        " --timestamp-format '%d.%m.%Y %H:%M'"
+    )
 
     def spelled(self, argument: str, value: object = ...) -> str:
         """Spell an argument as the option of the same name."""

@@ -7,31 +7,42 @@ Never: takes a series called NA for a missing name, or a file without a line of 
 from __future__ import annotations
 
 import io
+import json
 import warnings
+from importlib import import_module
 from typing import Any
 
 import pandas as pd
 
 from temporis_dagster.cli.cells import moments, numbers
 from temporis_dagster.cli.csv_file import CsvFile
-from temporis_dagster.cli.file_bytes import PARQUET, bytes_of
+from temporis_dagster.cli.file_bytes import PARQUET, ZIP, raw_bytes_of, text_of
+from temporis_dagster.cli.file_form import FileForm, Kind, chosen, formatted, joined, named_by_template
 from temporis_dagster.cli.file_options import FileOptions
 from temporis_dagster.data_source.observations.layout import check_columns, refuse
 from temporis_dagster.errors import ConfigurationError
 
-PARQUET_ENDINGS = (".parquet", ".pq")
+ENDINGS: dict[str, Kind] = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".xlsx": "excel",
+    ".xlsm": "excel",
+    ".xls": "excel",
+    ".ods": "excel",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".json": "json",
+}
+"""The formats that the ending of a file's name tells, besides CSV."""
 
 
-def table_of(
-    path: str, options: FileOptions, *, delimiter: str = ",", missing: frozenset[str] = frozenset()
-) -> pd.DataFrame:
+def table_of(path: str, options: FileOptions, form: FileForm) -> pd.DataFrame:
     """Read a file into a frame.
 
     Args:
-        path: A CSV or Parquet file, or - for stdin. CSV may be compressed with gzip.
+        path: A CSV, Parquet, Excel or JSON file, or - for stdin. It may be compressed with gzip.
         options: Which columns to expect.
-        delimiter: The character between the columns of CSV.
-        missing: Further texts that mean "no value" in CSV.
+        form: How the file is written.
 
     Returns:
         The cells. For CSV, the index is called ``line`` and holds the line of each row in the file, where that can be
@@ -39,31 +50,132 @@ def table_of(
 
     Raises:
         InvalidObservationsError: The file cannot be read as a table, or lacks the columns.
-        ConfigurationError: The file cannot be opened, or is Parquet and pyarrow is not installed.
+        ConfigurationError: The file cannot be opened, or a package that reads it is not installed.
     """
-    if path.lower().endswith(PARQUET_ENDINGS):
-        frame = _parquet(path, options)
+    kind = _kind(path, form)
+    if kind == "parquet":
+        source = path if path != "-" and not path.lower().endswith(".gz") else io.BytesIO(raw_bytes_of(path))
+        frame = _typed(_parquet(source), options, form)
+    elif kind == "excel":
+        frame = _numbered(_typed(_excel(raw_bytes_of(path), form), options, form), options, form)
+    elif kind == "json":
+        frame = _numbered(_typed(_json(text_of(raw_bytes_of(path), form.encoding)), options, form), options, form)
     else:
-        content = bytes_of(path)
+        content = text_of(raw_bytes_of(path), form.encoding)
         if content.startswith(PARQUET):
-            frame = _parquet(io.BytesIO(content), options)
+            frame = _typed(_parquet(io.BytesIO(content)), options, form)
         else:
-            frame = _csv(CsvFile(content, delimiter), options, missing)
+            frame = _csv(CsvFile(content, form.delimiter, form.skip_rows), options, form)
+    if form.template is not None:
+        frame = named_by_template(frame, form)
     check_columns(frame, options)
     return frame
 
 
-def _csv(file: CsvFile, options: FileOptions, missing: frozenset[str]) -> pd.DataFrame:
-    timestamp, name = str(options.timestamp), None if options.layout == "wide" else str(options.name)
-    columns = file.column_names(timestamp, name)
+def _kind(path: str, form: FileForm) -> Kind:
+    if form.kind != "auto":
+        return form.kind
+    name = path.lower()
+    return next((kind for ending, kind in ENDINGS.items() if name.removesuffix(".gz").endswith(ending)), "csv")
+
+
+def _csv(file: CsvFile, options: FileOptions, form: FileForm) -> pd.DataFrame:
+    name = None if options.layout == "wide" or form.template is not None else str(options.name)
+    columns = file.column_names(form.timestamps, name)
     frame = _texts(file, columns, file.delimiter)
-    texts = frame[timestamp]
+    frame = chosen(joined(frame, form), form, _no_values(options, form))
+    texts = frame[form.timestamp]
     for column in frame.columns:
-        if column != name:
-            frame[column] = moments(texts) if column == timestamp else numbers(frame[column], missing)
-    if name not in frame.columns:
-        _refuse_lost_rows(file, frame, timestamp)
+        if column == form.timestamp:
+            frame[column] = _moments(texts, form)
+        elif column != name and column not in form.keys:
+            frame[column] = numbers(frame[column], form)
+    if name not in frame.columns and form.template is None:
+        _refuse_lost_rows(file, frame, form.timestamp)
     return frame.set_axis(file.lines(len(frame)))
+
+
+def _typed(frame: pd.DataFrame, options: FileOptions, form: FileForm) -> pd.DataFrame:
+    """Choose the columns of a file with types, and read texts among its timestamps; leave other cells unchanged."""
+    timestamp, index = form.timestamp, frame.index
+    if form.timestamps == (index.name,) and timestamp not in frame.columns and not isinstance(index, pd.DatetimeIndex):
+        frame = frame.reset_index()
+    if not frame.columns.is_unique:
+        return frame
+    for column in form.timestamps:
+        if column not in frame.columns and (len(form.timestamps) > 1 or form.template is not None):
+            refuse(f"There is no column {column!r}. The columns are {frame.columns.tolist()[:20]}.")
+    frame = chosen(joined(frame, form), form, _no_values(options, form))
+    if timestamp not in frame.columns:
+        return frame
+    if form.timestamp_format is not None and frame[timestamp].dtype.kind != "M":
+        return frame.assign(**{timestamp: formatted(frame[timestamp], form)})
+    if _holds_text(frame[timestamp]):
+        frame = frame.assign(**{timestamp: moments(frame[timestamp].astype(object))})
+    return frame
+
+
+def _numbered(frame: pd.DataFrame, options: FileOptions, form: FileForm) -> pd.DataFrame:
+    """Read the texts among the values of a sheet or of JSON, as in CSV."""
+    if not frame.columns.is_unique:
+        return frame
+    texts = {
+        column: numbers(frame[column], form)
+        for column in frame.columns.difference(_no_values(options, form) if form.template else _names(options, form))
+        if _holds_text(frame[column])
+    }
+    return frame.assign(**texts)
+
+
+def _moments(texts: pd.Series[Any], form: FileForm) -> pd.Series[Any]:
+    return moments(texts) if form.timestamp_format is None else formatted(texts, form)
+
+
+def _names(options: FileOptions, form: FileForm) -> list[str]:
+    """Return the columns that hold timestamps or names."""
+    return [form.timestamp, *([] if options.layout == "wide" else [str(options.name)])]
+
+
+def _no_values(options: FileOptions, form: FileForm) -> list[str]:
+    """Return the columns that hold no values."""
+    if form.template is not None:
+        return [form.timestamp, *form.keys]
+    return [form.timestamp, *([] if options.layout == "wide" else [str(options.name), str(options.value)])]
+
+
+def _excel(content: bytes, form: FileForm) -> pd.DataFrame:
+    """Read a sheet of a workbook, with unchanged cells."""
+    try:
+        if content.startswith(ZIP):
+            import_module("openpyxl")  # pandas would find out that it needs it only in a complete workbook
+        sheet = 0 if form.sheet is None else form.sheet
+        frame: pd.DataFrame = pd.read_excel(
+            io.BytesIO(content), sheet_name=sheet, skiprows=form.skip_rows, dtype=object, keep_default_na=False
+        )
+    except ImportError as error:
+        raise ConfigurationError(
+            f"Excel files need another package ({str(error).rstrip('.')}). For .xlsx, install it with: pip install"
+            " openpyxl"
+        ) from None
+    except Exception as error:  # noqa: BLE001  # zip, XML and the engines have errors of their own
+        refuse(
+            f"The file cannot be read as a workbook: {' '.join(str(error).split()).rstrip('.')}. Check that it is"
+            " complete, and --sheet."
+        )
+    return frame.set_axis([str(column) for column in frame.columns], axis="columns")
+
+
+def _json(content: bytes) -> pd.DataFrame:
+    """Read objects, one per line or in one array, with every number exact."""
+    try:
+        text = content.decode("utf-8-sig")
+        whole = text.lstrip().startswith("[")
+        records = json.loads(text) if whole else [json.loads(line) for line in text.splitlines() if line.strip()]
+    except ValueError as error:
+        refuse(f"The file cannot be read as JSON lines: {error}. Write one object per line, or one array of objects.")
+    if not all(isinstance(record, dict) for record in records):
+        refuse("The file must hold one JSON object per line, or one array of objects. Check the program that wrote it.")
+    return pd.DataFrame.from_records(records)
 
 
 def _texts(file: CsvFile, columns: list[str], delimiter: str) -> pd.DataFrame:
@@ -94,7 +206,7 @@ def _refuse_lost_rows(file: CsvFile, frame: pd.DataFrame, timestamp: str) -> Non
         file.refuse_cut_off()
 
 
-def _parquet(source: str | io.BytesIO, options: FileOptions) -> pd.DataFrame:
+def _parquet(source: str | io.BytesIO) -> pd.DataFrame:
     try:
         import pyarrow as pa
 
@@ -108,15 +220,6 @@ def _parquet(source: str | io.BytesIO, options: FileOptions) -> pd.DataFrame:
             f"The file cannot be read as Parquet: {' '.join(str(error).split()).rstrip('.')}. Check that it is"
             " complete."
         )
-    timestamp = options.timestamp
-    if (
-        timestamp not in frame.columns
-        and frame.index.name == timestamp
-        and not isinstance(frame.index, pd.DatetimeIndex)
-    ):
-        frame = frame.reset_index()
-    if timestamp in frame.columns and frame.columns.is_unique and _holds_text(frame[timestamp]):
-        frame[timestamp] = moments(frame[timestamp].astype(object))
     return frame
 
 

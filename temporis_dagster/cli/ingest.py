@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -62,7 +63,12 @@ if TYPE_CHECKING:
     " 0 (queue, which needs --mirror). A mirror keeps the rows either way and delivers them with the next ingest or"
     " `temporis mirror flush`.",
 )
-@click.option("--check", is_flag=True, help="Only check the file, without connecting to anything.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Only show what would be stored (series, first and last timestamps, some rows), without connecting to"
+    " anything.",
+)
 @json_option
 def ingest(
     *,
@@ -71,8 +77,6 @@ def ingest(
     url: str | None,
     token: str | None,
     account: str,
-    delimiter: str,
-    na: tuple[str, ...],
     invalid_rows: str | None,
     give_up_after: float,
     mirror: str | None,
@@ -81,20 +85,36 @@ def ingest(
     as_json: bool,
     **frame: Any,
 ) -> None:
-    """Store the observations of FILE in a data source.
+    r"""Store the observations of FILE in a data source.
 
-    FILE is CSV in UTF-8, which may be compressed with gzip, or Parquet; - reads stdin. A long file has the columns
-    timestamp, name and value; a wide file has a column of timestamps and one column per series. Timestamps are Unix
-    seconds or ISO 8601 text. CSV must begin with a line of column names.
+    FILE is CSV, which may be compressed with gzip, Parquet, an Excel workbook or JSON lines; - reads stdin. A long
+    file has the columns timestamp, name and value; a wide file has a column of timestamps and one column per series.
+    Timestamps are Unix seconds or ISO 8601 text. CSV must begin with a line of column names.
 
-    Sending the same file again is safe. With --mirror, rows that the service cannot take now are kept and delivered
-    later.
+    Try it with --check first: nothing is sent, and it shows what would be. Sending the same file again is safe. With
+    --mirror, rows that the service cannot take now are kept and delivered later.
+
+    \b
+    If the file has                        pass, for example
+      dates in another form                --timestamp-format '%d.%m.%Y %H:%M'
+      date and time in two columns         --timestamp Date --timestamp Time
+      local times, or dates                --timezone Europe/Berlin
+      milliseconds                         --unit ms
+      decimal commas                       --decimal , --thousands . --delimiter ";"
+      a title above the column names       --skip-rows 3
+      a column of texts                    --exclude weather
+      several rows per time, told apart    --name '{station}__{column}'
+        by a column
+      signs for no value                   --na - --na n.d.
+      another encoding                     --encoding latin1
     """
+    from temporis_dagster.cli.preview import oddities, preview
+
     to_protect = [url, mirror, from_environment("TEMPORIS_STORE")]
     try:
-        options = options_of(frame)
+        options, form = options_of(frame)
         with warnings_on_stderr(), collected_invalid_rows(invalid_rows, file, options, to_protect) as bad:
-            table = table_of_file(file, options, delimiter, na)
+            table = table_of_file(file, options, form)
             observations = observed(table, options, data_source, bad)
             if check:
                 report = _checked(data_source, observations)
@@ -108,9 +128,14 @@ def ingest(
         raise
     try:
         say(json.dumps({**report.to_dict(), "error": None}) if as_json else str(report))
+        if check and not as_json:
+            say(f"\n{preview(observations)}")
     except OutputError:
         tell(str(report))
         raise
+    numeric = options.timestamp in table.columns and table[options.timestamp].dtype.kind in "iuf"
+    for oddity in oddities(observations, time.time(), numeric=numeric):
+        tell(f"Warning: {oddity}")
     bad.write()
 
 

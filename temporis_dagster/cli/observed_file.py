@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from temporis_dagster.cli.output import OutputError, tell
-from temporis_dagster.cli.shared_options import Command, one_character, with_options
+from temporis_dagster.cli.shared_options import Command, one_character, thousands, with_options
 from temporis_dagster.errors import InvalidObservationsError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from temporis_dagster.cli.file_form import FileForm
     from temporis_dagster.cli.file_options import FileOptions
     from temporis_dagster.cli.invalid_rows import InvalidRows
     from temporis_dagster.data_source.observations import Observations
@@ -35,17 +36,28 @@ FRAME_OPTIONS = (
     ),
     click.option(
         "--timestamp",
-        default="timestamp",
-        show_default=True,
+        default=("timestamp",),
+        show_default="timestamp",
+        multiple=True,
         metavar="COLUMN",
-        help="Name of the column of timestamps.",
+        help="Name of the column of timestamps. Repeat it if date and time are in two columns: they are joined by a"
+        " blank.",
+    ),
+    click.option(
+        "--timestamp-format",
+        metavar="FORMAT",
+        help="How timestamps are written, unless they are ISO 8601 or numbers since 1970: for example '%d.%m.%Y %H:%M',"
+        " '%m/%d/%Y %I:%M %p', '%b %d %Y', %Y%m%d or %Y, as for Python's strptime; %q is a quarter from 1 to 4. Without"
+        " %z in it, --timezone says the time zone.",
     ),
     click.option(
         "--name",
         default="name",
         show_default=True,
         metavar="COLUMN",
-        help="Name of the column of series names in a long file.",
+        help="Name of the column of series names in a long file. Or a template for the names of a wide file with more"
+        " rows per time, such as '{station}__{column}': the cells of the column station, then the name of each column"
+        " of values.",
     ),
     click.option(
         "--value",
@@ -53,6 +65,54 @@ FRAME_OPTIONS = (
         show_default=True,
         metavar="COLUMN",
         help="Name of the column of values in a long file.",
+    ),
+    click.option(
+        "--columns",
+        multiple=True,
+        metavar="COLUMN",
+        help="Take only this column of values. May be repeated, or list several with commas.",
+    ),
+    click.option(
+        "--exclude",
+        multiple=True,
+        metavar="COLUMN",
+        help="Leave this column out, such as one of texts. May be repeated, or list several with commas.",
+    ),
+    click.option(
+        "--format",
+        "kind",
+        type=click.Choice(["auto", "csv", "parquet", "excel", "json"]),
+        default="auto",
+        show_default=True,
+        help="Format of the file. auto decides by the ending of its name (.parquet, .xlsx, .jsonl and others). json is"
+        " one object per line, or one array of objects.",
+    ),
+    click.option("--sheet", metavar="NAME", help="Sheet of an Excel workbook. Defaults to the first."),
+    click.option(
+        "--encoding",
+        metavar="NAME",
+        help="Encoding of CSV or JSON, such as latin1, cp1252 or utf-16. Defaults to UTF-8.",
+    ),
+    click.option(
+        "--skip-rows",
+        type=click.IntRange(min=0),
+        default=0,
+        metavar="NUMBER",
+        help="Number of lines above the line of column names, such as a title or comments.",
+    ),
+    click.option(
+        "--decimal",
+        type=click.Choice([".", ","]),
+        default=".",
+        show_default=True,
+        help="Decimal separator of numbers in texts.",
+    ),
+    click.option(
+        "--thousands",
+        default="",
+        callback=thousands,
+        metavar="CHARACTER",
+        help="Separator between thousands in numbers, such as . or , or ' or a blank. By default, there is none.",
     ),
     click.option(
         "--delimiter",
@@ -144,18 +204,36 @@ FRAME_OPTIONS = (
 """How to read the file, in the order of ``--help``."""
 
 
+_OF_THE_FORM = (
+    *("kind", "sheet", "encoding", "skip_rows", "delimiter", "decimal", "thousands", "na"),
+    *("timestamp_format", "columns", "exclude"),
+)
+"""The options that say how the file is written. The others are those of a frame."""
+
+
 def frame_options(command: Command) -> Command:
     """Give a command the options that say how to read a file."""
     return with_options(command, FRAME_OPTIONS)
 
 
-def options_of(frame: dict[str, Any]) -> FileOptions:
-    """Return how to read the file, from what the options of ``frame_options`` were given."""
+def options_of(given: dict[str, Any]) -> tuple[FileOptions, FileForm]:
+    """Return how to read the file and how it is written, from what the options of ``frame_options`` were given."""
+    from temporis_dagster.cli.file_form import COLUMN, FileForm
     from temporis_dagster.cli.file_options import FileOptions, MergingFileOptions
 
-    meant, on_conflict = {"true": True, "false": False}, frame["on_conflict"]
-    said = {**frame, "ambiguous": meant.get(frame["ambiguous"], frame["ambiguous"])}
-    return (FileOptions if on_conflict is None else MergingFileOptions)(**said | {"on_conflict": on_conflict or "last"})
+    said = {name: value for name, value in given.items() if name not in _OF_THE_FORM}
+    form = FileForm(
+        timestamps=given["timestamp"],
+        missing=frozenset(text.strip() for text in given["na"]),
+        template=said["name"] if COLUMN in said["name"] else None,
+        **{name: given[name] for name in _OF_THE_FORM if name != "na"},
+    )
+    said["timestamp"] = form.timestamp
+    if form.template is not None:
+        said |= {"layout": "long", "value": COLUMN}
+    meant, on_conflict = {"true": True, "false": False}, said["on_conflict"]
+    said |= {"ambiguous": meant.get(said["ambiguous"], said["ambiguous"]), "on_conflict": on_conflict or "last"}
+    return (FileOptions if on_conflict is None else MergingFileOptions)(**said), form
 
 
 @contextmanager
@@ -176,11 +254,11 @@ def collected_invalid_rows(
         raise
 
 
-def table_of_file(file: str, options: FileOptions, delimiter: str, na: tuple[str, ...]) -> pd.DataFrame:
+def table_of_file(file: str, options: FileOptions, form: FileForm) -> pd.DataFrame:
     """Read the file."""
     from temporis_dagster.cli.file_table import table_of
 
-    return table_of(file, options, delimiter=delimiter, missing=frozenset(text.strip() for text in na))
+    return table_of(file, options, form)
 
 
 def observed(table: pd.DataFrame, options: FileOptions, data_source: str, bad: InvalidRows) -> Observations:

@@ -75,7 +75,7 @@ from temporis_dagster.settings import from_environment
 )
 @frame_options
 @json_option
-def plan(  # noqa: PLR0913  # one argument per option
+def plan(
     *,
     file: str,
     data_source: str,
@@ -88,8 +88,6 @@ def plan(  # noqa: PLR0913  # one argument per option
     max_changed: float | None,
     max_ghosts: float | None,
     max_shift: float | None,
-    delimiter: str,
-    na: tuple[str, ...],
     invalid_rows: str | None,
     as_json: bool,
     **frame: Any,
@@ -104,10 +102,10 @@ def plan(  # noqa: PLR0913  # one argument per option
 
     limits = Limits(max_changed, max_ghosts, max_shift)
     first, last = moment("start", start), moment("end", end)
-    options = options_of(frame)
+    options, form = options_of(frame)
     to_protect = [url, mirror, from_environment("TEMPORIS_STORE")]
     with warnings_on_stderr(), collected_invalid_rows(invalid_rows, file, options, to_protect) as bad:
-        observations = observed(table_of_file(file, options, delimiter, na), options, data_source, bad)
+        observations = observed(table_of_file(file, options, form), options, data_source, bad)
         with readable_source(data_source, url, token, account, mirror) as source:
             made = source.plan(observations, start=first, end=last)
     exceeded = limits.exceeded(made)

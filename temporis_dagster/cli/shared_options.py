@@ -197,6 +197,14 @@ def one_character(_context: click.Context, _parameter: click.Parameter, given: s
     return delimiter
 
 
+def thousands(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
+    """Return a separator of thousands after checking that it is one. The words blank and space stand for a blank."""
+    separator = " " if given in ("blank", "space", " ") else given
+    if separator and (len(separator) > 1 or separator.isalnum() or separator in "+-"):
+        raise click.BadParameter(f"It must be one character, got {given!r}. Use . or , or ' or blank, for example.")
+    return separator
+
+
 def moment(option: str, text: str | None) -> datetime | int | None:
     """Return a time that an option was given, as a bound.
 

@@ -575,13 +575,13 @@ def shell(*arguments: str, stdin: bytes = b"", **variables: str) -> subprocess.C
 
 def test_it_is_a_process_like_any_other(store):
     """Bytes in, bytes out, UTF-8 in every locale; nothing on stderr in a pipe."""
-    text = "timestamp,name,value\n0,größe,1\n".encode()
+    text = "timestamp,name,value\n1718870400,größe,1\n".encode()
     at = ["--data-source", "store_metrics", "--url", store.url]
     done = shell("ingest", "-", *at, stdin=text, PYTHONIOENCODING="ascii", LC_ALL="C")
     assert (done.returncode, done.stderr) == (0, b"")
     done = shell("read", *at, PYTHONIOENCODING="ascii", LC_ALL="C")
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout == "timestamp,name,value\n1970-01-01T00:00:00Z,größe,1.0\n".encode()
+    assert done.stdout == "timestamp,name,value\n2024-06-20T08:00:00Z,größe,1.0\n".encode()
 
 
 def test_help_loads_nothing_heavy():

@@ -293,7 +293,7 @@ def test_a_series_may_be_called_like_a_missing_value(store):
     ('timestamp,a,"two\nlines"\n0,1,2\n60,2,3,4\n', ("Line 4 has 4 fields",)),
     ("# source: scada\ntimestamp,a\n0,1\n", ("Line 1, '# source: scada',", "is a comment", "1 field",
     "line 2 has 2 fields")),
-    ("Report of June\n\ntimestamp,a\n0,1\n", ("Line 1 has no column 'timestamp'",)),
+    ("Report of June\n\ntimestamp,a\n0,1\n", ("'Report of June', has no column 'timestamp'", "--skip-rows 2")),
     ("\n\ntime,a\n0,1\n", ("Line 3 has no column 'timestamp'",)),
     ("sep=;\ntimestamp;a\n0;1\n", ("Line 1 is Excel's sep=;", "--delimiter ';'")),
     ("sep=\t\ntimestamp\ta\n0\t1\n", ("--delimiter tab",)),
@@ -322,7 +322,8 @@ def test_a_shape_that_is_wrong_is_said_with_its_line(store, file, words, ending)
 def test_a_shape_that_is_only_unusual_is_read(store, file, count):
     """Columns without name and cell, Excel's sep= line, old line breaks, blanks, a BOM before a quotation mark."""
     done = ingest(store, file)
-    assert (done.exit_code, done.stderr, len(content(store))) == (0, "", count)
+    assert (done.exit_code, len(content(store))) == (0, count)
+    assert all("lie close to 1970" in line for line in done.stderr.splitlines())
 
 
 def test_lines_are_counted_in_the_file(store):
@@ -344,9 +345,10 @@ def in_zip(text: str) -> bytes:
 @pytest.mark.parametrize(("file", "words"), [
     (in_zip(LONG), "is a zip archive"), (lzma.compress(LONG.encode()), "xz -dc"),
     (bz2.compress(LONG.encode()), "bzip2 -dc"),
-    (b"\x28\xb5\x2f\xfd\x00", "zstd -dc"), (LONG.encode("utf-16"), "iconv -f UTF-16"),
+    (b"\x28\xb5\x2f\xfd\x00", "zstd -dc"), (LONG.encode("utf-16"), "--encoding utf-16"),
     (LONG.encode("utf-16-le"), "binary"),
-    (b"\xfe\xff" + LONG.encode("utf-16-be"), "iconv"), (b"\x7fELF\0\0", "binary"), (bytes(range(128, 192)) + b"\0", ""),
+    (b"\xfe\xff" + LONG.encode("utf-16-be"), "--encoding utf-16"), (b"\x7fELF\0\0", "binary"),
+    (bytes(range(128, 192)) + b"\0", ""),
     (b"SQLite format 3\0", "SQLite database"), (b"\xd0\xcf\x11\xe0\xa1\xb1", "Excel workbook"),
     (gzip.compress(b""), "is empty"), (gzip.compress(in_zip(LONG)), "zip"), (gzip.compress(LONG.encode())[:-9], "gzip"),
     ("timestamp,größe\n0,1\n".encode("latin-1"), "Line 1 is not UTF-8: it contains the byte b'\\xf6'"),

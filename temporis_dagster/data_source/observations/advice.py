@@ -22,16 +22,18 @@ class Advice:
         index_levels: For an index with several levels.
         booleans: For booleans as values.
         calendar_numbers: For numbers that read as dates; with a placeholder for the arguments of
-            ``pd.to_datetime`` that convert them.
-        calendar_fractions: For those that ``pd.to_datetime`` cannot convert.
+            ``pd.to_datetime`` that convert them (``conversion``), or for their format (``directives``).
+        calendar_fractions: For those that have nothing to put there.
+        written: For a single such number among others; with a placeholder for its format.
         passes: For a repeated hour whose two passes the rows do not tell apart; with a placeholder for the zone.
         durations: For durations as values.
+        separated: For numbers with a decimal comma, with a separator of thousands, or with an unusual minus sign.
         integers: For integers that float64 may not hold exactly.
         labels: For column labels of a wide frame that are not text.
         names: For series names of a long frame that are not text.
         periods: For periods as timestamps.
         texts: For text as values.
-        told_apart: For an unused column that tells conflicting rows apart.
+        told_apart: For an unused column that tells conflicting rows apart; with a placeholder for its name.
     """
 
     index: Mapping[str, str] = field(
@@ -52,6 +54,8 @@ class Advice:
     index_levels: str = "Call .reset_index() first, so that each level is a column."
     calendar_numbers: str = "convert it with pd.to_datetime({conversion})"
     calendar_fractions: str = "convert it to datetimes"
+    written: str = "convert it to a datetime"
+    separated: str = "write all of them with a decimal point, without separators, and negative ones with a leading -"
     passes: str = (
         "order the rows of each series as they happened, or attach the zone with .dt.tz_localize({zone!r},"
         " ambiguous=[one bool per row: True is the first])"
@@ -64,6 +68,20 @@ class Advice:
     periods: str = "convert it with .dt.to_timestamp(), which takes the start of each"
     texts: str = "convert it, or leave the column out"
     told_apart: str = "if it identifies what was measured, make it part of the series names"
+
+    def calendar(self, *, conversion: str, directives: str) -> str:
+        """Return what to do about numbers that read as dates.
+
+        Args:
+            conversion: The arguments of ``pd.to_datetime`` that convert them; empty if there are none.
+            directives: Their format, as for ``strptime``; empty if they have none.
+        """
+        known = directives if "{directives}" in self.calendar_numbers else conversion
+        return (
+            self.calendar_numbers.format(conversion=conversion, directives=directives)
+            if known
+            else self.calendar_fractions
+        )
 
 
 PYTHON = Advice()

@@ -74,6 +74,7 @@ class Form:
         alone: Whether a single number counts.
         whole: Whether whole numbers count.
         fractional: Whether numbers with a fraction count; of those, a single one does.
+        directives: The same form in the words of ``strptime``; empty if it has none.
     """
 
     called: str
@@ -85,6 +86,7 @@ class Form:
     alone: bool = False
     whole: bool = True
     fractional: bool = False
+    directives: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,7 +225,7 @@ def _written(called: str, fields: str, years: tuple[int, int], directives: str, 
         return day if not clock else f"{day} {':'.join(clock if len(clock) > 1 else [*clock, '00'])}"
 
     conversion = f"column.astype('Int64').astype('string'), format='{directives}'"
-    return Form(called, years[0] * rest, highest, conversion, date_of, fits, alone)
+    return Form(called, years[0] * rest, highest, conversion, date_of, fits, alone, directives=directives)
 
 
 def _taken_apart(numbers: Int64s, fields: list[str]) -> dict[str, Int64s]:

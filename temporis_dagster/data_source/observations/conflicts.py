@@ -80,7 +80,7 @@ def _told_apart(superseded: Superseded, options: ObservationOptions) -> str:
     if column is None:
         return ""
     called = "The index" if column == INDEX else f"The column {column!r}"
-    return f" {called}, which is not used, tells them apart: {options.ADVICE.told_apart}."
+    return f" {called}, which is not used, tells them apart: {options.ADVICE.told_apart.format(column=column)}."
 
 
 def _first_in_words(superseded: Superseded) -> str:

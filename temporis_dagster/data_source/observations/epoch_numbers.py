@@ -25,7 +25,7 @@ FRACTION = "the timestamp has a fraction of a second: pass {} to cut it off"
 INFINITE = "the timestamp is infinite: correct it"
 OUT_OF_RANGE = "the timestamp is out of range: it must be from the start of the year 1 to the year 5138"
 OTHER_UNIT = "the timestamp looks like {}: divide it by {:_} to get {} ({}), or pass {} if all of them are"
-WRITTEN = "the timestamp reads as the date {} ({}), not as Unix seconds: convert it to a datetime"
+WRITTEN = "the timestamp reads as the date {} ({}), not as Unix seconds: {}"
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9, "ps": 10**12, "fs": 10**15, "as": 10**18}
 FAR, FAR_DIGITS = 2**62, 30
 UNITS: dict[Literal["s", "ms", "us", "ns"], str] = {
@@ -111,7 +111,7 @@ def _other_unit(number: int, options: ObservationOptions) -> str:
     meant = options.unit or "s"
     form = written_form_of(number) if options.unit is None else None
     if form is not None:
-        return WRITTEN.format(form.date_of(number), form.called)
+        return WRITTEN.format(form.date_of(number), form.called, options.ADVICE.written.format(form.directives))
     for unit, called in UNITS.items():
         seconds = number // PER_SECOND[unit]
         if PER_SECOND[unit] > PER_SECOND[meant] and FIRST_TIMESTAMP <= seconds < TIMESTAMP_LIMIT:

@@ -16,8 +16,7 @@ from temporis_dagster.data_source.observations.model import Mask
 
 SEPARATED = (
     "the number has a decimal comma, a thousands separator or an unusual minus sign, so other numbers of this column"
-    " may not mean what they seem to: write all of them with a decimal point, without separators, and negative ones"
-    " with a leading -"
+    " may not mean what they seem to: {}"
 )
 GAP = "['\u2019_ \u00a0\u2009\u202f]"
 NEGATIVE = r"[\u2212\u2013]\d+(?:\.\d+)?|\(\d+(?:\.\d+)?\)|\d+(?:\.\d+)?-"
@@ -38,13 +37,14 @@ def is_separated_number(text: str) -> bool:
     return SEPARATED_NUMBER.fullmatch(text.strip()) is not None
 
 
-def faults_of(items: Column, present: Mask, reason: str) -> list[Fault]:
+def faults_of(items: Column, present: Mask, reason: str, how: str) -> list[Fault]:
     """Make the faults of cells that are not numbers.
 
     Args:
         items: The cells.
         present: Which of them are not missing.
         reason: What is wrong with them, unless something more specific is known.
+        how: What to do about numbers that are written another way.
 
     Returns:
         The faults. Numbers that are written another way are a fault of the call: dropping only such cells would keep
@@ -56,4 +56,4 @@ def faults_of(items: Column, present: Mask, reason: str) -> list[Fault]:
         for cell, there in zip(cells, present, strict=False)
     ]
     separated = np.array(found, dtype=np.bool_) if any(found) else np.zeros_like(present)
-    return where(separated, SEPARATED, of_call=True) + where(present & ~separated, reason)
+    return where(separated, SEPARATED.format(how), of_call=True) + where(present & ~separated, reason)

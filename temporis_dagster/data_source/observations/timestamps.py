@@ -97,8 +97,7 @@ def _beside_dates(
     seconds: Seconds = np.zeros(len(column), dtype=np.int64)
     found = _read(renumbered(column.iloc[others]), options, None if series is None else series[others])
     seconds[others] = found.seconds
-    advice, conversion = options.ADVICE, dates.form.conversion
-    way = advice.calendar_numbers.format(conversion=conversion) if conversion else advice.calendar_fractions
+    way = options.ADVICE.calendar(conversion=dates.form.conversion, directives=dates.form.directives)
     reason = CALENDAR.format(dates.in_words(), way, options.spelled("unit", "s"))
     return Timestamps(seconds, [*elsewhere(found.faults, others), Fault(numbers, reason, of_call=True)])
 

@@ -78,7 +78,7 @@ def _any_of(column: Column, options: ObservationOptions) -> Values:
     if kind == "object":
         return _from_objects(column.tolist(), options)
     if kind not in ("int", "float"):
-        return _none_of(column, _not_a_number(kind, options))
+        return _none_of(column, _not_a_number(kind, options), options)
     numbers, missing = numbers_of(column)
     floats, faults = _from_ints(numbers, options) if kind == "int" else _from_floats(numbers)
     return Values(floats, missing, faults)
@@ -119,7 +119,7 @@ def _of_type(kind: type, options: ObservationOptions) -> Callable[[list[Any]], V
         return lambda items: _any_of(pd.Series(np.array(items)), options)
     if issubclass(kind, Decimal):
         return partial(_decimals, options=options)
-    return lambda items: _none_of(pd.Series(items, dtype=object), _not_a_number(type_word(kind), options))
+    return lambda items: _none_of(pd.Series(items, dtype=object), _not_a_number(type_word(kind), options), options)
 
 
 def _not_a_number(kind: str, options: ObservationOptions) -> str:
@@ -130,9 +130,9 @@ def _not_a_number(kind: str, options: ObservationOptions) -> str:
     return f"{kind} is not a number: {how}"
 
 
-def _none_of(items: Column, reason: str) -> Values:
+def _none_of(items: Column, reason: str, options: ObservationOptions) -> Values:
     missing = items.isna().to_numpy(dtype=np.bool_)
-    return Values(np.zeros(len(items)), missing, faults_of(items, ~missing, reason))
+    return Values(np.zeros(len(items)), missing, faults_of(items, ~missing, reason, options.ADVICE.separated))
 
 
 def _integers(items: list[int], options: ObservationOptions) -> Values:

@@ -1,0 +1,363 @@
+"""Real exports: each form that programs write is read with the options of ``--help``, or refused with the one it needs.
+
+The public data sets are excerpts of the same shape as those of statsmodels, vega_datasets and the others named here.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pandas as pd
+import pytest
+
+from temporis_dagster.cli.cells import numbers
+from temporis_dagster.cli.file_form import FileForm
+from tests.support.cli_tools import ingest, run
+from tests.support.service_fixture import content
+
+UTC = ["--timezone", "UTC"]
+DAY, HOUR = 86_400, 3_600
+NOON = 1_718_884_800
+"""2024-06-20 12:00 UTC."""
+
+
+def day(text: str) -> int:
+    """The Unix second of a moment in UTC."""
+    return int(pd.Timestamp(text, tz="UTC").timestamp())
+
+
+SETS = {
+    "co2 (statsmodels): dates as numbers": (
+        "date,co2\n19580329,316.1\n19580405,317.3\n",
+        ["--timestamp", "date"],
+        "--timestamp-format %Y%m%d",
+        ["--timestamp", "date", "--timestamp-format", "%Y%m%d", *UTC],
+        {(day("1958-03-29"), "co2"): 316.1, (day("1958-04-05"), "co2"): 317.3},
+    ),
+    "elnino (statsmodels): years": (
+        '"YEAR","JAN","FEB"\n1950,23.110,24.200\n1951,24.190,25.280\n',
+        ["--timestamp", "YEAR"],
+        "--timestamp-format %Y",
+        ["--timestamp", "YEAR", "--timestamp-format", "%Y", *UTC],
+        {(day("1950"), "JAN"): 23.11, (day("1950"), "FEB"): 24.2}
+        | {(day("1951"), "JAN"): 24.19, (day("1951"), "FEB"): 25.28},
+    ),
+    "macrodata (statsmodels): year and quarter": (
+        '"year","quarter","realgdp"\n1959,1,2710.349\n1959,4,2785.204\n',
+        ["--timestamp", "year", "--timestamp", "quarter", "--timestamp-format", "%Y Q%q", *UTC],
+        "--timestamp-format",
+        ["--timestamp", "year", "--timestamp", "quarter", "--timestamp-format", "%Y %q", *UTC],
+        {(day("1959-01"), "realgdp"): 2710.349, (day("1959-10"), "realgdp"): 2785.204},
+    ),
+    "seattle-weather (vega): a column of words": (
+        "date,precipitation,wind,weather\n2012/01/01,0.0,4.7,drizzle\n2012/01/02,10.9,4.5,rain\n",
+        ["--timestamp", "date", *UTC],
+        "--exclude",
+        ["--timestamp", "date", "--exclude", "weather", *UTC],
+        {(day("2012-01-01"), "precipitation"): 0.0, (day("2012-01-01"), "wind"): 4.7}
+        | {(day("2012-01-02"), "precipitation"): 10.9, (day("2012-01-02"), "wind"): 4.5},
+    ),
+    "sf-temps (vega): no zone": (
+        "temp,date\n47.8,2010/01/01 00:00:00\n47.4,2010/01/01 01:00:00\n",
+        ["--timestamp", "date"],
+        "--timezone",
+        ["--timestamp", "date", *UTC],
+        {(day("2010-01-01"), "temp"): 47.8, (day("2010-01-01T01"), "temp"): 47.4},
+    ),
+    "stocks (vega): names of months": (
+        "symbol,date,price\nMSFT,Jan 1 2000,39.81\nAMZN,Feb 1 2000,68.87\n",
+        ["--timestamp", "date", "--name", "symbol", "--value", "price", *UTC],
+        "--timestamp-format",
+        ["--timestamp", "date", "--name", "symbol", "--value", "price", "--timestamp-format", "%b %d %Y", *UTC],
+        {(day("2000-01-01"), "MSFT"): 39.81, (day("2000-02-01"), "AMZN"): 68.87},
+    ),
+    "iowa-electricity (vega): an entity": (
+        "year,source,net_generation\n2001-01-01,Fossil Fuels,35361\n2001-01-01,Nuclear Energy,3853\n",
+        ["--timestamp", "year", "--exclude", "source", *UTC],
+        "",
+        ["--timestamp", "year", "--name", "{source}: {column}", *UTC],
+        {(day("2001"), "Fossil Fuels: net_generation"): 35361, (day("2001"), "Nuclear Energy: net_generation"): 3853},
+    ),
+    "sunspots (statsmodels): a year and one column": (
+        '"YEAR","SUNACTIVITY"\n1700,5\n1701,11\n',
+        ["--timestamp", "YEAR"],
+        "--timestamp-format %Y",
+        ["--timestamp", "YEAR", "--timestamp-format", "%Y", *UTC],
+        {(day("1700"), "SUNACTIVITY"): 5, (day("1701"), "SUNACTIVITY"): 11},
+    ),
+    "us-employment (vega): dates, wide": (
+        "month,nonfarm,private\n2006-01-01,135450,113603\n",
+        ["--timestamp", "month"],
+        "--timezone",
+        ["--timestamp", "month", *UTC],
+        {(day("2006"), "nonfarm"): 135450, (day("2006"), "private"): 113603},
+    ),
+}
+
+
+@pytest.mark.parametrize(("file", "first", "advised", "second", "expected"), SETS.values(), ids=SETS)
+def test_a_public_data_set_goes_in_within_two_attempts(store, file, first, advised, second, expected):
+    """The first attempt is refused with the option that is missing; with it, every value is where it belongs."""
+    done = ingest(store, file, *first)
+    if advised:
+        assert (done.exit_code, content(store)) == (3, {})
+        assert advised in done.stderr
+    done = ingest(store, file, *second)
+    assert done.exit_code == 0, done.stderr
+    stored = content(store)
+    assert {key: stored[key] for key in expected} == expected
+
+
+FORMS = {
+    "decimal commas": (
+        '"";"MT_001";"MT_002"\n"2011-01-01 00:15:00";2,53807106598985;0\n"2011-01-01 00:30:00";0;22,7596\n',
+        ["--delimiter", ";", "--timestamp", "Unnamed: 0", "--timezone", "Europe/Lisbon", "--decimal", ","],
+        {"MT_001": 2.53807106598985, "MT_002": 0.0},
+    ),
+    "thousands": (
+        "Zeit;Umsatz;Kosten\n20.06.2024 08:00;1.284,50;-900\n",
+        [
+            *("--timestamp", "Zeit", "--timestamp-format", "%d.%m.%Y %H:%M", "--timezone", "Europe/Berlin"),
+            *("--delimiter", ";", "--decimal", ",", "--thousands", "."),
+        ],
+        {"Umsatz": 1284.5, "Kosten": -900.0},
+    ),
+    "a blank between thousands": (
+        "timestamp;a\n2024-06-20T08:00Z;1\u202f284\u00a0000,5\n",
+        ["--delimiter", ";", "--decimal", ",", "--thousands", "blank"],
+        {"a": 1284000.5},
+    ),
+    "milliseconds": ('"Time","up"\n1704067200000,1\n', ["--timestamp", "Time", "--unit", "ms"], {"up": 1.0}),
+    "digits": (
+        "MESS_DATUM,t\n202406200810,1\n",
+        ["--timestamp", "MESS_DATUM", "--timestamp-format", "%Y%m%d%H%M", *UTC],
+        {"t": 1.0},
+    ),
+    "date and time apart": (
+        "Date,Time,kW\n20/06/2024,08:15,1.5\n",
+        ["--timestamp", "Date", "--timestamp", "Time", "--timestamp-format", "%d/%m/%Y %H:%M", *UTC],
+        {"kW": 1.5},
+    ),
+    "ISO date and time apart": (
+        "date,hour,kW\n2024-06-20,08:15,1.5\n",
+        ["--timestamp", "date", "--timestamp", "hour", *UTC],
+        {"kW": 1.5},
+    ),
+    "a title": ("Report\nof June\n\ntimestamp,a\n2024-06-20T08:00Z,1\n", ["--skip-rows", "3"], {"a": 1.0}),
+    "latin1": ("timestamp,Höhe\n2024-06-20T08:00Z,1\n".encode("latin1"), ["--encoding", "latin1"], {"Höhe": 1.0}),
+    "utf-16": ("timestamp,a\n2024-06-20T08:00Z,1\n".encode("utf-16"), ["--encoding", "utf-16"], {"a": 1.0}),
+    "some columns": ("timestamp,a,b,c\n2024-06-20T08:00Z,1,x,y\n", ["--columns", "a"], {"a": 1.0}),
+    "columns in one text": ("timestamp,a,b,c\n2024-06-20T08:00Z,1,2,y\n", ["--columns", "a, b"], {"a": 1.0, "b": 2.0}),
+    "without some": ('timestamp,a,"b,c"\n2024-06-20T08:00Z,1,x\n', ["--exclude", "b,c"], {"a": 1.0}),
+    "no value": ("timestamp,a,b\n2024-06-20T08:00Z,1,n.d.\n", ["--na", "n.d."], {"a": 1.0}),
+    "with an offset": (
+        "timestamp,a\n20.06.2024 10:00 +0200,1\n",
+        ["--timestamp-format", "%d.%m.%Y %H:%M %z"],
+        {"a": 1.0},
+    ),
+    "an entity": (
+        "timestamp,station,temp,rain\n2024-06-20T08:00Z,07,1,2\n2024-06-20T08:00Z,JFK,3,\n",
+        ["--name", "{station}__{column}"],
+        {"07__temp": 1.0, "07__rain": 2.0, "JFK__temp": 3.0},
+    ),
+}
+
+
+@pytest.mark.parametrize(("file", "options", "expected"), FORMS.values(), ids=FORMS)
+def test_a_form_that_exports_have_is_read_with_its_option(store, file, options, expected):
+    """Exactly, and nothing else is stored."""
+    done = ingest(store, file, *options)
+    assert done.exit_code == 0, done.stderr
+    first = min(second for second, _ in content(store))
+    assert {name: value for (second, name), value in content(store).items() if second == first} == expected
+
+
+REFUSED = {
+    "commas": ("timestamp;a\n0;1,5\n60;2\n", ["--delimiter", ";", "--on-invalid", "drop"], "--decimal ,"),
+    "milliseconds": ("timestamp,a\n1704067200000,1\n", [], "--unit ms"),
+    "digits": ("timestamp,a\n202406200810,1\n", [], "--timestamp-format %Y%m%d%H%M"),
+    "comments": ("# from a logger\n# two lines\ntimestamp,a\n0,1\n", [], "--skip-rows 2"),
+    "latin1": ("timestamp,Höhe\n0,1\n".encode("latin1"), [], "--encoding latin1"),
+    "another encoding": (b"timestamp,a\n0,\x81\n", ["--encoding", "ascii"], "--encoding"),
+    "words": ("timestamp,a,b\n0,1,rain\n", [], "--exclude"),
+    "a format that does not fit": (
+        "timestamp,a\n2024-06-20,1\n",
+        ["--timestamp-format", "%d.%m.%Y", *UTC],
+        "2024-06-20",
+    ),
+    "all lines skipped": ("timestamp,a\n0,1\n", ["--skip-rows", "9"], "--skip-rows 9"),
+    "a column that is not there": ("timestamp,a\n0,1\n", ["--columns", "b"], "--columns takes some of"),
+    "the timestamps left out": ("timestamp,a\n0,1\n", ["--exclude", "timestamp"], "Leave it out of --exclude"),
+    "a part of the name that is not there": ("timestamp,a\n0,1\n", ["--name", "{x}_{column}"], "no column 'x'"),
+    "an empty part of the name": ("timestamp,x,a\n0,,1\n", ["--name", "{x}_{column}"], "name"),
+    "decimal points among commas": ("timestamp;a\n0;1.5\n", ["--delimiter", ";", "--decimal", ","], "text is not"),
+    "stations": (
+        "timestamp,station,t\n"
+        + "".join(f"{NOON + 60 * i},{station},{i}.{n}\n" for i in range(3) for n, station in enumerate("AB")),
+        ["--columns", "t,station"],
+        "--exclude",
+    ),
+}
+
+
+@pytest.mark.parametrize(("file", "options", "words"), REFUSED.values(), ids=REFUSED)
+def test_what_needs_an_option_is_refused_with_its_name(store, file, options, words):
+    """Nothing is stored, also with the advice that would only drop rows."""
+    done = ingest(store, file, *options)
+    assert (done.exit_code, content(store)) == (3, {})
+    assert words in done.stderr
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    (["--decimal", ",", "--thousands", ","], "must differ"), (["--encoding", "base64"], "is not known"),
+    (["--encoding", "nonsense"], "is not known"), (["--timestamp-format", "never"], "no directive"),
+    (["--timestamp-format", "%Y %!"], "is not a format"), (["--name", "{x{column}"], "is not a template"),
+    (["--thousands", "ab"], "one character"), (["--skip-rows", "-1"], "--skip-rows"),
+])  # fmt: skip
+def test_an_option_that_cannot_be_is_refused_first(store, options, words):
+    """The file is not looked at."""
+    done = ingest(store, "timestamp,a\n0,1\n", *options)
+    assert done.exit_code == 2
+    assert words in done.stderr
+
+
+def test_the_entity_that_is_missing_is_named(store):
+    """Rows of several stations are not one series, and the message shows the option that keeps them apart."""
+    lines = [f"{NOON + 60 * i},{station},{i}.{n}\n" for i in range(3) for n, station in enumerate(("JFK", "LGA"))]
+    done = ingest(
+        store, "timestamp,station,t\n" + "".join(lines), "--layout", "long", "--name", "station", "--value", "t"
+    )
+    assert done.exit_code == 0
+    done = ingest(store, "timestamp,station,t\n" + "".join(lines), "--on-invalid", "drop")
+    assert done.exit_code == 3
+    assert "--name '{station}__{column}'" in done.stderr
+
+
+def test_lines_are_counted_from_the_top_of_the_file(store):
+    """Also below a title, and for rows that become several observations."""
+    file = "Title\n\ntimestamp,x,a,b\n2024-06-20T08:00Z,p,1,2\n2024-06-20T09:00Z,p,1,oops\n"
+    done = ingest(store, file, "--skip-rows", "2", "--name", "{x}.{column}")
+    assert "line 5" in done.stderr
+
+
+def test_numbers_with_separators_are_exact():
+    """Only numbers in the form that was named are read; everything else stays text."""
+    form = FileForm(decimal=",", thousands=".")
+    texts = ["1.284,50", "1284,5", "-,5", "1e3", "1.28", "12.345.678", "1,2,3", "", "NA", "+7", ".", ",", "-"]
+    read = numbers(pd.Series(texts, dtype=object), form).tolist()
+    assert [cell for cell in read if not pd.isna(cell)] == [
+        *(1284.5, 1284.5, -0.5, 1000.0, "1.28", 12345678, "1,2,3", 7, ".", ",", "-"),
+    ]
+
+
+def test_json_lines_are_read(store, tmp_path):
+    """One object per line, or one array of them; numbers stay exact, and texts are read as in CSV."""
+    records = [{"t": "2024-06-20T08:00Z", "a": 0.1, "b": "2.5"}, {"t": "2024-06-20T09:00Z", "a": 2**53}]
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    (tmp_path / "a.jsonl").write_text(lines)
+    send = ["--data-source", "store_metrics", "--url", store.url, "--timestamp", "t"]
+    assert run("ingest", tmp_path / "a.jsonl", *send).exit_code == 0
+    eight, nine = day("2024-06-20T08"), day("2024-06-20T09")
+    assert content(store) == {(eight, "a"): 0.1, (eight, "b"): 2.5, (nine, "a"): 2.0**53}
+    assert run("ingest", "-", *send, "--format", "json", stdin=json.dumps(records)).stdout.count("unchanged")
+    for wrong in ("[1]", "{", '"a"'):
+        done = run("ingest", "-", *send, "--format", "json", stdin=wrong)
+        assert (done.exit_code, "JSON" in done.stderr) == (3, True)
+
+
+def test_an_excel_workbook_is_read_or_its_package_named(store, tmp_path):
+    """With openpyxl, dates and numbers of a sheet; without it, the error says what to install."""
+    path = tmp_path / "book.xlsx"
+    send = ["--data-source", "store_metrics", "--url", store.url, "--timestamp", "Date", *UTC]
+    try:
+        import openpyxl
+    except ImportError:
+        path.write_bytes(b"PK\x03\x04")
+        done = run("ingest", path, *send)
+        assert (done.exit_code, "openpyxl" in done.stderr) == (2, True)
+        return
+    book = openpyxl.Workbook()
+    book.active.append(["Date", "Sales"])
+    book.active.append([pd.Timestamp("2024-06-20 08:00").to_pydatetime(), 42.5])
+    saved = io.BytesIO()
+    book.save(saved)
+    path.write_bytes(saved.getvalue())
+    assert run("ingest", path, *send).exit_code == 0
+    assert content(store) == {(day("2024-06-20T08"), "Sales"): 42.5}
+
+
+def test_a_check_shows_what_would_be_stored(store):
+    """Each series with its first and last timestamp, the first rows, and nothing is stored."""
+    file = "timestamp,a,b\n" + "".join(f"{NOON + 60 * i},{i},0.5\n" for i in range(9))
+    done = ingest(store, file, "--check")
+    assert (done.exit_code, done.stderr, content(store)) == (0, "", {})
+    lines = done.stdout.splitlines()
+    assert "from 2024-06-20T12:00:00Z to 2024-06-20T12:08:00Z" in lines[0]
+    assert ["a", "9", "2024-06-20T12:00:00Z", "2024-06-20T12:08:00Z"] in [line.split() for line in lines]
+    assert ["2024-06-20T12:01:00Z", "a", "1.0"] in [line.split() for line in lines]
+    assert len(lines) == 1 + 1 + 3 + 1 + 6
+    many = ingest(
+        store, "timestamp," + ",".join(f"s{i}" for i in range(99)) + f"\n{NOON}" + ",1" * 99 + "\n", "--check"
+    )
+    assert "... and 79 more series" in many.stdout
+
+
+ODD = {
+    "numbers that are no seconds": (
+        "timestamp,a\n19000,1\n19001.5,2\n",
+        ["--sub-second", "floor", "--unit", "s"],
+        "--unit",
+    ),
+    "no date as 1970": (f"timestamp,a\n0,1\n{NOON},2\n", [], "may stand for no date"),
+    "no date as 1900": (f"timestamp,a\n1900-01-01T00:00Z,1\n{NOON},2\n", [], "may stand for no date"),
+    "the far future": ("timestamp,a\n2999-12-31T00:00Z,1\n", ["--allow-future"], "more than a year ahead"),
+    "repeated rows": (f"timestamp,a\n{NOON},1\n{NOON},1\n", [], "--name '{COLUMN}__{column}'"),
+    "names that are numbers": (
+        "timestamp,name,value\n" + "".join(f"{NOON + i},{i},1\n" for i in range(30)),
+        ["--layout", "long"],
+        "There are 30 series",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", [["--check"], []], ids=["check", "ingest"])
+@pytest.mark.parametrize(("file", "options", "words"), ODD.values(), ids=ODD)
+def test_what_looks_odd_is_said(store, file, options, words, how):
+    """On stderr, with the option that may be missing; it is no failure."""
+    done = ingest(store, file, *options, *how)
+    assert done.exit_code == 0, done.stderr
+    assert "Warning: " in done.stderr
+    assert words in done.stderr
+
+
+def test_plan_reads_files_in_the_same_way(store):
+    """The options of ``temporis ingest`` that say how a file is written are those of ``temporis plan``."""
+    options = ["--timestamp-format", "%d.%m.%Y", "--decimal", ",", "--delimiter", ";", *UTC]
+    file = "timestamp;a\n20.06.2024;1,5\n"
+    plan = ["plan", "-", "--data-source", "store_metrics", "--url", store.url, *options]
+    assert "1 new" in run(*plan, stdin=file).stdout
+    assert ingest(store, file, *options).exit_code == 0
+    assert "1 unchanged" in run(*plan, stdin=file).stdout
+
+
+def test_the_shell_completes_commands_and_options():
+    """As click does it, for bash, zsh and fish."""
+    from click.testing import CliRunner
+
+    from temporis_dagster.cli import main
+
+    def completed(words: str, position: int) -> str:
+        words = {"_TEMPORIS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(position)}
+        return CliRunner().invoke(main, [], prog_name="temporis", env=words).stdout
+
+    assert completed("temporis ing", 1) == "plain,ingest\n"
+    assert "plain,--timestamp-format\n" in completed("temporis ingest --time", 2)
+    assert "plain,excel\n" in completed("temporis ingest --format e", 3)
+
+
+def test_nothing_is_coloured(store):
+    """NO_COLOR asks for what is so anyway."""
+    for variables in ({}, {"NO_COLOR": "1"}):
+        done = run("ingest", "-", "--data-source", "x", "--url", store.url, stdin="timestamp,a\nx,1\n", **variables)
+        assert "\x1b" not in done.output
