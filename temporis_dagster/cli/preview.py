@@ -17,7 +17,7 @@ YEAR_S = 366 * 86_400
 NO_DATE_BEFORE_S = -2_208_902_400
 """1900-01-02: programs write the first days of 1900, or of year 1, where there is no date."""
 
-MANY_REPEATED, MANY_SERIES = 0.1, 20
+MANY_REPEATED, MANY_SERIES = 0.1, 100
 SHOWN_SERIES, SHOWN_ROWS = 20, 5
 
 
@@ -86,8 +86,8 @@ def oddities(observations: Observations, now_s: float, *, numeric: bool) -> Iter
     moments = len(np.unique(timestamps))
     if min(series, moments) >= MANY_SERIES and series > len(timestamps) // 2:
         yield (
-            f"There are {series:,} series for {counted(len(timestamps), 'observation')} at {moments:,} moments. Check that the column of"
-            " --name holds names."
+            f"There are {series:,} series for {counted(len(timestamps), 'observation')} at {moments:,} moments."
+            " Check that the column of --name holds names."
         )
 
 

@@ -314,9 +314,9 @@ ODD = {
     "the far future": ("timestamp,a\n2999-12-31T00:00Z,1\n", ["--allow-future"], "more than a year ahead"),
     "repeated rows": (f"timestamp,a\n{NOON},1\n{NOON},1\n", [], "--name '{COLUMN}__{column}'"),
     "names that are numbers": (
-        "timestamp,name,value\n" + "".join(f"{NOON + i},{i},1\n" for i in range(30)),
+        "timestamp,name,value\n" + "".join(f"{NOON + i},{i},1\n" for i in range(120)),
         ["--layout", "long"],
-        "There are 30 series",
+        "There are 120 series",
     ),
 }
 

@@ -1110,12 +1110,13 @@ EVERYTHING: dict[str, list[Symptom]] = {
         Symptom(
             lambda b: b.ingest("timestamp;name;value\n2024-06-20T08:00Z;orders;1,5\n", "--delimiter", ";"),
             "The file has decimal commas.",
-            "Convert them to decimal points first ([German CSV files](files.md#a-german-csv-file)).",
+            "Pass `--decimal ,` ([German CSV files](files.md#a-german-csv-file)).",
         ),
         Symptom(
             lambda b: b.ingest("timestamp,name,value\n20.06.2024 08:00,orders,1.5\n"),
             "The dates are not ISO 8601.",
-            "Convert them to `2024-06-20 08:00`, and pass `--timezone` if they have no offset.",
+            "Pass `--timestamp-format`, and `--timezone` if they have no offset "
+            "([exports](files.md#exports-of-other-programs)).",
         ),
         Symptom(
             lambda b: b.ingest("timestamp,name,value\n2024-06-20 08:00,orders,1.5\n"),
@@ -1125,7 +1126,7 @@ EVERYTHING: dict[str, list[Symptom]] = {
         Symptom(
             lambda b: b.ingest("timestamp,name,value\n2024-06-20T08:00Z,orders,42\n2024-06-20T08:00Z,orders,1,284\n"),
             "A line has more fields than column names, often because of a comma inside a number or a text.",
-            "Put the field in quotation marks, or use another delimiter.",
+            "Put the field in quotation marks and pass `--decimal ,`, or use another delimiter.",
         ),
         Symptom(
             lambda b: b.ingest('timestamp,name,value\n2024-06-20T08:00Z,"orders,42\n'),
@@ -1133,14 +1134,14 @@ EVERYTHING: dict[str, list[Symptom]] = {
             "Correct the line in the message.",
         ),
         Symptom(
-            lambda b: b.ingest(b"PK\x03\x04" + b"\0" * 26, file="sales.xlsx"),
-            "The file is an Excel workbook.",
-            "Save it as CSV (UTF-8).",
+            lambda b: b.ingest(b"PK\x03\x04" + b"\0" * 26),
+            "The file is a zip archive, as Excel workbooks are.",
+            "Unpack it, or pass `--format excel`.",
         ),
         Symptom(
             lambda b: b.ingest("timestamp,name,value\n".encode("utf-16")),
             "The file is not UTF-8.",
-            "Convert it with the command in the message.",
+            "Pass `--encoding` as in the message.",
         ),
         Symptom(
             lambda b: b.command(
