@@ -25,6 +25,7 @@ FILE_ADVICE = Advice(
     calendar_fractions="write it as ISO 8601, such as 2024-06-20 or 2024-06-20T08:00Z",
     passes="order the rows of each series as they happened, or write the offset from UTC into each timestamp, such as"
     " 2024-10-27T02:00+02:00",
+    other_unit="the timestamp looks like {called} ({moment}): pass {unit}, if all of them are",
     written="pass --timestamp-format {}, if all of them have this form",
     separated="pass --decimal , if they have decimal commas, and --thousands with the separator if they have one;"
     " otherwise write all of them with a decimal point, without separators, and negative ones with a leading -",

@@ -24,6 +24,8 @@ class Advice:
         calendar_numbers: For numbers that read as dates; with a placeholder for the arguments of
             ``pd.to_datetime`` that convert them (``conversion``), or for their format (``directives``).
         calendar_fractions: For those that have nothing to put there.
+        other_unit: For numbers of a finer unit; with placeholders for what that is ``called``, the ``step`` to the unit
+            that is ``meant``, the ``moment`` that the number stands for, and the option for the ``unit``.
         written: For a single such number among others; with a placeholder for its format.
         passes: For a repeated hour whose two passes the rows do not tell apart; with a placeholder for the zone.
         durations: For durations as values.
@@ -54,6 +56,10 @@ class Advice:
     index_levels: str = "Call .reset_index() first, so that each level is a column."
     calendar_numbers: str = "convert it with pd.to_datetime({conversion})"
     calendar_fractions: str = "convert it to datetimes"
+    other_unit: str = (
+        "the timestamp looks like {called}: divide it by {step:_} to get {meant} ({moment}), or pass {unit} if all of"
+        " them are"
+    )
     written: str = "convert it to a datetime"
     separated: str = "write all of them with a decimal point, without separators, and negative ones with a leading -"
     passes: str = (

@@ -24,7 +24,6 @@ Found: TypeAlias = "tuple[Int64s, list[Fault]]"
 FRACTION = "the timestamp has a fraction of a second: pass {} to cut it off"
 INFINITE = "the timestamp is infinite: correct it"
 OUT_OF_RANGE = "the timestamp is out of range: it must be from the start of the year 1 to the year 5138"
-OTHER_UNIT = "the timestamp looks like {}: divide it by {:_} to get {} ({}), or pass {} if all of them are"
 WRITTEN = "the timestamp reads as the date {} ({}), not as Unix seconds: {}"
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9, "ps": 10**12, "fs": 10**15, "as": 10**18}
 FAR, FAR_DIGITS = 2**62, 30
@@ -117,5 +116,6 @@ def _other_unit(number: int, options: ObservationOptions) -> str:
         if PER_SECOND[unit] > PER_SECOND[meant] and FIRST_TIMESTAMP <= seconds < TIMESTAMP_LIMIT:
             moment = pd.Timestamp(np.datetime64(seconds, "s"), tz="UTC").isoformat()
             step = PER_SECOND[unit] // PER_SECOND[meant]
-            return OTHER_UNIT.format(called, step, UNITS[meant], moment, options.spelled("unit", unit))
+            how, unit_option = options.ADVICE.other_unit, options.spelled("unit", unit)
+            return how.format(called=called, step=step, meant=UNITS[meant], moment=moment, unit=unit_option)
     return OUT_OF_RANGE
