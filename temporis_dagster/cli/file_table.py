@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import warnings
 from importlib import import_module
 from typing import Any
@@ -21,6 +22,11 @@ from temporis_dagster.cli.file_form import FileForm, Kind, chosen, formatted, jo
 from temporis_dagster.cli.file_options import FileOptions
 from temporis_dagster.data_source.observations.layout import check_columns, refuse
 from temporis_dagster.errors import ConfigurationError
+
+DATE_AND_TIME = re.compile(
+    r"\d{4}([-/.]?)\d\d\1\d\d \d\d(:?\d\d)(:?\d\d([.,]\d+)?)?( ?([Zz]|[+-]\d\d:?\d\d))?", re.ASCII
+)
+"""What a date and a time in two columns are when they are joined, without ``--timestamp-format``."""
 
 ENDINGS: dict[str, Kind] = {
     ".parquet": "parquet",
@@ -111,7 +117,7 @@ def _typed(frame: pd.DataFrame, options: FileOptions, form: FileForm) -> pd.Data
     if form.timestamp_format is not None and frame[timestamp].dtype.kind != "M":
         return frame.assign(**{timestamp: formatted(frame[timestamp], form)})
     if _holds_text(frame[timestamp]):
-        frame = frame.assign(**{timestamp: moments(frame[timestamp].astype(object))})
+        frame = frame.assign(**{timestamp: _moments(frame[timestamp].astype(object), form)})
     return frame
 
 
@@ -128,7 +134,24 @@ def _numbered(frame: pd.DataFrame, options: FileOptions, form: FileForm) -> pd.D
 
 
 def _moments(texts: pd.Series[Any], form: FileForm) -> pd.Series[Any]:
-    return moments(texts) if form.timestamp_format is None else formatted(texts, form)
+    """Read texts as timestamps; what is joined, only where it is a whole date and a time of day.
+
+    Without a format, a year and a quarter would read as a year and a month.
+    """
+    if form.timestamp_format is not None:
+        return formatted(texts, form)
+    if len(form.timestamps) == 1:
+        return moments(texts)
+    cells: list[str] = texts.tolist()
+    whole = [DATE_AND_TIME.fullmatch(cell) is not None for cell in cells]
+    kept = [cell if right else "" for cell, right in zip(cells, whole, strict=True)]
+    read = moments(pd.Series(kept, texts.index, dtype=object))
+    if all(whole):
+        return read
+    found = [
+        moment if right or not cell else cell for moment, right, cell in zip(read.tolist(), whole, cells, strict=True)
+    ]
+    return pd.Series(found, texts.index, dtype=object)
 
 
 def _names(options: FileOptions, form: FileForm) -> list[str]:

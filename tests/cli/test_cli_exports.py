@@ -45,7 +45,7 @@ SETS = {
     ),
     "macrodata (statsmodels): year and quarter": (
         '"year","quarter","realgdp"\n1959,1,2710.349\n1959,4,2785.204\n',
-        ["--timestamp", "year", "--timestamp", "quarter", "--timestamp-format", "%Y Q%q", *UTC],
+        ["--timestamp", "year", "--timestamp", "quarter", *UTC],
         "--timestamp-format",
         ["--timestamp", "year", "--timestamp", "quarter", "--timestamp-format", "%Y %q", *UTC],
         {(day("1959-01"), "realgdp"): 2710.349, (day("1959-10"), "realgdp"): 2785.204},
@@ -191,6 +191,8 @@ REFUSED = {
     "the timestamps left out": ("timestamp,a\n0,1\n", ["--exclude", "timestamp"], "Leave it out of --exclude"),
     "a part of the name that is not there": ("timestamp,a\n0,1\n", ["--name", "{x}_{column}"], "no column 'x'"),
     "an empty part of the name": ("timestamp,x,a\n0,,1\n", ["--name", "{x}_{column}"], "name"),
+    "a year and a month": ("y,m,a\n2024,10,1\n", ["--timestamp", "y", "--timestamp", "m", *UTC], "--timestamp-format"),
+    "a date and an hour": ("d,h,a\n2024-06-20,8,1\n", ["--timestamp", "d", "--timestamp", "h", *UTC], "2024-06-20 8"),
     "decimal points among commas": ("timestamp;a\n0;1.5\n", ["--delimiter", ";", "--decimal", ","], "text is not"),
     "stations": (
         "timestamp,station,t\n"
