@@ -29,8 +29,8 @@ CHUNK_ROWS = 50_000
 chunks are slower (10,000: by a third), larger ones are not faster."""
 
 PART_ROWS, MOST_PARTS = 300_000, 32
-"""Observations are put into the order of the key at least this many at a time, and in at most about so many parts: each
-looks at the series of all observations. An order of them all would take more memory than the observations."""
+"""Observations are put into the order of the key at least this many at a time, and in about this many parts at most:
+each part looks at the series of all observations. An order of them all would take more memory than they do."""
 
 UNNUMBERED = 2**62
 """The ids of series that have not been looked up yet begin here."""
