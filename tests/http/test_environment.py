@@ -503,3 +503,14 @@ def test_every_surface_names_what_it_has(monkeypatch):
         with TemporisResource(url=url, token=CANARY).connection as temporis, pytest.raises(DeliveryError) as caught:
             temporis.data_source("store_metrics").upsert(rows(2))
     assert "set verify of the TemporisResource to the file of its CA bundle" in str(caught.value)
+
+
+@pytest.mark.parametrize(("scheme", "reads"), [("http", 0), ("https", 1)])
+def test_certificates_are_read_where_there_is_tls(monkeypatch, scheme, reads):
+    """A local service needs none, and a client for plain http trusts none."""
+    read, plain = [], ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", lambda *of, **what: read.append(what) or plain(*of, **what))
+    client = Client(f"{scheme}://127.0.0.1:1", CANARY, timeout_s=1, max_in_flight=1, verify=True, agent="test")
+    client.prepare()
+    client.close()
+    assert len(read) == reads
