@@ -172,9 +172,10 @@ def observe_count(text):
 
 def test_repeated_rows_are_no_news_on_the_command_line(tmp_path):
     """A row that is there twice loses nothing: no warning, exit 0, also where conflicts are refused."""
-    text = csv("timestamp,name,value,origin", [(0, "a", 1, "X"), (0, "a", 1, "Y"), (60, "a", 2, "X")])
+    rows = [(f"2026-06-01T{hour:02}:00Z", "a", hour, "X") for hour in range(24)]
+    text = csv("timestamp,name,value,origin", [*rows, ("2026-06-01T00:00Z", "a", 0, "Y")])
     done, stored, bad = ingested(tmp_path, text, "--on-conflict", "raise")
-    assert (done.exit_code, done.stderr, len(stored), len(bad)) == (0, "", 2, 0)
+    assert (done.exit_code, done.stderr, len(stored), len(bad)) == (0, "", 24, 0)
 
 
 def test_the_command_line_looks_into_parquet_as_well(tmp_path):
