@@ -719,7 +719,7 @@ def test_no_statement_has_more_parameters_than_an_old_sqlite_takes(world, proces
         return connection
 
     monkeypatch.setattr(sqlite_file, "_connect", connected)
-    monkeypatch.setattr(write, "ROWS_PER_STATEMENT", (sqlite_file.PARAMETERS - 2) // 3)
+    monkeypatch.setattr(write, "ROWS_PER_STATEMENT", sqlite_file.PARAMETERS // 4)
     names = [f"series {number}" for number in range(1100)]
     a = process(MirrorOptions(on_unavailable="queue", skip_unchanged=True), batch_rows=2000)
     world.next = ["refused"] * 40

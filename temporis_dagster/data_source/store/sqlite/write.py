@@ -8,6 +8,7 @@ Never: begins or commits a transaction, or decides which observations are writte
 from __future__ import annotations
 
 import sqlite3
+import sys
 from functools import lru_cache
 
 import numpy as np
@@ -17,8 +18,12 @@ from temporis_dagster.data_source.observations.model import Floats, Int64s
 from temporis_dagster.data_source.store.sqlite.file import PARAMETERS, driver
 from temporis_dagster.data_source.store.sqlite.schema import NEGATIVE_ZERO
 
-ROWS_PER_STATEMENT = 1_000 if sqlite3.sqlite_version_info >= (3, 32) else (PARAMETERS - 2) // 3
-"""Each row takes three parameters, and all share two. SQLite 3.32 raised the limit from 999 parameters to 32,766."""
+ROWS_PER_STATEMENT = 1_000 if sqlite3.sqlite_version_info >= (3, 32) else PARAMETERS // 4
+"""Each row takes at most four parameters. SQLite 3.32 raised the limit from 999 parameters to 32,766."""
+
+SHARES = not (3, 12) <= sys.version_info < (3, 12, 4)
+"""Whether one parameter, such as ``?1``, may stand in all rows. Python 3.12.0 to 3.12.3 take the number for a name, and
+warn for each statement that a later version will refuse it, which it does not."""
 
 
 def storable(values: Floats) -> list[float | str]:
@@ -53,24 +58,26 @@ def upsert_rows(
         # What all rows share is given once, which saves a quarter of the time.
         shared = [*([] if batch is None else [batch]), *([int(some[0])] if of_one else [])]
         columns = [*([] if of_one else [some.tolist()]), seconds[rows], numbers[rows]]
+        if not SHARES:
+            shared, columns = [], [*([one] * len(some) for one in shared), *columns]
         parameters: list[float | str] = [*shared, *[0] * (len(columns) * len(some))]
         for place, column in enumerate(columns, len(shared)):
             parameters[place :: len(columns)] = column
-        statement = _statement(len(some), of_one=of_one, in_batch=batch is not None)
+        statement = _statement(len(some), len(shared), in_batch=batch is not None)
         written += cursor.execute(statement, parameters).rowcount
     return written
 
 
 @lru_cache(maxsize=16)
-def _statement(rows: int, *, of_one: bool, in_batch: bool) -> str:
-    row, column = "?,?" if of_one else "?,?,?", "series, timestamp, value"
+def _statement(rows: int, shared: int, *, in_batch: bool) -> str:
+    columns = ["series", "timestamp", "value"]
     change = "value = excluded.value WHERE value IS NOT excluded.value"
     if in_batch:
-        column, change = f"batch, {column}", "value = excluded.value, batch = excluded.batch"
+        columns, change = ["batch", *columns], "value = excluded.value, batch = excluded.batch"
     # The numbered parameters come first; each of the others gets the next number.
-    shared = ",".join(f"?{number}" for number in range(1, in_batch + of_one + 1))
-    values = ",".join([f"({shared},{row})" if shared else f"({row})"] * rows)
+    row = [f"?{number}" for number in range(1, shared + 1)] + ["?"] * (len(columns) - shared)
+    values = ",".join([f"({','.join(row)})"] * rows)
     return (
-        f"INSERT INTO temporis_observation ({column}) VALUES {values}"  # noqa: S608 no data in it
+        f"INSERT INTO temporis_observation ({', '.join(columns)}) VALUES {values}"  # noqa: S608 no data in it
         f" ON CONFLICT (series, timestamp) DO UPDATE SET {change}"
     )
