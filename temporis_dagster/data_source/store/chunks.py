@@ -92,8 +92,8 @@ def in_chunks(observations: Observations, size: int, *, by_key: bool) -> Iterato
         by_key: Whether to take series by series, each in the order of time, as the table has them, and not in the order
             of the observations. Those that must be written in their order are not affected.
     """
-    count = len(observations)
-    if not by_key or observations.keeps_order or count <= size or _are_ascending(observations.codes):
+    count, codes, timestamps = len(observations), observations.codes, observations.timestamps
+    if not by_key or observations.keeps_order or count <= size or _are_by_key(codes, timestamps):
         for start in range(0, max(count, 1), size):
             yield np.arange(start, min(start + size, count), dtype=width_for(count))
         return
@@ -139,7 +139,17 @@ def _counts(codes: Codes, series: int) -> Int64s:
     return counts
 
 
-def _are_ascending(column: Codes | Seconds) -> bool:
+def _are_by_key(codes: Codes, timestamps: Seconds) -> bool:
+    """Return whether rows ascend by series and by time. They are compared block by block."""
+    for start in range(0, len(codes), BLOCK_ROWS):
+        series, seconds = (column[start : start + BLOCK_ROWS + 1] for column in (codes, timestamps))
+        later = seconds[1:] > seconds[:-1]
+        if not bool(((series[1:] > series[:-1]) | (series[1:] == series[:-1]) & later).all()):
+            return False
+    return True
+
+
+def _are_ascending(column: Seconds) -> bool:
     blocks = (column[start : start + BLOCK_ROWS + 1] for start in range(0, len(column), BLOCK_ROWS))
     return all(bool((block[1:] >= block[:-1]).all()) for block in blocks)
 
@@ -148,8 +158,7 @@ def chunk_of(observations: Observations, rows: Positions) -> Chunk:
     """Return some observations, sorted by series and by time."""
     codes, timestamps = observations.codes[rows], observations.timestamps[rows]
     values = observations.values[rows]
-    ascending = (codes[1:] > codes[:-1]) | ((codes[1:] == codes[:-1]) & (timestamps[1:] > timestamps[:-1]))
-    if not ascending.all():
+    if not _are_by_key(codes, timestamps):
         order = np.lexsort((timestamps, codes))
         codes, timestamps, values = codes[order], timestamps[order], values[order]
     return Chunk(
