@@ -230,7 +230,9 @@ def _period(column: pa.ChunkedArray) -> int:
     beginning = column.slice(0, ROUND_ROWS)
     if column.null_count or not len(beginning):
         return 0
-    again = np.flatnonzero(pc.equal(beginning, beginning[0]).to_numpy())[1:2]
+    # Encoded first, because many versions of pyarrow encode text views, but cannot compare them with one text.
+    codes = pc.dictionary_encode(beginning.combine_chunks()).indices.to_numpy()
+    again = np.flatnonzero(codes == codes[0])[1:2]
     period = int(again[0]) if len(again) else 0
     return period if period and column.slice(period).equals(column.slice(0, len(column) - period)) else 0
 
