@@ -7,8 +7,9 @@ Never: guesses a separator, an encoding or a format: what is not said is as in C
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from string import Formatter
 from typing import Any, Literal, TypeAlias
 
@@ -87,13 +88,35 @@ class FileForm:
         Raises:
             ConfigurationError: The template is not valid.
         """
+        return list(dict.fromkeys(field for _, field in self.parts if field is not None and field != "column"))
+
+    @cached_property
+    def parts(self) -> list[tuple[str, str | None]]:
+        """The template in parts: a text, and the column whose cell follows it, or None at the end.
+
+        What stands between braces is the name of a column and nothing else: also one such as ``a.b`` or ``0``, which
+        ``str.format`` would take apart.
+
+        Raises:
+            ConfigurationError: The template is not valid.
+        """
         try:
             parts = list(Formatter().parse(self.template or ""))
         except ValueError as error:
             raise ConfigurationError(
                 f"--name {self.template!r} is not a template: {error}. Write a brace that is part of the name twice."
             ) from None
-        return list(dict.fromkeys(field for _, field, _, _ in parts if field is not None and field != "column"))
+        for _, field, layout, conversion in parts:
+            if layout or conversion:
+                raise ConfigurationError(
+                    f"--name {self.template!r} says how to write {field!r}. Write only the name of a column between"
+                    f" braces, such as {{{field}}}."
+                )
+        return [(text, field) for text, field, _, _ in parts]
+
+    def name(self, cells: Mapping[str, str]) -> str:
+        """Return the name that the template makes of the cells of these columns."""
+        return "".join(text + ("" if field is None else cells[field]) for text, field in self.parts)
 
     @property
     def plain_numbers(self) -> bool:
@@ -114,7 +137,7 @@ class FileForm:
         fraction = "." + found["fraction"] if found["fraction"] is not None else ""
         return f"{found['sign']}{whole}{fraction}{found['exponent'] or ''}"
 
-    @property
+    @cached_property
     def _pattern(self) -> re.Pattern[str]:
         separator = SPACES if self.thousands == " " else re.escape(self.thousands)
         grouped = rf"\d{{1,3}}(?:{separator}\d{{3}})+|" if self.thousands else ""
@@ -190,7 +213,7 @@ def named_by_template(frame: pd.DataFrame, form: FileForm) -> pd.DataFrame:
     for column in values:
         rows = zip(*keys.values(), strict=True) if keys else [()] * len(frame)
         names = pd.Series(
-            [template.format(**dict(zip(keys, cells, strict=True)), column=column) for cells in rows],
+            [form.name({**dict(zip(keys, cells, strict=True)), "column": column}) for cells in rows],
             frame.index,
             dtype=object,
         )

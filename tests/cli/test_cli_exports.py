@@ -161,6 +161,11 @@ FORMS = {
         ["--name", "{station}__{column}"],
         {"07__temp": 1.0, "07__rain": 2.0, "JFK__temp": 3.0},
     ),
+    "columns that str.format would take apart": (
+        "timestamp,a.b,0,c[d],temp\n2024-06-20T08:00Z,{x},y,z,1\n",
+        ["--name", "{{{a.b}}}{0}{c[d]} {column}"],
+        {"{{x}}yz temp": 1.0},
+    ),
 }
 
 
@@ -215,6 +220,7 @@ def test_what_needs_an_option_is_refused_with_its_name(store, file, options, wor
     (["--decimal", ",", "--thousands", ","], "must differ"), (["--encoding", "base64"], "is not known"),
     (["--encoding", "nonsense"], "is not known"), (["--timestamp-format", "never"], "no directive"),
     (["--timestamp-format", "%Y %!"], "is not a format"), (["--name", "{x{column}"], "is not a template"),
+    (["--name", "{x:>5}_{column}"], "how to write 'x'"), (["--name", "{column!r}{x}{column}"], "how to write 'column'"),
     (["--thousands", "ab"], "one character"), (["--skip-rows", "-1"], "--skip-rows"),
 ])  # fmt: skip
 def test_an_option_that_cannot_be_is_refused_first(store, options, words):
