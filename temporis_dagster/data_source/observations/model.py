@@ -42,7 +42,7 @@ T = TypeVar("T", Integers, Floats)
 BLOCK_ROWS = 100_000
 """Temporary results are computed for this many rows at once, so that only what is kept takes memory for all rows."""
 
-CACHED_ROWS = 32_768
+CACHED_ROWS = 65_536
 """Where a block is computed with several times, at most this many rows at once: they stay in a processor's cache."""
 
 WIDTHS = (np.int16, np.int32, np.uint32, np.int64)

@@ -114,10 +114,20 @@ def _falls(observations: Observations, order: KeyOrder, monotone: Mask) -> tuple
 
 def _rows_of_a_round(codes: Codes) -> int:
     """Return after how many rows the series begin again, each in its place, to the end; 0 if they do not."""
-    again = codes[1:] == codes[:1]
-    rows = 1 + int(np.argmax(again)) if len(again) else 0
-    complete = rows and len(np.unique(codes[:rows])) == rows and np.array_equal(codes[rows:], codes[:-rows])
-    return rows if complete else 0
+    rows, count = _first_return(codes), len(codes)
+    if not rows or len(np.unique(codes[:rows])) < rows:
+        return 0
+    blocks = (slice(start, start + CACHED_ROWS) for start in range(0, count - rows, CACHED_ROWS))
+    return rows if all(np.array_equal(codes[rows:][block], codes[:-rows][block]) for block in blocks) else 0
+
+
+def _first_return(codes: Codes) -> int:
+    """Return the second row of the first row's series; 0 if there is none."""
+    for start in range(1, len(codes), CACHED_ROWS):
+        again = codes[start : start + CACHED_ROWS] == codes[0]
+        if again.any():
+            return start + int(again.argmax())
+    return 0
 
 
 def _before_a_fall(values: Floats, rows: Positions | None, distance: int) -> Int64s:
