@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 import pytest
@@ -283,6 +284,11 @@ def unread(service: Service, stack: ExitStack) -> socket.socket:
     return client
 
 
+def ask_on(client: socket.socket) -> NoReturn:
+    while True:
+        client.sendall(health() * 100)
+
+
 @pytest.fixture
 def small_buffers(monkeypatch):
     """What the service's operating system holds for a client is soon full."""
@@ -304,8 +310,7 @@ def test_a_client_that_does_not_read_is_cut_off(service, monkeypatch):
         client = unread(service, stack)
         # It learns of it when it sends: what closes the connection comes after the answers that it does not read.
         with pytest.raises(ConnectionError):
-            while True:
-                client.sendall(health() * 100)
+            ask_on(client)
     assert is_well(service)
 
 
