@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from temporis_dagster.data_source.observations import Observations
+from temporis_dagster.data_source.plan.within import own_spans
 from temporis_dagster.wording import agreeing, counted
 
 YEAR_S = 366 * 86_400
@@ -26,13 +27,10 @@ def preview(observations: Observations) -> str:
     timestamps, codes, names = observations.timestamps, observations.codes, observations.names
     if not len(timestamps):
         return "No observation would be stored."
-    counts = np.bincount(codes, minlength=len(names))
-    first, last = np.full(len(names), np.iinfo(np.int64).max), np.full(len(names), np.iinfo(np.int64).min)
-    np.minimum.at(first, codes, timestamps)
-    np.maximum.at(last, codes, timestamps)
-    there = np.flatnonzero(counts)
+    counts, (first, ends) = observations.counts, own_spans(observations)
+    there = np.flatnonzero(counts).tolist()
     series = [["series", "observations", "first", "last"]]
-    series += [[names[i], f"{counts[i]:,}", _moment(first[i]), _moment(last[i])] for i in there[:SHOWN_SERIES].tolist()]
+    series += [[names[i], f"{counts[i]:,}", _moment(first[i]), _moment(ends[i] - 1)] for i in there[:SHOWN_SERIES]]
     lines = list(_columns(series))
     if len(there) > SHOWN_SERIES:
         lines.append(f"... and {len(there) - SHOWN_SERIES:,} more series")

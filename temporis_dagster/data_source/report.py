@@ -369,9 +369,7 @@ class Tally:
         return dict(zip(Outcome, counts.tolist(), strict=True))
 
     def _series(self) -> int:
-        seen = np.zeros(len(self.observations.names), dtype=np.bool_)
-        seen[self.observations.codes] = True
-        return int(np.count_nonzero(seen))
+        return int(np.count_nonzero(self.observations.counts))
 
     def _outcome_rows(self, reason: str, counts: Mapping[Outcome, int]) -> dict[str, RowsOfOutcome]:
         rows: dict[str, RowsOfOutcome] = {}

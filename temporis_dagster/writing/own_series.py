@@ -6,8 +6,6 @@ Never: looks at what other runs wrote (``partition_guard`` does, where there are
 
 from __future__ import annotations
 
-import numpy as np
-
 from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.series_of_parts import SeriesOfParts
@@ -26,7 +24,7 @@ def ensure_own(observations: Observations, series: OwnSeries, of_run: SeriesOfPa
     Raises:
         ConfigurationError: There are others.
     """
-    used = (observations.names[code] for code in np.unique(observations.codes))
+    used = observations.used_names
     strange = [name for name in used if (name not in series if of_run is None else of_run.part_of(name) is None)]
     if not strange:
         return

@@ -14,7 +14,7 @@ from temporis_dagster.writing.data_version import set_data_version
 from temporis_dagster.writing.event_metadata import bare_outcome, partitions_of_run, place_values, tick_of_run
 from temporis_dagster.writing.ghost_rows import RunGhosts
 from temporis_dagster.writing.output import Output, Place
-from temporis_dagster.writing.steps import guard_of, names_in, show, show_failure
+from temporis_dagster.writing.steps import guard_of, show, show_failure
 
 
 def show_report(output: Output, report: UpsertReport, place: Place | None = None) -> None:
@@ -31,7 +31,7 @@ def show_report(output: Output, report: UpsertReport, place: Place | None = None
         return
     source, observations, windows = known.source, known.observations, output.rules.windows
     guard = guard_of(output, source.name, observations)
-    columns = output.columns(names_in(observations))
+    columns = output.columns(observations.used_names)
     if windows is not None and (outside := int((windows.of(observations.timestamps) == OUTSIDE).sum())):
         are = agreeing(outside, "lies", "lie")
         output.log.warning("%s %s outside the run's partitions.", counted(outside, "observation"), are)
@@ -57,7 +57,7 @@ def show_error(output: Output, error: TemporisError) -> None:
     if known is None:
         return
     guard_of(output, known.source.name, known.observations)
-    columns = output.columns(names_in(known.observations))
+    columns = output.columns(known.observations.used_names)
     show_failure(output, known.source, known.observations, error, columns)
 
 

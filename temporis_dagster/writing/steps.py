@@ -81,7 +81,7 @@ def write(output: Output, source: DataSource, data: object, *, dry_run: bool) ->
         ensure_target_deletes(source)
     change_guard = ChangeGuard(output, source, observations, dry_run=dry_run)
     change_guard.before()
-    columns = output.columns(names_in(observations))
+    columns = output.columns(observations.used_names)
 
     # Send.
     report = _upsert(output, source, observations, guard, columns)
@@ -150,11 +150,6 @@ def guard_of(output: Output, data_source: str, observations: Observations) -> Pa
     """Return what keeps partitions that neither time nor templates tell apart from overwriting each other's rows."""
     parts = output.rules.parts
     return PartitionGuard() if parts is None else output.guard(series_by_part(observations, parts), data_source)
-
-
-def names_in(observations: Observations) -> list[str]:
-    """Return the series that have observations."""
-    return [observations.names[code] for code in np.flatnonzero(np.bincount(observations.codes))]
 
 
 def _inside(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -161,6 +162,20 @@ class Observations:
     def observations_in(self) -> int:
         """The number of observations that the caller passed: these, the superseded and the dropped."""
         return len(self) + self.superseded + len(self.dropped_rows)
+
+    @cached_property
+    def counts(self) -> Int64s:
+        """The number of observations of each series, counted in blocks, because NumPy takes 64 bits a row to count."""
+        counts = np.zeros(len(self.names), dtype=np.int64)
+        for start in range(0, len(self), BLOCK_ROWS):
+            counts += np.bincount(self.codes[start : start + BLOCK_ROWS], minlength=len(self.names))
+        counts.setflags(write=False)
+        return counts
+
+    @property
+    def used_names(self) -> list[str]:
+        """The series that have observations."""
+        return [self.names[code] for code in np.flatnonzero(self.counts)]
 
     def take(self, rows: RowSelector) -> Observations:
         """Return only these observations. The superseded and dropped ones stay unchanged.

@@ -87,7 +87,7 @@ class InputKeys:
     @cached_property
     def names(self) -> frozenset[str]:
         """The series of which the frame has a row, valid or not: a category that no row uses is not one of them."""
-        seen = np.bincount(self._observations.codes, minlength=len(self._observations.names)) > 0
+        seen = self._observations.counts > 0
         seen[self.dropped.codes] = True
         seen[self.dropped.unreadable[self.dropped.unreadable >= 0]] = True
         return frozenset(name for name, has_row in zip(self._observations.names, seen.tolist(), strict=True) if has_row)

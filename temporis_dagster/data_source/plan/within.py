@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from temporis_dagster.data_source.observations.model import Codes, Int64s, Mask, Observations, Seconds
+from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Codes, Int64s, Mask, Observations, Seconds
 from temporis_dagster.errors import ConfigurationError
 
 
@@ -85,16 +85,17 @@ class Within:
 
 def own_spans(observations: Observations) -> tuple[Int64s, Int64s]:
     """Return the first timestamp of each series, and the one after its last. A series without rows gets (0, 0)."""
-    count = len(observations.names)
-    firsts, ends = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
-    order = np.argsort(observations.codes, kind="stable")
-    if not len(order):
-        return firsts, ends
-    codes, stamps = observations.codes[order], observations.timestamps[order]
-    starts = starts_of_runs(codes)
-    firsts[codes[starts]] = np.minimum.reduceat(stamps, starts)
-    ends[codes[starts]] = np.maximum.reduceat(stamps, starts).astype(np.int64) + 1
-    return firsts, ends
+    used, numbers = observations.counts > 0, np.iinfo(np.int64)
+    firsts, lasts = np.full(len(used), numbers.max), np.full(len(used), numbers.min)
+    for start in range(0, len(observations), BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        order = np.argsort(observations.codes[block], kind="stable")
+        codes, stamps = observations.codes[block][order], observations.timestamps[block][order]
+        starts = starts_of_runs(codes)
+        series = codes[starts]
+        firsts[series] = np.minimum(firsts[series], np.minimum.reduceat(stamps, starts))
+        lasts[series] = np.maximum(lasts[series], np.maximum.reduceat(stamps, starts))
+    return np.where(used, firsts, 0), np.where(used, lasts, -1) + 1
 
 
 def starts_of_runs(codes: Codes) -> Int64s:

@@ -110,7 +110,7 @@ def in_chunks(observations: Observations, size: int, *, by_key: bool) -> Iterato
 def _by_key(observations: Observations, most: int) -> Iterator[Positions]:
     """Yield all rows in the order of the key, up to about this many at a time."""
     codes, timestamps = observations.codes, observations.timestamps
-    ends = np.cumsum(_counts(codes, len(observations.names)))
+    ends = np.cumsum(observations.counts)
     first, done = 0, 0
     while first < len(ends):
         end = max(first + 1, int(np.searchsorted(ends, done + most, side="right")))
@@ -129,14 +129,6 @@ def _rows_of(codes: Codes, first: int, end: int) -> Iterator[Positions]:
         block = codes[start : start + BLOCK_ROWS]
         found = np.flatnonzero((block >= first) & (block < end))
         yield (found + start).astype(width_for(len(codes)))
-
-
-def _counts(codes: Codes, series: int) -> Int64s:
-    """Count the rows of each series block by block, because NumPy takes 64 bits per row to count."""
-    counts = np.zeros(series, dtype=np.int64)
-    for start in range(0, len(codes), BLOCK_ROWS):
-        counts += np.bincount(codes[start : start + BLOCK_ROWS], minlength=series)
-    return counts
 
 
 def _are_by_key(codes: Codes, timestamps: Seconds) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from temporis_dagster.contract import series_name_fault
-from temporis_dagster.data_source.observations.model import Floats, Int64s, Mask, Observations
+from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Floats, Int64s, Mask, Observations
 from temporis_dagster.data_source.plan.changes import Changes
 from temporis_dagster.data_source.plan.ghosts import NO_ROWS
 from temporis_dagster.data_source.plan.inputs import InputKeys
@@ -191,12 +191,14 @@ def counted(rows: StoredRows, subject: Subject, found: Int64s | None) -> Counted
 def _in_frame(subject: Subject) -> Int64s:
     """Return how many observations lie within, by series of the frame."""
     observations, within = subject.observations, subject.within
-    inside: Mask = (
-        within.covered(observations.names)[observations.codes] if len(observations.names) else np.empty(0, bool)
-    )
+    counts, covered = observations.counts, within.covered(observations.names)
     if within.spans is not None:
-        inside &= within.in_spans(observations.timestamps)
-    return np.bincount(observations.codes[inside], minlength=len(observations.names))
+        counts = np.zeros_like(counts)
+        for start in range(0, len(observations), BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
+            inside = within.in_spans(observations.timestamps[block])
+            counts += np.bincount(observations.codes[block][inside], minlength=len(counts))
+    return np.where(covered, counts, 0)
 
 
 def _dropped_and_stored(rows: StoredRows, subject: Subject) -> Int64s:

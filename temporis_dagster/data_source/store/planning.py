@@ -67,7 +67,7 @@ def findings(rows: StoredRows, subject: Subject, *, archived: bool) -> Findings:
 
 def planned_anew(data_source: str, observations: Observations) -> Plan:
     """Return the plan for a data source that does not exist yet: every observation is new."""
-    new = np.bincount(observations.codes, minlength=len(observations.names))
+    new = observations.counts
     none = np.zeros_like(new)
     changes = Changes.joined([])
     return plan_of(
