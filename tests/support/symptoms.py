@@ -292,7 +292,7 @@ def taken_name(bench: Bench) -> str:
     from contextlib import closing
 
     steps = sqlite_schema.MIGRATIONS[: sqlite_schema.TABLES_VERSION]
-    with patch.object(sqlite_schema, "MIGRATIONS", steps), patch.object(sqlite_file, "MIGRATIONS", steps):
+    with patch.object(sqlite_schema, "MIGRATIONS", steps):
         url = bench.store
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other:
         other.execute("CREATE TABLE temporis_v_series (name TEXT)")
@@ -1287,7 +1287,7 @@ EVERYTHING: dict[str, list[Symptom]] = {
             taken_name,
             "The store was made before there were [SQL views](sql_views.md), and a table or view of yours has the name "
             "of one of them.",
-            "Rename it. Until then, the store works without the views.",
+            "Rename it. Until then, the store works without the views and without a dashboard.",
         ),
         Symptom(
             waiting_for_the_server,

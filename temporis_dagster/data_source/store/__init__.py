@@ -13,6 +13,12 @@ The rooms, from the face down to the databases
 ``planning``  what the store and the mirror answer from that
 ``stored``    what these ask of the stored rows of a database
 ``tokens``    the access tokens of an account
+``token_uses``    when each of them was last used
+``overview``      a line about each data source; this and the next four are for the dashboard
+``series_pages``  some series at a time, with sparklines
+``plotting``      series as lines of few points
+``newest``        the newest observations of a range
+``row_counts``    how many observations there are, counted in the background
 ``database``  what all of these ask of a database: the protocol of the two folders
 ``sqlite``    one file, of which the mirror uses the rooms as well
 ``postgres``  one database on a server

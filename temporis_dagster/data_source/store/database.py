@@ -58,11 +58,12 @@ class Database(Protocol):
         """
         ...
 
-    def writing(self, *, create: bool = False) -> AbstractContextManager[sa.Connection]:
+    def writing(self, *, create: bool = False, wait_s: float | None = None) -> AbstractContextManager[sa.Connection]:
         """Yield a connection in a transaction that may write. What is not committed with ``commit`` is rolled back.
 
         Args:
             create: Make the store if there is none.
+            wait_s: How many seconds to wait for a lock at most; None for the usual time.
 
         Raises:
             SourceMissingError: There is no store, and ``create`` is false.
@@ -83,6 +84,13 @@ class Database(Protocol):
 
     def identity(self, connection: sa.Connection) -> object:
         """Return what tells this store from another one that takes its place."""
+        ...
+
+    def keeps_times(self, connection: sa.Connection) -> bool:
+        """Return whether the store has tokens for the dashboard, and the times of the last use and of the last write.
+
+        A store of an older version that cannot be migrated, such as by a role that does not own its tables, has not.
+        """
         ...
 
     def take_turn(self, connection: sa.Connection, account: str, name: str) -> None:
@@ -114,6 +122,10 @@ class Database(Protocol):
 
     def rows(self, connection: sa.Connection) -> StoredRows:
         """Return the stored rows as the transaction sees them."""
+        ...
+
+    def size(self, connection: sa.Connection) -> int:
+        """Return how many bytes the store takes."""
         ...
 
     def mark(self, connection: sa.Connection) -> object:

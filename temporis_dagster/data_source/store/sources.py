@@ -84,6 +84,11 @@ def names(connection: sa.Connection, account: str) -> list[str]:
     return sorted(found.scalars())
 
 
+def note_write(connection: sa.Connection, source: Source) -> None:
+    """Note that the transaction at hand changes what the data source holds."""
+    run(connection, "UPDATE temporis_data_source SET last_write = ? WHERE id = ?", (int(time.time()), source.id))
+
+
 def set_archived(connection: sa.Connection, source: Source, archived: bool) -> None:
     """Set the flag that every chunk of an upsert checks."""
     run(connection, "UPDATE temporis_data_source SET archived = ? WHERE id = ?", (archived, source.id))

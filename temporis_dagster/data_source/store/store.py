@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from copy import copy
 from typing import TypeVar
 
+import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
@@ -22,7 +23,9 @@ from temporis_dagster.data_source.store import pieces, read, sources
 from temporis_dagster.data_source.store.compare import Counted, Subject, frame_of, ghosts_of, names_wanted
 from temporis_dagster.data_source.store.delete import GhostsOf, RowsOfWindow, Selection, StoreDelete
 from temporis_dagster.data_source.store.errors import SourceMissingError, explained
+from temporis_dagster.data_source.store.newest import Observation, newest_of
 from temporis_dagster.data_source.store.opening import GIVE_UP_AFTER_S, database_at
+from temporis_dagster.data_source.store.overview import SourceOverview, overview
 from temporis_dagster.data_source.store.pieces import Piece
 from temporis_dagster.data_source.store.planning import (
     Findings,
@@ -33,8 +36,12 @@ from temporis_dagster.data_source.store.planning import (
     subject_of,
     unreadable_in,
 )
+from temporis_dagster.data_source.store.plotting import EXACT_ROWS, Line, lines_of
 from temporis_dagster.data_source.store.read import ReadBounds, SeriesRows
-from temporis_dagster.data_source.store.stored import StoredRows
+from temporis_dagster.data_source.store.row_counts import RowCount, RowCounts
+from temporis_dagster.data_source.store.series_pages import SeriesPage, page_of
+from temporis_dagster.data_source.store.stored import Ranges, StoredRows
+from temporis_dagster.data_source.store.token_uses import TokenUses
 from temporis_dagster.data_source.store.tokens import Tokens
 from temporis_dagster.data_source.store.upsert import StoreUpsert
 from temporis_dagster.data_source.target import ArchiveState
@@ -77,6 +84,7 @@ class SqlStore:
         self._database = database_at(url, give_up_after_s)
         self._account = account
         self._create_missing = create_missing
+        self._token_uses, self._row_counts = TokenUses(), RowCounts()
 
     @property
     def url(self) -> str:
@@ -107,7 +115,7 @@ class SqlStore:
     @property
     def tokens(self) -> Tokens:
         """The access tokens that a service over this store accepts for this account."""
-        return Tokens(self._database, self._account)
+        return Tokens(self._database, self._account, self._token_uses)
 
     def of_account(self, account: str) -> SqlStore:
         """Return the store of another account, in the same database and over the same connections."""
@@ -144,6 +152,7 @@ class SqlStore:
 
     def close(self) -> None:
         """Close the connections. The next operation would open the database again."""
+        self._row_counts.close()
         with self._explained():
             self._database.close()
 
@@ -276,6 +285,158 @@ class SqlStore:
                 self._database.rows(connection), self._database.series(connection, source, possible)
             ),
         )
+
+    def overview(self) -> list[SourceOverview]:
+        """Return what is known of the account's data sources, by name; an empty list if there is no store.
+
+        Raises:
+            StoreError: The database failed.
+            UnavailableError: PostgreSQL could not be reached for too long.
+        """
+
+        def look() -> list[SourceOverview]:
+            with self._database.reading() as connection:
+                return overview(connection, self._account, times=self._database.keeps_times(connection))
+
+        with self._explained():
+            try:
+                return self._database.patiently(look)
+            except SourceMissingError:
+                return []
+
+    def overview_of(self, data_source: str) -> SourceOverview:
+        """Return what is known of one data source.
+
+        Raises:
+            DataSourceNotFoundError: There is no such data source.
+            StoreError: The database failed.
+            UnavailableError: PostgreSQL could not be reached for too long.
+        """
+
+        def look(connection: sa.Connection, _: sources.Source) -> SourceOverview:
+            times = self._database.keeps_times(connection)
+            (found,) = overview(connection, self._account, times=times, data_source=data_source)
+            return found
+
+        return self._read(data_source, look)
+
+    def size(self) -> int:
+        """Return how many bytes the whole store takes, with the data sources of all accounts; 0 if there is none."""
+
+        def look() -> int:
+            with self._database.reading() as connection:
+                return self._database.size(connection)
+
+        with self._explained():
+            try:
+                return self._database.patiently(look)
+            except SourceMissingError:
+                return 0
+
+    def series_page(self, data_source: str, search: str = "", offset: int = 0, most: int = 50) -> SeriesPage:
+        """Return some series of a data source, in the order of their names, each with a sparkline.
+
+        Args:
+            data_source: The name of the data source.
+            search: Only series whose names contain this text, in upper or lower case. No character is special.
+            offset: How many of these come before the page.
+            most: The maximum number of series on the page.
+
+        Raises:
+            DataSourceNotFoundError: There is no such data source.
+            StoreError: The database failed.
+            UnavailableError: PostgreSQL could not be reached for too long.
+        """
+        return self._read(
+            data_source,
+            lambda connection, source: page_of(
+                self._database.rows(connection),
+                self._database.series(connection, source, None),
+                search,
+                offset,
+                most,
+            ),
+        )
+
+    def plot(
+        self,
+        data_source: str,
+        names: Sequence[str],
+        start: int | None = None,
+        end: int | None = None,
+        buckets: int = 600,
+    ) -> list[Line]:
+        """Return lines of these series in [start, end), with at most ``buckets`` points each.
+
+        Args:
+            data_source: The name of the data source.
+            names: Exact names of series. One that does not exist has a line without points.
+            start: The first Unix second, or None for the first observation of these series.
+            end: The Unix second after the last, or None for the last observation of these series.
+            buckets: Into how many buckets the range is cut.
+
+        Raises:
+            DataSourceNotFoundError: There is no such data source.
+            StoreError: The database failed.
+            UnavailableError: PostgreSQL could not be reached for too long.
+        """
+        bounds = ReadBounds(start, end, names)
+
+        def look(connection: sa.Connection, source: sources.Source) -> list[Line]:
+            ids = self._database.series(connection, source, bounds.possible_names)
+            return lines_of(self._database.rows(connection), ids, names, bounds.window, buckets, EXACT_ROWS)
+
+        return self._read(data_source, look)
+
+    def table(
+        self,
+        data_source: str,
+        names: Sequence[str] | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        most: int = 200,
+    ) -> list[Observation]:
+        """Return the newest observations of these names in [start, end), the newest first.
+
+        Args:
+            data_source: The name of the data source.
+            names: Exact names of series, or None for all.
+            start: The first Unix second, or None for no bound.
+            end: The Unix second after the last, or None for no bound.
+            most: The maximum number of observations.
+
+        Raises:
+            DataSourceNotFoundError: There is no such data source.
+            StoreError: The database failed.
+            UnavailableError: PostgreSQL could not be reached for too long.
+        """
+        bounds = ReadBounds(start, end, names)
+
+        def look(connection: sa.Connection, source: sources.Source) -> list[Observation]:
+            ids = read.in_order(self._database.series(connection, source, bounds.possible_names))
+            return newest_of(self._database.rows(connection), ids, bounds.window, most)
+
+        return self._read(data_source, look)
+
+    def observations(self, data_source: str) -> RowCount | None:
+        """Return the number of observations of a data source when they were last counted, without waiting for a count.
+
+        They are counted in the background, by one thread of the process at most, the first time and once the number is
+        no longer fresh.
+
+        Args:
+            data_source: The name of the data source.
+
+        Returns:
+            The number, and when it was counted; None if that has not been done yet.
+        """
+
+        def count(connection: sa.Connection, source: sources.Source) -> int:
+            series = np.array(list(self._database.series(connection, source, None).values()), dtype=np.int64)
+            whole = Ranges(series, np.full(len(series), read.FIRST), np.full(len(series), read.LAST))
+            return int(self._database.rows(connection).counts(whole).sum())
+
+        return self._row_counts.get((self._account, data_source), lambda: self._read(data_source, count))
 
     def delete(
         self, data_source: str, start: int | None, end: int | None, names: Sequence[str] | None, *, dry_run: bool

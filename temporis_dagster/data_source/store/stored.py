@@ -54,6 +54,34 @@ class Page(NamedTuple):
     values: Floats
 
 
+class Found(NamedTuple):
+    """Rows of some ranges.
+
+    Attributes:
+        places: The place of each row's range among those that were asked about, ascending.
+        timestamps: Unix seconds, ascending within each range.
+        values: The values.
+    """
+
+    places: Int64s
+    timestamps: Int64s
+    values: Floats
+
+
+class Extremes(NamedTuple):
+    """The lowest and the highest value of those of some ranges that hold a row.
+
+    Attributes:
+        places: The place of each of these ranges among those that were asked about, ascending.
+        lows: The lowest values.
+        highs: The highest values.
+    """
+
+    places: Int64s
+    lows: Floats
+    highs: Floats
+
+
 class StoredRows(Protocol):
     """The stored rows, as the transaction at hand sees them."""
 
@@ -71,6 +99,18 @@ class StoredRows(Protocol):
 
     def latest(self, series: Int64s) -> tuple[Int64s, Page]:
         """Read the last row of each series: the places of the series that have one, and these rows."""
+        ...
+
+    def oldest(self, ranges: Ranges, most: int) -> Found:
+        """Read the first rows of each range, up to ``most`` of each."""
+        ...
+
+    def newest(self, ranges: Ranges, most: int) -> Found:
+        """Read the last rows of each range, up to ``most`` of each."""
+        ...
+
+    def extremes(self, ranges: Ranges) -> Extremes:
+        """Return the lowest and the highest value of each range that holds a row."""
         ...
 
     def earliest(self, series: Int64s, start: int) -> int | None:

@@ -75,6 +75,8 @@ class StoreUpsert:
             changed = self._database.upsert_chunk(connection, ids, chunk)
             # Of a chunk of which every row is there already, nothing was written, not even a new series: without a
             # commit, the disk is not waited for.
+            if changed and self._database.keeps_times(connection):
+                sources.note_write(connection, source)
             if changed or not len(chunk):
                 self._commit(connection, rows, chunk)
         self._ids = ids

@@ -1,7 +1,8 @@
 """Views: what is said where a store has no SQL views because it could not be migrated.
 
 Comes in: why it could not be. Goes out: a line in the log.
-Never: fails. The views are for other programs, and this library uses the tables.
+Never: fails. The views are for other programs, and what the same step adds to the tables is for the dashboard. All else
+uses what older stores have, too.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ def not_made(url: str, failure: StoreUnusableError, *, taken: bool) -> None:
     """
     LOGGER.log(
         logging.WARNING if taken else logging.INFO,
-        "The store %s has no SQL views: %s. %s Everything else works, and the views are made when it is next opened and"
-        " they can be.",
+        "The store %s has no SQL views: %s. %s It has no tokens for the dashboard either, and no times of the last use"
+        " and the last write. Everything else works, and these are added when it is next opened and they can be.",
         url,
         failure.what,
         failure.advice,

@@ -16,7 +16,8 @@ from temporis_dagster.data_source.observations.model import Int64s
 from temporis_dagster.data_source.store import sources
 from temporis_dagster.data_source.store.chunks import Chunk
 from temporis_dagster.data_source.store.postgres import read
-from temporis_dagster.data_source.store.postgres.server import WRITES, PostgresServer, driver, store_of
+from temporis_dagster.data_source.store.postgres.schema import TABLES, TIMES_VERSION
+from temporis_dagster.data_source.store.postgres.server import VERSION, WRITES, PostgresServer, driver, store_of
 from temporis_dagster.data_source.store.postgres.stored import PostgresRows
 from temporis_dagster.data_source.store.postgres.write import Columns, upsert_rows
 from temporis_dagster.data_source.store.read import SeriesRows, Window
@@ -31,6 +32,9 @@ SELECT CASE WHEN %s::text::xid8 < pg_snapshot_xmax(pg_current_snapshot()) THEN p
 """
 
 
+SIZE = "SELECT coalesce(sum(pg_total_relation_size(to_regclass(name))), 0)::bigint FROM unnest(%s::text[]) AS name"
+
+
 class PostgresDatabase(PostgresServer):
     """A PostgreSQL database that holds a store. Implements ``Database``."""
 
@@ -39,6 +43,10 @@ class PostgresDatabase(PostgresServer):
     def identity(self, connection: sa.Connection) -> object:
         """Return the id of the store and that of its table: a restored dump has the first, but not the second."""
         return store_of(connection)
+
+    def keeps_times(self, connection: sa.Connection) -> bool:
+        """Return whether this database could be migrated to the version that has them."""
+        return bool(connection.info[VERSION] >= TIMES_VERSION)
 
     def take_turn(self, connection: sa.Connection, account: str, name: str) -> None:
         """Wait until no other upsert of this library is in a transaction that writes to this data source.
@@ -68,6 +76,11 @@ class PostgresDatabase(PostgresServer):
     def rows(self, connection: sa.Connection) -> PostgresRows:
         """Return the stored rows as the transaction sees them."""
         return PostgresRows(driver(connection))
+
+    def size(self, connection: sa.Connection) -> int:
+        """Return how many bytes the tables of the store take, with their indexes."""
+        (size,) = driver(connection).execute(SIZE, (list(TABLES),)).fetchone() or (0,)
+        return int(size)
 
     def mark(self, connection: sa.Connection) -> object:
         """Return the number of this transaction."""

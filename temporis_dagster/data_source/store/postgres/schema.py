@@ -56,10 +56,25 @@ V1 = (
 )
 """Version 1. Once released, a version is never edited: a later shape is a further migration step."""
 
+TABLES = tuple(
+    f"temporis_{name}"
+    for name in ("schema_version", "store", "account", "data_source", "series", "observation", "token")
+)
+"""The tables of a store."""
+
+V2_COLUMNS = (
+    "ALTER TABLE temporis_token ADD COLUMN IF NOT EXISTS dashboard boolean NOT NULL DEFAULT false",
+    "ALTER TABLE temporis_token ADD COLUMN IF NOT EXISTS last_used_at bigint",
+    "ALTER TABLE temporis_data_source ADD COLUMN IF NOT EXISTS last_write bigint",
+)
+"""What a dashboard shows: which tokens are for it, when each token was last used, and when an upsert last changed each
+data source. While version 2 was being developed, some databases got it without these columns."""
+
 # What other programs read. A view has the rights of its owner, so a role that reads only the views needs no right on
 # the tables. Numbers in a subquery of their own are counted only by queries that ask for them, and series by series:
 # the planner would otherwise scan the whole table for each data source.
 V2 = (
+    *V2_COLUMNS,
     """CREATE VIEW temporis_v_observations AS
     SELECT a.name AS account, d.name AS data_source, s.name AS series, o."timestamp" AS "timestamp",
         to_timestamp(o."timestamp") AS "at", o.value AS value
@@ -93,8 +108,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (V1, V2)
 """Step i brings a store from version i to version i + 1."""
 
 TABLES_VERSION = 1
-"""The version since which the tables are what they are now. Later steps add only what other programs read, so a store
-of this version is used as it is where it cannot be migrated, such as by a role that does not own the tables."""
+"""The version since which observations and data sources are kept as they are now. Later steps add only what other
+programs and dashboards read, so a store of this version is used as it is where it cannot be migrated, such as by a role
+that does not own the tables."""
+
+TIMES_VERSION = 2
+"""The version since which there are tokens for the dashboard, and times of last use and of last write."""
 
 OLDEST_SERVER = 130_000
 """PostgreSQL 13, in the form of ``server_version_num``."""
@@ -126,6 +145,18 @@ def installed_version(connection: sa.Connection) -> int:
     return ensure_known(connection.exec_driver_sql("SELECT version FROM temporis_schema_version").scalar())
 
 
+def is_current(connection: sa.Connection, version: int) -> bool:
+    """Return whether a store of this version needs no migration, and lacks no column of version 2."""
+    if version != len(MIGRATIONS) or version < TIMES_VERSION:
+        return version == len(MIGRATIONS)
+    (found,) = connection.exec_driver_sql(
+        "SELECT count(*) FROM pg_catalog.pg_attribute WHERE (attrelid, attname) IN"
+        " (('temporis_token'::regclass, 'dashboard'), ('temporis_token'::regclass, 'last_used_at'),"
+        " ('temporis_data_source'::regclass, 'last_write'))"
+    ).one()
+    return bool(found == len(V2_COLUMNS))
+
+
 def ensure_known(version: int | None) -> int:
     """Return a version of the schema if this library knows it.
 
@@ -146,7 +177,8 @@ def migrate(connection: sa.Connection) -> None:
     """Bring the store to the current version, from any older version or from nothing. One process does it at a time."""
     connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('temporis_store'))")
     version = installed_version(connection)
-    for step in MIGRATIONS[version:]:
+    steps = MIGRATIONS[version:] if version < TIMES_VERSION else (V2_COLUMNS, *MIGRATIONS[version:])
+    for step in steps:
         for statement in step:
             connection.exec_driver_sql(statement)
     if version == 0:

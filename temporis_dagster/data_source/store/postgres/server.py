@@ -64,6 +64,9 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 STORE = "temporis_store"
 """The key of a connection's ``info`` under which it keeps what tells the store of its transaction from others."""
 
+VERSION = "temporis_version"
+"""The key under which it keeps the version of the tables, as its transaction sees them."""
+
 WRITES = "temporis_writes"
 """The key of a connection's ``info`` under which it keeps whether its transaction may write."""
 
@@ -287,7 +290,7 @@ class PostgresServer:
         while cursor.nextset():
             pass
         version, store = cast("tuple[int | None, object]", cursor.fetchone())
-        schema.ensure_known(version)
+        connection.info[VERSION] = schema.ensure_known(version)
         if store is None:
             raise schema.damaged("temporis_store")
         connection.info[STORE] = store
@@ -303,7 +306,7 @@ class PostgresServer:
                     isolation_level="AUTOCOMMIT",
                 )
                 try:
-                    _prepare(engine, self, create, limit=self._waiting(PREPARING))
+                    _prepare(engine, self, create, self._waiting(PREPARING), self._waiting(PREPARING, views.WAIT_S))
                 except BaseException:
                     engine.dispose()
                     raise
@@ -334,24 +337,28 @@ def _connector(parameters: Parameters) -> Callable[[], psycopg.Connection[Any]]:
     return connect
 
 
-def _prepare(engine: sa.Engine, server: PostgresServer, create: bool, limit: str) -> None:
+def _prepare(engine: sa.Engine, server: PostgresServer, create: bool, limit: str, limit_of_upgrades: str) -> None:
     with _connected(engine) as (connection, raw):
         # A process that waits while another one makes the store must see afterwards what that one made.
         raw.isolation_level = IsolationLevel.READ_COMMITTED
         with raw.transaction():
             raw.execute(limit)
             version = schema.installed_version(connection)
-        if version == len(schema.MIGRATIONS):
+            current = schema.is_current(connection, version)
+        if current:
             return
         if version == 0 and not create:
             raise SourceMissingError
         try:
             with raw.transaction():
-                raw.execute(limit)
+                # Who waits for a table to get a column holds up all who come later.
+                raw.execute(limit if version < schema.TABLES_VERSION else limit_of_upgrades)
                 schema.migrate(connection)
         except Exception as error:
             failure = server.failure_of(error)
-            if version < schema.TABLES_VERSION or failure is None or failure.passes:
+            if version < schema.TABLES_VERSION or failure is None:
+                raise
+            if failure.passes and not isinstance(failure.__cause__, psycopg.errors.LockNotAvailable):
                 raise
             taken = isinstance(failure.__cause__, psycopg.errors.DuplicateTable)
             views.not_made(server.url, failure, taken=taken)

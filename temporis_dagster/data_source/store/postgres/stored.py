@@ -6,12 +6,13 @@ Never: holds more than what is asked for.
 
 from __future__ import annotations
 
+import numpy as np
 import psycopg
 
 from temporis_dagster.data_source.observations.model import Floats, Int64s
 from temporis_dagster.data_source.store.postgres import lookup
 from temporis_dagster.data_source.store.postgres.arrays import Int4Array, Int8Array, floats, integers
-from temporis_dagster.data_source.store.stored import Differing, Page, Ranges
+from temporis_dagster.data_source.store.stored import Differing, Extremes, Found, Page, Ranges
 
 COUNTS = """
 SELECT array_agg(found.rows ORDER BY wanted.place)
@@ -40,6 +41,28 @@ LATERAL (
     SELECT timestamp, value FROM temporis_observation
     WHERE series = wanted.series ORDER BY timestamp DESC LIMIT 1
 ) AS found
+"""
+
+OF_RANGES = """
+SELECT array_agg(wanted.place), array_agg(found.timestamp), array_agg(found.value)
+FROM unnest(%b, %b, %b) WITH ORDINALITY AS wanted (series, first, last, place),
+LATERAL (
+    SELECT timestamp, value FROM temporis_observation
+    WHERE series = wanted.series AND timestamp >= wanted.first AND timestamp < wanted.last
+    ORDER BY timestamp {order} LIMIT %s
+) AS found
+"""
+
+OLDEST, NEWEST = OF_RANGES.format(order="ASC"), OF_RANGES.format(order="DESC")
+
+EXTREMES = """
+SELECT array_agg(wanted.place), array_agg(found.low), array_agg(found.high)
+FROM unnest(%b, %b, %b) WITH ORDINALITY AS wanted (series, first, last, place),
+LATERAL (
+    SELECT min(value) AS low, max(value) AS high FROM temporis_observation
+    WHERE series = wanted.series AND timestamp >= wanted.first AND timestamp < wanted.last
+) AS found
+WHERE found.low IS NOT NULL
 """
 
 EARLIEST = """
@@ -86,6 +109,26 @@ class PostgresRows:
         """Read the last row of each series: the places of the series that have one, and these rows."""
         places, timestamps, values = self._answer(LATEST, (Int4Array(series),))
         return integers(places) - 1, Page(integers(timestamps), floats(values))
+
+    def oldest(self, ranges: Ranges, most: int) -> Found:
+        """Read the first rows of each range, up to ``most`` of each."""
+        return self._found(OLDEST, ranges, most)
+
+    def newest(self, ranges: Ranges, most: int) -> Found:
+        """Read the last rows of each range, up to ``most`` of each."""
+        return self._found(NEWEST, ranges, most)
+
+    def extremes(self, ranges: Ranges) -> Extremes:
+        """Return the lowest and the highest value of each range that holds a row."""
+        places, lows, highs = self._answer(EXTREMES, _arrays(ranges))
+        order = np.argsort(integers(places), kind="stable")
+        return Extremes(integers(places)[order] - 1, floats(lows)[order], floats(highs)[order])
+
+    def _found(self, statement: str, ranges: Ranges, most: int) -> Found:
+        places, timestamps, values = self._answer(statement, (*_arrays(ranges), most))
+        found = Found(integers(places) - 1, integers(timestamps), floats(values))
+        order = np.lexsort((found.timestamps, found.places))
+        return Found(found.places[order], found.timestamps[order], found.values[order])
 
     def earliest(self, series: Int64s, start: int) -> int | None:
         """Return the first second, not before ``start``, at which one of these series has a row."""

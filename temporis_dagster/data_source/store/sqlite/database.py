@@ -7,6 +7,7 @@ Never: has a rule of its own; they stand in the rooms next to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -17,8 +18,9 @@ from temporis_dagster.data_source.store.chunks import CHUNK_ROWS, Chunk
 from temporis_dagster.data_source.store.read import SeriesRows, Window
 from temporis_dagster.data_source.store.sources import Source
 from temporis_dagster.data_source.store.sqlite import series
-from temporis_dagster.data_source.store.sqlite.file import FileId, SqliteFile, commit, file_of
+from temporis_dagster.data_source.store.sqlite.file import VERSION, FileId, SqliteFile, commit, file_of
 from temporis_dagster.data_source.store.sqlite.read import series_rows
+from temporis_dagster.data_source.store.sqlite.schema import TIMES_VERSION
 from temporis_dagster.data_source.store.sqlite.stored import SqliteRows
 from temporis_dagster.data_source.store.sqlite.write import upsert_rows
 
@@ -42,6 +44,10 @@ class SqliteDatabase(SqliteFile):
         """Return which file the transaction is in."""
         return file_of(connection)
 
+    def keeps_times(self, connection: sa.Connection) -> bool:
+        """Return whether this file could be migrated to the version that has them."""
+        return bool(connection.info[VERSION] >= TIMES_VERSION)
+
     def take_turn(self, connection: sa.Connection, account: str, name: str) -> None:
         """Do nothing: a transaction that writes holds the lock of the file."""
 
@@ -64,6 +70,10 @@ class SqliteDatabase(SqliteFile):
     def rows(self, connection: sa.Connection) -> SqliteRows:
         """Return the stored rows as the transaction sees them."""
         return SqliteRows(connection)
+
+    def size(self, connection: sa.Connection) -> int:  # noqa: ARG002  # as in the protocol
+        """Return how many bytes the file and its write-ahead log take."""
+        return sum(path.stat().st_size for path in (self.path, Path(f"{self.path}-wal")) if path.exists())
 
     def mark(self, connection: sa.Connection) -> None:
         """Return nothing: a transaction whose commit failed is not tried again."""

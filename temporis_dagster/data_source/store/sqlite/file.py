@@ -30,11 +30,11 @@ from temporis_dagster.data_source.store.errors import UNREADABLE, SourceMissingE
 from temporis_dagster.data_source.store.idle import ABANDONED, IdlePool, forget_in_children
 from temporis_dagster.data_source.store.sqlite.failures import DAMAGED_ADVICE, TAKEN, failure_of, is_locked
 from temporis_dagster.data_source.store.sqlite.schema import (
-    MIGRATIONS,
     TABLES_VERSION,
     installed_version,
+    is_current,
     migrate,
-    store_id,
+    version_and_id,
 )
 
 BUSY_TIMEOUT_S = 60.0
@@ -49,6 +49,9 @@ connection finds the short gap between two chunks of a writer (SQLite's own wait
 
 FILE = "temporis_file"
 """The key of a connection's ``info`` under which it keeps the file of its transaction."""
+
+VERSION = "temporis_version"
+"""The key under which it keeps the version of the tables, as its transaction sees them."""
 
 CACHED_STATEMENTS = 32
 """Prepared statements that a connection keeps: one of many rows takes some 400 kB."""
@@ -307,7 +310,8 @@ def _begun(engine: sa.Engine, place: Place, begin: str) -> sa.Connection:
     connection = engine.connect()
     try:
         connection.exec_driver_sql(begin)
-        connection.info[FILE] = FileId(place, store_id(connection))
+        connection.info[VERSION], store = version_and_id(connection)
+        connection.info[FILE] = FileId(place, store)
     except BaseException:
         connection.close()
         raise
@@ -317,7 +321,7 @@ def _begun(engine: sa.Engine, place: Place, begin: str) -> sa.Connection:
 def _prepare(engine: sa.Engine, path: Path, create: bool) -> None:
     with engine.connect() as connection:
         version = installed_version(connection)
-        if version == len(MIGRATIONS):
+        if is_current(connection, version):
             return
         if version == 0 and not create:
             raise SourceMissingError

@@ -96,10 +96,12 @@ V3 = sa.MetaData()
 STORE = sa.Table("temporis_store", V3, sa.Column("id", sa.LargeBinary, nullable=False, comment="16 random bytes"))
 
 
-# Version 4: what other programs read. Each text of ``at`` has the same length, so that texts sort as times do.
-# CROSS JOIN makes SQLite come to the observations last, by their key: a window of time would otherwise be a scan.
-# DuckDB, which parses views itself, knows no CROSS JOIN with ON. What has a subquery of its own is counted only by
-# queries that ask for it.
+# Version 4: what other programs read, and what a dashboard shows besides: which tokens are for it, when each token was
+# last used, and when each data source was last written to.
+#
+# Each text of ``at`` has the same length, so that texts sort as times do. CROSS JOIN makes SQLite come to the
+# observations last, by their key: a window of time would otherwise be a scan. DuckDB, which parses views itself, knows
+# no CROSS JOIN with ON. What has a subquery of its own is counted only by queries that ask for it.
 V4 = (
     """CREATE VIEW temporis_v_observations AS
     SELECT a.name AS account, d.name AS data_source, s.name AS series, o.timestamp AS timestamp,
@@ -147,9 +149,28 @@ def _make_version_3(connection: sa.Connection) -> None:
     connection.execute(STORE.insert().values(id=os.urandom(16)))
 
 
+V4_COLUMNS = {
+    ("temporis_token", "dashboard"): "BOOLEAN NOT NULL DEFAULT 0",
+    ("temporis_token", "last_used_at"): "INTEGER",
+    ("temporis_data_source", "last_write"): "INTEGER",
+}
+"""The columns of version 4, by table and name. Times are Unix seconds."""
+
+
 def _make_version_4(connection: sa.Connection) -> None:
+    _add_columns(connection)
     for view in V4:
         connection.exec_driver_sql(view)
+
+
+def _add_columns(connection: sa.Connection) -> None:
+    for table, name in _missing_columns(connection):
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} {V4_COLUMNS[table, name]}")
+
+
+def _missing_columns(connection: sa.Connection) -> list[tuple[str, str]]:
+    there = "SELECT 1 FROM pragma_table_info(?) WHERE name = ?"
+    return [column for column in V4_COLUMNS if connection.exec_driver_sql(there, column).first() is None]
 
 
 MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
@@ -161,8 +182,12 @@ MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (
 """Step i brings a store from version i to version i + 1."""
 
 TABLES_VERSION = 3
-"""The version since which the tables are what they are now. Later steps add only what other programs read, so a store
-of this version is used as it is where it cannot be migrated, such as on a disk that is read-only."""
+"""The version since which observations and data sources are kept as they are now. Later steps add only what other
+programs and dashboards read, so a store of this version is used as it is where it cannot be migrated, such as on a disk
+that is read-only."""
+
+TIMES_VERSION = 4
+"""The version since which there are tokens for the dashboard, and times of last use and of last write."""
 
 
 def installed_version(connection: sa.Connection) -> int:
@@ -177,15 +202,24 @@ def installed_version(connection: sa.Connection) -> int:
     return _ensure_known(connection)
 
 
-def store_id(connection: sa.Connection) -> bytes:
-    """Return the id of this store, empty before version 3. It is read by the first statement of every transaction.
+def is_current(connection: sa.Connection, version: int) -> bool:
+    """Return whether a store of this version needs no migration.
+
+    While version 4 was being developed, some files got it without its columns.
+    """
+    return version == len(MIGRATIONS) and not (version >= TIMES_VERSION and _missing_columns(connection))
+
+
+def version_and_id(connection: sa.Connection) -> tuple[int, bytes]:
+    """Return the version of this store, and its id, empty before version 3: the first thing that a transaction reads.
 
     Raises:
         StoreUnusableError: A newer version of this library wrote it.
     """
-    if _ensure_known(connection) < 3:  # noqa: PLR2004  # the first version that has it
-        return b""
-    return bytes(connection.exec_driver_sql("SELECT id FROM temporis_store").scalar_one())
+    version = _ensure_known(connection)
+    if version < 3:  # noqa: PLR2004  # the first version that has it
+        return version, b""
+    return version, bytes(connection.exec_driver_sql("SELECT id FROM temporis_store").scalar_one())
 
 
 def _ensure_known(connection: sa.Connection) -> int:
@@ -195,6 +229,9 @@ def _ensure_known(connection: sa.Connection) -> int:
 
 def migrate(connection: sa.Connection) -> None:
     """Bring the store to the current version, from any older version or from an empty file."""
-    for step in MIGRATIONS[installed_version(connection) :]:
+    version = installed_version(connection)
+    for step in MIGRATIONS[version:]:
         step(connection)
+    if version >= TIMES_VERSION:
+        _add_columns(connection)
     connection.execute(SCHEMA_VERSION.update().values(version=len(MIGRATIONS)))

@@ -17,7 +17,7 @@ from temporis_dagster.data_source.observations.model import Floats, Int64s
 from temporis_dagster.data_source.store.sqlite.file import PARAMETERS, driver
 from temporis_dagster.data_source.store.sqlite.read import integers
 from temporis_dagster.data_source.store.sqlite.write import ROWS_PER_STATEMENT, storable
-from temporis_dagster.data_source.store.stored import Differing, Page, Ranges
+from temporis_dagster.data_source.store.stored import Differing, Extremes, Found, Page, Ranges
 
 FEWEST_IN_A_RANGE, WASTE = 8, 2
 """A range is read for at least the first number of rows, unless it holds more than the second number per row."""
@@ -31,6 +31,15 @@ RANGES_PER_STATEMENT = ROWS_PER_STATEMENT * 3 // 4
 """Each takes four parameters, where a row takes three."""
 
 LATEST = "SELECT timestamp, value FROM temporis_observation WHERE series = ? ORDER BY timestamp DESC LIMIT 1"
+
+OF_A_RANGE = "FROM temporis_observation WHERE series = ? AND timestamp >= ? AND timestamp < ?"
+
+OLDEST = f"SELECT timestamp, value {OF_A_RANGE} ORDER BY timestamp LIMIT ?"
+
+NEWEST = f"SELECT timestamp, value {OF_A_RANGE} ORDER BY timestamp DESC LIMIT ?"
+
+# The text that stands for -0.0 would be the highest value.
+EXTREMES = f"SELECT min(CAST(value AS REAL)), max(CAST(value AS REAL)) {OF_A_RANGE}"
 
 DELETE = "DELETE FROM temporis_observation WHERE series = ? AND timestamp >= ? AND timestamp < ?"
 
@@ -105,6 +114,29 @@ class SqliteRows:
         places = np.array([place for place, row in enumerate(found) if row is not None], dtype=np.int64)
         return places, _page(self._flat(rows, 2))
 
+    def oldest(self, ranges: Ranges, most: int) -> Found:
+        """Read the first rows of each range, up to ``most`` of each."""
+        return self._found(OLDEST, ranges, most)
+
+    def newest(self, ranges: Ranges, most: int) -> Found:
+        """Read the last rows of each range, up to ``most`` of each."""
+        return self._found(NEWEST, ranges, most)
+
+    def extremes(self, ranges: Ranges) -> Extremes:
+        """Return the lowest and the highest value of each range that holds a row."""
+        found = [self._cursor.execute(EXTREMES, one).fetchone() for one in _each(ranges)]
+        places = np.array([place for place, (low, _) in enumerate(found) if low is not None], dtype=np.int64)
+        rows = self._flat((row for row in found if row[0] is not None), 2)
+        return Extremes(places, rows[:, 0].copy(), rows[:, 1].copy())
+
+    def _found(self, statement: str, ranges: Ranges, most: int) -> Found:
+        """Read a page of each range. A statement per range takes a third of the time of one with subqueries."""
+        pages = [self._cursor.execute(statement, (*one, most)).fetchall() for one in _each(ranges)]
+        places = np.repeat(np.arange(len(pages), dtype=np.int64), [len(page) for page in pages])
+        rows = _page(self._flat(chain.from_iterable(pages), 2))
+        order = np.lexsort((rows.timestamps, places))
+        return Found(places, rows.timestamps[order], rows.values[order])
+
     def earliest(self, series: Int64s, start: int) -> int | None:
         """Return the first second, not before ``start``, at which one of these series has a row."""
         firsts = list[int]()
@@ -123,6 +155,10 @@ class SqliteRows:
     def _flat(rows: Iterable[Iterable[float]], width: int) -> Floats:
         # As in ``read``: one flat run of floats takes half the time of tuples, and holds timestamps exactly.
         return np.fromiter(chain.from_iterable(rows), dtype=np.float64).reshape(-1, width)
+
+
+def _each(ranges: Ranges) -> Iterable[tuple[int, int, int]]:
+    return zip(ranges.series.tolist(), ranges.firsts.tolist(), ranges.ends.tolist(), strict=True)
 
 
 def _page(rows: Floats) -> Page:
