@@ -45,6 +45,18 @@ class TemporisError(Exception):
         """Pickle by attributes, so that keyword-only arguments survive."""
         return _rebuild, (type(self), self.args, self.__dict__.copy())
 
+    def _repr_html_(self) -> str:
+        """Show a notebook the message, the first rows that the error lists, and its report."""
+        from temporis_dagster import markup
+
+        rows, report = getattr(self, "rows", None), getattr(self, "report", None)
+        shown = markup.paragraph(type(self).__name__, str(self))
+        if rows is not None and len(rows):
+            shown += markup.first_rows(rows, ".rows")
+        if report is not None and report.observations_in:
+            shown += report._repr_html_()
+        return shown
+
 
 def _rebuild(cls: type[TemporisError], args: tuple[Any, ...], state: dict[str, Any]) -> TemporisError:
     error = cls.__new__(cls, *args)

@@ -8,7 +8,6 @@ Never: sends, stores or retries anything.
 from __future__ import annotations
 
 import enum
-import html
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import numpy as np
 import pandas as pd
 
+from temporis_dagster import markup
 from temporis_dagster.data_source.observations.model import BLOCK_ROWS, Mask, Observations, RowSelector, Superseded
 from temporis_dagster.wording import counted
 
@@ -174,15 +174,38 @@ class UpsertReport:
         return f"<UpsertReport {self}>"
 
     def _repr_html_(self) -> str:
-        lines = [
-            (name, f"{getattr(self, name):,}")
-            for name in ("observations_in", *COUNTS, "conflicts", "series", "requests")
+        counts: list[tuple[object, ...]] = [
+            (name, getattr(self, name), f"{MEANINGS[name]}{self._note(name)}") for name in COUNTS if getattr(self, name)
         ]
-        lines += [(name, str(getattr(self, name) or "")) for name in ("first_timestamp", "last_timestamp")]
-        lines.append(("duration_s", f"{self.duration_s:.2f}"))
-        body = "".join(f"<tr><th style='text-align:left'>{name}</th><td>{text}</td></tr>" for name, text in lines)
-        return f"<table><caption>{html.escape(self.data_source)}</caption>{body}</table>"
+        made = "a dry run, " if self.dry_run else ""
+        requests = f", {counted(self.requests, 'request')}" if self.requests else ""
+        retries = f" ({counted(self.retries, 'retry', 'retries')})" if self.retries else ""
+        shown = markup.paragraph(
+            self.data_source,
+            f"{counted(self.observations_in, 'observation')} of {counted(self.series, 'series')}{self._range()};"
+            f" {made}{self.duration_s:.2f} s{requests}{retries}",
+        )
+        shown += markup.table((), counts or [("nothing to do",)])
+        for name in ("dropped", "rejected"):
+            if 0 < getattr(self, name) <= MOST_LISTED and name in self._rows:
+                shown += markup.first_rows(self._rows[name].frame(), f".{name}_rows")
+        return shown
 
+
+MOST_LISTED = 10_000
+"""If more observations have an outcome, notebooks show no row of it: making the frame of them would take time."""
+
+MEANINGS = {
+    "stored": "",
+    "unchanged": "already stored with this value",
+    "superseded": "a later row had the same timestamp and name",
+    "dropped": "invalid, so left out",
+    "rejected": "refused by the service, one by one",
+    "unsent": "not stored by this call",
+    "unknown": "sent without getting an answer; sending them again is safe",
+    "pending": "kept in the mirror, and not yet delivered",
+}
+"""What notebooks say about each outcome."""
 
 EMPTY_ROWS = pd.DataFrame(
     {

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 import numpy as np
 import pandas as pd
 
+from temporis_dagster import markup
 from temporis_dagster.data_source.local_service import to_delete, to_manage, to_read
 from temporis_dagster.data_source.observations import (
     AllowFuture,
@@ -33,6 +34,7 @@ from temporis_dagster.data_source.observations import (
 )
 from temporis_dagster.data_source.observations.aware_datetimes import Awareness, awareness, impossible
 from temporis_dagster.data_source.observations.conflicts import settle_conflicts
+from temporis_dagster.data_source.observations.interval import interval_of
 from temporis_dagster.data_source.plan import Ghosts, Plan, Within
 from temporis_dagster.data_source.progress import shown
 from temporis_dagster.data_source.reading import (
@@ -40,11 +42,16 @@ from temporis_dagster.data_source.reading import (
     ArrowTable,
     Form,
     Rows,
+    draw,
     ensure_available,
+    ensure_matplotlib,
     formed,
     in_batches,
+    new_axes,
     record_batches,
+    remarks_on,
     rows_per_batch,
+    thinned,
 )
 from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
 from temporis_dagster.data_source.streams import (
@@ -80,6 +87,7 @@ from temporis_dagster.wording import counted
 
 if TYPE_CHECKING:
     import polars as pl
+    from matplotlib.axes import Axes
     from typing_extensions import Unpack
 
     from temporis_dagster.data_source.connection import Reconnection
@@ -91,6 +99,9 @@ Moment: TypeAlias = "datetime | int | None"
 
 ROWS_PER_BATCH = 100_000
 """The number of observations per batch of ``read_batches``, unless the caller passes another."""
+
+MOST_SERIES = 10
+"""The number of lines in a plot, unless the caller passes another: matplotlib's colours repeat after ten."""
 
 
 class DataSource:
@@ -119,6 +130,30 @@ class DataSource:
 
     def __repr__(self) -> str:
         return f"DataSource({self.name!r}, {self.url!r})"
+
+    def _repr_html_(self) -> str:
+        return markup.paragraph(self.name, "a data source") + markup.table((), self._facts())
+
+    def _facts(self) -> list[tuple[str, object]]:
+        """Return what is known without the network, without waiting and without reading observations."""
+        target = self._target
+        facts: list[tuple[str, object]] = [("at", self.url)]
+        if is_mirroring(target):
+            facts.append(("mirror", target.mirror_url))
+        if not is_readable(target):
+            facts.append(("reading", "not over HTTP; connect with mirror= to read what you send"))
+        seen = target.glance(self.name) if is_manageable(target) else None
+        if seen is not None and not seen.exists:
+            facts.append(("state", "does not exist yet"))
+        elif seen is not None:
+            facts.append(("state", "archived" if seen.archived else "active"))
+            if seen.series is not None:
+                facts.append(("series", f"{seen.series:,}"))
+            spans = (("first", seen.first), ("last", seen.last))
+            facts += [(name, pd.Timestamp(moment, unit="s", tz="UTC")) for name, moment in spans if moment is not None]
+        if self._dry_run:
+            facts.append(("dry run", "everything is checked, and nothing is written"))
+        return facts
 
     def upsert(  # noqa: PLR0913  the options of a frame show in an editor
         self,
@@ -475,6 +510,73 @@ class DataSource:
         bounds = _second("start", start), _second("end", end)
         reading = target.begin_reading(name, *bounds, _exact_names(names), most)
         return in_batches(reading, lambda so_far: target.read_on(name, so_far))
+
+    def plot(
+        self,
+        names: Iterable[str] | None = None,
+        start: Moment = None,
+        end: Moment = None,
+        *,
+        max_series: int = MOST_SERIES,
+        gap: timedelta | str | None = None,
+        ax: Axes | None = None,
+    ) -> Axes:
+        """Draw the stored observations of [start, end): one line per series, with times in UTC.
+
+        Needs matplotlib, which ``pip install 'temporis-dagster[plots]'`` brings. However many observations there are,
+        memory is bounded: they are read with ``read_batches``, and of more than 20,000 only those are drawn without
+        which the lines would look different. Values of more than 1e100 are drawn at 1e100.
+
+        Args:
+            names: Exact names of series, in the order in which they are drawn; None for all, by name.
+            start: The first moment: an aware datetime or a Unix second; None for the first observation.
+            end: The moment after the last: an aware datetime or a Unix second; None for the last observation.
+            max_series: The maximum number of lines. The plot says which series are left out.
+            gap: The longest distance between neighbouring observations over which a line is drawn: a timedelta or text
+                such as ``"1h"``. With None, the line of a series has a gap wherever the distance is more than one and a
+                half times as long as nine in ten of its distances are at most.
+            ax: Where to draw; None for a new figure.
+
+        Returns:
+            The Axes of matplotlib.
+
+        Raises:
+            ConfigurationError: matplotlib is not installed, a bound has no time zone, or another argument cannot be
+                used.
+            DataSourceNotFoundError: The data source does not exist.
+            ReadNotSupportedError: This connection cannot read observations back.
+            StoreError: The database failed.
+
+        Examples:
+            >>> import tempfile, pandas as pd
+            >>> from temporis_dagster import connect
+            >>> hours = pd.date_range("2024-06-20", periods=24, freq="h", tz="UTC")
+            >>> with connect(f"sqlite:///{tempfile.mkdtemp()}/temporis.db") as temporis:
+            ...     source = temporis.create_data_source("store_metrics")
+            ...     report = source.upsert(pd.DataFrame({"orders": range(24), "revenue": 9.5}, index=hours))
+            ...     ax = source.plot(["orders"], start=hours[12])
+            >>> [line.get_label() for line in ax.lines], len(ax.lines[0].get_xdata())
+            (['orders'], 12)
+            >>> ax.figure.savefig(f"{tempfile.mkdtemp()}/orders.png")
+        """
+        target = _readable(self._target)
+        (first, last), chosen = _bounds(start, end), _exact_names(names)
+        most, gap_s = _positive("max_series", max_series), _gap_s(gap)
+        ensure_matplotlib()
+        latest = target.latest(self.name, chosen)
+        ends = dict(zip(latest["name"], latest["timestamp"].astype("int64").tolist(), strict=True))
+        if chosen is None:
+            chosen = [name for name, moment in ends.items() if first is None or moment >= first]
+        wanted = list(dict.fromkeys(chosen))
+        shown = [name for name in wanted[:most] if name in ends]
+        after = max((ends[name] + 1 for name in shown), default=0) if last is None else last
+        kept = thinned(self.rows_in_batches(start, end, shown) if shown else (), shown, first, after)
+        lines = [line for line in kept.lines(gap_s) if len(line.timestamps)] if kept else []
+        drawn = {line.name for line in lines}
+        remarks = remarks_on(wanted[most:], [name for name in wanted[:most] if name not in drawn])
+        ax = ax or new_axes()
+        draw(ax, lines, self.name, kept.span if kept else None, remarks)
+        return ax
 
     def content_digest(self, start: Moment = None, end: Moment = None, names: Iterable[str] | None = None) -> str:
         """Make a text that is equal exactly when the content of [start, end) is equal, bit for bit, in any order.
@@ -869,6 +971,22 @@ def _bounds(start: Moment, end: Moment) -> tuple[int | None, int | None]:
     if first is not None and last is not None and last < first:
         raise ConfigurationError(f"The window from {start} to {end} ends before it begins. Swap its bounds.")
     return first, last
+
+
+def _positive(argument: str, number: object) -> int:
+    if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+        raise ConfigurationError(f"{argument} must be an integer of at least 1, got {number!r}.")
+    return int(number)
+
+
+def _gap_s(gap: object) -> float | None:
+    """Return a length of time in seconds; None for none."""
+    if gap is None:
+        return None
+    length = interval_of(gap, "gap")
+    if not isinstance(length, timedelta):
+        raise ConfigurationError(f"gap={gap!r} is a step of the calendar, of no fixed length. Pass a timedelta.")
+    return length.total_seconds()
 
 
 def _window(start: Moment, end: Moment) -> Within:

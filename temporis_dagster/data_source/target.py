@@ -49,6 +49,25 @@ class PendingInfo:
     rejected: int = 0
 
 
+@dataclass(frozen=True)
+class Glance:
+    """What a store knows of a data source without counting or reading its observations.
+
+    Attributes:
+        exists: Whether the data source exists.
+        archived: Whether it is archived.
+        series: How many series it has; None if that would take too long to find out.
+        first: The Unix second of its first observation; None if there is none, or if ``series`` is None.
+        last: The Unix second of its last observation; None likewise.
+    """
+
+    exists: bool = True
+    archived: bool = False
+    series: int | None = None
+    first: int | None = None
+    last: int | None = None
+
+
 class Target(Protocol):
     """A backend of data sources. Callers have checked the names of data sources against the contract."""
 
@@ -141,6 +160,10 @@ class ManageableTarget(ReadableTarget, Protocol):
     @property
     def creates_missing(self) -> bool:
         """Whether an upsert creates its data source if that does not exist."""
+        ...
+
+    def glance(self, data_source: str) -> Glance | None:
+        """Return what can be known in milliseconds, without the network and without waiting; None if nothing can."""
         ...
 
     def create_data_source(self, data_source: str) -> None:

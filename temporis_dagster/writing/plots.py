@@ -13,6 +13,7 @@ import numpy as np
 
 from temporis_dagster.data_source.observations import Observations
 from temporis_dagster.data_source.observations.model import Codes, Floats, Int64s
+from temporis_dagster.data_source.reading.plot import LARGEST_DRAWN, drawable, time_axis
 from temporis_dagster.wording import counted
 
 if TYPE_CHECKING:
@@ -26,11 +27,7 @@ SLICES = 300
 """A line is thinned to the smallest and the largest value in each of this many slices of time, so peaks stay."""
 
 MOST_BARS = 120
-LARGEST_DRAWN = 1e100
-"""Values beyond this are drawn at this height: axes have no room for them."""
-
 COLOURS = 16
-LABEL_CHARACTERS = 40
 NOTHING = "No observations."
 
 
@@ -45,7 +42,6 @@ def plot_of(observations: Observations) -> str:
     """
     if not len(observations):
         return NOTHING
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.figure import Figure  # without pyplot: no window, no global state, safe in threads
 
     figure = Figure(figsize=(8, 3), layout="constrained")
@@ -59,9 +55,7 @@ def plot_of(observations: Observations) -> str:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.3)
     axes.margins(x=0)  # also because no axis goes beyond the years 1 to 9999
-    ticks = AutoDateLocator(tz="UTC")  # type: ignore[no-untyped-call]  # matplotlib
-    axes.xaxis.set_major_locator(ticks)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(ticks, tz="UTC"))  # type: ignore[no-untyped-call]  # matplotlib
+    time_axis(axes)
     return _markdown(figure)
 
 
@@ -106,20 +100,6 @@ def thinned(timestamps: Int64s, values: Floats) -> tuple[Int64s, Floats]:
     lasts = np.append(firsts[1:], len(by_value)) - 1
     kept = np.unique(by_value[np.concatenate((firsts, lasts))])
     return timestamps[kept], values[kept]
-
-
-def drawable(name: str) -> str:
-    r"""Return the name in characters that the font has, cut if it is long.
-
-    Examples:
-        >>> drawable("load $kW$ \u96fb\n")
-        'load $kW$ ??'
-    """
-    from matplotlib.font_manager import findfont, get_font
-
-    known = get_font(findfont("DejaVu Sans")).get_charmap()
-    shown = "".join(character if ord(character) in known else "?" for character in name)
-    return shown if len(shown) <= LABEL_CHARACTERS else f"{shown[: LABEL_CHARACTERS - 1]}…"
 
 
 def _markdown(figure: "Figure") -> str:

@@ -18,7 +18,7 @@ from temporis_dagster.metadata_keys import count_key, option_key, row_count_key,
 
 PACKAGE = Path(temporis_dagster.__file__).parent
 FLOORS = [
-    ("_version", "settings", "contract", "errors", "metadata_keys", "wording"),
+    ("_version", "settings", "contract", "errors", "markup", "metadata_keys", "wording"),
     ("data_source",),
     ("dagster_keys", "frame_schema", "key_parts", "metadata_values", "progress_log", "refusal", "spark"),
     ("series_of_parts", "time_windows", "write_options"),
@@ -198,8 +198,14 @@ COMMAND = "from temporis_dagster.cli import main; main({}, standalone_mode=False
     ("code", "absent"),
     [
         ("import temporis_dagster", {"dagster", "sqlalchemy", "pandas", "tqdm"}),
-        ("from temporis_dagster import connect, InvalidObservationsError", {"dagster", "sqlalchemy", "tqdm"}),
-        ("import temporis_dagster as t; t.connect('sqlite:///x.db').data_source('a')", {"dagster", "tqdm"}),
+        (
+            "from temporis_dagster import connect, InvalidObservationsError",
+            {"dagster", "sqlalchemy", "tqdm", "matplotlib"},
+        ),
+        (
+            "import temporis_dagster as t; t.connect('sqlite:///x.db').data_source('a')._repr_html_()",
+            {"dagster", "tqdm", "matplotlib"},
+        ),
         (
             COMMAND.format(["ingest", "--help"]),
             {"dagster", "sqlalchemy", "pandas", "numpy", "httpx", "asyncio", "tqdm"},

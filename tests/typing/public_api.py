@@ -15,6 +15,7 @@ import dagster as dg
 import pandas as pd
 import polars as pl
 from dagster_pipes import PipesContext
+from matplotlib.axes import Axes
 from typing_extensions import assert_type
 
 import temporis_dagster
@@ -233,6 +234,8 @@ def reading(source: DataSource) -> None:
     assert_type(source.read_batches(HOURS[0], 60, ["orders"], rows=10, as_="polars"), Iterator[pl.DataFrame])
     table: Any = source.read(as_="arrow")  # pyarrow has no types
     batches: Any = source.read_batches(as_="arrow")
+    assert_type(source.plot(), Axes)
+    source.plot(["orders"], HOURS[0], 60, max_series=20, gap="1h", ax=source.plot(gap=timedelta(hours=1)))
     assert next(batches) == table
     source.read(start="2024-06-20")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     source.read(names=[1])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]

@@ -6,7 +6,6 @@ Never: asks what is stored, or judges it (``limits`` does).
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +15,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from temporis_dagster import markup
 from temporis_dagster.data_source.observations.model import Int64s, Observations
 from temporis_dagster.data_source.plan.changes import Changes, moves, shift_in_words
 from temporis_dagster.wording import agreeing, counted
 
 SHOWN_SERIES = 20
 """How many series the text and the HTML of a plan list: those with the most changes and ghosts."""
+
+
+COUNTED = ("new", "changed", "unchanged", "ghosts")
+"""The columns of ``Plan.series`` that count."""
 
 
 class Counts(NamedTuple):
@@ -113,28 +117,32 @@ class Plan:
         }
 
     def __str__(self) -> str:
-        lines = [f"{self._total()}{self._span()}"]
+        lines = [f"{self.data_source}: {self._total()}{self._span()}"]
         shown = self._notable()
         lines += [f"  {_line(row)}" for row in _rows_of(shown)]
         if len(self.series) > len(shown):
             lines.append(f"  and {len(self.series) - len(shown):,} more series")
+        return "\n".join([*lines, *self._remarks()])
+
+    def _remarks(self) -> list[str]:
+        said = []
         if self.archived:
-            lines.append("The data source is archived: an upsert would be refused.")
+            said.append("The data source is archived: an upsert would be refused.")
         if self.ghosts:
-            lines.append(
+            said.append(
                 f"{counted(self.ghosts, 'ghost')}: {agreeing(self.ghosts, 'a stored row', 'stored rows')} in these"
                 " windows that the frame does not have. An upsert leaves"
                 f" {agreeing(self.ghosts, 'it', 'them')} in place."
             )
         if self.unreadable:
-            lines.append(
+            said.append(
                 f"{counted(self.unreadable, 'dropped row')} without a readable timestamp or name may be among the"
                 " ghosts."
             )
-        return "\n".join(lines)
+        return said
 
     def __repr__(self) -> str:
-        return f"<Plan {self._total()}>"
+        return f"<Plan {self.data_source}: {self._total()}>"
 
     def _total(self) -> str:
         names = ("new", "changed", "unchanged", "superseded", "dropped")
@@ -142,7 +150,7 @@ class Plan:
         ghosts = f"; {counted(self.ghosts, 'ghost')} among {counted(self.stored, 'stored row')}" if self.ghosts else ""
         series = counted(int(self.series["first"].notna().sum()), "series")
         return (
-            f"{self.data_source}: {counted(self.observations_in, 'observation')} of {series}"
+            f"{counted(self.observations_in, 'observation')} of {series}"
             f" ({', '.join(counts) or 'nothing to do'}{ghosts})"
         )
 
@@ -159,16 +167,17 @@ class Plan:
 
     def _repr_html_(self) -> str:
         shown = self._notable()
-        head = "".join(f"<th>{html.escape(str(name))}</th>" for name in shown.columns)
-        body = "".join(
-            f"<tr>{''.join(f'<td>{html.escape(_cell(cell))}</td>' for cell in row.values())}</tr>"
-            for row in _rows_of(shown)
-        )
+        columns = ["series", *COUNTED, "first", "last"]
+        if self.changed:
+            columns += ["at", "before", "after", "shift"]
         more = len(self.series) - len(shown)
-        rest = f"<tr><td>and {more:,} more series</td></tr>" if more else ""
-        archived = " The data source is archived: an upsert would be refused." if self.archived else ""
-        caption = html.escape(f"{self._total()}{self._span()}.{archived}")
-        return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}{rest}</tbody></table>"
+        return markup.paragraph(
+            self.data_source, " ".join([f"{self._total()}{self._span()}.", *self._remarks()])
+        ) + markup.table(
+            columns,
+            [[_shown(name, row[name]) for name in columns] for row in _rows_of(shown)],
+            rest=f"and {more:,} more series" if more > 0 else "",
+        )
 
 
 def plan_of(
@@ -312,6 +321,13 @@ def _cell(cell: Any) -> str:
     if isinstance(cell, float):
         return "" if math.isnan(cell) else f"{cell!r}"
     return f"{cell:,}" if isinstance(cell, int) else str(cell)
+
+
+def _shown(column: str, cell: Any) -> object:
+    """Return a cell of ``Plan.series`` as a notebook shows it, None where it has no value."""
+    if cell is pd.NaT or (isinstance(cell, float) and math.isnan(cell)):
+        return None
+    return f"{cell:.3g}" if column == "shift" else cell
 
 
 def _line(row: Mapping[str, Any]) -> str:

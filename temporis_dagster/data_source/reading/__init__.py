@@ -1,4 +1,4 @@
-"""Reading: what is read back, as columns, in the library of the caller's choice, and in batches of bounded size."""
+"""Reading: what is read back: columns, frames of the caller's choice, batches of bounded size, and the plot of it."""
 
 from temporis_dagster.data_source.reading.batches import Reading, in_batches, rows_per_batch
 from temporis_dagster.data_source.reading.forms import (
@@ -10,6 +10,7 @@ from temporis_dagster.data_source.reading.forms import (
     formed,
     record_batches,
 )
+from temporis_dagster.data_source.reading.plot import draw, ensure_matplotlib, new_axes, remarks_on, thinned
 from temporis_dagster.data_source.reading.rows import Rows
 
 __all__ = [
@@ -19,9 +20,14 @@ __all__ = [
     "Reading",
     "Rows",
     "arrow_reader",
+    "draw",
     "ensure_available",
+    "ensure_matplotlib",
     "formed",
     "in_batches",
+    "new_axes",
     "record_batches",
+    "remarks_on",
     "rows_per_batch",
+    "thinned",
 ]

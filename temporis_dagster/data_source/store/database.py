@@ -18,6 +18,7 @@ from temporis_dagster.data_source.store.errors import StoreUnusableError
 from temporis_dagster.data_source.store.read import SeriesRows, Window
 from temporis_dagster.data_source.store.sources import Source
 from temporis_dagster.data_source.store.stored import StoredRows
+from temporis_dagster.data_source.target import Glance
 
 T = TypeVar("T")
 
@@ -48,6 +49,10 @@ class Database(Protocol):
     @property
     def missing(self) -> str:
         """What a message about a data source that does not exist adds if there is no store at all."""
+        ...
+
+    def glance(self, account: str, name: str) -> Glance | None:
+        """Return what can be known of a data source in milliseconds, without network or waiting; None if nothing."""
         ...
 
     def reading(self) -> AbstractContextManager[sa.Connection]:

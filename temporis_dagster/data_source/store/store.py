@@ -44,7 +44,7 @@ from temporis_dagster.data_source.store.stored import Ranges, StoredRows
 from temporis_dagster.data_source.store.token_uses import TokenUses
 from temporis_dagster.data_source.store.tokens import Tokens
 from temporis_dagster.data_source.store.upsert import StoreUpsert
-from temporis_dagster.data_source.target import ArchiveState
+from temporis_dagster.data_source.target import ArchiveState, Glance
 from temporis_dagster.errors import DataSourceNotFoundError
 from temporis_dagster.settings import hidden_url, trimmed
 
@@ -155,6 +155,10 @@ class SqlStore:
         self._row_counts.close()
         with self._explained():
             self._database.close()
+
+    def glance(self, data_source: str) -> Glance | None:
+        """Return what can be known in milliseconds, without a server and without waiting; None if nothing can."""
+        return self._database.glance(self._account, data_source)
 
     def create_data_source(self, data_source: str) -> None:
         """Create the data source, and the store if necessary. An existing one stays unchanged."""

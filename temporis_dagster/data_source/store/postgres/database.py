@@ -40,6 +40,9 @@ class PostgresDatabase(PostgresServer):
 
     chunk_rows, writes_by_key = CHUNK_ROWS, False
 
+    def glance(self, account: str, name: str) -> None:
+        """Return nothing: the server would have to be asked."""
+
     def identity(self, connection: sa.Connection) -> object:
         """Return the id of the store and that of its table: a restored dump has the first, but not the second."""
         return store_of(connection)

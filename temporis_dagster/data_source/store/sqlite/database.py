@@ -19,10 +19,12 @@ from temporis_dagster.data_source.store.read import SeriesRows, Window
 from temporis_dagster.data_source.store.sources import Source
 from temporis_dagster.data_source.store.sqlite import series
 from temporis_dagster.data_source.store.sqlite.file import VERSION, FileId, SqliteFile, commit, file_of
+from temporis_dagster.data_source.store.sqlite.glance import glance_at
 from temporis_dagster.data_source.store.sqlite.read import series_rows
 from temporis_dagster.data_source.store.sqlite.schema import TIMES_VERSION
 from temporis_dagster.data_source.store.sqlite.stored import SqliteRows
 from temporis_dagster.data_source.store.sqlite.write import upsert_rows
+from temporis_dagster.data_source.target import Glance
 
 T = TypeVar("T")
 
@@ -31,6 +33,10 @@ class SqliteDatabase(SqliteFile):
     """A SQLite file that holds a store. Implements ``Database``."""
 
     chunk_rows, writes_by_key = CHUNK_ROWS, True
+
+    def glance(self, account: str, name: str) -> Glance | None:
+        """Return what can be known of a data source in milliseconds; None if the file cannot be read at once."""
+        return glance_at(self.path, account, name)
 
     def patiently(self, work: Callable[[], T]) -> T:
         """Do some work, once: each transaction waits for its lock itself."""
