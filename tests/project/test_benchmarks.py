@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.once, pytest.mark.no_cover]
 ROWS = 2_000
 FIGURES = {"rate": "rows", "ratio": "wall_s", "processor_ratio": "processor_s"}
 """What a column of a table is made of, where it is not a figure itself."""
-OF_POSTGRES = {"memory", "mirror", "plan", "postgres", "streams"}
+OF_POSTGRES = {"dashboard", "memory", "mirror", "plan", "postgres", "streams"}
 
 
 @pytest.fixture(scope="module")

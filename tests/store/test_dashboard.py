@@ -98,6 +98,34 @@ def test_the_last_write_is_when_an_upsert_last_changed_something(store, monkeypa
     assert store.overview_of("metrics").last_write == 1_718_870_460
 
 
+steps = st.lists(
+    st.dictionaries(st.tuples(st.integers(-9, 9), st.sampled_from("ab")), st.just(1.0), max_size=4)
+    | st.tuples(st.integers(-9, 9), st.integers(1, 9), st.sampled_from("ab")),
+    max_size=8,
+)
+
+
+@pytest.mark.parametrize("most_series", [100, 0], ids=["kept", "looked up"])
+@settings(deadline=None, max_examples=60)
+@given(made=steps)
+def test_the_first_and_the_last_second_are_right_whatever_was_written_and_deleted(shared, most_series, made):
+    """Each upsert widens what is kept, or looks it up after a delete; of very many series, an overview looks it up."""
+    name, model = stored_in_a_new_source(shared, {}), dict[tuple[int, str], float]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "MOST_SERIES", most_series)
+        for step in made:
+            if isinstance(step, dict):
+                put(shared, step, name)
+                model |= step
+            else:
+                start, length, series = step
+                shared.delete(name, start, start + length, [series], dry_run=False)
+                model = {key: 1.0 for key in model if key[1] != series or not start <= key[0] < start + length}
+            there = [second for second, _ in model]
+            found = shared.overview_of(name)
+            assert (found.first, found.last) == (min(there, default=None), max(there, default=None))
+
+
 def test_without_a_store_there_is_nothing_and_none_is_made(kind, tmp_path, request):
     """An overview is empty, and a store that does not exist takes no room."""
     url = f"sqlite:///{tmp_path}/none.db" if kind == "sqlite" else request.getfixturevalue("postgres_url")

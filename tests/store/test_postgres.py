@@ -73,7 +73,7 @@ def test_asking_makes_no_table(postgres_url):
 VERSION_1 = {
     "temporis_account": "id bigint, name text",
     "temporis_data_source": "id bigint, account bigint, name text, archived boolean, created_at bigint"
-    ", last_write bigint",
+    ", last_write bigint, first_timestamp bigint, last_timestamp bigint",
     "temporis_observation": "timestamp bigint, value double precision, series integer",
     "temporis_schema_version": "version integer",
     "temporis_series": "id integer, data_source bigint, name text",

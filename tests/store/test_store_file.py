@@ -118,7 +118,8 @@ VERSION_1 = (
         id INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (id), UNIQUE (name) )""",
     """CREATE TABLE temporis_data_source (
         id INTEGER NOT NULL, account INTEGER NOT NULL, name TEXT NOT NULL, archived BOOLEAN NOT NULL,
-        created_at INTEGER NOT NULL, last_write INTEGER, PRIMARY KEY (id), UNIQUE (account, name),
+        created_at INTEGER NOT NULL, last_write INTEGER, first_timestamp INTEGER, last_timestamp INTEGER,
+        PRIMARY KEY (id), UNIQUE (account, name),
         FOREIGN KEY(account) REFERENCES temporis_account (id) )""",
     """CREATE TABLE temporis_observation (
         series INTEGER NOT NULL, timestamp INTEGER NOT NULL, value NOT NULL, PRIMARY KEY (series, timestamp),

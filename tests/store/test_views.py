@@ -288,6 +288,7 @@ def test_a_store_that_was_migrated_while_version_4_was_developed_gets_its_column
     assert "last_write" not in columns(place, "temporis_data_source")
     with closing(SqlStore(place)) as store:
         assert put(store, minutes(1)).stored == 1
+        assert store.overview()[0][3:5] == (0, 0)
         assert store.overview()[0].last_write is not None
         assert store.tokens.find(store.tokens.create("browser", dashboard=True), dashboard=True) is not None
     assert {view: columns(place, view) for view in VIEWS} == VIEWS

@@ -32,7 +32,7 @@ from temporis_dagster.data_source.store.errors import (
     explained,
 )
 from temporis_dagster.data_source.store.read import Window, in_order
-from temporis_dagster.data_source.store.sources import Source
+from temporis_dagster.data_source.store.sources import Source, forget_bounds
 from temporis_dagster.data_source.store.stored import Ranges, StoredRows
 from temporis_dagster.errors import DataSourceArchivedError, TemporisError
 from temporis_dagster.wording import agreeing, counted
@@ -227,6 +227,8 @@ class StoreDelete:
                 self._todo = [one._replace(series=ids[one.name]) for one in self._todo if one.name in ids]
             self._failed = True
             deleted, left = self.selection.take(self.database.rows(connection), self._todo)
+            if deleted and self.database.keeps_times(connection):
+                forget_bounds(connection, source)
             if deleted:
                 self._commit(connection, deleted)
         self._todo, self._failed = left, False

@@ -1,7 +1,7 @@
 """Overview: what is known of data sources without reading their observations.
 
 Comes in: a connection inside a transaction, an account. Goes out: one line for each data source.
-Never: counts observations. The first and the last one of each series are found by the table's key.
+Never: counts observations. The first and the last one are kept by those who write, or found by the table's key.
 """
 
 from __future__ import annotations
@@ -10,18 +10,21 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from temporis_dagster.data_source.store.sources import run
+from temporis_dagster.data_source.store.sources import FIRST_OF, LAST_OF, run
 
 OVERVIEW = """
-SELECT d.name, d.archived, (SELECT count(*) FROM temporis_series s WHERE s.data_source = d.id),
-    (SELECT min((SELECT min(o.timestamp) FROM temporis_observation o WHERE o.series = s.id))
-        FROM temporis_series s WHERE s.data_source = d.id),
-    (SELECT max((SELECT max(o.timestamp) FROM temporis_observation o WHERE o.series = s.id))
-        FROM temporis_series s WHERE s.data_source = d.id),
-    {last_write}
+SELECT d.name, d.archived, (SELECT count(*) FROM temporis_series s WHERE s.data_source = d.id), {first}, {last}, {write}
 FROM temporis_data_source d JOIN temporis_account a ON a.id = d.account
 WHERE a.name = ?
 """
+
+FIRST, LAST = FIRST_OF.format(source="d.id"), LAST_OF.format(source="d.id")
+
+OF_OLDER_STORES = OVERVIEW.format(first=FIRST, last=LAST, write="NULL")
+
+KEPT = OVERVIEW.format(
+    first=f"coalesce(d.first_timestamp, {FIRST})", last=f"coalesce(d.last_timestamp, {LAST})", write="d.last_write"
+)
 
 
 class SourceOverview(NamedTuple):
@@ -53,10 +56,10 @@ def overview(
     Args:
         connection: A connection inside a transaction.
         account: The account.
-        times: Whether the store keeps the time of the last write.
+        times: Whether the store keeps times with a data source.
         data_source: Only this one.
     """
-    statement = OVERVIEW.format(last_write="d.last_write" if times else "NULL")
+    statement = KEPT if times else OF_OLDER_STORES
     if data_source is None:
         found = run(connection, statement, (account,))
     else:

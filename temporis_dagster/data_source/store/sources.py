@@ -23,6 +23,34 @@ FIND = (
 )
 
 
+OUTERMOST = (
+    "(SELECT {end}((SELECT {end}(o.timestamp) FROM temporis_observation o WHERE o.series = s.id))"
+    " FROM temporis_series s WHERE s.data_source = {{source}})"
+)
+
+FIRST_OF, LAST_OF = OUTERMOST.format(end="min"), OUTERMOST.format(end="max")
+"""Expressions for the first and the last timestamp of a data source: two look-ups by the table's key per series."""
+
+WIDEN = """
+UPDATE temporis_data_source SET last_write = ?,
+    first_timestamp = CASE WHEN first_timestamp < ? THEN first_timestamp ELSE ? END,
+    last_timestamp = CASE WHEN last_timestamp > ? THEN last_timestamp ELSE ? END
+WHERE id = ? AND first_timestamp IS NOT NULL
+"""
+
+MOST_SERIES = 100_000
+"""A writer looks up the first and the last timestamp of a data source with up to this number of series. That takes up
+to a second, once; of those with more, each overview looks them up."""
+
+COUNT_SERIES = "SELECT count(*) FROM (SELECT 1 FROM temporis_series WHERE data_source = ? LIMIT ?) s"
+
+NOTE = "UPDATE temporis_data_source SET last_write = ? WHERE id = ?"
+
+NOTE_AND_FIND = """
+UPDATE temporis_data_source SET last_write = ?, first_timestamp = {}, last_timestamp = {} WHERE id = ?
+""".format(*(outermost.format(source="temporis_data_source.id") for outermost in (FIRST_OF, LAST_OF)))
+
+
 class Source(NamedTuple):
     """A data source as the current transaction sees it."""
 
@@ -84,9 +112,31 @@ def names(connection: sa.Connection, account: str) -> list[str]:
     return sorted(found.scalars())
 
 
-def note_write(connection: sa.Connection, source: Source) -> None:
-    """Note that the transaction at hand changes what the data source holds."""
-    run(connection, "UPDATE temporis_data_source SET last_write = ? WHERE id = ?", (int(time.time()), source.id))
+def note_write(connection: sa.Connection, source: Source, first: int, last: int) -> None:
+    """Note that the transaction at hand has written to a data source, and what is now its first and last timestamp.
+
+    Args:
+        connection: A connection inside a transaction that writes, in a store that keeps this.
+        source: The data source.
+        first: The first timestamp of what was written.
+        last: The last one.
+    """
+    now = int(time.time())
+    widened = run(connection, WIDEN, (now, first, first, last, last, source.id))
+    if widened.rowcount:
+        return
+    # The data source is new, or of an older store, or something was deleted from it.
+    (series,) = run(connection, COUNT_SERIES, (source.id, MOST_SERIES + 1)).one()
+    run(connection, NOTE_AND_FIND if series <= MOST_SERIES else NOTE, (now, source.id))
+
+
+def forget_bounds(connection: sa.Connection, source: Source) -> None:
+    """Note that the first and the last timestamp of a data source are no longer known: something is deleted from it."""
+    run(
+        connection,
+        "UPDATE temporis_data_source SET first_timestamp = NULL, last_timestamp = NULL WHERE id = ?",
+        (source.id,),
+    )
 
 
 def set_archived(connection: sa.Connection, source: Source, archived: bool) -> None:

@@ -76,7 +76,8 @@ class StoreUpsert:
             # Of a chunk of which every row is there already, nothing was written, not even a new series: without a
             # commit, the disk is not waited for.
             if changed and self._database.keeps_times(connection):
-                sources.note_write(connection, source)
+                first, last = int(chunk.timestamps.min()), int(chunk.timestamps.max())
+                sources.note_write(connection, source, first, last)
             if changed or not len(chunk):
                 self._commit(connection, rows, chunk)
         self._ids = ids

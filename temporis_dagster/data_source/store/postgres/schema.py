@@ -66,9 +66,12 @@ V2_COLUMNS = (
     "ALTER TABLE temporis_token ADD COLUMN IF NOT EXISTS dashboard boolean NOT NULL DEFAULT false",
     "ALTER TABLE temporis_token ADD COLUMN IF NOT EXISTS last_used_at bigint",
     "ALTER TABLE temporis_data_source ADD COLUMN IF NOT EXISTS last_write bigint",
+    "ALTER TABLE temporis_data_source ADD COLUMN IF NOT EXISTS first_timestamp bigint",
+    "ALTER TABLE temporis_data_source ADD COLUMN IF NOT EXISTS last_timestamp bigint",
 )
-"""What a dashboard shows: which tokens are for it, when each token was last used, and when an upsert last changed each
-data source. While version 2 was being developed, some databases got it without these columns."""
+"""What a dashboard shows: which tokens are for it, when each token was last used, when an upsert last changed each data
+source, and the first and the last timestamp of its observations, or NULL where they have to be looked up. While version
+2 was being developed, some databases got it without some of these columns."""
 
 # What other programs read. A view has the rights of its owner, so a role that reads only the views needs no right on
 # the tables. Numbers in a subquery of their own are counted only by queries that ask for them, and series by series:
@@ -150,9 +153,9 @@ def is_current(connection: sa.Connection, version: int) -> bool:
     if version != len(MIGRATIONS) or version < TIMES_VERSION:
         return version == len(MIGRATIONS)
     (found,) = connection.exec_driver_sql(
-        "SELECT count(*) FROM pg_catalog.pg_attribute WHERE (attrelid, attname) IN"
-        " (('temporis_token'::regclass, 'dashboard'), ('temporis_token'::regclass, 'last_used_at'),"
-        " ('temporis_data_source'::regclass, 'last_write'))"
+        "SELECT count(*) FROM pg_catalog.pg_attribute WHERE attrelid = 'temporis_token'::regclass"
+        " AND attname IN ('dashboard', 'last_used_at') OR attrelid = 'temporis_data_source'::regclass"
+        " AND attname IN ('last_write', 'first_timestamp', 'last_timestamp')"
     ).one()
     return bool(found == len(V2_COLUMNS))
 

@@ -97,7 +97,7 @@ STORE = sa.Table("temporis_store", V3, sa.Column("id", sa.LargeBinary, nullable=
 
 
 # Version 4: what other programs read, and what a dashboard shows besides: which tokens are for it, when each token was
-# last used, and when each data source was last written to.
+# last used, when each data source was last written to, and from when to when it has observations.
 #
 # Each text of ``at`` has the same length, so that texts sort as times do. CROSS JOIN makes SQLite come to the
 # observations last, by their key: a window of time would otherwise be a scan. DuckDB, which parses views itself, knows
@@ -153,8 +153,11 @@ V4_COLUMNS = {
     ("temporis_token", "dashboard"): "BOOLEAN NOT NULL DEFAULT 0",
     ("temporis_token", "last_used_at"): "INTEGER",
     ("temporis_data_source", "last_write"): "INTEGER",
+    ("temporis_data_source", "first_timestamp"): "INTEGER",
+    ("temporis_data_source", "last_timestamp"): "INTEGER",
 }
-"""The columns of version 4, by table and name. Times are Unix seconds."""
+"""The columns of version 4, by table and name. Times are Unix seconds. The first and the last timestamp are those of
+the observations of a data source, or NULL where they have to be looked up."""
 
 
 def _make_version_4(connection: sa.Connection) -> None:
