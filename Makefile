@@ -44,7 +44,7 @@ ui: $(VENV)/ready     ## open the example in the Dagster UI, after `make demo`
 	@echo "Schedules and sensors are off. Switch them on at http://127.0.0.1:3000/automation"
 	cd $(EXAMPLE) && $(BIN)/dg dev --host 127.0.0.1 --port 3000
 
-setup-system:    ## set up what tests need from the system beyond Python: RabbitMQ, Java
+setup-system:    ## set up what tests need from the system beyond Python: RabbitMQ, Java, Chromium
 	@$(PYTHON) -m tests.support.system_parts
 
 # With --jobs 2, two of them are installed at a time.
@@ -117,7 +117,7 @@ $(VENV)/ready: pyproject.toml constraints.txt $(EXAMPLE)/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable . --editable $(EXAMPLE) \
-		--group test --group check --group example
+		--group test --group check --group example --group browser
 	touch $@
 
 $(DISTRIBUTED)/ready: OF_ENGINES := --group distributed

@@ -1,6 +1,6 @@
 """Take the pictures of ui.md again: drive Debian's chromium through the UI of the example project.
 
-Comes in: a running UI (`make demo`, then `make ui`) and the group `screenshots`. Goes out: docs/images/*.png.
+Comes in: a running UI (`make demo`, then `make ui`) and the group `browser`. Goes out: docs/images/*.png.
 Never: leaves a change behind: it archives the data source for a moment, to show a red check, and unarchives it; what it
 spoils to show a limit and ghost rows, it spoils in copies of the operational database.
 

@@ -42,11 +42,13 @@ class Noted:
         account: The account of the token.
         data_source: The data source that the request names; any text.
         records: The number of records.
+        refusal: Why it was refused; None if it was not. It is not logged: it may quote a record.
     """
 
     account: str | None = None
     data_source: str | None = None
     records: int | None = None
+    refusal: str | None = None
 
 
 def noted(scope: Scope) -> Noted:

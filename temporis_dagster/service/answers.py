@@ -22,6 +22,7 @@ from starlette.responses import Response
 
 from temporis_dagster.contract import ARCHIVED, INVALID_TOKEN, MISSING_TOKEN, NOT_FOUND
 from temporis_dagster.errors import DataSourceArchivedError, DataSourceNotFoundError, StoreError, UnavailableError
+from temporis_dagster.service.access_log import noted
 
 logger = logging.getLogger("temporis_dagster.service")
 
@@ -134,9 +135,10 @@ def refused() -> Iterator[None]:
         raise Refusal(500, "The store failed. The service's log has the reason.") from None
 
 
-def of_refusal(_request: Request, refusal: Exception) -> Response:
+def of_refusal(request: Request, refusal: Exception) -> Response:
     """Render a refusal."""
     assert isinstance(refusal, Refusal)  # noqa: S101  # the handler is registered for this type
+    noted(request.scope).refusal = refusal.detail
     return _answer(refusal.status, refusal.detail, refusal.headers, refusal.errors)
 
 

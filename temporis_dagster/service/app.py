@@ -8,10 +8,10 @@ Never: keeps anything between two requests: deleting a token or archiving a data
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from temporis_dagster.contract import INGEST_PATH, PREDICT_PATH
 from temporis_dagster.data_source.report import Tally, UpsertReport
@@ -77,13 +77,28 @@ class Limits:
     body_bytes: int = 8_000_000
 
 
-def application(store: SqlStore, limits: Limits | None = None) -> Starlette:
+class Pages(Protocol):
+    """What a service can serve besides the API, such as a dashboard."""
+
+    @property
+    def routes(self) -> Sequence[BaseRoute]:
+        """The paths of the pages."""
+        ...
+
+    @property
+    def middleware(self) -> Sequence[Middleware]:
+        """What sees every request, also those of the API."""
+        ...
+
+
+def application(store: SqlStore, limits: Limits | None = None, pages: Pages | None = None) -> Starlette:
     """Build the service over a store, as an ASGI application.
 
     Args:
         store: The store whose data sources, of all accounts, and tokens are served. The service takes it over: the
             store waits less for locks from now on, and is closed when the server stops.
         limits: How large one request may be.
+        pages: What is served besides the API; None for nothing.
     """
     store.wait_for_locks(LOCK_PATIENCE_S)
     service = _Service(store, limits or Limits())
@@ -98,8 +113,12 @@ def application(store: SqlStore, limits: Limits | None = None) -> Starlette:
             Route(INGEST_PATH, service.ingest, methods=["POST"]),
             Route(PREDICT_PATH, service.predict, methods=["POST"]),
             Route(HEALTH_PATH, service.health, methods=["GET"]),
+            *(pages.routes if pages else ()),
         ],
-        middleware=[Middleware(OriginForm), Middleware(AccessLog), Middleware(EarlyAnswers)],
+        middleware=[
+            *(Middleware(layer) for layer in (OriginForm, AccessLog, EarlyAnswers)),
+            *(pages.middleware if pages else ()),
+        ],
         exception_handlers={
             answers.Refusal: answers.of_refusal,
             HTTPException: answers.of_http_exception,

@@ -14,7 +14,7 @@ import uvicorn
 
 from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.errors import ConfigurationError
-from temporis_dagster.service.app import Limits, application
+from temporis_dagster.service.app import Limits, Pages, application
 from temporis_dagster.service.connection import HEAD_BYTES, Connection
 
 GRACE_S = 30
@@ -25,7 +25,13 @@ KEEP_ALIVE_S = 75
 
 
 def serve(
-    store: SqlStore, host: str, port: int, *, limits: Limits | None = None, started: Callable[[str], None]
+    store: SqlStore,
+    host: str,
+    port: int,
+    *,
+    limits: Limits | None = None,
+    pages: Pages | None = None,
+    started: Callable[[str], None],
 ) -> None:
     """Serve until SIGINT or SIGTERM, then finish the requests under way.
 
@@ -34,6 +40,7 @@ def serve(
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one.
         limits: How large one request may be.
+        pages: What is served besides the API, such as a dashboard.
         started: Called with the URL once connections are accepted.
 
     Raises:
@@ -42,15 +49,15 @@ def serve(
     """
     with _listening(host, port) as listener:
         started(_url(host, listener))
-        server(store, limits).run(sockets=[listener])
+        server(store, limits, pages).run(sockets=[listener])
 
 
-def server(store: SqlStore, limits: Limits | None = None) -> uvicorn.Server:
+def server(store: SqlStore, limits: Limits | None = None, pages: Pages | None = None) -> uvicorn.Server:
     """Build the server of a store, to run on sockets that already listen."""
     # uvicorn's access log shows query strings. With access_log=False alone, it still reaches any handler of the user's.
     logging.getLogger("uvicorn.access").disabled = True
     config = uvicorn.Config(
-        application(store, limits),
+        application(store, limits, pages),
         http=Connection,  # h11: httptools bounds no header, and drops the body of a request that offers an upgrade
         h11_max_incomplete_event_size=HEAD_BYTES,
         log_config=None,

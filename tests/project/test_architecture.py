@@ -32,7 +32,9 @@ FLOORS = [
     ("io_manager", "checks"),
     ("schedules",),
     ("components",),
-    ("service", "cli", "testing"),
+    ("service",),
+    ("dashboard",),
+    ("cli", "testing"),
     ("__init__",),
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -24,7 +24,7 @@ from anyio.from_thread import start_blocking_portal
 from temporis_dagster.contract import INGEST_PATH
 from temporis_dagster.data_source.reading.forms import pandas_frame
 from temporis_dagster.data_source.store import SqlStore
-from temporis_dagster.service.app import Limits, application
+from temporis_dagster.service.app import Limits, Pages, application
 from temporis_dagster.service.serve import server
 
 PATIENCE_S = 60
@@ -54,26 +54,37 @@ class Service:
 
 @contextmanager
 def started_service(
-    folder: Path | None = None, *, store_url: str = "", account: str = "default", limits: Limits | None = None
+    folder: Path | None = None,
+    *,
+    store_url: str = "",
+    account: str = "default",
+    limits: Limits | None = None,
+    pages: Callable[[SqlStore], Pages] | None = None,
 ) -> Iterator[Service]:
     """Run a service in a thread, with the data source ``store_metrics`` and the token labelled ``test``.
 
-    The store is at ``store_url``, otherwise in the folder; the token and the data source are the account's.
+    The store is at ``store_url``, otherwise in the folder; the token and the data source are the account's. ``pages``
+    makes what is served besides the API, such as a dashboard, from the store.
     """
     store = SqlStore(store_url or f"sqlite:///{folder}/temporis.db", account=account)
     store.create_data_source("store_metrics")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         try:
-            with served(SqlStore(store_url or store.url), listener, limits) as url:
+            with served(SqlStore(store_url or store.url), listener, limits, pages) as url:
                 yield Service(url, store.tokens.create("test"), store)
         finally:
             store.close()
 
 
 @contextmanager
-def served(store: SqlStore, listener: socket.socket, limits: Limits | None = None) -> Iterator[str]:
+def served(
+    store: SqlStore,
+    listener: socket.socket,
+    limits: Limits | None = None,
+    pages: Callable[[SqlStore], Pages] | None = None,
+) -> Iterator[str]:
     """Serve a store from a thread, on a socket that listens; yield the URL."""
-    running = server(store, limits)
+    running = server(store, limits, pages and pages(store))
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

@@ -65,6 +65,11 @@ def java() -> str | None:
     return found
 
 
+def chromium() -> str | None:
+    """Return the program with which tests look at pages; None if there is none."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
 BROKER = Part(
     name="RabbitMQ",
     needed_for="tests/distributed: Dagster's celery executor sends its steps through it",
@@ -81,7 +86,15 @@ JAVA = Part(
     package="default-jre-headless",
     starts=(),
 )
-PARTS = (BROKER, JAVA)
+CHROMIUM = Part(
+    name="Chromium",
+    needed_for="tests/dashboard: the pages are opened in it",
+    answers=lambda: chromium() is not None,
+    program="chromium",
+    package="chromium",
+    starts=(),
+)
+PARTS = (BROKER, JAVA, CHROMIUM)
 
 
 def set_up(part: Part) -> str:

@@ -1,0 +1,77 @@
+"""Formatting: numbers, times and sizes as the dashboard shows them.
+
+Comes in: a value. Goes out: text for people, or the ISO 8601 text of the JSON twins.
+Never: rounds a value that is shown as stored, or knows a time zone other than UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+UNITS = ("bytes", "kB", "MB", "GB", "TB")
+STEP = 1_000
+
+
+def iso(moment: float | None) -> str | None:
+    """Return a moment as ISO 8601, in whole seconds.
+
+    Args:
+        moment: Unix seconds; None for none.
+
+    Examples:
+        >>> iso(1718870400), iso(None)
+        ('2024-06-20T08:00:00Z', None)
+    """
+    if moment is None:
+        return None
+    return datetime.fromtimestamp(int(moment), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ").zfill(20)
+
+
+def shown_time(text: str) -> str:
+    """Return an ISO 8601 text as it is read most easily: without seconds if they are 0.
+
+    >>> shown_time("2024-06-20T08:00:00Z"), shown_time("2024-06-20T08:00:30Z")
+    ('2024-06-20 08:00', '2024-06-20 08:00:30')
+    """
+    return text.replace("T", " ").removesuffix("Z").removesuffix(":00")
+
+
+def field_time(text: str) -> str:
+    """Return an ISO 8601 text as a browser's field for date and time has it.
+
+    >>> field_time("2024-06-20T08:00:00Z")
+    '2024-06-20T08:00:00'
+    """
+    return text.removesuffix("Z")
+
+
+def number(value: float) -> str:
+    """Return a stored value exactly: as the shortest text that is read back as it.
+
+    >>> number(42.0), number(1284.5), number(1e300)
+    ('42', '1284.5', '1e+300')
+    """
+    return repr(float(value)).removesuffix(".0")
+
+
+def short_number(value: float) -> str:
+    """Return a value in six digits, for the edges of a plot.
+
+    >>> short_number(1284.123456), short_number(0.1 + 0.2)
+    ('1284.12', '0.3')
+    """
+    return f"{value:.6g}"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes.
+
+    >>> size(0), size(1_234_567)
+    ('0 bytes', '1.2 MB')
+    """
+    amount, unit = float(count), UNITS[0]
+    for unit in UNITS:  # noqa: B007  # the unit is used after the loop
+        if amount < STEP:
+            break
+        amount /= STEP
+    return f"{count} bytes" if unit == UNITS[0] else f"{amount:.1f} {unit}"

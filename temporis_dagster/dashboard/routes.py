@@ -1,0 +1,207 @@
+"""Routes: the paths of the dashboard, and what is checked before the endpoint of each.
+
+Comes in: a request. Goes out: a page, its JSON twin, or the way to the login.
+Never: calls an endpoint for a request without a session, or for a form of another website or session.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+import anyio
+from anyio.to_thread import run_sync
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from temporis_dagster.dashboard import activity_page, source_page, sources_page, tokens_page
+from temporis_dagster.dashboard.activity import Activity, Watching
+from temporis_dagster.dashboard.csrf import ensure_form_of, ensure_own_site, ensure_this_machine
+from temporis_dagster.dashboard.forms import fields_of
+from temporis_dagster.dashboard.headers import Secured
+from temporis_dagster.dashboard.login import Login, LoginOptions
+from temporis_dagster.dashboard.pending import PendingOf
+from temporis_dagster.dashboard.rendering import Page, as_html, as_json
+from temporis_dagster.dashboard.sessions import SESSION_S, Session
+from temporis_dagster.dashboard.visit import Answer, Endpoint, Visit, see_other
+from temporis_dagster.data_source.store import SqlStore
+from temporis_dagster.service.answers import Refusal, refused
+
+T = TypeVar("T")
+
+STATIC = Path(__file__).parent / "static"
+OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
+"""A path of this dashboard, as opposed to the URL of another host."""
+
+PAGES_AT_ONCE = 8
+"""Number of pages that are made at once, in threads of their own: ingests do not wait for them."""
+
+LOGIN_ENDED = "You are not logged in, or your login has ended. Nothing was changed."
+
+
+class Dashboard:
+    """The dashboard of a service.
+
+    Args:
+        store: The store of the service.
+        login: How people get in besides with a token.
+        pending: What a mirror has pending; None for no mirror.
+        clock: Returns the time in Unix seconds.
+    """
+
+    def __init__(
+        self,
+        store: SqlStore,
+        login: LoginOptions | None = None,
+        *,
+        pending: PendingOf | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store, self._options = store, login or LoginOptions()
+        self._login = Login(store, self._options, clock)
+        self._activity = Activity(clock)
+        self._pending = pending
+        self._threads = anyio.CapacityLimiter(PAGES_AT_ONCE)
+
+    @property
+    def middleware(self) -> Sequence[Middleware]:
+        """What the service puts around its application."""
+        return [Middleware(Watching, activity=self._activity)]
+
+    @property
+    def routes(self) -> Sequence[BaseRoute]:
+        """What the service serves besides its API."""
+        activity = activity_page.endpoint(self._activity, self._pending, self._options.account)
+        pages: list[tuple[str, Endpoint]] = [
+            ("/", sources_page.show),
+            ("/sources/{name}", source_page.show),
+            ("/sources/{name}/archive", source_page.ask_to_archive),
+            ("/sources/{name}/unarchive", source_page.ask_to_unarchive),
+            ("/tokens", tokens_page.show),
+            ("/tokens/delete", tokens_page.ask_to_delete),
+            ("/activity", activity),
+        ]
+        forms: list[tuple[str, Endpoint]] = [
+            ("/", sources_page.create),
+            ("/sources/{name}/archive", source_page.archive),
+            ("/sources/{name}/unarchive", source_page.unarchive),
+            ("/tokens", tokens_page.create),
+            ("/tokens/delete", tokens_page.delete),
+        ]
+        twins = [("/index.json" if path == "/" else f"{path}.json", endpoint) for path, endpoint in pages]
+        return [
+            Route("/login.json", self._answering(self._show_login, in_json=True), methods=["GET"]),
+            Route("/login", self._answering(self._show_login), methods=["GET"]),
+            Route("/login", self._answering(self._log_in), methods=["POST"]),
+            Route("/logout", self._answering(self._log_out), methods=["POST"]),
+            Route("/sources/{name}/series.csv", self._page(source_page.csv), methods=["GET"]),
+            *(Route(path, self._page(endpoint, in_json=True), methods=["GET"]) for path, endpoint in twins),
+            *(Route(path, self._page(endpoint), methods=["GET"]) for path, endpoint in pages),
+            *(Route(path, self._form(endpoint), methods=["POST"]) for path, endpoint in forms),
+            Mount("/static", Secured(StaticFiles(directory=STATIC))),
+        ]
+
+    def _page(self, endpoint: Endpoint, *, in_json: bool = False) -> Callable[[Request], Awaitable[Response]]:
+        """Return the endpoint for visitors who are logged in; others are led to the login."""
+
+        async def answer(request: Request, session: Session | None) -> Answer:
+            if session is None:
+                if in_json:
+                    raise Refusal(401, LOGIN_ENDED)
+                here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+                return see_other("/login" if here == "/" else f"/login?next={quote(here, safe='/')}")
+            return await self._in_thread(lambda: self._visited(endpoint, request, session, {}))
+
+        return self._answering(answer, in_json=in_json)
+
+    def _form(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+        """Return the endpoint for forms of pages of the session."""
+
+        async def answer(request: Request, session: Session | None) -> Answer:
+            ensure_own_site(request)
+            form = await fields_of(request)
+            if session is None:
+                raise Refusal(401, LOGIN_ENDED)
+            ensure_form_of(session, form)
+            return await self._in_thread(lambda: self._visited(endpoint, request, session, form))
+
+        return self._answering(answer)
+
+    def _visited(self, endpoint: Endpoint, request: Request, session: Session, form: dict[str, str]) -> Answer:
+        with refused():
+            return endpoint(Visit(request, session, self._store.of_account(session.visitor.account), form))
+
+    def _answering(
+        self, work: Callable[[Request, Session | None], Awaitable[Answer]], *, in_json: bool = False
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Return an endpoint of Starlette that finds the session, and shows refusals as pages."""
+
+        async def answer(request: Request) -> Response:
+            session = None
+            try:
+                if self._login.is_open:
+                    ensure_this_machine(request)
+                session = await self._in_thread(lambda: self._login.session(request.cookies.get(_cookie(request))))
+                page = await work(request, session)
+            except Refusal as refusal:
+                page = _of_refusal(refusal)
+            if isinstance(page, Response):
+                return page
+            return as_json(page) if in_json else as_html(page, request, session)
+
+        return answer
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await run_sync(work, limiter=self._threads)
+
+    async def _show_login(self, request: Request, session: Session | None) -> Answer:
+        return self._login_page(request) if session is None else see_other("/")
+
+    async def _log_in(self, request: Request, _session: Session | None) -> Answer:
+        ensure_own_site(request)
+        form = await fields_of(request)
+        address = request.client.host if request.client else ""
+        try:
+            cookie = await self._in_thread(lambda: self._login.enter(form.get("secret", ""), address))
+        except Refusal as refusal:
+            return self._login_page(request, refusal)
+        where = form.get("next", "/")
+        answer = see_other(where if OWN_PATH.fullmatch(where) else "/")
+        secure = request.url.scheme == "https"
+        answer.set_cookie(_cookie(request), cookie, SESSION_S, httponly=True, samesite="lax", secure=secure)
+        return answer
+
+    async def _log_out(self, request: Request, session: Session | None) -> Answer:
+        ensure_own_site(request)
+        form = await fields_of(request)
+        if session is not None:
+            ensure_form_of(session, form)
+        answer = see_other("/login?notice=logged-out")
+        secure = request.url.scheme == "https"
+        answer.delete_cookie(_cookie(request), httponly=True, samesite="lax", secure=secure)
+        return answer
+
+    def _login_page(self, request: Request, refusal: Refusal | None = None) -> Page:
+        content = {"password": self._login.has_password, "detail": refusal and refusal.detail}
+        where = request.query_params.get("next", "/")
+        extras = {"next": where if OWN_PATH.fullmatch(where) else "/"}
+        if refusal is None:
+            return Page("login.html", content, extras=extras)
+        return Page("login.html", content, refusal.status, refusal.headers or {}, extras)
+
+
+def _cookie(request: Request) -> str:
+    """Return the name of the cookie. With the prefix, browsers take it only over https, and from this host alone."""
+    return f"{'__Host-' if request.url.scheme == 'https' else ''}temporis_dashboard"
+
+
+def _of_refusal(refusal: Refusal) -> Page:
+    content = {"detail": refusal.detail}
+    return Page("error.html", content, refusal.status, refusal.headers or {}, {"status": refusal.status})

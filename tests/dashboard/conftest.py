@@ -1,0 +1,36 @@
+"""Fixtures of the tests of the dashboard: one over a store of its own for each test, and a browser."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.dashboard_tools import started_dashboard
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A service with a dashboard, over a store with the data source ``store_metrics``."""
+    with started_dashboard(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def visitor(running):
+    """A person who is logged in."""
+    return running.visitor()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A browser for the tests of one file; where there is none, they are left out.
+
+    It is closed at the end of the file, because no other event loop can run in this thread before.
+    """
+    from tests.support.browser import started_browser
+    from tests.support.left_out import left_out
+    from tests.support.system_parts import chromium
+
+    if chromium() is None:
+        left_out("Chromium is not installed. `make setup-system` installs it.")
+    with started_browser() as browser:
+        yield browser
