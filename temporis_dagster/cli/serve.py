@@ -125,5 +125,7 @@ def _pending(mirror: str | None) -> PendingOf | None:
     from temporis_dagster.data_source.mirror import Mirror
 
     token = hidden_token(from_environment("TEMPORIS_TOKEN"))
-    service = HttpTarget(from_environment("TEMPORIS_URL") or CLOUD_URL, token, CommandLineHttpOptions(give_up_after_s=LOOKING_S))
+    service = HttpTarget(
+        from_environment("TEMPORIS_URL") or CLOUD_URL, token, CommandLineHttpOptions(give_up_after_s=LOOKING_S)
+    )
     return MirrorPending(Mirror(mirror, service, token, CommandLineMirrorOptions(late_write_window_s=None)))

@@ -1,7 +1,7 @@
 """Activity: the recent ingests of each account and the refusals, as far as this process answered them.
 
 Comes in: each ingest, once it has been answered. Goes out: the newest ones of an account, with the reasons of refusals.
-Never: keeps a record, a token or an address; shows one account what another one sent; grows without bound.
+Never: keeps a token or an address; shows one account what another one sent; grows without bound.
 
 An ingest that was refused before its account was known, for want of a valid token, is listed for all accounts, but only
 with its time and the reason: its sender may be anybody.
@@ -18,7 +18,7 @@ from typing import NamedTuple
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from temporis_dagster.contract import INGEST_PATH
-from temporis_dagster.service.access_log import noted
+from temporis_dagster.service.access_log import ANY_TOKEN, noted
 from temporis_dagster.service.middleware import HttpMiddleware
 
 MOST_KEPT = 100
@@ -27,6 +27,7 @@ MOST_KEPT = 100
 MOST_ACCOUNTS = 1_000
 SHOWN_CHARACTERS = 300
 STORED = 204
+UNKNOWN = "The service failed, or the client did not wait for the answer."
 
 
 class Ingest(NamedTuple):
@@ -125,6 +126,6 @@ class Watching(HttpMiddleware):
     def _note(self, scope: Scope, status: int) -> None:
         note, reason = noted(scope), None
         if status != STORED:
-            reason = (note.refusal or "The service failed, or the client did not wait for the answer.")[:SHOWN_CHARACTERS]
+            reason = ANY_TOKEN.sub("<token>", note.refusal or UNKNOWN)[:SHOWN_CHARACTERS]
         name = None if note.data_source is None else note.data_source[:SHOWN_CHARACTERS]
         self._activity.note(note.account, Ingest(self._activity.clock(), name, note.records, status, reason))

@@ -35,7 +35,9 @@ def ensure_own_site(request: Request) -> None:
     else:
         own = origin is None or urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
     if not own:
-        raise Refusal(403, "This form was sent by another website. Nothing was changed. Use the pages of this dashboard.")
+        raise Refusal(
+            403, "This form was sent by another website. Nothing was changed. Use the pages of this dashboard."
+        )
 
 
 def ensure_form_of(session: Session, form: Mapping[str, str]) -> None:
@@ -45,7 +47,9 @@ def ensure_form_of(session: Session, form: Mapping[str, str]) -> None:
         Refusal: 403.
     """
     if not hmac.compare_digest(form.get(FIELD, "").encode(), session.csrf.encode()):
-        raise Refusal(403, "This form is not of your present login. Nothing was changed. Open the page again and repeat it.")
+        raise Refusal(
+            403, "This form is not of your present login. Nothing was changed. Open the page again and repeat it."
+        )
 
 
 def ensure_this_machine(request: Request) -> None:

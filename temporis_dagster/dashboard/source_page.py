@@ -54,7 +54,9 @@ def show(visit: Visit) -> Page:
         "last_write": iso(overview.last_write),
         "selection": {**asdict(selection), "start": iso(selection.start), "end": iso(selection.end)},
         "plot": _plot(selection, lines),
-        "rows": [{"timestamp": iso(row.timestamp), "series": row.name, "value": row.value} for row in rows[:ROWS_SHOWN]],
+        "rows": [
+            {"timestamp": iso(row.timestamp), "series": row.name, "value": row.value} for row in rows[:ROWS_SHOWN]
+        ],
         "more_rows": len(rows) > ROWS_SHOWN,
         "matching": listed.total,
         "series": _series(listed),
@@ -108,9 +110,7 @@ def _plot(selection: Selection, lines: Sequence[Line]) -> dict[str, Any]:
         "start": iso(start),
         "end": iso(end),
         "sampled": any(line.is_sample for line in present),
-        "lines": [
-            {"series": line.name, **{part: getattr(line, part).tolist() for part in PARTS}} for line in present
-        ],
+        "lines": [{"series": line.name, **{part: getattr(line, part).tolist() for part in PARTS}} for line in present],
     }
 
 
@@ -159,10 +159,12 @@ def _ranges(selection: Selection, lines: Sequence[Line]) -> list[tuple[str, str]
     ranges = []
     if start is not None and end is not None and start < end:
         span = end - start
-        near = [("Earlier", start - span, start), ("Later", end, end + span), ("Wider", start - span // 2, end + span // 2)]
-        ranges += [
-            (words, max(first, FIRST_TIMESTAMP), min(last, TIMESTAMP_LIMIT - 1)) for words, first, last in near
+        near = [
+            ("Earlier", start - span, start),
+            ("Later", end, end + span),
+            ("Wider", start - span // 2, end + span // 2),
         ]
+        ranges += [(words, max(first, FIRST_TIMESTAMP), min(last, TIMESTAMP_LIMIT - 1)) for words, first, last in near]
         ranges += [(words, max(end - seconds, FIRST_TIMESTAMP), end) for words, seconds in RANGES if seconds < span]
     return [
         *((words, selection.query(start=first, end=last)) for words, first, last in ranges),
@@ -176,5 +178,7 @@ def _drawn(selection: Selection, lines: Sequence[Line]) -> dict[str, Any]:
     drawn = drawing.plot(start or 0, end or 0, [list(line) for line in points])
     names = ", ".join(line.name for line in lines)
     edges = f"from {short_number(drawn.lowest)} to {short_number(drawn.highest)}"
-    words = f"Plot of {names} from {iso(start)} to {iso(end)}, with values {edges}. The table below has the newest values."
+    words = (
+        f"Plot of {names} from {iso(start)} to {iso(end)}, with values {edges}. The table below has the newest values."
+    )
     return {"plot": drawn, "words": words}

@@ -39,8 +39,12 @@ def filled(tmp_path_factory):
         for name in ("empty", "retired"):
             store.create_data_source(name)
         store.set_archived("retired", archived=True)
-        rows = [(T0 + hour * HOUR, name, 10.0 + hour % 24) for hour in range(72) for name in ("load", "solar", *HOSTILE)]
-        rows += [(T0 + hour * HOUR, f"series_{number:04}", float(number)) for number in range(1_000) for hour in range(2)]
+        rows = [
+            (T0 + hour * HOUR, name, 10.0 + hour % 24) for hour in range(72) for name in ("load", "solar", *HOSTILE)
+        ]
+        rows += [
+            (T0 + hour * HOUR, f"series_{number:04}", float(number)) for number in range(1_000) for hour in range(2)
+        ]
         assert running.ingest(*rows) == 204
         assert running.ingest((T0, "load", 1.0), source="retired") == 409
         yield running
@@ -142,7 +146,8 @@ def test_another_website_cannot_send_a_form(browser, running):
         def do_GET(self):
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(f'<form method="post" action="{running.url}/sources/store_metrics/archive"><button>Win</button></form>'.encode())
+            action = f"{running.url}/sources/store_metrics/archive"
+            self.wfile.write(f'<form method="post" action="{action}"><button>Win</button></form>'.encode())
 
         def log_message(self, *_):
             pass
@@ -192,12 +197,12 @@ def test_a_thousand_series_are_found_by_their_names(browser, filled):
     """The list is paged; a search shows what matches, each with an outline that has words."""
     with logged_in(browser, filled) as page:
         page.goto("/sources/store_metrics")
-        assert page.get_by_text("1–25 of 1,007").is_visible()
+        assert page.get_by_text("1 to 25 of 1,007").is_visible()
         page.get_by_role("link", name="Next").click()
-        assert page.get_by_text("26–50 of 1,007").is_visible()
+        assert page.get_by_text("26 to 50 of 1,007").is_visible()
         page.get_by_label("Search by a part of the name").fill("SERIES_0999")
         page.get_by_role("button", name="Search").click()
-        assert page.get_by_text("1–1 of 1", exact=True).is_visible()
+        assert page.get_by_text("1 to 1 of 1", exact=True).is_visible()
         assert page.get_by_role("img", name="2 points from 999 to 999, the last is 999").is_visible()
 
 
@@ -243,7 +248,11 @@ def test_no_page_has_a_serious_fault_of_accessibility(browser, filled, scheme):
 
     def look(page, where: str) -> None:
         violations = axe.run(page).response["violations"]
-        serious = [(v["id"], [n["html"][:120] for n in v["nodes"]]) for v in violations if v["impact"] in ("serious", "critical")]
+        serious = [
+            (v["id"], [n["html"][:120] for n in v["nodes"]])
+            for v in violations
+            if v["impact"] in ("serious", "critical")
+        ]
         if serious:
             found[where] = serious
 

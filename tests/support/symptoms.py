@@ -1098,6 +1098,11 @@ EVERYTHING: dict[str, list[Symptom]] = {
             "Check `TEMPORIS_TOKEN`. The exit code is 6.",
         ),
         Symptom(
+            lambda b: b.command("serve", "--store", b.store, "--host", "0.0.0.0", "--open"),
+            "A dashboard without a login may only be reached from the machine that it runs on.",
+            "Create a token for the dashboard and leave out `--open`: [dashboard.md](dashboard.md#how-to-log-in).",
+        ),
+        Symptom(
             lambda b: b.ingest("2024-06-20T08:00Z,orders,42\n"),
             "The file has no line of column names.",
             "Add one, such as `timestamp,name,value`.",
