@@ -28,12 +28,13 @@ from temporis_dagster.data_source.store import SqlStore
 IMAGES = Path(__file__).parent / "images"
 SIZES = {"desk": (1280, 800), "phone": (360, 740)}
 COLOURS = 256
+LAST_HOUR = 1_719_702_000
 PAGES = {
     "login": "/login",
     "sources": "/",
     "source": "/sources/grid_load?series=load_north&series=solar_north&start=2024-06-08T00:00Z",
     "empty": "/sources/heat_pumps",
-    "archive": "/sources/weather_2023/archive",
+    "archive": "/sources/grid_load/archive",
     "tokens": "/tokens",
     "created": "/tokens",
     "activity": "/activity",
@@ -106,8 +107,9 @@ def served(url: str) -> Iterator[str]:
 def send(service: str, token: str) -> None:
     """Send ingests, some of which are refused."""
 
-    def post(source: str, count: int, value: object = 1.0, token: str = token) -> None:
-        records = [{"timestamp": 1_719_705_600 + 60 * n, "name": "load_north", "value": value} for n in range(count)]
+    def post(source: str, count: int, value: object = 372.5, token: str = token) -> None:
+        times = [LAST_HOUR + 60 * (n + 1) for n in range(count)]
+        records = [{"timestamp": time, "name": "load_north", "value": value} for time in times]
         body = {"data_source": source, "records": records}
         httpx.post(service + INGEST_PATH, json=body, headers={"Authorization": f"Bearer {token}"})
 

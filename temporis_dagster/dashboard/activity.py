@@ -88,7 +88,7 @@ class Activity:
         """Return the ingests of an account that were refused, and those of unknown accounts, the newest first."""
         with self._lock:
             both = [*self._accounts.get(account, _OfAccount()).refused, *self._unknown]
-        return sorted(both, key=lambda ingest: ingest.at, reverse=True)[:MOST_KEPT]
+        return sorted(both, key=lambda ingest: ingest.at)[::-1][:MOST_KEPT]
 
 
 class Watching(HttpMiddleware):

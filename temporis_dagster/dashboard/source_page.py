@@ -20,7 +20,7 @@ from temporis_dagster.dashboard.formatting import iso, short_number
 from temporis_dagster.dashboard.headers import HEADERS, NOT_STORED
 from temporis_dagster.dashboard.rendering import Page
 from temporis_dagster.dashboard.selection import MOST_PLOTTED, Selection
-from temporis_dagster.dashboard.visit import Answer, Visit, see_other
+from temporis_dagster.dashboard.visit import Answer, Visit, counted, see_other
 from temporis_dagster.data_source.reading.batches import in_batches
 from temporis_dagster.data_source.store.plotting import Line
 from temporis_dagster.data_source.store.series_pages import SeriesPage
@@ -43,12 +43,11 @@ def show(visit: Visit) -> Page:
     names = selection.series[:MOST_PLOTTED] or tuple(series.name for series in listed.series[:1])
     lines = visit.store.plot(name, names, selection.start, selection.end) if names else []
     rows = visit.store.table(name, names, selection.start, selection.end, ROWS_SHOWN + 1) if names else []
-    count = visit.store.observations(name)
     content = {
         "data_source": name,
         "archived": overview.archived,
         "series_total": overview.series,
-        "observations": count and {"rows": count.rows, "counted_at": iso(count.counted_at)},
+        "observations": counted(visit.store, name),
         "first": iso(overview.first),
         "last": iso(overview.last),
         "last_write": iso(overview.last_write),

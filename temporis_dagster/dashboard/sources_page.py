@@ -9,7 +9,7 @@ from __future__ import annotations
 from temporis_dagster.contract import DATA_SOURCE_NAME_RULE, is_data_source_name
 from temporis_dagster.dashboard.formatting import iso
 from temporis_dagster.dashboard.rendering import Page
-from temporis_dagster.dashboard.visit import Answer, Visit, see_other
+from temporis_dagster.dashboard.visit import Answer, Visit, counted, see_other
 
 SHOWN_CHARACTERS = 100
 
@@ -37,6 +37,7 @@ def _page(visit: Visit, name: str = "", fault: str | None = None, status: int = 
             "name": source.name,
             "archived": source.archived,
             "series": source.series,
+            "observations": counted(visit.store, source.name),
             "first": iso(source.first),
             "last": iso(source.last),
             "last_write": iso(source.last_write),

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from temporis_dagster.contract import NOT_FOUND, is_data_source_name
+from temporis_dagster.dashboard.formatting import iso
 from temporis_dagster.dashboard.headers import HEADERS, NOT_STORED
 from temporis_dagster.dashboard.rendering import Page
 from temporis_dagster.dashboard.sessions import Session
@@ -50,6 +52,12 @@ class Visit:
 
 Answer = Page | Response
 Endpoint = Callable[[Visit], Answer]
+
+
+def counted(store: SqlStore, data_source: str) -> dict[str, Any] | None:
+    """Return how many observations a data source had when they were last counted, and when; None before that."""
+    count = store.observations(data_source)
+    return None if count is None else {"rows": count.rows, "counted_at": iso(count.counted_at)}
 
 
 def see_other(where: str) -> Response:

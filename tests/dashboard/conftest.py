@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from temporis_dagster.dashboard.attempts import ADDRESS_WINDOW_S
 from tests.support.dashboard_tools import started_dashboard
 
 
@@ -12,6 +13,20 @@ def running(tmp_path):
     """A service with a dashboard, over a store with the data source ``store_metrics``."""
     with started_dashboard(tmp_path) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def one_of_module(tmp_path_factory):
+    """A dashboard for all tests of a file that change nothing."""
+    with started_dashboard(tmp_path_factory.mktemp("dashboard")) as running:
+        yield running
+
+
+@pytest.fixture
+def shared(one_of_module):
+    """That dashboard, long after the attempts to log in of the test before."""
+    one_of_module.clock.move(ADDRESS_WINDOW_S)
+    return one_of_module
 
 
 @pytest.fixture

@@ -145,6 +145,7 @@ def test_another_website_cannot_send_a_form(browser, running):
     class Evil(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
+            self.send_header("Content-Type", "text/html")
             self.end_headers()
             action = f"{running.url}/sources/store_metrics/archive"
             self.wfile.write(f'<form method="post" action="{action}"><button>Win</button></form>'.encode())

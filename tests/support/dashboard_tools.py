@@ -83,11 +83,30 @@ def started_dashboard(
         yield Running(service, clock, service.store.tokens.create("person", dashboard=True))
 
 
+class Client:
+    """Requests of one person, each over a connection of its own, so that none stays open; the cookies are kept."""
+
+    def __init__(self, url: str, headers: dict[str, str]) -> None:
+        self._options, self.cookies = {"base_url": url, "headers": headers, "timeout": PATIENCE_S}, httpx.Cookies()
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        with httpx.Client(cookies=self.cookies, **self._options) as client:
+            answer = client.request(method, path, **options)
+            self.cookies = client.cookies
+            return answer
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("POST", path, **options)
+
+
 class Visitor:
     """What a person does, without a browser: the cookie and the hidden fields are kept and sent as a browser does."""
 
     def __init__(self, url: str, **headers: str) -> None:
-        self.client = httpx.Client(base_url=url, timeout=PATIENCE_S, headers=headers)
+        self.client = Client(url, headers)
 
     def log_in(self, secret: str, **fields: str) -> httpx.Response:
         return self.client.post("/login", data={"secret": secret, **fields})

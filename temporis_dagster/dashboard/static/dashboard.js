@@ -37,6 +37,17 @@ function offerToCopy() {
   }
 }
 
+// The labels of the time axis, for steps of at least so many seconds: the label, and what is added below it where the
+// year, the day or the minute is another one than at the label before.
+const DAY_S = 86400;
+const TIMES = [
+  [365 * DAY_S, "{YYYY}", null, null, null, null, null, null, 1],
+  [28 * DAY_S, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
+  [DAY_S, "{D} {MMM}", "\n{YYYY}", null, null, null, null, null, 1],
+  [60, "{HH}:{mm}", "\n{D} {MMM} {YYYY}", null, "\n{D} {MMM}", null, null, null, 1],
+  [1, "{HH}:{mm}:{ss}", "\n{D} {MMM} {YYYY}", null, "\n{D} {MMM}", null, null, null, 1],
+];
+
 function plot() {
   const figure = document.querySelector("[data-plot]");
   if (!figure || typeof uPlot === "undefined") return;
@@ -71,6 +82,7 @@ function plot() {
       stroke: colour("--faint"),
       grid: { stroke: colour("--rule"), width: 1 },
       ticks: { stroke: colour("--rule"), width: 1 },
+      ...(axis ? {} : { values: TIMES }),
       ...(axis ? { size: (self, texts) => 18 + 7.5 * Math.max(...(texts ?? [""]).map((text) => text.length)) } : {}),
     })),
     cursor: {
