@@ -10,6 +10,8 @@ from datetime import datetime, timezone
 
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 STEP = 1_000
+LARGE, HUGE = 1e5, 1e15
+"""Between these, a number is shown with separators of thousands and without decimals."""
 
 
 def iso(moment: float | None) -> str | None:
@@ -55,12 +57,12 @@ def number(value: float) -> str:
 
 
 def short_number(value: float) -> str:
-    """Return a value in six digits, for the edges of a plot.
+    """Return a value in about six digits, for the edges of a plot.
 
-    >>> short_number(1284.123456), short_number(0.1 + 0.2)
-    ('1284.12', '0.3')
+    >>> short_number(1284.123456), short_number(0.1 + 0.2), short_number(-1_234_567.8)
+    ('1284.12', '0.3', '-1,234,568')
     """
-    return f"{value:.6g}"
+    return f"{value:,.0f}" if LARGE <= abs(value) < HUGE else f"{value:.6g}"
 
 
 def size(count: int) -> str:

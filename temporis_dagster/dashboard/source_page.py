@@ -145,7 +145,7 @@ def _extras(selection: Selection, content: dict[str, Any], lines: Sequence[Line]
 
 
 def _bounds(selection: Selection, lines: Sequence[Line]) -> tuple[int | None, int | None]:
-    """Return the range of the selection; where it is open, up to the first or the last observation, if there is one."""
+    """Return the range of the plot: where the selection is open, up to the first or the last point, if there is one."""
     first = min((int(line.timestamps[0]) for line in lines), default=None)
     last = max((int(line.timestamps[-1]) for line in lines), default=None)
     start = first if selection.start is None else selection.start
@@ -154,20 +154,19 @@ def _bounds(selection: Selection, lines: Sequence[Line]) -> tuple[int | None, in
 
 def _ranges(selection: Selection, lines: Sequence[Line]) -> list[tuple[str, str]]:
     """Return the words and the queries of the links to other ranges."""
-    start, end = _bounds(selection, lines)
-    ranges = []
+    ranges = list[tuple[str, int, int]]()
+    start, end = selection.start, selection.end
     if start is not None and end is not None and start < end:
         span = end - start
-        near = [
-            ("Earlier", start - span, start),
-            ("Later", end, end + span),
-            ("Wider", start - span // 2, end + span // 2),
-        ]
-        ranges += [(words, max(first, FIRST_TIMESTAMP), min(last, TIMESTAMP_LIMIT - 1)) for words, first, last in near]
-        ranges += [(words, max(end - seconds, FIRST_TIMESTAMP), end) for words, seconds in RANGES if seconds < span]
+        ranges += [("Earlier", start - span, start), ("Later", end, end + span)]
+        ranges += [("Wider", start - span // 2, end + span // 2)]
+    first, last = _bounds(selection, lines)
+    if first is not None and last is not None:
+        ranges += [(words, last - seconds, last) for words, seconds in RANGES if seconds < last - first]
+    possible = ((words, max(low, FIRST_TIMESTAMP), min(high, TIMESTAMP_LIMIT - 1)) for words, low, high in ranges)
     return [
-        *((words, selection.query(start=first, end=last)) for words, first, last in ranges),
-        ("Everything", selection.query(start=None, end=None)),
+        *((words, selection.query(start=low, end=high)) for words, low, high in possible),
+        *([] if start is None and end is None else [("Everything", selection.query(start=None, end=None))]),
     ]
 
 

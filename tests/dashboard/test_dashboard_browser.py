@@ -20,6 +20,7 @@ HOSTILE = ['a "quoted" name', "it's <b>bold</b>", "<script>alert(1)</script>", "
 PAGES = (
     "/",
     "/sources/store_metrics",
+    f"/sources/store_metrics?series={'x' * 200}&series=load",
     "/sources/store_metrics?start=2030-01-01",
     "/sources/empty",
     "/sources/store_metrics/archive",
