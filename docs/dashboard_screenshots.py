@@ -28,6 +28,9 @@ from temporis_dagster.data_source.store import SqlStore
 IMAGES = Path(__file__).parent / "images"
 SIZES = {"desk": (1280, 800), "phone": (360, 740)}
 COLOURS = 256
+TALLEST = 1_400
+"""How many pixels of a page are kept for the docs."""
+
 LAST_HOUR = 1_719_702_000
 PAGES = {
     "login": "/login",
@@ -43,7 +46,6 @@ KEPT = {
     "dashboard-sources-desk-light",
     "dashboard-source-desk-light",
     "dashboard-source-desk-dark",
-    "dashboard-source-phone-light",
     "dashboard-source-phone-dark",
     "dashboard-tokens-desk-dark",
     "dashboard-activity-desk-light",
@@ -124,7 +126,7 @@ def send(service: str, token: str) -> None:
 def shoot(
     chromium: Browser, service: str, token: str, size: tuple[str, int, int], scheme: str, folder: Path | None
 ) -> None:
-    """Take a picture of every page, as long as it is."""
+    """Take a picture of every page, from its top to its bottom."""
     name_of_size, width, height = size
     context = chromium.new_context(
         base_url=service, viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=1
@@ -141,6 +143,7 @@ def shoot(
             path_of_picture = (folder or IMAGES) / f"{picture}.png"
             page.screenshot(path=path_of_picture, full_page=True)
             image = Image.open(path_of_picture).convert("RGB")
+            image = image.crop((0, 0, width, min(image.height, TALLEST if folder is None else image.height)))
             image.quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(path_of_picture, optimize=True)
         if name == "login":
             page.get_by_label("Dashboard token").fill(token)

@@ -4,7 +4,7 @@ Comes in: each ingest, once it has been answered. Goes out: the newest ones of a
 Never: keeps a token or an address; shows one account what another one sent; grows without bound.
 
 An ingest that was refused before its account was known, for want of a valid token, is listed for all accounts, but only
-with its time and the reason: its sender may be anybody.
+with its time and the reason: its sender is not known.
 """
 
 from __future__ import annotations

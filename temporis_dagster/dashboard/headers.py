@@ -1,4 +1,4 @@
-"""Headers: what browsers are told about every page and file of the dashboard.
+"""Headers: what browsers have to obey on every page of the dashboard, and with every file.
 
 Comes in: an answer. Goes out: the same answer with these headers.
 Never: allows an inline script or style, or anything from another host.

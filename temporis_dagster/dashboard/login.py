@@ -80,7 +80,7 @@ class Login:
             The cookie of the new session.
 
         Raises:
-            Refusal: 401 if it lets nobody in, 429 if it was tried too often.
+            Refusal: 401 if it is not valid, 429 if it was tried too often.
         """
         if wait_s := self._attempts.wait_s(address):
             raise Refusal(
@@ -105,7 +105,7 @@ class Login:
         return Visitor(self._account, None) if hmac.compare_digest(presented, self._password_key) else None
 
     def _why_not(self, secret: str) -> str:
-        """Say why somebody is not let in. That a token is for ingests is said only to who has it."""
+        """Say why a person is not let in. That a token is for ingests is said only to a person who has it."""
         with refused():
             is_for_ingests = (
                 TOKEN.fullmatch(secret) is not None and self._store.tokens.find(secret, dashboard=False) is not None

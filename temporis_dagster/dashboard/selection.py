@@ -18,7 +18,7 @@ from temporis_dagster.dashboard.formatting import iso
 from temporis_dagster.service.answers import Refusal
 
 MOST_PLOTTED = 8
-"""The number of series in one plot: as many as there are colours that can be told apart."""
+"""The number of series in one plot: as many as there are colours that are easily distinguished."""
 
 MOST_SELECTED = 100
 DIGITS = 12

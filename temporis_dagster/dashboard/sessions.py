@@ -61,7 +61,7 @@ def cookie_of(visitor: Visitor, key: bytes, now: float) -> str:
     """Return the cookie of a new session.
 
     Args:
-        visitor: Who has logged in.
+        visitor: The person who has logged in.
         key: The key of what they logged in with.
         now: Unix seconds.
     """

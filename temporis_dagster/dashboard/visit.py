@@ -55,7 +55,7 @@ Endpoint = Callable[[Visit], Answer]
 
 
 def counted(store: SqlStore, data_source: str) -> dict[str, Any] | None:
-    """Return how many observations a data source had when they were last counted, and when; None before that."""
+    """Return the number of observations when they were last counted, and when that was; None before the first count."""
     count = store.observations(data_source)
     return None if count is None else {"rows": count.rows, "counted_at": iso(count.counted_at)}
 

@@ -107,6 +107,26 @@ def test_no_token_is_for_both_the_api_and_the_dashboard(store):
     assert [token.dashboard for token in store.of_account("other").tokens.all()] == [True]
 
 
+def test_the_key_of_logins_belongs_to_one_token_and_ends_with_it(url):
+    """It is another one for each token, none for a token of the API, another account's or no token, and no hash."""
+    with closing(SqlStore(url)) as store:
+        kept = store.tokens
+        assert kept.session_key("browser") is None  # there is no store
+        token = kept.create("browser", dashboard=True)
+        kept.create("other", dashboard=True)
+        kept.create("cron")
+        key = kept.session_key("browser")
+        assert key is not None
+        assert key == kept.session_key("browser") != kept.session_key("other")
+        assert key.hex() != hashlib.sha256(token.encode()).hexdigest()
+        assert kept.session_key("cron") is None
+        assert store.of_account("others").tokens.session_key("browser") is None
+        kept.delete("browser")
+        assert kept.session_key("browser") is None
+        kept.create("browser", dashboard=True)
+        assert kept.session_key("browser") != key
+
+
 class Clock:
     """Stands for the module ``time``."""
 

@@ -24,6 +24,7 @@ from temporis_dagster.errors import ConfigurationError
 
 PREFIX = "ts_"
 RANDOM_BYTES = 32
+SESSIONS = b"temporis dashboard session"
 LABEL_LENGTH = 64
 SELECTOR_LENGTH = 8
 """The number of hex digits of the hash that find the candidates through the index; the rest is compared in constant
@@ -179,6 +180,32 @@ class Tokens:
             self._uses.note(self._database, kept.hash, kept.last_used_at)
         return FoundToken(kept.account, kept.label)
 
+    def session_key(self, label: str) -> bytes | None:
+        """Return the key with which logins to the dashboard are signed. It ends with its token.
+
+        Args:
+            label: What the token for the dashboard is called.
+
+        Returns:
+            The key, from which neither the token nor its stored hash follows; None if the account has no such token.
+
+        Raises:
+            StoreError: The database failed.
+            UnavailableError: PostgreSQL could not be reached for too long.
+        """
+
+        def look_up() -> str | None:
+            with self._database.reading() as connection:
+                known = self._database.keeps_times(connection)
+                return _hash_of_dashboard(connection, self._account, label) if known else None
+
+        with self._explained():
+            try:
+                kept = self._database.patiently(look_up)
+            except SourceMissingError:
+                return None
+        return None if kept is None else hmac.digest(kept.encode(), SESSIONS, hashlib.sha256)
+
     def owner(self, token: str) -> str | None:
         """Return the account, this one or another, that a token for ingests belongs to; None if there is none."""
         found = self.find(token)
@@ -199,6 +226,15 @@ def _check_label(label: str) -> None:
             f"The label of a token must be 1 to {LABEL_LENGTH} printable characters and must not start with {PREFIX!r},"
             " as tokens do."
         )
+
+
+def _hash_of_dashboard(connection: sa.Connection, account: str, label: str) -> str | None:
+    return run(
+        connection,
+        "SELECT t.hash FROM temporis_token t JOIN temporis_account a ON a.id = t.account"
+        " WHERE a.name = ? AND t.label = ? AND t.dashboard",
+        (account, label),
+    ).scalar()
 
 
 def _insert(connection: sa.Connection, account: str, label: str, hashed: str, *, dashboard: bool) -> bool:
