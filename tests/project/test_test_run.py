@@ -252,20 +252,22 @@ def a_broker():
 
 def test_setting_up_the_system_changes_nothing_that_answers(tmp_path):
     """Running it again is safe, for every user."""
-    java = tmp_path / "bin" / "java"
-    java.parent.mkdir()
-    java.write_text("#!/bin/sh\n")
-    java.chmod(0o755)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("java", "chromium"):
+        (programs / name).write_text("#!/bin/sh\n")
+        (programs / name).chmod(0o755)
     with a_broker() as address:
         done = subprocess.run(
             [sys.executable, "-m", "tests.support.system_parts"],
             env={
-                **environment_of_a_run(), "PATH": "", "TEMPORIS_TESTS_BROKER": address, "JAVA_HOME": str(tmp_path),
+                **environment_of_a_run(), "PATH": str(programs), "JAVA_HOME": str(tmp_path),
+                "TEMPORIS_TESTS_BROKER": address,
             },
             cwd=ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
     there = "is there already; nothing was changed."
-    assert (done.returncode, done.stdout) == (0, f"RabbitMQ {there}\nJava {there}\n")
+    assert (done.returncode, done.stdout) == (0, f"RabbitMQ {there}\nJava {there}\nChromium {there}\n")
 
 
 @pytest.fixture

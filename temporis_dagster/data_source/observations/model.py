@@ -165,7 +165,7 @@ class Observations:
 
     @cached_property
     def counts(self) -> Int64s:
-        """The number of observations of each series, counted in blocks, because NumPy takes 64 bits a row to count."""
+        """The number of observations of each series, counted in blocks: NumPy takes 64 bits per row to count."""
         counts = np.zeros(len(self.names), dtype=np.int64)
         for start in range(0, len(self), BLOCK_ROWS):
             counts += np.bincount(self.codes[start : start + BLOCK_ROWS], minlength=len(self.names))
