@@ -270,10 +270,10 @@ def test_a_line_of_more_rows_than_may_be_looked_at_is_a_sample_and_says_so(share
         patch.setattr(store_module, "EXACT_ROWS", 25)
         lines = shared.plot(source, ["a", "b"], buckets=buckets)
     sizes = {name: sum(key[1] == name for key in rows) for name in "ab"}
-    many = [name for name, size in sizes.items() if size > buckets]
-    fair = 25 if sum(sizes[name] for name in many) <= 25 else 25 // max(len(many), 1)
+    many = sorted(size for size in sizes.values() if size > buckets)
+    exact_of = sum(many) if sum(many) <= 25 else many[0] if len(many) > 1 and many[0] <= 25 // 2 else 0
     for line in lines:
-        assert line.is_sample == (line.name in many and sizes[line.name] > fair)
+        assert line.is_sample == (sizes[line.name] in many and sizes[line.name] > exact_of)
         assert line.timestamps.tolist() == exact[line.name].timestamps.tolist()
         assert line.last.tolist() == exact[line.name].last.tolist()
         assert (line.low >= exact[line.name].low).all()

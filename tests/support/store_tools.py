@@ -97,6 +97,13 @@ def every_call_fails(store: SqlStore, match: str) -> None:
         lambda: store.delete("metrics", None, None, ["orders"], dry_run=False),
         lambda: store.delete_ghosts("metrics", observed(minutes(5)), Within(), dry_run=False),
         store.data_sources,
+        store.overview,
+        store.size,
+        store.tokens.all,
+        lambda: store.overview_of("metrics"),
+        lambda: store.series_page("metrics"),
+        lambda: store.plot("metrics", ["orders"]),
+        lambda: store.table("metrics"),
     )
     for call in calls:
         with pytest.raises(StoreError, match=match) as caught:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from temporis_dagster.data_source.observations.model import Floats, Int64s
+from temporis_dagster.data_source.observations.model import Floats, Int64s, Mask
 from temporis_dagster.data_source.store.read import FIRST, LAST, Window
 from temporis_dagster.data_source.store.stored import Ranges, StoredRows
 
@@ -63,11 +63,10 @@ def lines_of(
     edges = _edges(window, buckets)
     short = _pages(rows, series, window, buckets)
     long = [place for place in range(len(present)) if place not in short]
-    counts = rows.counts(_whole(series[long], window), exact_rows + 1)
-    fair = exact_rows if counts.sum() <= exact_rows else exact_rows // max(len(long), 1)
+    exact = _fit(rows, _whole(series[long], window), exact_rows)
     lines = {present[place]: _of_rows(present[place], *page) for place, page in short.items()}
-    for place, count in zip(long, counts.tolist(), strict=True):
-        of_series = _exact if count <= fair else _sampled
+    for place, is_exact in zip(long, exact.tolist(), strict=True):
+        of_series = _exact if is_exact else _sampled
         lines[present[place]] = of_series(rows, present[place], int(series[place]), edges)
     return [lines[name] if name in lines else _of_rows(name, np.empty(0, np.int64), np.empty(0)) for name in names]
 
@@ -104,6 +103,20 @@ def _pages(rows: StoredRows, series: Int64s, window: Window, buckets: int) -> di
         for place, page in pages.items()
         if page.stop - page.start <= buckets
     }
+
+
+def _fit(rows: StoredRows, ranges: Ranges, most: int) -> Mask:
+    """Return which ranges may be looked at: each has its share of these rows, and of what smaller ones leave of theirs.
+
+    Of all ranges together, about twice as many rows are counted at most.
+    """
+    share = most // max(len(ranges.series), 1)
+    counts = rows.counts(ranges, share + 1)
+    fit = counts <= share
+    if fit.any() and not fit.all():
+        left = (most - int(counts[fit].sum())) // int(np.count_nonzero(~fit))
+        fit[~fit] = rows.counts(ranges.take(~fit), left + 1) <= left
+    return fit
 
 
 def _of_rows(name: str, timestamps: Int64s, values: Floats) -> Line:
