@@ -8,6 +8,7 @@ BIN     := $(CURDIR)/$(VENV)/bin
 OLDEST  := .venv-oldest
 NEWEST  := .venv-newest
 DISTRIBUTED := .venv-distributed
+AIRFLOW := .venv-airflow
 WHEEL   := .venv-wheel
 BENCH   := .venv-bench
 BENCH_DUCKDB := .venv-bench-duckdb
@@ -27,7 +28,7 @@ export DAGSTER_DISABLE_TELEMETRY := yes
 unexport PYTHONDONTWRITEBYTECODE
 demo ui: export DAGSTER_HOME := $(CURDIR)/$(EXAMPLE)/.dagster_home
 
-.PHONY: help demo demo-postgres ui setup-system environments test test-fast coverage soak check format bench wheel clean clean-demo
+.PHONY: help demo demo-postgres ui setup-system environments test test-fast coverage soak check format docs bench wheel airflow-test clean clean-demo
 
 help:            ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\): *\(.*\)## \(.*\)/make \1\t\3/p' Makefile | expand -t 20
@@ -90,6 +91,10 @@ format: $(VENV)/ready ## format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+docs: $(VENV)/ready   ## build the documentation as a site in site/; a dead link is an error
+	$(BIN)/python docs/build_site.py
+	@echo "Look at it: python3 -m http.server --bind 127.0.0.1 --directory site 8000"
+
 # SCRIPTS="store delivery" measures only these; OPTIONS=--quick takes a tenth of the rows and leaves the page alone.
 bench: $(BENCH)/ready $(BENCH_DUCKDB)/ready   ## measure speed and memory next to peers, and write docs/benchmarks.md (about half an hour)
 	$(CURDIR)/$(BENCH)/bin/python -m benchmarks run $(OPTIONS) $(SCRIPTS)
@@ -104,11 +109,15 @@ wheel: $(VENV)/ready  ## build the distributions, install the wheel into an empt
 	$(BIN)/python -m pytest tests/acceptance/test_dg.py --wheel-python $(WHEEL)/bin/python
 	$(BIN)/python -m pytest tests/acceptance/test_image.py --wheel-python $(WHEEL)/bin/python
 
+# Airflow pins hundreds of packages, so it has an environment of its own, and CI does not run this.
+airflow-test: $(AIRFLOW)/ready   ## run the blocks of docs/airflow.md as a DAG, with Airflow 3
+	$(CURDIR)/$(AIRFLOW)/bin/python -m pytest tests/airflow
+
 clean-demo:      ## reset the example: its Dagster home and databases
 	rm -rf $(EXAMPLE)/.dagster_home $(EXAMPLE)/.postgres $(EXAMPLE)/*.db $(EXAMPLE)/*.db-* $(EXAMPLE)/*.partial-*
 
 clean: clean-demo    ## remove the environments and everything built as well
-	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(DISTRIBUTED) $(WHEEL) $(BENCH) $(BENCH_DUCKDB) dist
+	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(DISTRIBUTED) $(AIRFLOW) $(WHEEL) $(BENCH) $(BENCH_DUCKDB) dist site
 
 # pip older than 25.1 has no --group, so it is brought up to date first. Most of what it installs is never imported, so
 # Python compiles it when it is.
@@ -117,7 +126,7 @@ $(VENV)/ready: pyproject.toml constraints.txt $(EXAMPLE)/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable . --editable $(EXAMPLE) \
-		--group test --group check --group example --group browser
+		--group test --group check --group docs --group example --group browser
 	touch $@
 
 $(DISTRIBUTED)/ready: OF_ENGINES := --group distributed
@@ -126,6 +135,13 @@ $(OLDEST)/ready $(NEWEST)/ready $(DISTRIBUTED)/ready: .venv-%/ready: constraints
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	.venv-$*/bin/python -m pip install --quiet --no-compile --constraint $< --editable . --editable $(EXAMPLE) --group test $(OF_ENGINES)
+	touch $@
+
+$(AIRFLOW)/ready: constraints-airflow.txt pyproject.toml
+	@echo "Installing Airflow into $(AIRFLOW), once: this takes one to three minutes."
+	$(PYTHON) -m venv $(AIRFLOW)
+	$(AIRFLOW)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(AIRFLOW)/bin/python -m pip install --quiet --no-compile --constraint $< --editable . --group airflow
 	touch $@
 
 # Peers that need an older pandas than everything else are in an environment of their own, without the library.

@@ -32,7 +32,11 @@ from tests.support.dagster_reference import FOR_TESTS, reference
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-OF_ENGINES = {"spark.md"}  # run by tests/distributed/test_spark_page.py, in the environment that has these engines
+ELSEWHERE = {
+    "airflow.md": "tests/airflow/test_airflow_page.py",  # `make airflow-test`
+    "spark.md": "tests/distributed/test_spark_page.py",  # `make test`
+}
+"""Pages whose blocks other tests run, in an environment that has what they import."""
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 OF_A_FILE = re.compile(r"^# (deploy/\S+)\n")  # the first line of a block that shows a part of a file of ours
 ENVIRONMENT = re.compile(r"\bTEMPORIS_[A-Z]+\b")
@@ -52,7 +56,7 @@ def blocks(page: Path, language: str) -> list[str]:
 @pytest.mark.filterwarnings(
     "ignore:AssetExecutionContext:DeprecationWarning", "ignore::dagster.PreviewWarning"
 )  # Pipes
-@pytest.mark.parametrize("page", [page for page in PAGES if page.name not in OF_ENGINES], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name not in ELSEWHERE], ids=lambda page: page.name)
 def test_the_python_and_the_sql_of_every_page_run_from_top_to_bottom(page, tmp_path, monkeypatch, request):
     """Pasted block after block into one session, in an empty folder, a page's code runs and its assertions hold.
 
@@ -72,6 +76,14 @@ def test_the_python_and_the_sql_of_every_page_run_from_top_to_bottom(page, tmp_p
             run_sql(server, text)
         else:
             exec(compile(text, str(page), "exec", dont_inherit=True), session)
+
+
+@pytest.mark.parametrize("page", ELSEWHERE)
+def test_a_page_that_needs_another_environment_is_run_there(page):
+    """Here it only compiles. There, a test runs its blocks, and says so by naming the page."""
+    for code in blocks(ROOT / "docs" / page, "python"):
+        compile(code, page, "exec")
+    assert f"docs/{page}" in (ROOT / ELSEWHERE[page]).read_text().split('"""')[1]
 
 
 def run_sql(server, text: str) -> None:
