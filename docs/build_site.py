@@ -1,6 +1,6 @@
 """Builds the site of the documentation with zensical, from the same Markdown that GitHub shows: `make docs`.
 
-Comes in: the pages of docs/, the other Markdown pages of the repository, and every file that one of them links to.
+Comes in: the pages and notebooks of docs/, the other Markdown pages of the repository, and what they link to.
 Goes out: the site in a folder, with llms.txt; a link to a file of the repository leads to a page that shows the file.
 Never: changes a page, or leaves a link of one as it is without knowing where it leads; zensical refuses those.
 
@@ -9,6 +9,7 @@ Never: changes a page, or leaves a link of one as it is without knowing where it
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ import tempfile
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -44,6 +46,7 @@ PUBLIC_MODULES = {
 LINK = re.compile(r"(?<=\]\()([^)#\s]+)(?=(?:#[^)\s]*)?\))")
 FENCED = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 LINKED = re.compile(r"\[([^\]]+)\]\(([^)#]+\.md|https:[^)]+)\)")
+PICTURE = re.compile(r'<p><img [^>]*src="data:[^>]*></p>\n*')
 LISTED = re.compile(r"^- \[[^\]]+\]\(([^)]+)\)", re.MULTILINE)
 LANGUAGES = {".json": "json", ".py": "python", ".sh": "bash", ".toml": "toml", ".yaml": "yaml", ".service": "ini"}
 
@@ -51,7 +54,7 @@ LANGUAGES = {".json": "json", ".py": "python", ".sh": "bash", ".toml": "toml", "
 def place(path: Path) -> str:
     """Return where a file or a folder of the repository is among the pages of the site."""
     if path.is_relative_to(DOCS):
-        return path.relative_to(DOCS).as_posix()
+        return path.relative_to(DOCS).as_posix().removesuffix(".ipynb") + (".md" if path.suffix == ".ipynb" else "")
     name = path.relative_to(ROOT).as_posix()
     return OTHER_PAGES.get(name) or f"files/{name}{'/index' if path.is_dir() else ''}.md"
 
@@ -69,6 +72,29 @@ def moved(text: str, page: Path, shown: set[Path]) -> str:
     parts = FENCED.split(text)
     parts[::2] = [LINK.sub(replaced, part) for part in parts[::2]]
     return "".join(parts)
+
+
+def of_notebook(path: Path) -> str:
+    """Return a notebook as Markdown: its texts, its code, and what the code shows."""
+    parts = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        parts.append(f"```python\n{source}\n```" if cell["cell_type"] == "code" else source)
+        parts += [shown for output in cell.get("outputs", []) if (shown := of_output(output))]
+    return "\n\n".join(parts) + "\n"
+
+
+def of_output(output: dict[str, Any]) -> str:
+    """Return what a cell shows, in the first of the forms that a browser prefers."""
+    data = {kind: "".join(text) for kind, text in output.get("data", {}).items()}
+    if "image/png" in data:
+        return (
+            f'<p><img alt="What the code shows" src="data:image/png;base64,{"".join(data["image/png"].split())}"></p>'
+        )
+    if "text/html" in data:
+        return f'<div class="notebook-output">\n{data["text/html"].strip()}\n</div>'
+    text = "".join(output.get("text", data.get("text/plain", "")))
+    return f"```text\n{text.rstrip()}\n```" if text.strip() else ""
 
 
 def page_of(path: Path) -> str:
@@ -98,9 +124,10 @@ def reference(module: str) -> str:
 def pages() -> Iterator[tuple[str, str]]:
     """Yield the place and the text of every page of the site."""
     shown: set[Path] = set()
-    written = [*sorted(DOCS.glob("*.md")), *(ROOT / name for name in OTHER_PAGES)]
+    written = [*sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("*.ipynb")), *(ROOT / name for name in OTHER_PAGES)]
     for path in written:
-        yield place(path), moved(path.read_text(encoding="utf-8"), path, shown)
+        text = of_notebook(path) if path.suffix == ".ipynb" else path.read_text(encoding="utf-8")
+        yield place(path), moved(text, path, shown)
     for module in PUBLIC_MODULES:
         yield f"reference/{module}.md", reference(module)
     waiting = sorted(path for path in shown - set(written) if not path.is_relative_to(DOCS))
@@ -152,6 +179,7 @@ def build(site: Path) -> None:
         index = llms_txt(texts["index.md"])
         written = [page for page in ["index.md", *LISTED.findall(index)] if page in texts]
         for name in written:
+            texts[name] = PICTURE.sub("", texts[name])
             (folder / "site" / name).write_text(texts[name], encoding="utf-8")
         (folder / "site" / "llms.txt").write_text(index, encoding="utf-8")
         full = "\n\n".join(f"{texts[name].strip()}" for name in written)

@@ -90,9 +90,8 @@ def test_the_site_loads_nothing_from_elsewhere(site, pages):
 def test_every_page_of_the_repository_is_in_the_navigation(site, pages):
     """A reader finds each page from the home page."""
     reached = {urlsplit(link).path for link in pages[site / "index.html"].links}
-    written = [path.stem for path in (ROOT / "docs").glob("*.md")] + [
-        name.removesuffix(".md") for name in OTHER_PAGES.values()
-    ]
+    written = [path.stem for kind in ("*.md", "*.ipynb") for path in (ROOT / "docs").glob(kind)]
+    written += [name.removesuffix(".md") for name in OTHER_PAGES.values()]
     assert {f"{name}.html" for name in written} <= reached | {"index.html"}
 
 
@@ -121,7 +120,8 @@ def test_llms_txt_lists_every_page(site):
     assert re.match(r"# temporis_dagster\n\n> \S.*\n", text)
     listed = re.findall(r"^- \[[^\]]+\]\(([^)]+)\)", text, re.MULTILINE)
     assert all((site / link).is_file() for link in listed)
-    written = {path.name for path in (ROOT / "docs").glob("*.md")} | set(OTHER_PAGES.values())
+    written = {f"{path.stem}.md" for kind in ("*.md", "*.ipynb") for path in (ROOT / "docs").glob(kind)}
+    written |= set(OTHER_PAGES.values())
     assert written - {"index.md"} | {f"reference/{module}.html" for module in PUBLIC_MODULES} == set(listed)
     full = (site / "llms-full.txt").read_text(encoding="utf-8")
     assert all((site / name).read_text(encoding="utf-8").strip() in full for name in written)
