@@ -92,7 +92,8 @@ def of_output(output: dict[str, Any]) -> str:
             f'<p><img alt="What the code shows" src="data:image/png;base64,{"".join(data["image/png"].split())}"></p>'
         )
     if "text/html" in data:
-        return f'<div class="notebook-output">\n{data["text/html"].strip()}\n</div>'
+        table = data["text/html"].replace('<table border="1" class="dataframe">', "<table>")  # in the style of the site
+        return f"<div>\n{table.strip()}\n</div>"
     text = "".join(output.get("text", data.get("text/plain", "")))
     return f"```text\n{text.rstrip()}\n```" if text.strip() else ""
 

@@ -59,6 +59,8 @@ def pages(site):
 def leads_nowhere(page: Page, link: str, pages: dict[Path, Page], site: Path) -> bool:
     """Whether a link of a page has no target: another page's address is looked at, and never opened."""
     parts = urlsplit(link)
+    if parts.scheme == "data":
+        return False  # a picture in the page itself
     if parts.scheme or parts.netloc:
         return not ADDRESS.fullmatch(link)
     target = (page.path.parent / unquote(parts.path)).resolve() if parts.path else page.path
