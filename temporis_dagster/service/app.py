@@ -50,10 +50,13 @@ more would only hold memory."""
 TURN_PATIENCE_S = 1.0
 """How long a request waits for its turn before it is answered 503. choice"""
 
-LOCK_PATIENCE_S = 2.5
-"""How long it then waits for a lock that another process holds. With the other two waits (for its turn, and for room in
-``body``), this stays below the 5 s that the vendor's own crawlers wait for an answer: a client that gave up cannot know
-what was stored. choice"""
+QUEUE_PATIENCE_S = 1.5
+"""How long it then waits for the requests before it that write to the same file. choice"""
+
+LOCK_PATIENCE_S = 1.0
+"""How long it then waits for a lock that another process holds. With the other waits (for its turn, in the queue, and
+for room in ``body``), this stays below the 5 s that the vendor's own crawlers wait for an answer: a client that gave up
+cannot know what was stored. choice"""
 
 LOOKUP_PATIENCE_S = 3.0
 """How long a request waits for its token to be looked up, which writes nothing. It is longer than the wait above, after
@@ -134,6 +137,8 @@ class _Service:
     def __init__(self, store: SqlStore, limits: Limits) -> None:
         self._store, self._limits = store, limits
         self._turns = anyio.Semaphore(WRITERS)
+        # The lock of a file goes to whoever asks at the right moment, so some would wait many times as long as others.
+        self._queue = anyio.Semaphore(1 if store.has_one_writer else WRITERS)
         self._lookups = anyio.CapacityLimiter(LOOKUPS)
         self._room = Room(self._limits.body_bytes)
 
@@ -142,11 +147,14 @@ class _Service:
         note.account = account = await self._looked_up(lambda: self._account(token))
         async with self._room.held(account, size_of(request, most)):
             body = await bounded_body(request, most)
-            async with self._turn():
+            async with _turn_of(self._turns, TURN_PATIENCE_S):
                 # A client that no longer waits for the answer may have sent a newer value since, so nothing is written.
                 if await request.is_disconnected():
                     raise answers.cut_body()
-                await run_sync(self._write, account, body, request.headers.get("content-type", ""), note)
+                store, content_type = self._store.of_account(account), request.headers.get("content-type", "")
+                ingest = await run_sync(_read, body, content_type, store, note)
+                async with _turn_of(self._queue, QUEUE_PATIENCE_S):
+                    await run_sync(_write, ingest, store)
         return Response(status_code=204)
 
     async def predict(self, _request: Request) -> Response:
@@ -172,17 +180,6 @@ class _Service:
             answers.logger.exception("The store cannot be read.")
             raise answers.unhealthy() from None
 
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        with anyio.move_on_after(TURN_PATIENCE_S) as wait:
-            await self._turns.acquire()
-        if wait.cancelled_caught:
-            raise answers.busy()
-        try:
-            yield
-        finally:
-            self._turns.release()
-
     def _account(self, token: str) -> str:
         with answers.refused():
             account = self._store.tokens.owner(token)
@@ -190,15 +187,33 @@ class _Service:
             raise answers.invalid_token()
         return account
 
-    def _write(self, account: str, body: bytes, content_type: str, note: Noted) -> None:
-        store = self._store.of_account(account)
-        with answers.refused():
-            ingest = _checked(body, content_type, store, note)
-            note.data_source, note.records = ingest.data_source, ingest.records
-            if not len(ingest.observations):
-                _ensure_writable(store, ingest.data_source)
-                return
+
+@asynccontextmanager
+async def _turn_of(turns: anyio.Semaphore, patience_s: float) -> AsyncIterator[None]:
+    """Wait for a turn, first come, first served."""
+    with anyio.move_on_after(patience_s) as wait:
+        await turns.acquire()
+    if wait.cancelled_caught:
+        raise answers.busy()
+    try:
+        yield
+    finally:
+        turns.release()
+
+
+def _read(body: bytes, content_type: str, store: SqlStore, note: Noted) -> Ingest:
+    with answers.refused():
+        ingest = _checked(body, content_type, store, note)
+    note.data_source, note.records = ingest.data_source, ingest.records
+    return ingest
+
+
+def _write(ingest: Ingest, store: SqlStore) -> None:
+    with answers.refused():
+        if len(ingest.observations):
             store.upsert(Tally(ingest.data_source, ingest.observations))
+        else:
+            _ensure_writable(store, ingest.data_source)
 
 
 def _checked(body: bytes, content_type: str, store: SqlStore, note: Noted) -> Ingest:

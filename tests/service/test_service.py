@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import queue
 import re
 import shutil
 import socket
 import sqlite3
 import struct
 import subprocess
+import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import httpx
@@ -466,6 +468,7 @@ def test_a_locked_store_is_busy(tmp_path, monkeypatch):
 def test_who_waits_too_long_behind_others_is_told_so(tmp_path, monkeypatch):
     """503 also if the request would not get to the lock for a long time; the writers that wait for it are answered."""
     monkeypatch.setattr(app, "LOCK_PATIENCE_S", 60.0)
+    monkeypatch.setattr(app, "QUEUE_PATIENCE_S", 60.0)
     monkeypatch.setattr(app, "TURN_PATIENCE_S", 0.05)
     with started_service(tmp_path) as service, ThreadPoolExecutor(app.WRITERS + 5) as pool:
         by_hand = sqlite3.connect(service.store.url.removeprefix("sqlite:///"), isolation_level=None)
@@ -477,9 +480,39 @@ def test_who_waits_too_long_behind_others_is_told_so(tmp_path, monkeypatch):
         assert {answer.result().status_code for answer in answers} == {204}
 
 
+def test_requests_into_a_file_are_written_one_by_one_in_the_order_in_which_they_came(tmp_path, monkeypatch):
+    """A file has one writer: left to its lock, some requests would wait many times as long as others."""
+    read, written = queue.Queue[int](), list[int]()
+    reading, upsert, go = app._read, SqlStore.upsert, threading.Event()
+
+    def read_one(*args):
+        ingest = reading(*args)
+        read.put(int(ingest.observations.values[0]))
+        return ingest
+
+    def write_one(store, tally):
+        assert go.wait(PATIENCE_S)
+        written.append(int(tally.observations.values[0]))
+        upsert(store, tally)
+
+    monkeypatch.setattr(app, "QUEUE_PATIENCE_S", PATIENCE_S)
+    monkeypatch.setattr(app, "_read", read_one)
+    monkeypatch.setattr(SqlStore, "upsert", write_one)
+    numbers = list(range(app.WRITERS))
+    with started_service(tmp_path) as service, ThreadPoolExecutor(app.WRITERS) as pool:
+        answers = []
+        for number in numbers:
+            answers.append(pool.submit(post, service, ingest_of((0, "orders", number))))
+            assert read.get(timeout=PATIENCE_S) == number
+        go.set()
+        assert {answer.result().status_code for answer in answers} == {204}
+        assert written == numbers
+        assert list(content(service.store).values()) == numbers[-1:]
+
+
 def test_a_busy_service_says_so_while_its_clients_still_wait():
     """No outcome is left in doubt: its waits end well before the 5 s of the vendor's crawlers, and ours wait longer."""
-    waits_s = body.ROOM_PATIENCE_S + app.TURN_PATIENCE_S + app.LOCK_PATIENCE_S
+    waits_s = body.ROOM_PATIENCE_S + app.TURN_PATIENCE_S + app.QUEUE_PATIENCE_S + app.LOCK_PATIENCE_S
     assert waits_s <= 5 - 1
     assert HttpOptions().timeout_s > waits_s
     assert HttpOptions().timeout_s < body.BODY_GRACE_S, "our client gives up a slow body first, and tries again"

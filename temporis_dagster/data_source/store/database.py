@@ -42,6 +42,11 @@ class Database(Protocol):
         ...
 
     @property
+    def has_one_writer(self) -> bool:
+        """Whether only one transaction can write at a time, to whatever data source."""
+        ...
+
+    @property
     def exists(self) -> bool:
         """Whether there may be a store yet, as far as that is known without opening one."""
         ...

@@ -97,6 +97,11 @@ class SqlStore:
         return self._create_missing
 
     @property
+    def has_one_writer(self) -> bool:
+        """Whether only one transaction can write at a time, to whatever data source: in a file."""
+        return self._database.has_one_writer
+
+    @property
     def exists(self) -> bool:
         """Whether there is a store yet: the first data source or token creates it.
 

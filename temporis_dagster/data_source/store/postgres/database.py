@@ -38,7 +38,7 @@ SIZE = "SELECT coalesce(sum(pg_total_relation_size(to_regclass(name))), 0)::bigi
 class PostgresDatabase(PostgresServer):
     """A PostgreSQL database that holds a store. Implements ``Database``."""
 
-    chunk_rows, writes_by_key = CHUNK_ROWS, False
+    chunk_rows, writes_by_key, has_one_writer = CHUNK_ROWS, False, False
 
     def glance(self, account: str, name: str) -> None:
         """Return nothing: the server would have to be asked."""

@@ -32,7 +32,7 @@ T = TypeVar("T")
 class SqliteDatabase(SqliteFile):
     """A SQLite file that holds a store. Implements ``Database``."""
 
-    chunk_rows, writes_by_key = CHUNK_ROWS, True
+    chunk_rows, writes_by_key, has_one_writer = CHUNK_ROWS, True, True
 
     def glance(self, account: str, name: str) -> Glance | None:
         """Return what can be known of a data source in milliseconds; None if the file cannot be read at once."""
