@@ -1,6 +1,11 @@
 """The installed wheel, used the way its first user would, away from the source tree."""
 
+from pathlib import Path
+
 from temporis_dagster import __version__
+
+ROOT = Path(__file__).parents[2]
+DASHBOARD = ROOT / "temporis_dagster" / "dashboard"
 
 ASSET = """\
 import dagster as dg
@@ -28,13 +33,16 @@ with connect(url) as connection:
 
 
 def test_the_package_is_the_one_in_the_wheel(run):
-    """It is imported from site-packages, has the version of its metadata, and is typed."""
+    """It is imported from site-packages, has the version of its metadata, is typed, and has the files of the pages."""
     code = "import temporis_dagster as t, importlib.metadata as m; print(t.__file__); print(t.__version__)"
     code += "; print(m.version('temporis-dagster')); print(m.files('temporis-dagster'))"
     file, own, installed, files = run("python", "-c", code).splitlines()
     assert "site-packages" in file
     assert own == installed == __version__
     assert "temporis_dagster/py.typed" in files
+    of_pages = [path for folder in ("static", "templates") for path in (DASHBOARD / folder).iterdir()]
+    assert of_pages
+    assert [path.name for path in of_pages if f"'{path.relative_to(ROOT).as_posix()}'" not in files] == []
     assert "tests/" not in files
 
 

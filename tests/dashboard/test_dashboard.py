@@ -7,7 +7,10 @@ import csv
 import json
 import logging
 import re
+import signal
 import socket
+import sqlite3
+from contextlib import closing
 
 import httpx
 import pytest
@@ -28,9 +31,10 @@ from temporis_dagster.data_source.options import HttpOptions
 from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.service.answers import Refusal
+from tests.conftest import CANARY
 from tests.support.dashboard_tools import START, read, started_dashboard, text_of
 from tests.support.dashboard_tools import Visitor as Person
-from tests.support.service_fixture import served, started_service
+from tests.support.service_fixture import ServiceProcess, served, started_service
 
 PAGES = ("/", "/sources/store_metrics", "/sources/store_metrics/archive", "/tokens", "/activity")
 HOUR = 3_600
@@ -84,7 +88,7 @@ def test_a_token_is_either_for_the_dashboard_or_for_ingests(running):
     assert running.ingest((T0, "orders", 1.0)) == 204
 
 
-@pytest.mark.parametrize("secret", ["", "ts_unknown", "wrong", "ts_" + "x" * 600, "\0", "ü" * 2_000])
+@pytest.mark.parametrize("secret", ["", "ts_unknown", CANARY, "wrong", "ts_" + "x" * 600, "\0", "ü" * 2_000])
 def test_what_is_no_secret_lets_nobody_in(shared, secret):
     """401 and the same page again, which does not repeat what was typed."""
     refused = Person(shared.url).log_in(secret)
@@ -235,6 +239,22 @@ def test_a_dashboard_cannot_be_open_to_other_machines(tmp_path, host):
     assert "--open would let everyone" in done.stderr
 
 
+def test_the_command_serves_the_dashboard_with_a_password(url, store, monkeypatch):
+    """From the environment and for the account that is named; neither the log nor the command line has it."""
+    store.of_account("analysts").create_data_source("theirs")
+    monkeypatch.setenv("TEMPORIS_DASHBOARD_PASSWORD", f" {CANARY}\n")
+    service = ServiceProcess(url, 0, "--account", "analysts")
+    try:
+        person = Person(service.url)
+        assert person.log_in("wrong").status_code == 401
+        assert person.log_in(CANARY).status_code == 303
+        assert [source["name"] for source in person.json("/index.json")["data_sources"]] == ["theirs"]
+        service.hear("GET '/index.json' 200")
+    finally:
+        assert service.stop() == -signal.SIGTERM
+    assert CANARY not in "".join(service.complaints)
+
+
 def test_a_service_may_be_started_without_the_dashboard(tmp_path):
     """Then its paths are as unknown as any other."""
     with started_service(tmp_path) as service:
@@ -338,6 +358,24 @@ def test_what_there_is_not_is_said_on_a_page(shared, path, status):
     detail = shared.visitor().client.get(f"{page}.json?{query}")
     assert detail.status_code == status
     assert detail.json()["detail"] in text_of(shared.visitor().get(path, status))
+
+
+@pytest.mark.parametrize("trouble", ["damaged", "locked"])
+def test_a_store_that_fails_is_an_answer_without_its_reason(running, visitor, trouble, caplog):
+    """500 or 503 on a page, with the reason in the log and neither a path nor a traceback for the browser."""
+    csrf = visitor.csrf()
+    path = running.service.store.url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, isolation_level=None)) as by_hand:
+        if trouble == "damaged":
+            by_hand.execute("ALTER TABLE temporis_data_source RENAME TO moved")
+        else:
+            by_hand.execute("BEGIN IMMEDIATE")
+        answer = visitor.client.post("/", data={"name": "grid_load", "csrf": csrf})
+    assert answer.status_code == (500 if trouble == "damaged" else 503)
+    words = text_of(answer.text)
+    assert "The store" in words
+    assert path not in words
+    assert "Traceback" not in words
 
 
 # What the pages do
@@ -525,6 +563,30 @@ def test_the_file_has_every_observation_of_the_selection(running, visitor):
     assert sorted((name, float(value)) for _, name, value in lines) == sorted((name, value) for _, name, value in rows)
     some = visitor.client.get("/sources/store_metrics/series.csv", params={"series": HOSTILE[0], "end": T0 + HOUR})
     assert some.content == b'timestamp,name,value\r\n2024-06-20T00:00:00Z,"a ""quoted"" name",0.1\r\n'
+
+
+def test_the_pages_are_the_same_over_postgresql(postgres_url):
+    """Everything that a person does, over a store on a server."""
+    with started_dashboard(store_url=postgres_url) as running:
+        visitor = running.visitor()
+        visitor.followed("/", name="grid_load")
+        rows = [(T0 + hour * HOUR, name, hour + 0.5) for hour in range(48) for name in HOSTILE]
+        assert running.ingest(*rows, source="grid_load") == 204
+        visitor.followed("/sources/grid_load/archive")
+        assert running.ingest(*rows, source="grid_load") == 409
+        visitor.followed("/sources/grid_load/unarchive")
+        content = visitor.json("/sources/grid_load.json?search=script")
+        assert (content["series_total"], content["matching"], content["archived"]) == (len(HOSTILE), 1, False)
+        (line,) = content["plot"]["lines"]
+        assert (line["series"], line["timestamps"][0], line["last"][-1]) == ("<script>alert(1)</script>", T0, 47.5)
+        assert len(visitor.client.get("/sources/grid_load/series.csv").text.splitlines()) == 1 + len(rows)
+        (token,) = re.findall(r"ts_[\w-]{43}", visitor.send("/tokens", label="loader", kind="ingest").text)
+        assert running.ingest(*rows, source="grid_load", token=token) == 204
+        visitor.followed("/tokens/delete", label="loader")
+        assert running.ingest(*rows, source="grid_load", token=token) == 401
+        visitor.followed("/tokens/delete", label="test")
+        assert visitor.send("/tokens/delete", label="person").status_code == 303
+        assert visitor.client.get("/").status_code == 303
 
 
 def test_extremes_of_the_contract_are_drawn(running, visitor):

@@ -149,10 +149,12 @@ class ServiceProcess:
     Args:
         store_url: The store to serve.
         port: The port to listen on; 0 for a free port.
+        options: Further options of the command.
     """
 
-    def __init__(self, store_url: str, port: int = 0) -> None:
+    def __init__(self, store_url: str, port: int = 0, *options: str) -> None:
         command = [sys.executable, "-m", "temporis_dagster.cli", "serve", "--store", store_url, "--port", str(port)]
+        command += options
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
         )
