@@ -16,6 +16,8 @@ from temporis_dagster.data_source.reading import Rows
 from temporis_dagster.data_source.reading.forms import pandas_frame
 
 HEADER = ("timestamp", "name", "value")
+ROWS_PER_PIECE = 500
+"""Pieces are small, because the service gives a client ten seconds for what it has been sent and not read yet."""
 
 
 def csv_of(batches: Iterable[Rows]) -> Iterator[bytes]:
@@ -25,8 +27,10 @@ def csv_of(batches: Iterable[Rows]) -> Iterator[bytes]:
         frame = pandas_frame(batch)
         seconds = frame["timestamp"].dt.tz_convert(None).to_numpy().astype("datetime64[s]")
         times = np.datetime_as_string(seconds, timezone="UTC").tolist()
-        values = map(repr, frame["value"].tolist())
-        yield _lines(zip(times, frame["name"].tolist(), values, strict=True))
+        names, values = frame["name"].tolist(), frame["value"].tolist()
+        for first in range(0, len(times), ROWS_PER_PIECE):
+            rows = slice(first, first + ROWS_PER_PIECE)
+            yield _lines(zip(times[rows], names[rows], map(repr, values[rows]), strict=True))
 
 
 def _lines(rows: Iterable[tuple[str, ...]]) -> bytes:

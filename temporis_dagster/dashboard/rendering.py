@@ -13,7 +13,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from temporis_dagster._version import __version__
 from temporis_dagster.contract import DATA_SOURCE_NAME, DATA_SOURCE_NAME_RULE
@@ -21,6 +22,8 @@ from temporis_dagster.dashboard import drawing, formatting
 from temporis_dagster.dashboard.headers import HEADERS, NOT_STORED
 from temporis_dagster.dashboard.sessions import Session
 from temporis_dagster.wording import counted
+
+PIECE_BYTES = 32_768
 
 NOTICES = {
     "created": "The data source was created.",
@@ -51,6 +54,18 @@ class Page:
     extras: Mapping[str, Any] = field(default_factory=dict)
 
 
+class InPieces(Response):
+    """An answer that is sent piece by piece: the service gives a client ten seconds for what it has not read yet."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # as in Starlette
+        """Send it. The server makes each piece wait until most of the one before has left."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for first in range(0, max(len(self.body), 1), PIECE_BYTES):
+            last = first + PIECE_BYTES
+            piece = {"body": self.body[first:last], "more_body": last < len(self.body)}
+            await send({"type": "http.response.body", **piece})
+
+
 def as_html(page: Page, request: Request, session: Session | None) -> Response:
     """Render a page for people."""
     text = _ENVIRONMENT.get_template(page.template).render(
@@ -61,13 +76,13 @@ def as_html(page: Page, request: Request, session: Session | None) -> Response:
         twin=_twin(request),
         notice=NOTICES.get(request.query_params.get("notice", "")),
     )
-    return HTMLResponse(text, page.status, {**HEADERS, **NOT_STORED, **page.headers})
+    return InPieces(text, page.status, {**HEADERS, **NOT_STORED, **page.headers}, "text/html")
 
 
 def as_json(page: Page) -> Response:
     """Render a page for programs."""
     text = json.dumps(page.content, ensure_ascii=False, allow_nan=False)
-    return Response(text, page.status, {**HEADERS, **NOT_STORED, **page.headers}, media_type="application/json")
+    return InPieces(text, page.status, {**HEADERS, **NOT_STORED, **page.headers}, "application/json")
 
 
 def _twin(request: Request) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -17,7 +17,7 @@ import anyio
 from anyio.to_thread import run_sync
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -25,12 +25,12 @@ from temporis_dagster.dashboard import activity_page, source_page, sources_page,
 from temporis_dagster.dashboard.activity import Activity, Watching
 from temporis_dagster.dashboard.csrf import ensure_form_of, ensure_own_site, ensure_this_machine
 from temporis_dagster.dashboard.forms import fields_of
-from temporis_dagster.dashboard.headers import Secured
+from temporis_dagster.dashboard.headers import HEADERS, NOT_STORED, Secured
 from temporis_dagster.dashboard.login import Login, LoginOptions
 from temporis_dagster.dashboard.pending import PendingOf
 from temporis_dagster.dashboard.rendering import Page, as_html, as_json
 from temporis_dagster.dashboard.sessions import SESSION_S, Session
-from temporis_dagster.dashboard.visit import Answer, Endpoint, Visit, see_other
+from temporis_dagster.dashboard.visit import Answer, Download, Endpoint, Visit, see_other
 from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.service.answers import Refusal, refused
 
@@ -152,11 +152,25 @@ class Dashboard:
                 page = await work(request, session)
             except Refusal as refusal:
                 page = _of_refusal(refusal)
+            if isinstance(page, Download):
+                return self._sent(page, request)
             if isinstance(page, Response):
                 return page
             return as_json(page) if in_json else as_html(page, request, session)
 
         return answer
+
+    def _sent(self, file: Download, request: Request) -> Response:
+        """Return the answer that sends a file. A client that asks for its headers only has nothing made."""
+        headers = {**HEADERS, **NOT_STORED, "Content-Disposition": f'attachment; filename="{file.name}"'}
+        if request.method == "HEAD":
+            return Response(headers=headers, media_type=file.media_type)
+
+        async def pieces() -> AsyncIterator[bytes]:
+            while (piece := await self._in_thread(lambda: next(file.pieces, None))) is not None:
+                yield piece
+
+        return StreamingResponse(pieces(), headers=headers, media_type=file.media_type)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await run_sync(work, limiter=self._threads)

@@ -11,16 +11,13 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from starlette.responses import StreamingResponse
-
 from temporis_dagster.contract import FIRST_TIMESTAMP, TIMESTAMP_LIMIT
 from temporis_dagster.dashboard import drawing
 from temporis_dagster.dashboard.csv_rows import csv_of
 from temporis_dagster.dashboard.formatting import iso, short_number
-from temporis_dagster.dashboard.headers import HEADERS, NOT_STORED
 from temporis_dagster.dashboard.rendering import Page
 from temporis_dagster.dashboard.selection import MOST_PLOTTED, Selection
-from temporis_dagster.dashboard.visit import Answer, Visit, counted, see_other
+from temporis_dagster.dashboard.visit import Answer, Download, Visit, counted, see_other
 from temporis_dagster.data_source.reading.batches import in_batches
 from temporis_dagster.data_source.store.plotting import Line
 from temporis_dagster.data_source.store.series_pages import SeriesPage
@@ -69,8 +66,7 @@ def csv(visit: Visit) -> Answer:
     names = selection.series or None
     reading = visit.store.begin_reading(name, selection.start, selection.end, names, ROWS_PER_BATCH)
     batches = in_batches(reading, partial(visit.store.read_on, name))
-    headers = {**HEADERS, **NOT_STORED, "Content-Disposition": f'attachment; filename="{name}.csv"'}
-    return StreamingResponse(csv_of(batches), headers=headers, media_type="text/csv; charset=utf-8")
+    return Download(f"{name}.csv", "text/csv; charset=utf-8", csv_of(batches))
 
 
 def ask_to_archive(visit: Visit) -> Page:

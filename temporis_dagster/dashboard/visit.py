@@ -6,7 +6,7 @@ Never: reaches the data sources of another account.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +50,22 @@ class Visit:
         return name
 
 
-Answer = Page | Response
+@dataclass(frozen=True)
+class Download:
+    """A file that is made while it is sent.
+
+    Attributes:
+        name: The name of the file.
+        media_type: What it is.
+        pieces: Its bytes; each piece is made in a thread.
+    """
+
+    name: str
+    media_type: str
+    pieces: Iterator[bytes]
+
+
+Answer = Page | Response | Download
 Endpoint = Callable[[Visit], Answer]
 
 

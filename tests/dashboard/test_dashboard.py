@@ -12,6 +12,7 @@ import socket
 import sqlite3
 from contextlib import closing
 
+import h11
 import httpx
 import pytest
 from click.testing import CliRunner
@@ -563,6 +564,34 @@ def test_the_file_has_every_observation_of_the_selection(running, visitor):
     assert sorted((name, float(value)) for _, name, value in lines) == sorted((name, value) for _, name, value in rows)
     some = visitor.client.get("/sources/store_metrics/series.csv", params={"series": HOSTILE[0], "end": T0 + HOUR})
     assert some.content == b'timestamp,name,value\r\n2024-06-20T00:00:00Z,"a ""quoted"" name",0.1\r\n'
+
+
+def test_the_headers_of_the_file_come_without_the_file(running, visitor):
+    """A program that only asks whether it is there does not have all observations read."""
+    answer = visitor.client.request("HEAD", "/sources/store_metrics/series.csv")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+
+
+def test_a_slow_client_is_sent_small_pieces(running, visitor, monkeypatch):
+    """Whatever a page or a file holds, no piece of it is so large that reading it in time needs a fast line."""
+    sizes = []
+    send = h11.Connection.send
+
+    def measured(connection, event):
+        if isinstance(event, h11.Data) and connection.our_role is h11.SERVER:
+            sizes.append(len(event.data))
+        return send(connection, event)
+
+    monkeypatch.setattr(h11.Connection, "send", measured)
+    names = [f"{'x' * 40}{number}" for number in range(8)]
+    for hour in range(0, 640, 80):
+        running.ingest(*[(T0 + (hour + more) * HOUR, name, 1 / (more + 3)) for more in range(80) for name in names])
+    query = "&".join(f"series={name}" for name in names)
+    page = visitor.client.get(f"/sources/store_metrics?{query}")
+    file = visitor.client.get("/sources/store_metrics/series.csv")
+    assert min(len(page.content), len(file.content)) > 250_000
+    assert max(sizes) <= 64_000
 
 
 def test_the_pages_are_the_same_over_postgresql(postgres_url):
