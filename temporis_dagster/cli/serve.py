@@ -83,6 +83,8 @@ def serve(
         raise ConfigurationError(
             f"`temporis serve` needs {error.name}. Install it with: pip install 'temporis-dagster[service]'"
         ) from None
+    if not dashboard and (is_open or mirror):
+        raise ConfigurationError("--open and --mirror are for the dashboard, which --no-dashboard leaves out.")
     login = _login(host, account, is_open=is_open)
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     logging.getLogger(POOL_LOGGER).setLevel(logging.WARNING)

@@ -240,6 +240,13 @@ def test_a_dashboard_cannot_be_open_to_other_machines(tmp_path, host):
     assert "--open would let everyone" in done.stderr
 
 
+@pytest.mark.parametrize("option", [["--open"], ["--mirror", "sqlite:///mirror.db"]])
+def test_an_option_of_the_dashboard_is_not_ignored_without_it(option):
+    """A person who asks for both has made a mistake, and learns of it."""
+    done = CliRunner().invoke(main, ["serve", "--store", "sqlite:///x.db", "--no-dashboard", *option])
+    assert (done.exit_code, "which --no-dashboard leaves out" in done.stderr) == (2, True)
+
+
 def test_the_command_serves_the_dashboard_with_a_password(url, store, monkeypatch):
     """From the environment and for the account that is named; neither the log nor the command line has it."""
     store.of_account("analysts").create_data_source("theirs")
