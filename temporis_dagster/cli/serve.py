@@ -23,6 +23,7 @@ from temporis_dagster.settings import Hidden, from_environment, hidden_token
 if TYPE_CHECKING:
     from temporis_dagster.dashboard.login import LoginOptions
     from temporis_dagster.dashboard.pending import PendingOf
+    from temporis_dagster.service.metrics import Metrics
 
 PASSWORD = "TEMPORIS_DASHBOARD_PASSWORD"  # noqa: S105  # the name of the variable
 
@@ -65,8 +66,29 @@ POOL_LOGGER = "temporis_dagster.data_source.store.idle"
     help="URL of a mirror whose pending rows the dashboard shows to --account. The service that the mirror belongs to,"
     " and its token, are those of the TEMPORIS_URL and TEMPORIS_TOKEN environment variables.",
 )
+@click.option(
+    "--metrics",
+    is_flag=True,
+    help="Serve metrics for Prometheus at /metrics as well, without a token. Needs the extra [metrics].",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to write the log on stderr: lines to read, or a JSON object per line.",
+)
 def serve(
-    *, store: str, host: str, port: int, account: str, dashboard: bool, is_open: bool, mirror: str | None
+    *,
+    store: str,
+    host: str,
+    port: int,
+    account: str,
+    dashboard: bool,
+    is_open: bool,
+    mirror: str | None,
+    metrics: bool,
+    log_format: str,
 ) -> None:
     """Serve the Temporis API over a store until stopped.
 
@@ -79,6 +101,7 @@ def serve(
     try:
         from temporis_dagster.dashboard import Dashboard
         from temporis_dagster.service import serve as serve_until_stopped
+        from temporis_dagster.service.app import AllPages
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"`temporis serve` needs {error.name}. Install it with: pip install 'temporis-dagster[service]'"
@@ -86,7 +109,8 @@ def serve(
     if not dashboard and (is_open or mirror):
         raise ConfigurationError("--open and --mirror are for the dashboard, which --no-dashboard leaves out.")
     login = _login(host, account, is_open=is_open)
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    counting = [_metrics()] if metrics else []
+    _start_log(log_format)
     logging.getLogger(POOL_LOGGER).setLevel(logging.WARNING)
     if host not in LOOPBACK:
         tell(f"Tokens travel unencrypted to {host}. Put a proxy with TLS in front of this service.")
@@ -95,9 +119,35 @@ def serve(
     except UnavailableError as error:
         tell(f"Warning: {error} Until the store is available, requests are answered with 503.")
     served = SqlStore(store)
-    pages = Dashboard(served, login, pending=_pending(mirror)) if dashboard else None
+    shown = [Dashboard(served, login, pending=_pending(mirror))] if dashboard else []
     with suppress(KeyboardInterrupt):
-        serve_until_stopped(served, host, port, pages=pages, started=say)
+        serve_until_stopped(served, host, port, pages=AllPages(*counting, *shown), started=say)
+
+
+def _metrics() -> Metrics:
+    """Return what counts requests.
+
+    Raises:
+        ConfigurationError: The extra is not installed.
+    """
+    try:
+        from temporis_dagster.service.metrics import Metrics
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"--metrics needs {error.name}. Install it with: pip install 'temporis-dagster[metrics]'"
+        ) from None
+    return Metrics()
+
+
+def _start_log(form: str) -> None:
+    handler = logging.StreamHandler()
+    if form == "json":
+        from temporis_dagster.service.log_lines import JsonLines
+
+        handler.setFormatter(JsonLines())
+    else:
+        handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def _login(host: str, account: str, *, is_open: bool) -> LoginOptions:

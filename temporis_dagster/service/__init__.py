@@ -9,6 +9,7 @@ Rooms, from the socket inwards:
 * ``middleware``: what HTTP demands of every request and answer. ``access_log``: one line per request.
 * ``app``: the routes and the order of the checks. ``body``: the bytes of a request, and the memory for all of them.
 * ``records``: JSON becomes observations. ``answers``: every refusal.
+* ``metrics``: what was answered and stored, for Prometheus. ``log_lines``: the log as JSON.
 """
 
 from temporis_dagster.service.app import application

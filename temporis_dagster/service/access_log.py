@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
+from temporis_dagster.service.log_lines import FIELDS
 from temporis_dagster.service.middleware import HttpMiddleware
 
 logger = logging.getLogger("temporis_dagster.service")
@@ -24,6 +25,9 @@ SHOWN_CHARACTERS = 100
 SHOWN_AGENT_CHARACTERS = 300
 SEEN_CHARACTERS = 2_000
 """How much of a text is searched for tokens: more than is shown of it, because hiding tokens shortens it."""
+
+ALWAYS = ("method", "path")
+"""The fields at the beginning of a line."""
 
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 ANY_TOKEN = re.compile(
@@ -43,12 +47,16 @@ class Noted:
         data_source: The data source that the request names; any text.
         records: The number of records.
         refusal: Why it was refused; None if it was not. It is not logged: it may quote a record.
+        stored: The number of observations that it changed. It is not logged either.
+        unchanged: The number of those that were there already.
     """
 
     account: str | None = None
     data_source: str | None = None
     records: int | None = None
     refusal: str | None = None
+    stored: int = 0
+    unchanged: int = 0
 
 
 def noted(scope: Scope) -> Noted:
@@ -76,25 +84,34 @@ class AccessLog(HttpMiddleware):
             raise
         finally:
             took_ms = 1000 * (time.monotonic() - begun)
-            details = _details(note, Headers(scope=scope).get("user-agent"))
-            method, path = _method(scope["method"]), _shown(scope["path"])
-            logger.info("%s %s %s %.0f ms%s", method, path, status or "no answer", took_ms, details)
+            fields = _fields(scope, note)
+            details = "".join(f" {key}={_literal(key, value)}" for key, value in fields.items() if key not in ALWAYS)
+            method, path = (_literal(key, fields[key]) for key in ALWAYS)
+            # The fields are for a log of JSON lines.
+            extra = {FIELDS: {**fields, "status": status, "duration_ms": round(took_ms, 1)}}
+            told = (method, path, status or "no answer", took_ms, details)
+            logger.info("%s %s %s %.0f ms%s", *told, extra=extra)
 
 
-def _details(note: Noted, agent: str | None) -> str:
+def _fields(scope: Scope, note: Noted) -> dict[str, str | int]:
+    """Return what is shown of a request, without anything that looks like a token."""
+    agent = Headers(scope=scope).get("user-agent")
     shown = {
+        "method": _without_tokens(scope["method"]),
+        "path": _without_tokens(scope["path"]),
         "account": note.account,
-        "data_source": None if note.data_source is None else _shown(note.data_source),
+        "data_source": None if note.data_source is None else _without_tokens(note.data_source),
         "records": note.records,
-        "agent": agent and _shown(agent, SHOWN_AGENT_CHARACTERS),
+        "agent": (agent or None) and _without_tokens(agent or "", SHOWN_AGENT_CHARACTERS),
     }
-    return "".join(f" {key}={value}" for key, value in shown.items() if value is not None)
+    return {name: value for name, value in shown.items() if value is not None}
 
 
-def _method(given: str) -> str:
-    return given if given in KNOWN_METHODS else _shown(given)
+def _without_tokens(text: str, most: int = SHOWN_CHARACTERS) -> str:
+    return ANY_TOKEN.sub("<token>", text[:SEEN_CHARACTERS])[:most]
 
 
-def _shown(text: str, most: int = SHOWN_CHARACTERS) -> str:
-    """Return the text as a literal, since it may contain line breaks, and without anything that looks like a token."""
-    return ascii(ANY_TOKEN.sub("<token>", text[:SEEN_CHARACTERS])[:most])
+def _literal(key: str, value: str | int) -> str:
+    """Return a text of a client as a literal, since it may contain line breaks."""
+    known = key == "account" or value in KNOWN_METHODS or not isinstance(value, str)
+    return str(value) if known else ascii(value)

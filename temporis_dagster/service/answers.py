@@ -105,6 +105,11 @@ def unhealthy() -> Refusal:
     return Refusal(503, "The store cannot be read. The service's log has the reason.")
 
 
+def not_ready() -> Refusal:
+    """The store cannot be written."""
+    return Refusal(503, "The store cannot be written. The service's log has the reason.")
+
+
 def busy() -> Refusal:
     """The service has no capacity now, or the store is locked; nothing was stored."""
     return Refusal(503, "The store is busy. Try again later.", {"Retry-After": str(RETRY_AFTER_S)})

@@ -8,6 +8,7 @@ Never: keeps anything between two requests: deleting a token or archiving a data
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -66,7 +67,11 @@ LOOKUPS = 40
 """Number of lookups at once, in threads of their own: those that wait for a silent database do not keep others from
 writing."""
 
-HEALTH_PATH = "/health"
+HEALTH_PATH, READY_PATH = "/health", "/ready"
+
+READY_FOR_S = 1.0
+"""How long the store counts as one that can be written, after that was tried. Who asks needs no token, and trying takes
+the lock that writers need. choice"""
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,7 @@ def application(store: SqlStore, limits: Limits | None = None, pages: Pages | No
             Route(INGEST_PATH, service.ingest, methods=["POST"]),
             Route(PREDICT_PATH, service.predict, methods=["POST"]),
             Route(HEALTH_PATH, service.health, methods=["GET"]),
+            Route(READY_PATH, service.ready, methods=["GET"]),
             *(pages.routes if pages else ()),
         ],
         middleware=[
@@ -133,6 +139,18 @@ def application(store: SqlStore, limits: Limits | None = None, pages: Pages | No
     return app
 
 
+class AllPages:
+    """Several kinds of pages as one.
+
+    Args:
+        pages: The kinds, such as a dashboard and metrics.
+    """
+
+    def __init__(self, *pages: Pages) -> None:
+        self.routes = [route for each in pages for route in each.routes]
+        self.middleware = [layer for each in pages for layer in each.middleware]
+
+
 class _Service:
     def __init__(self, store: SqlStore, limits: Limits) -> None:
         self._store, self._limits = store, limits
@@ -141,6 +159,7 @@ class _Service:
         self._queue = anyio.Semaphore(1 if store.has_one_writer else WRITERS)
         self._lookups = anyio.CapacityLimiter(LOOKUPS)
         self._room = Room(self._limits.body_bytes)
+        self._ready_until, self._trying = 0.0, anyio.CapacityLimiter(1)
 
     async def ingest(self, request: Request) -> Response:
         token, note, most = _token(request), noted(request.scope), self._limits.body_bytes
@@ -154,7 +173,7 @@ class _Service:
                 store, content_type = self._store.of_account(account), request.headers.get("content-type", "")
                 ingest = await run_sync(_read, body, content_type, store, note)
                 async with _turn_of(self._queue, QUEUE_PATIENCE_S):
-                    await run_sync(_write, ingest, store)
+                    await run_sync(_write, ingest, store, note)
         return Response(status_code=204)
 
     async def predict(self, _request: Request) -> Response:
@@ -166,10 +185,15 @@ class _Service:
         await self._looked_up(self._look)
         return JSONResponse({"status": "ok"})
 
-    async def _looked_up(self, look: Callable[[], T]) -> T:
+    async def ready(self, _request: Request) -> Response:
+        """Tell whether the store can be reached and written, for programs that route requests. This needs no token."""
+        await self._looked_up(self._try, self._trying)
+        return JSONResponse({"status": "ready"})
+
+    async def _looked_up(self, look: Callable[[], T], limiter: anyio.CapacityLimiter | None = None) -> T:
         """Look something up in the store. A database that gives no answer is left waiting: nothing depends on it."""
         with anyio.move_on_after(LOOKUP_PATIENCE_S):
-            return await run_sync(look, abandon_on_cancel=True, limiter=self._lookups)
+            return await run_sync(look, abandon_on_cancel=True, limiter=limiter or self._lookups)
         answers.logger.warning("The store has not answered for %g s.", LOOKUP_PATIENCE_S)
         raise answers.away()
 
@@ -179,6 +203,16 @@ class _Service:
         except TemporisError:
             answers.logger.exception("The store cannot be read.")
             raise answers.unhealthy() from None
+
+    def _try(self) -> None:
+        if time.monotonic() < self._ready_until:
+            return
+        try:
+            self._store.ensure_ready()
+        except TemporisError as error:
+            answers.logger.warning("The store cannot be written: %s", error)
+            raise answers.not_ready() from None
+        self._ready_until = time.monotonic() + READY_FOR_S
 
     def _account(self, token: str) -> str:
         with answers.refused():
@@ -208,19 +242,23 @@ def _read(body: bytes, content_type: str, store: SqlStore, note: Noted) -> Inges
     return ingest
 
 
-def _write(ingest: Ingest, store: SqlStore) -> None:
+def _write(ingest: Ingest, store: SqlStore, note: Noted) -> None:
     with answers.refused():
-        if len(ingest.observations):
-            store.upsert(Tally(ingest.data_source, ingest.observations))
-        else:
+        if not len(ingest.observations):
             _ensure_writable(store, ingest.data_source)
+            return
+        tally = Tally(ingest.data_source, ingest.observations)
+        store.upsert(tally)
+    report = tally.report()
+    note.stored, note.unchanged = report.stored, report.unchanged
 
 
 def _checked(body: bytes, content_type: str, store: SqlStore, note: Noted) -> Ingest:
     """Decode a request, or refuse it. A missing or archived data source (404, 409) goes before a bad record (422)."""
     try:
         return ingest_of(body, content_type)
-    except TooManyRecordsError:
+    except TooManyRecordsError as error:
+        note.records = error.records
         raise answers.too_many_records(MAX_RECORDS) from None
     except InvalidBodyError as invalid:
         if invalid.data_source is not None:

@@ -74,7 +74,15 @@ class Ingest(NamedTuple):
 
 
 class TooManyRecordsError(Exception):
-    """Signal: the body has more records than ``MAX_RECORDS``."""
+    """Signal: the body has more records than ``MAX_RECORDS``.
+
+    Args:
+        records: How many it has.
+    """
+
+    def __init__(self, records: int) -> None:
+        super().__init__(records)
+        self.records = records
 
 
 class InvalidBodyError(Exception):
@@ -117,7 +125,7 @@ def ingest_of(body: bytes, content_type: str = "") -> Ingest:
     except _UNREADABLE as error:
         raise InvalidBodyError(_fault(error), _data_source(body)) from None
     if len(decoded.records) > MAX_RECORDS:
-        raise TooManyRecordsError
+        raise TooManyRecordsError(len(decoded.records))
     return Ingest(decoded.data_source, _observations(decoded), len(decoded.records))
 
 

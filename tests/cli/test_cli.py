@@ -641,6 +641,13 @@ def test_serve_without_the_extra(store, monkeypatch):
     assert (done.exit_code, "temporis-dagster[service]" in done.stderr) == (2, True)
 
 
+def test_serve_metrics_without_the_extra(store, monkeypatch):
+    """Exit code 2 before anything is served, and the message says what to install."""
+    monkeypatch.setitem(sys.modules, "temporis_dagster.service.metrics", None)
+    done = run("serve", "--store", store.url, "--metrics")
+    assert (done.exit_code, "temporis-dagster[metrics]" in done.stderr) == (2, True)
+
+
 def test_a_reader_that_stops_early_is_no_traceback(store):
     """``temporis read | head`` ends without a traceback."""
     ingest(store, "timestamp,name,value\n" + "".join(f"{second},a,1\n" for second in range(20_000)))

@@ -139,6 +139,11 @@ def forget_bounds(connection: sa.Connection, source: Source) -> None:
     )
 
 
+def touch(connection: sa.Connection) -> None:
+    """Write to no data source, with the right that every upsert needs. What may not be written refuses this, too."""
+    run(connection, "UPDATE temporis_data_source SET archived = archived WHERE id < ?", (0,))
+
+
 def set_archived(connection: sa.Connection, source: Source, archived: bool) -> None:
     """Set the flag that every chunk of an upsert checks."""
     run(connection, "UPDATE temporis_data_source SET archived = ? WHERE id = ?", (archived, source.id))

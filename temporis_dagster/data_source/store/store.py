@@ -22,7 +22,7 @@ from temporis_dagster.data_source.report import Tally
 from temporis_dagster.data_source.store import pieces, read, sources
 from temporis_dagster.data_source.store.compare import Counted, Subject, frame_of, ghosts_of, names_wanted
 from temporis_dagster.data_source.store.delete import GhostsOf, RowsOfWindow, Selection, StoreDelete
-from temporis_dagster.data_source.store.errors import SourceMissingError, explained
+from temporis_dagster.data_source.store.errors import SourceMissingError, StoreUnusableError, explained
 from temporis_dagster.data_source.store.newest import Observation, newest_of
 from temporis_dagster.data_source.store.opening import GIVE_UP_AFTER_S, database_at
 from temporis_dagster.data_source.store.overview import SourceOverview, overview
@@ -154,6 +154,26 @@ class SqlStore:
         return self._read(
             data_source, lambda _, source: ArchiveState.ARCHIVED if source.archived else ArchiveState.ACTIVE
         )
+
+    def ensure_ready(self) -> None:
+        """Check that the store can be reached and written, in a transaction that changes nothing.
+
+        Raises:
+            StoreError: It cannot be written, or there is none yet.
+            UnavailableError: PostgreSQL could not be reached for too long.
+        """
+
+        def attempt() -> None:
+            with self._database.writing() as connection:
+                sources.touch(connection)
+
+        with self._explained():
+            try:
+                self._database.patiently(attempt)
+            except SourceMissingError:
+                raise StoreUnusableError(
+                    "it does not exist yet", "Create its first data source with: temporis sources create NAME."
+                ) from None
 
     def close(self) -> None:
         """Close the connections. The next operation would open the database again."""
