@@ -6,6 +6,8 @@ Never: looks anything up.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -13,7 +15,7 @@ from urllib.parse import urlencode
 
 from starlette.datastructures import QueryParams
 
-from temporis_dagster.contract import FIRST_TIMESTAMP, TIMESTAMP_LIMIT
+from temporis_dagster.contract import FIRST_TIMESTAMP, TIMESTAMP_LIMIT, series_name_fault
 from temporis_dagster.dashboard.formatting import iso
 from temporis_dagster.service.answers import Refusal
 
@@ -49,9 +51,8 @@ class Selection:
         Raises:
             Refusal: 422: a time or an offset cannot be read.
         """
-        names = dict.fromkeys(name for name in query.getlist("series") if name and "\0" not in name)
         return cls(
-            series=tuple(names)[:MOST_SELECTED],
+            series=tuple(dict.fromkeys(_names(query)))[:MOST_SELECTED],
             start=_moment("start", query.get("start", "")),
             end=_moment("end", query.get("end", "")),
             search=query.get("search", "").replace("\0", ""),
@@ -70,6 +71,21 @@ class Selection:
         pairs += [("search", other.search)] if other.search else []
         pairs += [("offset", str(other.offset))] if other.offset else []
         return f"?{urlencode(pairs)}" if pairs else ""
+
+
+def _names(query: QueryParams) -> Iterator[str]:
+    """Yield the names of series. Browsers change line breaks in forms, so there a name that has one is JSON."""
+    for field, value in query.multi_items():
+        name = value if field == "series" else _from_json(value) if field == "series_json" else None
+        if series_name_fault(name) is None:
+            yield str(name)
+
+
+def _from_json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _moment(field: str, text: str) -> int | None:

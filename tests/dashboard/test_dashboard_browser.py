@@ -6,6 +6,7 @@ import re
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.parse import urlencode
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.support.dashboard_tools import Running, started_dashboard
 pytestmark = pytest.mark.once
 
 T0, HOUR = 1_718_841_600, 3_600
-HOSTILE = ['a "quoted" name', "it's <b>bold</b>", "<script>alert(1)</script>", "wärme 🔥 & 雪", "x" * 200]
+HOSTILE = ['a "quoted" name', "it's <b>bold</b>", "<script>alert(1)</script>", "wärme 🔥 & 雪", "x" * 200, "two\nlines"]
 PAGES = (
     "/",
     "/sources/store_metrics",
@@ -186,10 +187,15 @@ def test_two_accounts_in_two_windows_are_apart(browser, running):
 def test_hostile_names_are_shown_and_plotted(browser, filled):
     """Quotes, markup and emoji are text in lists, fields, legends and links; no script of a name runs."""
     with logged_in(browser, filled) as page:
-        for name in HOSTILE:
-            page.goto("/sources/store_metrics")
-            page.get_by_label("Search by a part of the name").fill(name)
-            page.get_by_role("button", name="Search").click()
+        page.goto("/sources/store_metrics?search=o")
+        for name in HOSTILE[:2]:
+            page.get_by_label(f"Plot {name}").check()
+        page.locator("input[type=checkbox][name=series_json]").check()
+        page.get_by_role("button", name="Plot the selected series").click()
+        page.wait_for_url("**series_json=**")
+        assert page.locator(".u-legend .u-series:not(.edge)").count() == 1 + 3
+        for name in HOSTILE[1:4]:
+            page.goto(f"/sources/store_metrics?{urlencode({'search': name})}")
             page.get_by_role("link", name=name, exact=True).click()
             page.locator(".uplot canvas").wait_for()
             assert page.locator(".u-legend").get_by_text(name).is_visible()
@@ -199,9 +205,9 @@ def test_a_thousand_series_are_found_by_their_names(browser, filled):
     """The list is paged; a search shows what matches, each with an outline that has words."""
     with logged_in(browser, filled) as page:
         page.goto("/sources/store_metrics")
-        assert page.get_by_text("1 to 25 of 1,007").is_visible()
+        assert page.get_by_text("1 to 25 of 1,008").is_visible()
         page.get_by_role("link", name="Next").click()
-        assert page.get_by_text("26 to 50 of 1,007").is_visible()
+        assert page.get_by_text("26 to 50 of 1,008").is_visible()
         page.get_by_label("Search by a part of the name").fill("SERIES_0999")
         page.get_by_role("button", name="Search").click()
         assert page.get_by_text("1 to 1 of 1", exact=True).is_visible()
