@@ -9,6 +9,7 @@ Never: changes a page, or leaves a link of one as it is without knowing where it
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -44,6 +45,8 @@ PUBLIC_MODULES = {
 """The modules whose `__all__` is public, each with a page made of the docstrings of these names."""
 
 LINK = re.compile(r"(?<=\]\()([^)#\s]+)(?=(?:#[^)\s]*)?\))")
+BAR = r"\|"
+PIPE = re.compile(r"(?<=[ (])`([^`\n]*\\\|[^`\n]*)`")
 FENCED = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 LINKED = re.compile(r"\[([^\]]+)\]\(([^)#]+\.md|https:[^)]+)\)")
 PICTURE = re.compile(r'<p><img [^>]*src="data:[^>]*></p>\n*')
@@ -70,7 +73,7 @@ def moved(text: str, page: Path, shown: set[Path]) -> str:
         return os.path.relpath(place(target), Path(place(page)).parent).replace(os.sep, "/")
 
     parts = FENCED.split(text)
-    parts[::2] = [LINK.sub(replaced, part) for part in parts[::2]]
+    parts[::2] = [PIPE.sub(as_html, LINK.sub(replaced, part)) for part in parts[::2]]
     return "".join(parts)
 
 
@@ -96,6 +99,11 @@ def of_output(output: dict[str, Any]) -> str:
         return f"<div>\n{table.strip()}\n</div>"
     text = "".join(output.get("text", data.get("text/plain", "")))
     return f"```text\n{text.rstrip()}\n```" if text.strip() else ""
+
+
+def as_html(code: re.Match[str]) -> str:
+    """Return code with a bar, in a table, as HTML: only GitHub takes the backslash before the bar away."""
+    return f"<code>{html.escape(code[1]).replace(BAR, '&#124;')}</code>"
 
 
 def page_of(path: Path) -> str:

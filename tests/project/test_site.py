@@ -21,6 +21,10 @@ ADDRESS = re.compile(r"(https?://[\w.-]+(:\d+)?([/?#][^\s<>\"]*)?|mailto:[\w.-]+
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "link": "href"}
 """What a browser may load without being asked."""
 
+CODE = {"code", "pre", "script", "style"}
+MARKDOWN = re.compile(r"\*\*|\]\(|\| ---|``|^ *[-*] \w|^\d+\. \w|^:::|^\|.*\|$", re.MULTILINE)
+"""What the text of a page holds only if it was not understood."""
+
 
 class Page(HTMLParser):
     """A page of the site: where its links lead, what it loads, and which anchors it has."""
@@ -28,6 +32,7 @@ class Page(HTMLParser):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path, self.links, self.loaded, self.anchors = path, [], [], set()
+        self.prose, self.in_code = "", 0
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
@@ -37,6 +42,13 @@ class Page(HTMLParser):
             self.links.append(attributes["href"])
         if attributes.get(LOADED.get(tag)):
             self.loaded.append(attributes[LOADED[tag]])
+        self.in_code += tag in CODE
+
+    def handle_endtag(self, tag):
+        self.in_code -= tag in CODE
+
+    def handle_data(self, data):
+        self.prose += "" if self.in_code else data
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +93,17 @@ def test_every_link_of_the_site_leads_somewhere(site, pages):
         if leads_nowhere(page, link, pages, site)
     }
     assert found == set()
+
+
+def test_the_site_understands_what_github_understands(site, pages):
+    """Tables, lists, links and emphasis of every page are that, and not characters in its text."""
+    left = {
+        f"{path.relative_to(site)}: {page.prose[max(0, found.start() - 30) : found.end() + 30]!r}"
+        for path, page in pages.items()
+        for found in MARKDOWN.finditer(page.prose)
+    }
+    assert left == set()
+    assert "<code>2024-06-20|north</code>" in (site / "dagster_reference.html").read_text(encoding="utf-8")
 
 
 def test_the_site_loads_nothing_from_elsewhere(site, pages):
