@@ -14,7 +14,11 @@ import pytest
 
 from docs.build_site import OTHER_PAGES, PUBLIC_MODULES
 
-pytestmark = [pytest.mark.once, pytest.mark.no_cover]
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.no_cover,
+    pytest.mark.skipif(sys.version_info < (3, 11), reason="zensical needs Python 3.11"),
+]
 
 ROOT = Path(__file__).parents[2]
 ADDRESS = re.compile(r"(https?://[\w.-]+(:\d+)?([/?#][^\s<>\"]*)?|mailto:[\w.-]+@[\w.-]+)")
