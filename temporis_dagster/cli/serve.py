@@ -7,6 +7,7 @@ Never: logs a token.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -110,14 +111,14 @@ def serve(
         raise ConfigurationError("--open and --mirror are for the dashboard, which --no-dashboard leaves out.")
     login = _login(host, account, is_open=is_open)
     counting = [_metrics()] if metrics else []
-    _start_log(log_format)
+    remark = _start_log(log_format)
     logging.getLogger(POOL_LOGGER).setLevel(logging.WARNING)
     if host not in LOOPBACK:
-        tell(f"Tokens travel unencrypted to {host}. Put a proxy with TLS in front of this service.")
+        remark(f"Tokens travel unencrypted to {host}. Put a proxy with TLS in front of this service.")
     try:
-        tell_if_missing(store)
+        tell_if_missing(store, remark)
     except UnavailableError as error:
-        tell(f"Warning: {error} Until the store is available, requests are answered with 503.")
+        remark(f"Warning: {error} Until the store is available, requests are answered with 503.")
     served = SqlStore(store)
     shown = [Dashboard(served, login, pending=_pending(mirror))] if dashboard else []
     with suppress(KeyboardInterrupt):
@@ -139,15 +140,17 @@ def _metrics() -> Metrics:
     return Metrics()
 
 
-def _start_log(form: str) -> None:
-    handler = logging.StreamHandler()
-    if form == "json":
-        from temporis_dagster.service.log_lines import JsonLines
+def _start_log(form: str) -> Callable[[str], None]:
+    """Begin to log on stderr. Return what writes a remark there, in the same form."""
+    if form == "text":
+        logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+        return tell
+    from temporis_dagster.service.log_lines import JsonLines
 
-        handler.setFormatter(JsonLines())
-    else:
-        handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    return logging.getLogger("temporis_dagster.service").warning
 
 
 def _login(host: str, account: str, *, is_open: bool) -> LoginOptions:

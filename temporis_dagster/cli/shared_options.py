@@ -163,8 +163,12 @@ def with_options(command: Command, options: Sequence[Callable[[Command], Command
     return command
 
 
-def tell_if_missing(store: str) -> None:
+def tell_if_missing(store: str, tell: Callable[[str], None] = tell) -> None:
     """Report on stderr that a store does not exist yet, since its URL may be misspelled.
+
+    Args:
+        store: The URL of the store.
+        tell: What writes the report.
 
     Raises:
         UnavailableError: The database of the store could not be reached, not even after some seconds.

@@ -176,6 +176,15 @@ def test_the_command_serves_metrics_and_logs_json_lines(store):
     assert "ts_" not in "".join(service.complaints)
 
 
+def test_what_the_command_remarks_at_its_start_is_a_json_line_too(tmp_path):
+    """Such as that there is no store yet."""
+    service = ServiceProcess(f"sqlite:///{tmp_path}/none.db", 0, "--log-format", "json")
+    service.hear("does not exist yet")
+    service.stop()
+    assert [json.loads(line)["level"] for line in service.complaints if "does not exist yet" in line] == ["WARNING"]
+    assert all(json.loads(line) for line in service.complaints)
+
+
 def test_a_traceback_is_part_of_its_line():
     """So that a program that reads lines finds it with the message."""
     error = ValueError("one\ntwo")
