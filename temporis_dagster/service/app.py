@@ -155,7 +155,7 @@ class _Service:
     def __init__(self, store: SqlStore, limits: Limits) -> None:
         self._store, self._limits = store, limits
         self._turns = anyio.Semaphore(WRITERS)
-        # The lock of a file goes to whoever asks at the right moment, so some would wait many times as long as others.
+        # The lock of a file goes to the request that asks at the right moment: others would wait many times as long.
         self._queue = anyio.Semaphore(1 if store.has_one_writer else WRITERS)
         self._lookups = anyio.CapacityLimiter(LOOKUPS)
         self._room = Room(self._limits.body_bytes)
