@@ -23,6 +23,7 @@ from benchmarks.baselines import copy_and_merge, pandas_read_sql, psycopg_loop
 from benchmarks.harness import Given, Table, Turn, Way, in_turns, installed
 from benchmarks.postgres_parts import samples
 from temporis_dagster import connect
+from temporis_dagster.wording import counted
 from temporis_dagster.data_source.report import Tally
 from temporis_dagster.data_source.store import SqlStore
 
@@ -250,7 +251,7 @@ def small(make: Any, proxy: Any, count: int, turn: Turn) -> None:
                 taken.append((time.perf_counter() - started) * 1_000)
             median, p99 = np.quantile(taken, [0.5, 0.99])
             trips = (proxy.round_trips - before) / count
-            turn.note(f"{rows:,} rows, {step}", {"median_ms": median, "p99_ms": p99, "round_trips": trips})
+            turn.note(f"{counted(rows, 'row')}, {step}", {"median_ms": median, "p99_ms": p99, "round_trips": trips})
     way.close()
 
 
