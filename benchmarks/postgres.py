@@ -23,9 +23,9 @@ from benchmarks.baselines import copy_and_merge, pandas_read_sql, psycopg_loop
 from benchmarks.harness import Given, Table, Turn, Way, in_turns, installed
 from benchmarks.postgres_parts import samples
 from temporis_dagster import connect
-from temporis_dagster.wording import counted
 from temporis_dagster.data_source.report import Tally
 from temporis_dagster.data_source.store import SqlStore
+from temporis_dagster.wording import counted
 
 SERIES, SOURCES = 100, 5
 FRESH, AGAIN, CHANGED, READ = "new", "unchanged", "1 % changed", "read"
