@@ -47,6 +47,8 @@ PUBLIC_MODULES = {
 LINK = re.compile(r"(?<=\]\()([^)#\s]+)(?=(?:#[^)\s]*)?\))")
 BAR = r"\|"
 PIPE = re.compile(r"(?<=[ (])`([^`\n]*\\\|[^`\n]*)`")
+NAMED = re.compile(r"\[(?:[\w.]+/)*\w+\.md\](?=\(([\w./]+\.md)[#)])")
+TITLE = re.compile(r"^# ([^:\n]+)", re.MULTILINE)
 FENCED = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 LINKED = re.compile(r"\[([^\]]+)\]\(([^)#]+\.md|https:[^)]+)\)")
 PICTURE = re.compile(r'<p><img [^>]*src="data:[^>]*></p>\n*')
@@ -63,7 +65,14 @@ def place(path: Path) -> str:
 
 
 def moved(text: str, page: Path, shown: set[Path]) -> str:
-    """Return the text of a page with links that fit the site; the files that they lead to are added to ``shown``."""
+    """Return the text of a page with links that fit the site; the files that they lead to are added to ``shown``.
+
+    On GitHub, the name of a file is a good text for a link to it; in the site, it is the title of the page.
+    """
+
+    def titled(link: re.Match[str]) -> str:
+        heading = TITLE.search((page.parent / link[1]).read_text(encoding="utf-8"))
+        return f"[{heading[1]}]" if heading else link[0]
 
     def replaced(link: re.Match[str]) -> str:
         target = (page.parent / link[1]).resolve()
@@ -73,7 +82,7 @@ def moved(text: str, page: Path, shown: set[Path]) -> str:
         return os.path.relpath(place(target), Path(place(page)).parent).replace(os.sep, "/")
 
     parts = FENCED.split(text)
-    parts[::2] = [PIPE.sub(as_html, LINK.sub(replaced, part)) for part in parts[::2]]
+    parts[::2] = [PIPE.sub(as_html, LINK.sub(replaced, NAMED.sub(titled, part))) for part in parts[::2]]
     return "".join(parts)
 
 
