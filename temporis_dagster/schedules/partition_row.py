@@ -31,17 +31,8 @@ def partition_count(option: str, count: Any, *, at_least: int = 1) -> int:
 
 def trailing_start(partitions_def: dg.TimeWindowPartitionsDefinition, at: datetime, count: int) -> datetime | None:
     """Return the start of the oldest of the newest ``count`` partitions at that time; None if there is no partition."""
-    with dg.partition_loading_context(effective_dt=at):
-        newest = partitions_def.get_last_partition_window()
-        if newest is None:
-            return None
-        start = newest.start
-        for _ in range(count - 1):
-            previous = partitions_def.get_prev_partition_window(start)
-            if previous is None:
-                break
-            start = previous.start
-        return start.astimezone(timezone.utc)
+    keys = trailing_keys(partitions_def, at, count)
+    return partitions_def.time_window_for_partition_key(keys[0]).start.astimezone(timezone.utc) if keys else None
 
 
 def keys_since(partitions_def: dg.TimeWindowPartitionsDefinition, at: datetime, start: datetime) -> list[str]:
@@ -65,8 +56,19 @@ def trailing_keys(partitions_def: dg.TimeWindowPartitionsDefinition, at: datetim
         >>> trailing_keys(hours, datetime(2026, 10, 25, 2, 5, tzinfo=timezone.utc), 3)
         ['2026-10-25-01:00', '2026-10-25-02:00', '2026-10-25-02:00+0100']
     """
-    start = trailing_start(partitions_def, at, count)
-    return [] if start is None else keys_since(partitions_def, at, start)
+    with dg.partition_loading_context(effective_dt=at):
+        first, newest = partitions_def.get_first_partition_window(), partitions_def.get_last_partition_window()
+    if first is None or newest is None:
+        return []
+    # To list the partitions of a window takes Dagster less time than to step back from each to the one before.
+    begin, end = first.start.timestamp(), newest.end.timestamp()
+    reach_s = count * (end - newest.start.timestamp())
+    while True:
+        start = max(begin, end - reach_s)
+        keys = keys_since(partitions_def, at, datetime.fromtimestamp(start, tz=timezone.utc))
+        if len(keys) >= count or start == begin:
+            return keys[-count:]
+        reach_s *= 2
 
 
 @dataclass(frozen=True)

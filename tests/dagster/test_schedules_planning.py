@@ -18,15 +18,19 @@ from temporis_dagster.schedules.trailing_window import _ranges
 
 ZONES = ["UTC", "America/New_York", "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe"]
 CRONS = {"0 * * * *": 3_600, "*/15 * * * *": 900, "0 0 * * *": 86_400, "30 2 * * *": 86_400, "0 5 * * 1": 604_800}
+UNEVEN = {"0 6 * * 1-5": 120_960, "0 0 1,2 * *": 1_314_900}
+"""Windows of several lengths, in the mean in seconds."""
+
 CHANGES = [datetime(2026, month, day, tzinfo=timezone.utc) for month, day in ((3, 8), (3, 29), (10, 25), (11, 1))]
 
 
 @st.composite
 def partitions_and_a_time(draw):
     """Partitions that began shortly before a clock change somewhere, and a time close to it."""
-    cron = draw(st.sampled_from(sorted(CRONS)))
+    lengths = CRONS | UNEVEN
+    cron = draw(st.sampled_from(sorted(lengths)))
     near = draw(st.sampled_from(CHANGES)) + timedelta(minutes=draw(st.integers(-3_000, 3_000)))
-    start = near - timedelta(seconds=CRONS[cron] * draw(st.integers(0, 40)))
+    start = near - timedelta(seconds=lengths[cron] * draw(st.integers(0, 40)))
     partitions = dg.TimeWindowPartitionsDefinition(
         start=start,
         fmt="%Y-%m-%dT%H:%M",

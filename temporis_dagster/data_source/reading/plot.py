@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,7 @@ LARGEST_DRAWN = 1e100
 """Values beyond this are drawn at this height: axes have no room for them."""
 
 LABEL_CHARACTERS = 40
+REMARK_CHARACTERS = 100
 
 BINS_PER_DOUBLING = 32
 BINS = 64 * BINS_PER_DOUBLING
@@ -232,7 +234,7 @@ def draw(ax: Axes, lines: Sequence[Line], title: str, span: tuple[int, int] | No
     else:
         ax.set_xticks([])
     ax.xaxis.label.set_parse_math(False)
-    ax.set_xlabel("\n".join(["UTC", *remarks]))
+    ax.set_xlabel("\n".join(["UTC", *(line for remark in remarks for line in wrap(remark, REMARK_CHARACTERS))]))
 
 
 def _drawable_span(start: int, end: int) -> tuple[int, int]:
