@@ -24,6 +24,9 @@ from temporis_dagster.service.middleware import HttpMiddleware
 MOST_KEPT = 100
 """How many ingests, and how many refusals, are kept for each account: apart, so that neither displaces the other."""
 
+MOST_UNKNOWN = 20
+"""How many refusals of unknown senders are kept: anybody can make them, so they are few beside an account's own."""
+
 MOST_ACCOUNTS = 1_000
 SHOWN_CHARACTERS = 300
 STORED = 204
@@ -65,7 +68,7 @@ class Activity:
         self.clock, self._lock = clock, threading.Lock()
         self.since = clock()
         self._accounts = OrderedDict[str, _OfAccount]()
-        self._unknown = deque[Ingest](maxlen=MOST_KEPT)
+        self._unknown = deque[Ingest](maxlen=MOST_UNKNOWN)
 
     def note(self, account: str | None, ingest: Ingest) -> None:
         """Keep an ingest."""
@@ -88,7 +91,7 @@ class Activity:
         """Return the ingests of an account that were refused, and those of unknown accounts, the newest first."""
         with self._lock:
             both = [*self._accounts.get(account, _OfAccount()).refused, *self._unknown]
-        return sorted(both, key=lambda ingest: ingest.at)[::-1][:MOST_KEPT]
+        return sorted(both, key=lambda ingest: ingest.at)[::-1]
 
 
 class Watching(HttpMiddleware):
@@ -127,5 +130,6 @@ class Watching(HttpMiddleware):
         note, reason = noted(scope), None
         if status != STORED:
             reason = ANY_TOKEN.sub("<token>", note.refusal or UNKNOWN)[:SHOWN_CHARACTERS]
-        name = None if note.data_source is None else note.data_source[:SHOWN_CHARACTERS]
+        named = note.data_source
+        name = None if named is None else ANY_TOKEN.sub("<token>", named)[:SHOWN_CHARACTERS]
         self._activity.note(note.account, Ingest(self._activity.clock(), name, note.records, status, reason))

@@ -69,13 +69,14 @@ def _wait_s(attempts: deque[float], most: int, window_s: float, now: float) -> i
 def _network(address: str) -> str:
     """Return what counts as one address.
 
-    >>> _network("192.0.2.7"), _network("2001:db8:1:2:3::4")
-    ('192.0.2.7', '2001:db8:1:2::/64')
+    >>> _network("192.0.2.7"), _network("::ffff:192.0.2.7"), _network("2001:db8:1:2:3::4")
+    ('192.0.2.7', '192.0.2.7', '2001:db8:1:2::/64')
     """
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return address
+    parsed = parsed if parsed.version == 4 else parsed.ipv4_mapped or parsed  # noqa: PLR2004  # a proxy for both
     if parsed.version == 4:  # noqa: PLR2004  # IPv4
-        return address
+        return str(parsed)
     return str(ipaddress.ip_network((int(parsed), V6_NETWORK), strict=False))

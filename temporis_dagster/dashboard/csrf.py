@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.requests import Request
 
@@ -33,7 +33,7 @@ def ensure_own_site(request: Request) -> None:
     if site is not None:
         own = site == "same-origin"
     else:
-        own = origin is None or urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
+        own = origin is None or _split(origin).netloc.lower() == request.headers.get("host", "").lower()
     if not own:
         raise Refusal(
             403, "This form was sent by another website. Nothing was changed. Use the pages of this dashboard."
@@ -62,7 +62,15 @@ def ensure_this_machine(request: Request) -> None:
         Refusal: 403.
     """
     client = request.client.host if request.client else ""
-    if urlsplit(f"//{request.headers.get('host', '')}").hostname not in LOOPBACK or client not in LOOPBACK:
+    if _split(f"//{request.headers.get('host', '')}").hostname not in LOOPBACK or client not in LOOPBACK:
         raise Refusal(
             403, "Without a login, the dashboard answers only on this machine: at 127.0.0.1, [::1] and localhost."
         )
+
+
+def _split(url: str) -> SplitResult:
+    """Split a URL of a header; one that is malformed has no parts."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")

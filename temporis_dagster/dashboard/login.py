@@ -52,6 +52,8 @@ class Login:
     def __init__(self, store: SqlStore, options: LoginOptions, clock: Callable[[], float]) -> None:
         self._store, self._account, self._clock = store, options.account, clock
         self._password_key = None if options.password is None else _key_of_password(options.password, options.account)
+        # Not made of the password: whoever can sign a cookie for each guess could try passwords past every limit.
+        self._session_key = secrets.token_bytes(32)
         self._attempts = LoginAttempts(clock)
         self.is_open = options.is_open
         self._open_session = Session(
@@ -82,27 +84,33 @@ class Login:
         Raises:
             Refusal: 401 if it is not valid, 429 if it was tried too often.
         """
+        visitor = self._of_token(secret.strip()) or self._of_password(secret.strip(), address)
+        key = visitor and self._key_of(visitor)
+        if visitor is None or key is None:
+            raise Refusal(401, self._why_not(secret.strip()))
+        return cookie_of(visitor, key, self._clock())
+
+    def _of_token(self, secret: str) -> Visitor | None:
+        """Return who has this token. It is not limited: nobody guesses a token, and nobody can lock its owner out."""
+        if not TOKEN.fullmatch(secret):
+            return None
+        with refused():
+            found = self._store.tokens.find(secret, dashboard=True)
+        return None if found is None else Visitor(found.account, found.label)
+
+    def _of_password(self, secret: str, address: str) -> Visitor | None:
+        """Return who has this password, if it is one. What is not, counts as an attempt, whatever it is."""
         if wait_s := self._attempts.wait_s(address):
             raise Refusal(
                 429, f"There were too many attempts to log in. Try again in {wait_s} s.", {"Retry-After": str(wait_s)}
             )
-        visitor = self._visitor(secret.strip())
-        key = visitor and self._key_of(visitor)
-        if visitor is None or key is None:
-            raise Refusal(401, self._why_not(secret.strip()))
-        self._attempts.succeeded(address)
-        return cookie_of(visitor, key, self._clock())
-
-    def _visitor(self, secret: str) -> Visitor | None:
-        if TOKEN.fullmatch(secret):
-            with refused():
-                found = self._store.tokens.find(secret, dashboard=True)
-            if found is not None:
-                return Visitor(found.account, found.label)
         if self._password_key is None or not secret:
             return None
         presented = _key_of_password(secret[:PASSWORD_LENGTH], self._account)
-        return Visitor(self._account, None) if hmac.compare_digest(presented, self._password_key) else None
+        if not hmac.compare_digest(presented, self._password_key):
+            return None
+        self._attempts.succeeded(address)
+        return Visitor(self._account, None)
 
     def _why_not(self, secret: str) -> str:
         """Say why a person is not let in. That a token is for ingests is said only to a person who has it."""
@@ -117,13 +125,13 @@ class Login:
 
     def _key_of(self, visitor: Visitor) -> bytes | None:
         if visitor.label is None:
-            return self._password_key if visitor.account == self._account else None
+            return self._session_key if self.has_password and visitor.account == self._account else None
         with refused():
             return self._store.of_account(visitor.account).tokens.session_key(visitor.label)
 
 
 def _key_of_password(password: str, account: str) -> bytes:
-    """Return the key of a password. Its salt is the account, so that several services with one password agree."""
+    """Return what a password is compared by: it takes time to compute, so that guessing does."""
     salt = b"temporis dashboard\0" + account.encode(errors="surrogatepass")
     text = password.encode(errors="surrogatepass")
     return hashlib.scrypt(text, salt=salt, n=SCRYPT_N, r=SCRYPT_R, p=SCRYPT_P)

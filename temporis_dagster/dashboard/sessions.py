@@ -3,8 +3,9 @@
 Comes in: a visitor and the key of what they logged in with, or a cookie. Goes out: a cookie, or the session it proves.
 Never: keeps anything, so that several services over one store agree; puts a token or a password into the cookie.
 
-The key comes from the stored hash of the token, or from the password. So a session ends at the next request after its
-token was deleted or its password changed, and otherwise after ``SESSION_S``.
+The key comes from the stored hash of the token; for a password, it is a random one of the process. So a session ends at
+the next request after its token was deleted, or when the service that knows the password ends, and otherwise after
+``SESSION_S``.
 """
 
 from __future__ import annotations
@@ -84,7 +85,9 @@ def session_of(cookie: str, key_of: KeyOf, now: float) -> Session | None:
         return None
     visitor, expires_at = found
     key = key_of(visitor)
-    if key is None or not hmac.compare_digest(_mac(key, "session", content), mac) or expires_at <= now:
+    if key is None or not hmac.compare_digest(_mac(key, "session", content), mac):
+        return None
+    if not now < expires_at <= now + SESSION_S:
         return None
     return Session(visitor, csrf_of(key, content))
 

@@ -19,13 +19,14 @@ from click.testing import CliRunner
 
 from temporis_dagster import connect
 from temporis_dagster.cli import main
-from temporis_dagster.contract import CLOUD_URL
-from temporis_dagster.dashboard import Dashboard, LoginOptions
+from temporis_dagster.contract import CLOUD_URL, INGEST_PATH
+from temporis_dagster.dashboard import Dashboard, LoginOptions, login
+from temporis_dagster.dashboard.activity import MOST_KEPT
 from temporis_dagster.dashboard.attempts import ADDRESS_WINDOW_S, ALL_WINDOW_S, OF_ALL, OF_ONE_ADDRESS
 from temporis_dagster.dashboard.forms import MOST_BYTES
 from temporis_dagster.dashboard.login import Login
 from temporis_dagster.dashboard.pending import MirrorPending
-from temporis_dagster.dashboard.sessions import SESSION_S, Visitor, cookie_of
+from temporis_dagster.dashboard.sessions import SESSION_S, Visitor, cookie_of, session_of
 from temporis_dagster.data_source.http.target import HttpTarget
 from temporis_dagster.data_source.mirror import Mirror
 from temporis_dagster.data_source.options import HttpOptions
@@ -123,15 +124,15 @@ def test_a_session_ends_with_its_token_and_with_the_time(running):
     assert first.client.get("/").status_code == 303
 
 
-def test_a_session_holds_in_every_service_over_the_store_and_ends_with_its_password(tmp_path):
-    """Several processes behind a load balancer need no memory in common; another password is another key."""
+def test_a_session_of_a_token_holds_in_every_service_over_the_store_and_that_of_a_password_in_its_own(tmp_path):
+    """Several processes behind a load balancer need no memory in common for tokens."""
     with (
         started_dashboard(tmp_path, LoginOptions(password="one")) as running,
         socket.create_server(("127.0.0.1", 0)) as one,
         socket.create_server(("127.0.0.1", 0)) as other,
     ):
         cookies = [dict(running.visitor(secret).client.cookies) for secret in (running.token, "one")]
-        for listener, password, statuses in ((one, "one", [200, 200]), (other, "another", [200, 303])):
+        for listener, password, statuses in ((one, "one", [200, 303]), (other, "another", [200, 303])):
             options = LoginOptions(password=password)
             with served(
                 SqlStore(running.service.store.url),
@@ -139,6 +140,22 @@ def test_a_session_holds_in_every_service_over_the_store_and_ends_with_its_passw
                 pages=lambda store, options=options: Dashboard(store, options, clock=running.clock),
             ) as url:
                 assert [httpx.get(url, cookies=cookie).status_code for cookie in cookies] == statuses
+
+
+def test_a_password_cannot_be_guessed_with_cookies(tmp_path):
+    """Whoever could sign a cookie for each guess would try passwords past every limit."""
+    with started_dashboard(tmp_path, LoginOptions(password="hunter2")) as running:
+        key = login._key_of_password("hunter2", "default")
+        cookie = cookie_of(Visitor("default", None), key, running.clock())
+        assert httpx.get(running.url + "/index.json", cookies={"temporis_dashboard": cookie}).status_code == 401
+
+
+def test_a_session_does_not_last_longer_than_a_login():
+    """Whatever a cookie says: a key that has leaked is not a way in forever."""
+    visitor, key = Visitor("default", "test"), bytes(32)
+    late = cookie_of(visitor, key, 1.0)
+    assert session_of(late, lambda _: key, 0.0) is None
+    assert session_of(late, lambda _: key, 1.0) is not None
 
 
 def test_a_cookie_that_we_did_not_sign_is_none(shared):
@@ -190,18 +207,31 @@ def test_a_login_leads_to_pages_of_the_dashboard_only(shared, where):
 
 
 def test_too_many_attempts_of_one_address_have_to_wait(running):
-    """429 with Retry-After, also for the right token; a login clears the count, and time does."""
+    """429 with Retry-After. Nobody can lock out the owner of a token, which cannot be guessed; time clears it."""
     person = Person(running.url)
-    for _ in range(OF_ONE_ADDRESS - 1):
-        assert person.log_in("wrong").status_code == 401
-    assert person.log_in(running.token).status_code == 303
     for _ in range(OF_ONE_ADDRESS):
         assert person.log_in("wrong").status_code == 401
-    late = person.log_in(running.token)
+        assert person.log_in(running.token).status_code == 303
+    late = person.log_in("wrong")
     assert (late.status_code, late.headers["retry-after"]) == (429, str(ADDRESS_WINDOW_S))
-    assert Person(running.url, **{"X-Forwarded-For": "192.0.2.1"}).log_in(running.token).status_code == 303
-    running.clock.move(ADDRESS_WINDOW_S)
     assert person.log_in(running.token).status_code == 303
+    assert Person(running.url, **{"X-Forwarded-For": "192.0.2.1"}).log_in("wrong").status_code == 401
+    assert Person(running.url, **{"X-Forwarded-For": "::ffff:192.0.2.2"}).log_in("wrong").status_code == 401
+    running.clock.move(ADDRESS_WINDOW_S)
+    assert person.log_in("wrong").status_code == 401
+
+
+def test_a_token_does_not_clear_the_attempts_at_a_password_but_the_password_does(tmp_path):
+    """Otherwise the owner of any token could go on guessing."""
+    with started_dashboard(tmp_path, LoginOptions(password="right")) as running:
+        person = Person(running.url)
+        for _ in range(OF_ONE_ADDRESS - 1):
+            assert person.log_in("wrong").status_code == 401
+        assert person.log_in("right").status_code == 303
+        for _ in range(OF_ONE_ADDRESS):
+            assert person.log_in("wrong").status_code == 401
+        assert person.log_in(running.token).status_code == 303
+        assert person.log_in("right").status_code == 429
 
 
 def test_too_many_attempts_in_all_have_to_wait(store, url):
@@ -322,6 +352,24 @@ def test_a_login_from_another_website_is_refused(shared):
     """A person cannot be logged in as somebody else without noticing it."""
     person = Person(shared.url, Origin="https://evil.example")
     assert person.log_in(shared.token).status_code == 403
+
+
+def test_malformed_headers_are_refused_and_no_bug(shared):
+    """Anybody can send them; they are no reason for a traceback in the log."""
+    answer = httpx.post(shared.url + "/login", data={"secret": "x"}, headers={"Origin": "http://["})
+    assert answer.status_code == 403
+
+
+def test_what_strangers_send_does_not_hide_the_refusals_of_an_account(running):
+    """Anybody can be refused for want of a token; what the account's own programs learned stays on its page."""
+    endpoint, token = running.url + INGEST_PATH, running.service.headers["Authorization"]
+    mixed_up = {"data_source": running.token, "records": []}
+    assert httpx.post(endpoint, json=mixed_up, headers={"Authorization": token}).status_code == 404
+    with httpx.Client() as stranger:
+        assert {stranger.post(endpoint, json={}).status_code for _ in range(MOST_KEPT)} == {401}
+    shown = running.visitor().client.get("/activity.json")
+    assert "404" in shown.text
+    assert running.token not in shown.text, "not even where a program mixes up its settings"
 
 
 def test_what_is_no_form_of_ours_is_refused(shared):
