@@ -300,6 +300,20 @@ def taken_name(bench: Bench) -> str:
         return bench.logs(temporis.data_sources, level=logging.WARNING)
 
 
+def unnoted_use(bench: Bench) -> str:
+    """What is logged by looking up a token in a file that another program has locked."""
+    import sqlite3
+    from contextlib import closing
+
+    from temporis_dagster.data_source.store import SqlStore
+
+    with closing(SqlStore(bench.store)) as store:
+        token = store.tokens.create("laptop")
+        with closing(sqlite3.connect(store.url.removeprefix("sqlite:///"))) as other:
+            other.execute("BEGIN IMMEDIATE")
+            return bench.logs(lambda: store.tokens.find(token), level=logging.INFO)
+
+
 def not_a_database(bench: Bench) -> str:
     """The message of a read from a text file."""
     (bench.folder / "notes.db").write_text("Shopping list: milk, bread. " * 100)
@@ -1293,6 +1307,13 @@ EVERYTHING: dict[str, list[Symptom]] = {
             "The store was made before there were [SQL views](sql_views.md), and a table or view of yours has the name "
             "of one of them.",
             "Rename it. Until then, the store works without the views and without a dashboard.",
+        ),
+        Symptom(
+            unnoted_use,
+            "The service found the token, but could not write when it was used: another process held the lock, or the "
+            "role of the service lacks the right. Said once for each service.",
+            "Nothing, if it is a lock: a later request notes it. Otherwise, grant "
+            "[the right](postgres.md#set-it-up-once), or do without the time of last use.",
         ),
         Symptom(
             waiting_for_the_server,
