@@ -6,7 +6,7 @@ JSON. It keeps nothing: the store has the data sources and the tokens, the brows
 Rooms, from the request inwards:
 
 * ``routes``: the paths, and what is checked before a page is made. ``forms``: the body of a request as fields.
-  ``headers``: what browsers have to obey on each page.
+  ``headers``: what browsers have to obey on each page. ``turns``: how much is done at once.
 * ``login``: who may come in. ``attempts``: how often that may be tried. ``sessions``: the cookie of those who are in.
   ``csrf``: that a form comes from a page of theirs.
 * ``visit``: what the pages know of a request. ``sources_page``, ``source_page``, ``tokens_page`` and ``activity_page``:

@@ -9,12 +9,10 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import quote
 
-import anyio
-from anyio.to_thread import run_sync
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -30,18 +28,23 @@ from temporis_dagster.dashboard.login import Login, LoginOptions
 from temporis_dagster.dashboard.pending import PendingOf
 from temporis_dagster.dashboard.rendering import Page, as_html, as_json
 from temporis_dagster.dashboard.sessions import SESSION_S, Session
+from temporis_dagster.dashboard.turns import Turns
 from temporis_dagster.dashboard.visit import Answer, Download, Endpoint, Visit, see_other
 from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.service.answers import Refusal, refused
-
-T = TypeVar("T")
 
 STATIC = Path(__file__).parent / "static"
 OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 """A path of this dashboard, as opposed to the URL of another host."""
 
-PAGES_AT_ONCE = 8
-"""Number of pages that are made at once, in threads of their own: ingests do not wait for them."""
+PAGES_AT_ONCE, PAGES_OF_ACCOUNT = 8, 3
+"""Number of pages that are made at once, in threads of their own: neither ingests nor logins wait for them."""
+
+LOGINS_AT_ONCE = 4
+"""Number of threads for logins, and for finding out who is logged in."""
+
+ANONYMOUS_FORMS = 50
+"""Number of forms of the login whose bodies are read at once: their senders could be anybody."""
 
 LOGIN_ENDED = "You are not logged in, or your login has ended. Nothing was changed."
 
@@ -68,7 +71,9 @@ class Dashboard:
         self._login = Login(store, self._options, clock)
         self._activity = Activity(clock)
         self._pending = pending
-        self._threads = anyio.CapacityLimiter(PAGES_AT_ONCE)
+        self._pages = Turns(PAGES_AT_ONCE, PAGES_OF_ACCOUNT)
+        self._logins = Turns(LOGINS_AT_ONCE)
+        self._anonymous_forms = Turns(ANONYMOUS_FORMS, waits=False)
 
     @property
     def middleware(self) -> Sequence[Middleware]:
@@ -117,7 +122,8 @@ class Dashboard:
                     raise Refusal(401, LOGIN_ENDED)
                 here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
                 return see_other("/login" if here == "/" else f"/login?next={quote(here, safe='/')}")
-            return await self._in_thread(lambda: self._visited(endpoint, request, session, {}))
+            visited = partial(self._visited, endpoint, request, session, {}, in_json=in_json)
+            return await self._pages.in_thread(visited, session.visitor.account)
 
         return self._answering(answer, in_json=in_json)
 
@@ -126,17 +132,22 @@ class Dashboard:
 
         async def answer(request: Request, session: Session | None) -> Answer:
             ensure_own_site(request)
-            form = await fields_of(request)
             if session is None:
                 raise Refusal(401, LOGIN_ENDED)
+            form = await fields_of(request)
             ensure_form_of(session, form)
-            return await self._in_thread(lambda: self._visited(endpoint, request, session, form))
+            visited = partial(self._visited, endpoint, request, session, form)
+            return await self._pages.in_thread(visited, session.visitor.account)
 
         return self._answering(answer)
 
-    def _visited(self, endpoint: Endpoint, request: Request, session: Session, form: dict[str, str]) -> Answer:
+    def _visited(
+        self, endpoint: Endpoint, request: Request, session: Session, form: dict[str, str], *, in_json: bool = False
+    ) -> Response | Download:
+        """Call an endpoint and render its page, both in the thread of the caller."""
         with refused():
-            return endpoint(Visit(request, session, self._store.of_account(session.visitor.account), form))
+            page = endpoint(Visit(request, session, self._store.of_account(session.visitor.account), form))
+        return _rendered(page, request, session, in_json=in_json) if isinstance(page, Page) else page
 
     def _answering(
         self, work: Callable[[Request, Session | None], Awaitable[Answer]], *, in_json: bool = False
@@ -148,17 +159,23 @@ class Dashboard:
             try:
                 if self._login.is_open:
                     ensure_this_machine(request)
-                session = await self._in_thread(lambda: self._login.session(request.cookies.get(_cookie(request))))
+                    _ensure_not_embedded(request)
+                session = await self._session(request)
                 page = await work(request, session)
-            except Refusal as refusal:
-                page = _of_refusal(refusal)
-            if isinstance(page, Download):
-                return self._sent(page, request)
-            if isinstance(page, Response):
-                return page
-            return as_json(page) if in_json else as_html(page, request, session)
+                if isinstance(page, Page):
+                    rendered = partial(_rendered, page, request, session, in_json=in_json)
+                    return await self._logins.in_thread(rendered)
+            except Refusal as refusal:  # a small page, which is not worth a second wait for a thread
+                return _rendered(_of_refusal(refusal), request, session, in_json=in_json)
+            return self._sent(page, request) if isinstance(page, Download) else page
 
         return answer
+
+    async def _session(self, request: Request) -> Session | None:
+        cookie = request.cookies.get(_cookie(request))
+        if cookie is None:  # nothing is looked up, so those who are not logged in take no thread
+            return self._login.session(None)
+        return await self._logins.in_thread(partial(self._login.session, cookie))
 
     def _sent(self, file: Download, request: Request) -> Response:
         """Return the answer that sends a file. A client that asks for its headers only has nothing made."""
@@ -167,23 +184,21 @@ class Dashboard:
             return Response(headers=headers, media_type=file.media_type)
 
         async def pieces() -> AsyncIterator[bytes]:
-            while (piece := await self._in_thread(lambda: next(file.pieces, None))) is not None:
+            while (piece := await self._pages.within_turn(partial(next, file.pieces, None))) is not None:
                 yield piece
 
         return StreamingResponse(pieces(), headers=headers, media_type=file.media_type)
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await run_sync(work, limiter=self._threads)
 
     async def _show_login(self, request: Request, session: Session | None) -> Answer:
         return self._login_page(request) if session is None else see_other("/")
 
     async def _log_in(self, request: Request, _session: Session | None) -> Answer:
         ensure_own_site(request)
-        form = await fields_of(request)
+        async with self._anonymous_forms.turn():
+            form = await fields_of(request)
         address = request.client.host if request.client else ""
         try:
-            cookie = await self._in_thread(lambda: self._login.enter(form.get("secret", ""), address))
+            cookie = await self._logins.in_thread(partial(self._login.enter, form.get("secret", ""), address))
         except Refusal as refusal:
             return self._login_page(request, refusal)
         where = form.get("next", "/")
@@ -194,9 +209,8 @@ class Dashboard:
 
     async def _log_out(self, request: Request, session: Session | None) -> Answer:
         ensure_own_site(request)
-        form = await fields_of(request)
         if session is not None:
-            ensure_form_of(session, form)
+            ensure_form_of(session, await fields_of(request))
         answer = see_other("/login?notice=logged-out")
         secure = request.url.scheme == "https"
         answer.delete_cookie(_cookie(request), httponly=True, samesite="lax", secure=secure)
@@ -214,6 +228,21 @@ class Dashboard:
 def _cookie(request: Request) -> str:
     """Return the name of the cookie. With the prefix, browsers take it only over https, and from this host alone."""
     return f"{'__Host-' if request.url.scheme == 'https' else ''}temporis_dashboard"
+
+
+def _rendered(page: Page, request: Request, session: Session | None, *, in_json: bool) -> Response:
+    return as_json(page) if in_json else as_html(page, request, session)
+
+
+def _ensure_not_embedded(request: Request) -> None:
+    """Refuse what another website's page loads where no login is needed: a link to a page of ours is followed.
+
+    Raises:
+        Refusal: 403.
+    """
+    site, mode = request.headers.get("sec-fetch-site"), request.headers.get("sec-fetch-mode")
+    if request.method in ("GET", "HEAD") and site in ("cross-site", "same-site") and mode != "navigate":
+        raise Refusal(403, "Another website asked for this page. Open it in the browser instead.")
 
 
 def _of_refusal(refusal: Refusal) -> Page:

@@ -81,33 +81,34 @@ def size_of(request: Request, most: int) -> int:
     return most if chunked else _declared(request)
 
 
-async def bounded_body(request: Request, most: int) -> bytes:
+async def bounded_body(request: Request, most: int, grace_s: float | None = None) -> bytes:
     """Read the body.
 
     Args:
         request: A request whose body has not been read yet.
         most: The largest number of bytes to read.
+        grace_s: How long it may take beyond the time that it needs on a slow line; None for ``BODY_GRACE_S``.
 
     Raises:
         Refusal: The body is too large, cut, too slow, or compressed.
     """
-    body = await _read(request, most)
+    body = await _read(request, most, BODY_GRACE_S if grace_s is None else grace_s)
     if any(encoding.strip().lower() not in ("", "identity") for encoding in _encodings(request)):
         raise encoded_body()
     return body
 
 
-async def _read(request: Request, most: int) -> bytes:
+async def _read(request: Request, most: int, grace_s: float) -> bytes:
     """Read part by part, because a chunked body declares no length and a declared length may be wrong."""
     parts, size, begun = list[bytes](), 0, anyio.current_time()
-    with anyio.move_on_after(BODY_GRACE_S) as wait:
+    with anyio.move_on_after(grace_s) as wait:
         try:
             async for part in request.stream():
                 size += len(part)
                 if size > most:
                     raise body_too_large(most)
                 parts.append(part)
-                wait.deadline = begun + BODY_GRACE_S + size / SLOWEST_BYTES_PER_S
+                wait.deadline = begun + grace_s + size / SLOWEST_BYTES_PER_S
         except ClientDisconnect:
             raise cut_body() from None
     if wait.cancelled_caught:

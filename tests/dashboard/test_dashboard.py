@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import csv
 import json
@@ -10,6 +11,8 @@ import re
 import signal
 import socket
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import h11
@@ -20,7 +23,7 @@ from click.testing import CliRunner
 from temporis_dagster import connect
 from temporis_dagster.cli import main
 from temporis_dagster.contract import CLOUD_URL, INGEST_PATH
-from temporis_dagster.dashboard import Dashboard, LoginOptions, login
+from temporis_dagster.dashboard import Dashboard, LoginOptions, forms, login, routes, turns
 from temporis_dagster.dashboard.activity import MOST_KEPT
 from temporis_dagster.dashboard.attempts import ADDRESS_WINDOW_S, ALL_WINDOW_S, OF_ALL, OF_ONE_ADDRESS
 from temporis_dagster.dashboard.forms import MOST_BYTES
@@ -36,7 +39,7 @@ from temporis_dagster.service.answers import Refusal
 from tests.conftest import CANARY
 from tests.support.dashboard_tools import START, read, started_dashboard, text_of
 from tests.support.dashboard_tools import Visitor as Person
-from tests.support.service_fixture import ServiceProcess, served, started_service
+from tests.support.service_fixture import PATIENCE_S, ServiceProcess, served, started_service
 
 PAGES = ("/", "/sources/store_metrics", "/sources/store_metrics/archive", "/tokens", "/activity")
 HOUR = 3_600
@@ -706,3 +709,125 @@ def test_what_a_mirror_has_pending_is_shown_to_the_account_of_the_service(tmp_pa
     mirror.close()
     other = MirrorPending(Mirror(url, HttpTarget(CLOUD_URL, "ts_other", HttpOptions()), "ts_other"))
     assert "cannot be used here" in str(other().fault)
+
+
+# What one client cannot do to the others
+
+
+def begun_form(url: str, path: str) -> socket.socket:
+    """A form whose first byte was sent, and no more."""
+    address = httpx.URL(url)
+    client = socket.create_connection((address.host, address.port), timeout=PATIENCE_S)
+    client.sendall(
+        f"POST {path} HTTP/1.1\r\nHost: {address.netloc.decode()}\r\nContent-Length: 100\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n\r\nx".encode()
+    )
+    return client
+
+
+def status_of(client: socket.socket) -> int:
+    with client, client.makefile("rb") as answer:
+        return int(answer.readline().split()[1])
+
+
+@pytest.mark.parametrize(("path", "status"), [*((path, 401) for path, _ in FORMS[:4]), ("/logout", 303)])
+def test_nobody_waits_for_the_form_of_one_who_is_not_logged_in(shared, path, status):
+    """The answer comes before the body, so a connection cannot be held with it."""
+    assert status_of(begun_form(shared.url, path)) == status
+
+
+def test_logins_that_do_not_end_hold_few_connections_and_not_for_long(tmp_path, monkeypatch):
+    """A further one is answered 503 while as many as may are read; each is given up after a short time."""
+    entered, left, read_fields = threading.Semaphore(0), threading.Semaphore(0), routes.fields_of
+
+    async def watched(request):
+        entered.release()
+        try:
+            return await read_fields(request)
+        finally:
+            left.release()
+
+    monkeypatch.setattr(routes, "fields_of", watched)
+    monkeypatch.setattr(routes, "ANONYMOUS_FORMS", 2)
+    with started_dashboard(tmp_path) as running:
+        slow = [begun_form(running.url, "/login") for _ in range(2)]
+        for _ in slow:
+            assert entered.acquire(timeout=PATIENCE_S)
+        refused = Person(running.url).log_in(running.token)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert Person(running.url).client.get("/login").status_code == 200
+        for client in slow:
+            client.close()
+            assert left.acquire(timeout=PATIENCE_S)
+        assert Person(running.url).log_in(running.token).status_code == 303
+        monkeypatch.setattr(forms, "GRACE_S", 0.01)
+        assert status_of(begun_form(running.url, "/login")) == 408
+
+
+def test_slow_pages_of_one_account_keep_nobody_else_waiting(running, visitor, monkeypatch):
+    """It gets some of the threads, and 503 for more; others still log in and see their pages."""
+    entered, go_on, overview = threading.Semaphore(0), threading.Event(), SqlStore.overview
+
+    def slow(store):
+        entered.release()
+        assert go_on.wait(PATIENCE_S)
+        return overview(store)
+
+    other = running.visitor(running.service.store.of_account("others").tokens.create("rival", dashboard=True))
+    monkeypatch.setattr(SqlStore, "overview", slow)
+    monkeypatch.setattr(turns, "PATIENCE_S", 0)
+    cookies = dict(visitor.client.cookies)
+    with ThreadPoolExecutor(routes.PAGES_AT_ONCE) as pool:
+        try:
+            asked = [
+                pool.submit(httpx.get, running.url, cookies=cookies, timeout=PATIENCE_S)
+                for _ in range(routes.PAGES_AT_ONCE)
+            ]
+            for _ in range(routes.PAGES_OF_ACCOUNT):
+                assert entered.acquire(timeout=PATIENCE_S)
+            refused = httpx.get(f"{running.url}/tokens.json", cookies=cookies)
+            assert (refused.status_code, refused.headers["retry-after"], list(refused.json())) == (503, "1", ["detail"])
+            assert httpx.get(f"{running.url}/login").status_code == 200
+            assert other.client.get("/tokens").status_code == 200
+            assert Person(running.url).log_in(running.token).status_code == 303
+        finally:
+            go_on.set()
+        statuses = sorted(answer.result().status_code for answer in asked)
+    assert statuses == [200] * routes.PAGES_OF_ACCOUNT + [503] * (routes.PAGES_AT_ONCE - routes.PAGES_OF_ACCOUNT)
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_website_cannot_load_pages_of_an_open_dashboard(tmp_path, site):
+    """Not as an image or a script, which would cost as much as a page; but a link to a page can be followed."""
+    with started_dashboard(tmp_path, LoginOptions(is_open=True)) as running:
+        for path in ("/", "/index.json", "/sources/store_metrics/series.csv"):
+            statuses = [
+                httpx.get(running.url + path, headers={"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode}).status_code
+                for mode in ("no-cors", "cors", "navigate")
+            ]
+            assert statuses == [403, 403, 200]
+        own = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}
+        assert httpx.get(running.url, headers=own).status_code == 200
+
+
+def test_pages_are_rendered_in_threads(running, visitor, monkeypatch):
+    """Ingests are served by the event loop meanwhile, whatever a page holds."""
+    rendered = []
+
+    def watched(render):
+        def rendering(*arguments):
+            with pytest.raises(RuntimeError, match="no running event loop"):
+                asyncio.get_running_loop()
+            rendered.append(render)
+            return render(*arguments)
+
+        return rendering
+
+    monkeypatch.setattr(routes, "as_html", watched(routes.as_html))
+    monkeypatch.setattr(routes, "as_json", watched(routes.as_json))
+    for path in PAGES:
+        visitor.get(path)
+        visitor.json(twin(path))
+    assert visitor.send("/tokens", label="loader", kind="ingest").status_code == 200
+    Person(running.url).get("/login")
+    assert len(rendered) == 2 * len(PAGES) + 3  # with the page that has the field for the form

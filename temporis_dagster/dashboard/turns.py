@@ -1,0 +1,83 @@
+"""Turns: how much the dashboard does at once, for everybody and for one account.
+
+Comes in: work and for whom. Goes out: its result, or a refusal after a short wait.
+Never: lets one account take every turn, or a client wait for long.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import anyio
+from anyio.to_thread import run_sync
+
+from temporis_dagster.service.answers import RETRY_AFTER_S, Refusal
+
+T = TypeVar("T")
+
+PATIENCE_S = 2.0
+"""How long a request waits for its turn before it is answered 503. choice"""
+
+
+class Turns:
+    """A number of turns, each of which is taken by one request at a time.
+
+    Args:
+        most: How many there are, which is also the number of threads.
+        each: How many of them one account gets; None for all.
+        waits: Whether a request waits for ``PATIENCE_S`` before it is refused.
+    """
+
+    def __init__(self, most: int, each: int | None = None, *, waits: bool = True) -> None:
+        self._most, self._each, self._waits = most, most if each is None else each, waits
+        self._taken = Counter[str]()
+        self._threads = anyio.CapacityLimiter(most)
+        self._freed = anyio.Event()
+
+    @asynccontextmanager
+    async def turn(self, account: str = "") -> AsyncIterator[None]:
+        """Take a turn.
+
+        Args:
+            account: The account for which it is.
+
+        Raises:
+            Refusal: 503: none was free in time.
+        """
+        with anyio.move_on_after(PATIENCE_S if self._waits else 0) as wait:
+            while not self._is_free(account):
+                await self._freed.wait()
+        if wait.cancelled_caught:
+            detail = "The dashboard does as much at once as it can. Try again in a moment."
+            raise Refusal(503, detail, {"Retry-After": str(RETRY_AFTER_S)})
+        self._taken[account] += 1
+        try:
+            yield
+        finally:
+            self._taken[account] -= 1
+            self._taken += Counter()  # drops accounts that have no turn
+            freed, self._freed = self._freed, anyio.Event()
+            freed.set()
+
+    async def in_thread(self, work: Callable[[], T], account: str = "") -> T:
+        """Take a turn, and do work in a thread.
+
+        Args:
+            work: What is done.
+            account: The account for which it is.
+
+        Raises:
+            Refusal: 503: no turn was free in time; or what the work raises.
+        """
+        async with self.turn(account):
+            return await self.within_turn(work)
+
+    async def within_turn(self, work: Callable[[], T]) -> T:
+        """Do work in a thread, for a request that has a turn."""
+        return await run_sync(work, limiter=self._threads)
+
+    def _is_free(self, account: str) -> bool:
+        return self._taken.total() < self._most and self._taken[account] < self._each
