@@ -13,28 +13,39 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from temporis_dagster.data_source.reading import Rows
-from temporis_dagster.data_source.reading.forms import pandas_frame
 
 HEADER = ("timestamp", "name", "value")
-ROWS_PER_PIECE = 500
-"""Pieces are small, because the service gives a client ten seconds for what it has been sent and not read yet."""
+ROWS_PER_PIECE, PIECE_BYTES = 500, 32_768
+"""Pieces are small, because the service gives a client ten seconds for what it has been sent and not read yet. A name
+of a series may be of any length, so the rows alone do not bound them."""
 
 
 def csv_of(batches: Iterable[Rows]) -> Iterator[bytes]:
     """Yield the file piece by piece: times in ISO 8601, and numbers and texts so that they are read back exactly."""
-    yield _lines([HEADER])
+    yield from _pieces([HEADER])
     for batch in batches:
-        frame = pandas_frame(batch)
-        seconds = frame["timestamp"].dt.tz_convert(None).to_numpy().astype("datetime64[s]")
-        times = np.datetime_as_string(seconds, timezone="UTC").tolist()
-        names, values = frame["name"].tolist(), frame["value"].tolist()
-        for first in range(0, len(times), ROWS_PER_PIECE):
+        for first in range(0, len(batch), ROWS_PER_PIECE):
             rows = slice(first, first + ROWS_PER_PIECE)
-            yield _lines(zip(times[rows], names[rows], map(repr, values[rows]), strict=True))
+            times = np.datetime_as_string(batch.timestamps[rows].astype("datetime64[s]"), timezone="UTC").tolist()
+            names = (batch.names[code] for code in batch.codes[rows].tolist())
+            yield from _pieces(zip(times, names, map(repr, batch.values[rows].tolist()), strict=True))
 
 
-def _lines(rows: Iterable[tuple[str, ...]]) -> bytes:
+def _pieces(rows: Iterable[tuple[str, ...]]) -> Iterator[bytes]:
+    """Yield the rows in pieces of at most ``PIECE_BYTES``, and hold little more than one of them or one row."""
     text = io.StringIO()
     # With this line end, Python 3.10 and 3.11 also quote a text with a lone CR, which would be lost otherwise.
-    csv.writer(text, lineterminator="\r\n").writerows(rows)
-    return text.getvalue().encode()
+    writer = csv.writer(text, lineterminator="\r\n")
+    for row in rows:
+        writer.writerow(row)
+        if text.tell() >= PIECE_BYTES:
+            yield from _cut(text.getvalue())
+            text.seek(0)
+            text.truncate()
+    yield from _cut(text.getvalue())
+
+
+def _cut(text: str) -> Iterator[bytes]:
+    content = text.encode()
+    for first in range(0, len(content), PIECE_BYTES):
+        yield content[first : first + PIECE_BYTES]

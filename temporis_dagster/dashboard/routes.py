@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from starlette.middleware import Middleware
@@ -18,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from temporis_dagster.dashboard import activity_page, source_page, sources_page, tokens_page
 from temporis_dagster.dashboard.activity import Activity, Watching
@@ -39,6 +42,9 @@ OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 
 PAGES_AT_ONCE, PAGES_OF_ACCOUNT = 8, 3
 """Number of pages that are made at once, in threads of their own: neither ingests nor logins wait for them."""
+
+DOWNLOADS_AT_ONCE, DOWNLOADS_OF_ACCOUNT = 8, 2
+"""Number of files that are sent at once. Each holds a batch of observations for as long as its client reads."""
 
 LOGINS_AT_ONCE = 4
 """Number of threads for logins, and for finding out who is logged in."""
@@ -72,6 +78,7 @@ class Dashboard:
         self._activity = Activity(clock)
         self._pending = pending
         self._pages = Turns(PAGES_AT_ONCE, PAGES_OF_ACCOUNT)
+        self._downloads = Turns(DOWNLOADS_AT_ONCE, DOWNLOADS_OF_ACCOUNT, waits=False)
         self._logins = Turns(LOGINS_AT_ONCE)
         self._anonymous_forms = Turns(ANONYMOUS_FORMS, waits=False)
 
@@ -167,7 +174,7 @@ class Dashboard:
                     return await self._logins.in_thread(rendered)
             except Refusal as refusal:  # a small page, which is not worth a second wait for a thread
                 return _rendered(_of_refusal(refusal), request, session, in_json=in_json)
-            return self._sent(page, request) if isinstance(page, Download) else page
+            return self._sent(page, request, session) if isinstance(page, Download) else page
 
         return answer
 
@@ -177,17 +184,17 @@ class Dashboard:
             return self._login.session(None)
         return await self._logins.in_thread(partial(self._login.session, cookie))
 
-    def _sent(self, file: Download, request: Request) -> Response:
+    def _sent(self, file: Download, request: Request, session: Session | None) -> Response:
         """Return the answer that sends a file. A client that asks for its headers only has nothing made."""
         headers = {**HEADERS, **NOT_STORED, "Content-Disposition": f'attachment; filename="{file.name}"'}
         if request.method == "HEAD":
             return Response(headers=headers, media_type=file.media_type)
 
         async def pieces() -> AsyncIterator[bytes]:
-            while (piece := await self._pages.within_turn(partial(next, file.pieces, None))) is not None:
+            while (piece := await self._downloads.within_turn(partial(next, file.pieces, None))) is not None:
                 yield piece
 
-        return StreamingResponse(pieces(), headers=headers, media_type=file.media_type)
+        return _InTurn(pieces(), self._downloads, request, session, headers=headers, media_type=file.media_type)
 
     async def _show_login(self, request: Request, session: Session | None) -> Answer:
         return self._login_page(request) if session is None else see_other("/")
@@ -223,6 +230,27 @@ class Dashboard:
         if refusal is None:
             return Page("login.html", content, extras=extras)
         return Page("login.html", content, refusal.status, refusal.headers or {}, extras)
+
+
+class _InTurn(StreamingResponse):
+    """A file that is sent if there is a turn for it, which it has until the client has read it or is gone."""
+
+    def __init__(
+        self, pieces: AsyncIterator[bytes], turns: Turns, request: Request, session: Session | None, **options: Any
+    ) -> None:
+        super().__init__(pieces, **options)
+        self._turns, self._request, self._session = turns, request, session
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, or the refusal."""
+        async with AsyncExitStack() as turn:
+            try:
+                await turn.enter_async_context(self._turns.turn(self._session.visitor.account if self._session else ""))
+            except Refusal as refusal:
+                answer = _rendered(_of_refusal(refusal), self._request, self._session, in_json=False)
+                await answer(scope, receive, send)
+                return
+            await super().__call__(scope, receive, send)
 
 
 def _cookie(request: Request) -> str:

@@ -13,19 +13,21 @@ import socket
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import h11
 import httpx
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from temporis_dagster import connect
 from temporis_dagster.cli import main
 from temporis_dagster.contract import CLOUD_URL, INGEST_PATH
-from temporis_dagster.dashboard import Dashboard, LoginOptions, forms, login, routes, turns
+from temporis_dagster.dashboard import Dashboard, LoginOptions, forms, login, routes, source_page, turns
 from temporis_dagster.dashboard.activity import MOST_KEPT
 from temporis_dagster.dashboard.attempts import ADDRESS_WINDOW_S, ALL_WINDOW_S, OF_ALL, OF_ONE_ADDRESS
+from temporis_dagster.dashboard.csv_rows import PIECE_BYTES, csv_of
 from temporis_dagster.dashboard.forms import MOST_BYTES
 from temporis_dagster.dashboard.login import Login
 from temporis_dagster.dashboard.pending import MirrorPending
@@ -33,6 +35,7 @@ from temporis_dagster.dashboard.sessions import SESSION_S, Visitor, cookie_of, s
 from temporis_dagster.data_source.http.target import HttpTarget
 from temporis_dagster.data_source.mirror import Mirror
 from temporis_dagster.data_source.options import HttpOptions
+from temporis_dagster.data_source.reading import Rows
 from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.service.answers import Refusal
@@ -831,3 +834,52 @@ def test_pages_are_rendered_in_threads(running, visitor, monkeypatch):
     assert visitor.send("/tokens", label="loader", kind="ingest").status_code == 200
     Person(running.url).get("/login")
     assert len(rendered) == 2 * len(PAGES) + 3  # with the page that has the field for the form
+
+
+def test_few_files_are_sent_at_once(running, visitor, monkeypatch):
+    """Two for one account; a further one is answered 503 and can be had after one of them is complete."""
+    go_on, csv_of = threading.Event(), source_page.csv_of
+
+    def slow(batches):
+        yield b"begun\r\n"
+        assert go_on.wait(PATIENCE_S)
+        yield from csv_of(batches)
+
+    monkeypatch.setattr(source_page, "csv_of", slow)
+    theirs = running.service.store.of_account("others")
+    theirs.create_data_source("store_metrics")
+    other = running.visitor(theirs.tokens.create("rival", dashboard=True))
+    url = f"{running.url}/sources/store_metrics/series.csv"
+
+    def asked(stack, person):
+        cookies = dict(person.client.cookies)
+        return stack.enter_context(httpx.stream("GET", url, cookies=cookies, timeout=PATIENCE_S))
+
+    with ExitStack() as stack:
+        stack.callback(go_on.set)
+        begun = [asked(stack, visitor) for _ in range(routes.DOWNLOADS_OF_ACCOUNT)]
+        assert [answer.status_code for answer in begun] == [200] * routes.DOWNLOADS_OF_ACCOUNT
+        further = visitor.client.get("/sources/store_metrics/series.csv")
+        assert (further.status_code, further.headers["retry-after"]) == (503, "1")
+        assert "Try again in a moment." in text_of(further.text)
+        assert visitor.client.get("/sources/store_metrics").status_code == 200
+        begun.append(asked(stack, other))
+        assert begun[-1].status_code == 200
+        go_on.set()
+        for answer in begun:
+            assert answer.read() == b"begun\r\ntimestamp,name,value\r\n"
+    assert visitor.client.get("/sources/store_metrics/series.csv").status_code == 200
+
+
+def test_no_piece_of_a_file_is_large():
+    """However long the names of the series are; and the file is the same."""
+    names = ["short", 'q"' * 50_000, "ü" * 100_000]
+    count = 1_500
+    codes = np.where(np.arange(count) % 300 < 3, np.arange(count) % 3, 0).astype(np.int32)
+    rows = Rows(np.arange(count) + T0, codes, names, np.arange(count) / 3)
+    pieces = list(csv_of([rows]))
+    assert max(map(len, pieces)) <= PIECE_BYTES
+    read_back = list(csv.reader(b"".join(pieces).decode().split("\r\n")[1:-1]))
+    assert [(name, float(value)) for _, name, value in read_back] == [
+        (names[code], value) for code, value in zip(codes, rows.values, strict=True)
+    ]
