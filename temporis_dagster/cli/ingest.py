@@ -85,7 +85,7 @@ def ingest(
     as_json: bool,
     **frame: Any,
 ) -> None:
-    r"""Store the observations of FILE in a data source.
+    """Store the observations of FILE in a data source.
 
     FILE is CSV, which may be compressed with gzip, Parquet, an Excel workbook or JSON lines; - reads stdin. A long
     file has the columns timestamp, name and value; a wide file has a column of timestamps and one column per series.
@@ -107,7 +107,7 @@ def ingest(
         by a column
       signs for no value                   --na - --na n.d.
       another encoding                     --encoding latin1
-    """
+    """  # noqa: D301  # click's mark of a paragraph that is not wrapped is the character, not a backslash and a b
     from temporis_dagster.cli.preview import oddities, preview
 
     to_protect = [url, mirror, from_environment("TEMPORIS_STORE")]

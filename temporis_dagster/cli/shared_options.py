@@ -42,16 +42,42 @@ def setting(context: click.Context, parameter: click.Parameter, given: str | Non
     return None
 
 
-store_option = click.option(
-    "--store",
-    envvar="TEMPORIS_STORE",
-    callback=setting,
-    required=True,
-    metavar="URL",
-    help="URL of the store, such as sqlite:///temporis.db or postgresql+psycopg://host/database. Defaults to the"
-    " TEMPORIS_STORE environment variable, which is safer for a URL with a password: other users of this machine can"
-    " see command lines.",
+def _refuse_url(context: click.Context, _parameter: click.Parameter, given: str | None) -> None:
+    if given is not None:
+        raise click.UsageError(
+            "There is no --url here, because this command works on a store, not on a service. Pass the URL of the store"
+            " with --store.",
+            context,
+        )
+
+
+_STORE_OPTIONS = (
+    click.option(
+        "--store",
+        envvar="TEMPORIS_STORE",
+        callback=setting,
+        required=True,
+        metavar="URL",
+        help="URL of the store, such as sqlite:///temporis.db or postgresql+psycopg://host/database. Defaults to the"
+        " TEMPORIS_STORE environment variable, which is safer for a URL with a password: other users of this machine"
+        " can see command lines.",
+    ),
+    click.option(
+        "--url",
+        callback=_refuse_url,
+        is_eager=True,  # before the lack of --store is reported
+        expose_value=False,
+        hidden=True,
+        help="Refused, with the name of the option that other commands have instead.",
+    ),
 )
+
+
+def store_option(command: Command) -> Command:
+    """Give a command ``--store``, and an error for ``--url`` that names it."""
+    return with_options(command, _STORE_OPTIONS)
+
+
 account_option = click.option(
     "--account",
     default="default",

@@ -9,6 +9,7 @@ import click
 import pytest
 
 from temporis_dagster.cli import main
+from tests.support.cli_tools import run
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "cli.py"
 
@@ -40,3 +41,21 @@ def test_every_help_is_written_in_one_style(script):
                 assert option.help, (context.command_path, option.name)
                 assert option.help[0].isupper(), (context.command_path, option.name)
                 assert option.help.endswith("."), (context.command_path, option.name)
+
+
+def test_tables_of_a_help_are_shown_as_tables(script):
+    """No help shows click's mark of a paragraph that keeps its lines, and the options to try stand below each other."""
+    for context in script.commands(main, click.Context(main, info_name="temporis")):
+        assert "\\b" not in context.get_help(), context.command_path
+    ingest = click.Context(main.commands["ingest"], info_name="ingest").get_help()
+    assert "    milliseconds                         --unit ms\n    decimal commas  " in ingest
+
+
+def test_a_command_of_a_store_names_its_option_when_it_is_given_a_url(tmp_path):
+    """`--url` is what `temporis ingest` takes, so it is tried here, too."""
+    url = f"sqlite:///{tmp_path}/temporis.db"
+    for command in (["sources", "create", "store_metrics"], ["sources", "list"], ["tokens", "list"], ["serve"]):
+        done = run(*command, "--url", url)
+        assert done.exit_code == 2
+        assert "Pass the URL of the store with --store." in done.stderr
+    assert "--url" not in run("sources", "create", "--help").stdout
