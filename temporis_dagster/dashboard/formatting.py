@@ -10,6 +10,10 @@ from datetime import datetime, timezone
 
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 STEP = 1_000
+SHOWN_CHARACTERS = 200
+LONGEST_LINKED = 2_000
+"""The longest name, in characters, that stands in links and forms of a page. A longer one is not repeated at all."""
+
 LARGE, HUGE = 1e5, 1e15
 """Between these, a number is shown with separators of thousands and without decimals."""
 
@@ -27,6 +31,33 @@ def iso(moment: float | None) -> str | None:
     if moment is None:
         return None
     return datetime.fromtimestamp(int(moment), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ").zfill(20)
+
+
+def shown_name(name: str) -> str:
+    """Return the beginning of a name, with an ellipsis if that is not all.
+
+    >>> shown_name("load"), len(shown_name("x" * 1_000))
+    ('load', 201)
+    """
+    return name if len(name) <= SHOWN_CHARACTERS else f"{name[:SHOWN_CHARACTERS]}…"
+
+
+def is_linked(name: str) -> bool:
+    """Tell whether a name may stand in links and forms.
+
+    >>> is_linked("load"), is_linked("x" * 1_000_000)
+    (True, False)
+    """
+    return len(name) <= LONGEST_LINKED
+
+
+def bounded_name(name: str) -> str:
+    """Return a name, or the beginning of one that is too long for links, with an ellipsis.
+
+    >>> bounded_name("load"), len(bounded_name("x" * 1_000_000))
+    ('load', 2001)
+    """
+    return name if is_linked(name) else f"{name[:LONGEST_LINKED]}…"
 
 
 def shown_time(text: str) -> str:

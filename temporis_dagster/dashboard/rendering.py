@@ -101,6 +101,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
+        name=formatting.shown_name,
         time=formatting.shown_time,
         field_time=formatting.field_time,
         number=formatting.number,
@@ -108,6 +109,7 @@ def _environment() -> Environment:
         size=formatting.size,
         counted=counted,
     )
+    environment.tests["linked"] = formatting.is_linked
     environment.globals.update(
         drawing=drawing,
         version=__version__,

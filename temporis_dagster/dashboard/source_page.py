@@ -14,7 +14,7 @@ from typing import Any
 from temporis_dagster.contract import FIRST_TIMESTAMP, TIMESTAMP_LIMIT
 from temporis_dagster.dashboard import drawing
 from temporis_dagster.dashboard.csv_rows import csv_of
-from temporis_dagster.dashboard.formatting import iso, short_number
+from temporis_dagster.dashboard.formatting import bounded_name, is_linked, iso, short_number, shown_name
 from temporis_dagster.dashboard.rendering import Page
 from temporis_dagster.dashboard.selection import MOST_PLOTTED, Selection
 from temporis_dagster.dashboard.visit import Answer, Download, Visit, counted, see_other
@@ -51,7 +51,8 @@ def show(visit: Visit) -> Page:
         "selection": {**asdict(selection), "start": iso(selection.start), "end": iso(selection.end)},
         "plot": _plot(selection, lines),
         "rows": [
-            {"timestamp": iso(row.timestamp), "series": row.name, "value": row.value} for row in rows[:ROWS_SHOWN]
+            {"timestamp": iso(row.timestamp), "series": bounded_name(row.name), "value": row.value}
+            for row in rows[:ROWS_SHOWN]
         ],
         "more_rows": len(rows) > ROWS_SHOWN,
         "matching": listed.total,
@@ -105,14 +106,17 @@ def _plot(selection: Selection, lines: Sequence[Line]) -> dict[str, Any]:
         "start": iso(start),
         "end": iso(end),
         "sampled": any(line.is_sample for line in present),
-        "lines": [{"series": line.name, **{part: getattr(line, part).tolist() for part in PARTS}} for line in present],
+        "lines": [
+            {"series": bounded_name(line.name), **{part: getattr(line, part).tolist() for part in PARTS}}
+            for line in present
+        ],
     }
 
 
 def _series(listed: SeriesPage) -> list[dict[str, Any]]:
     return [
         {
-            "name": series.name,
+            "name": bounded_name(series.name),
             "first": iso(series.first),
             "last": iso(series.last),
             "outline": {part: getattr(series.sparkline, part).tolist() for part in ("timestamps", "values")},
@@ -125,14 +129,20 @@ def _extras(selection: Selection, content: dict[str, Any], lines: Sequence[Line]
     """Return what only the page has: drawings, links and what its forms have to remember."""
     path, present = f"/sources/{content['data_source']}", [line for line in lines if len(line.timestamps)]
     shown = {series["name"] for series in content["series"]}
-    chosen = replace(selection, series=tuple(line.name for line in lines))
+    # A name that is too long for links is in them only if the visitor's own link has it, which bounds it.
+    linked = tuple(line.name for line in lines if is_linked(line.name) or line.name in selection.series)
+    chosen = replace(selection, series=linked)
     return {
         "here": path,
         "query": selection.query,
         "chosen": chosen.series,
-        "without_points": [line.name for line in lines if not len(line.timestamps)],
+        "without_points": [shown_name(line.name) for line in lines if not len(line.timestamps)],
         "left_out": len(selection.series) > MOST_PLOTTED,
         "selected_elsewhere": [name for name in chosen.series if name not in shown],
+        "plotted": {
+            **content["plot"],
+            "lines": [{**line, "series": shown_name(line["series"])} for line in content["plot"]["lines"]],
+        },
         "previous": max(selection.offset - SERIES_PER_PAGE, 0),
         "ranges": _ranges(chosen, present),
         "csv": f"{path}/series.csv{replace(chosen, search='', offset=0).query()}",
@@ -170,7 +180,7 @@ def _drawn(selection: Selection, lines: Sequence[Line]) -> dict[str, Any]:
     start, end = _bounds(selection, lines)
     points = [zip(*(getattr(line, part).tolist() for part in PARTS), strict=True) for line in lines]
     drawn = drawing.plot(start or 0, end or 0, [list(line) for line in points])
-    names = ", ".join(line.name for line in lines)
+    names = ", ".join(shown_name(line.name) for line in lines)
     edges = f"from {short_number(drawn.lowest)} to {short_number(drawn.highest)}"
     words = (
         f"Plot of {names} from {iso(start)} to {iso(end)}, with values {edges}. The table below has the newest values."

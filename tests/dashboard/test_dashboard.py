@@ -883,3 +883,24 @@ def test_no_piece_of_a_file_is_large():
     assert [(name, float(value)) for _, name, value in read_back] == [
         (names[code], value) for code, value in zip(codes, rows.values, strict=True)
     ]
+
+
+def test_a_long_name_does_not_make_a_page_large(running, visitor):
+    """It is shown shortened and linked in full; one that is too long even for that is shown without a link."""
+    long, huge = "l" * 1_500, "h" * 20_000
+    for name in (long, huge):
+        assert running.ingest(*[(T0 + hour * HOUR, name, 1.0) for hour in range(250)]) == 204
+    for path in ("/sources/store_metrics", f"/sources/store_metrics?series={long}"):
+        page, content = visitor.get(path), visitor.client.get(path.replace("metrics", "metrics.json"))
+        words = text_of(page)
+        assert len(page) < 200_000
+        assert len(content.content) < 600_000
+        assert "h" * 200 + "… This name is too long for a link." in words
+        assert "h" * 201 not in page
+        assert "l" * 201 not in words
+        assert read(page).links["l" * 200 + "…"] == f"/sources/store_metrics?series={long}"
+        assert ("value", long) in read(page).attributes
+        (checked,) = re.findall(r"<input type=\"checkbox\"[^>]*>", page)
+        assert ("checked" in checked) == ("?" in path)
+    (line,) = visitor.json("/sources/store_metrics.json")["plot"]["lines"]
+    assert line["series"] == "h" * 2_000 + "…"
