@@ -18,7 +18,7 @@ MOST_BYTES = 16_384
 MOST_FIELDS = 20
 
 GRACE_S = 3.0
-"""How long a form may take beyond the time that it needs on a slow line. Anybody can send one. choice"""
+"""How long a form may take beyond the time that it needs on a slow line. It needs no login. choice"""
 
 
 async def fields_of(request: Request) -> dict[str, str]:

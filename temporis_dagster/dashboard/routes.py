@@ -50,7 +50,7 @@ LOGINS_AT_ONCE = 4
 """Number of threads for logins, and for finding out who is logged in."""
 
 ANONYMOUS_FORMS = 50
-"""Number of forms of the login whose bodies are read at once: their senders could be anybody."""
+"""Number of forms of the login whose bodies are read at once: they come before any login."""
 
 LOGIN_ENDED = "You are not logged in, or your login has ended. Nothing was changed."
 

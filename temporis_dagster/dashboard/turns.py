@@ -1,4 +1,4 @@
-"""Turns: how much the dashboard does at once, for everybody and for one account.
+"""Turns: how much the dashboard does at once, in all and for one account.
 
 Comes in: work and for whom. Goes out: its result, or a refusal after a short wait.
 Never: lets one account take every turn, or a client wait for long.
