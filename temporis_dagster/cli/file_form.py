@@ -29,6 +29,9 @@ SPACES = "[ \u00a0\u2009\u202f]"
 QUARTER = "%q"
 """A directive of ``--timestamp-format`` that pandas does not have: the quarter of a year, from 1 to 4."""
 
+WHOLE = re.compile(r"(?<!\S)(\d+)\.0+(?!\S)", re.ASCII)
+"""A whole number as pandas writes it if the column has gaps: 1950.0."""
+
 
 @dataclass(frozen=True)
 class FileForm:
@@ -236,27 +239,29 @@ def _text(cell: Any) -> str:
 
 
 def formatted(column: pd.Series[Any], form: FileForm) -> pd.Series[Any]:
-    """Read texts and whole numbers as timestamps in the form's ``timestamp_format``; leave the rest as text.
+    """Read texts and numbers as timestamps in the form's ``timestamp_format``; leave the rest as text.
 
+    A whole number that is written with a point, such as 1950.0, is read without it if it is no timestamp as it stands.
     A moment is aware where the format has ``%z``, and naive otherwise.
     """
-    pattern, cells = str(form.timestamp_format), column.tolist()
-    texts: list[str] = [_text(cell) if isinstance(cell, str | int | float) else "" for cell in cells]
-    if QUARTER in pattern:
-        pattern, texts = _by_months(pattern, texts)
-    read = pd.Series(
-        pd.to_datetime(
-            pd.Series(texts, column.index, dtype=object), format=pattern, utc="%z" in pattern, errors="coerce"
-        )
-    )
+    pattern = str(form.timestamp_format)
+    cells = [_text(cell) if isinstance(cell, str | int | float) else "" for cell in column.tolist()]
+    texts = pd.Series(cells, column.index, dtype=object)
+    read = _read(texts, pattern)
+    if read.isna().any():
+        read = read.fillna(_read(texts.str.replace(WHOLE, r"\1", regex=True), pattern))
     if read.notna().all():
         return read
-    found: list[Any] = read.tolist()
-    left = [
-        (cell if _text(cell) else None) if pd.isna(moment) else moment
-        for cell, moment in zip(cells, found, strict=True)
-    ]
+    left = [(cell or None) if pd.isna(moment) else moment for cell, moment in zip(cells, read.tolist(), strict=True)]
     return pd.Series(left, column.index, dtype=object)
+
+
+def _read(texts: pd.Series[Any], pattern: str) -> pd.Series[Any]:
+    """Return the moments of texts that have a format, and NaT for the others."""
+    if QUARTER in pattern:
+        pattern, cells = _by_months(pattern, texts.tolist())
+        texts = pd.Series(cells, texts.index, dtype=object)
+    return pd.Series(pd.to_datetime(texts, format=pattern, utc="%z" in pattern, errors="coerce"))
 
 
 def _by_months(pattern: str, texts: list[str]) -> tuple[str, list[str]]:

@@ -7,6 +7,7 @@ Never: decides differently from its base class.
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 
 from temporis_dagster.data_source.observations import ObservationOptions
 from temporis_dagster.data_source.observations.advice import Advice
@@ -42,12 +43,18 @@ FILE_ADVICE = Advice(
 LISTED = "--invalid-rows FILE lists them all."
 
 
+@dataclass(frozen=True)
 class FileOptions(ObservationOptions):
     """``ObservationOptions`` of the command line.
+
+    Attributes:
+        timestamp_format: The ``--timestamp-format`` that was given, for messages; None for none.
 
     >>> FileOptions().spelled("on_invalid", "drop"), FileOptions().spelled("timezone")
     ('--on-invalid drop', '--timezone')
     """
+
+    timestamp_format: str | None = None
 
     LIST_OF_INVALID = LISTED
     LIST_OF_REJECTED = LISTED
@@ -65,7 +72,15 @@ class FileOptions(ObservationOptions):
         text = str(value).lower() if isinstance(value, bool) else str(value)
         return option if value is ... else f"{option} {shlex.quote(text)}"
 
+    def text_as_timestamp(self) -> str:
+        """Name the format that was given, if it was: it does not fit, so it must not be advised as if it were new."""
+        if self.timestamp_format is None:
+            return self.TEXT_AS_TIMESTAMP
+        given = self.spelled("timestamp_format", self.timestamp_format)
+        return f"to the form of {given}, which it does not match, or correct that format"
 
+
+@dataclass(frozen=True)
 class MergingFileOptions(FileOptions):
     """The options of a call with ``--on-conflict``, by which the caller has decided what happens to such rows."""
 

@@ -228,7 +228,7 @@ def options_of(given: dict[str, Any]) -> tuple[FileOptions, FileForm]:
         template=said["name"] if COLUMN in said["name"] else None,
         **{name: given[name] for name in _OF_THE_FORM if name != "na"},
     )
-    said["timestamp"] = form.timestamp
+    said |= {"timestamp": form.timestamp, "timestamp_format": form.timestamp_format}
     if form.template is not None:
         said |= {"layout": "long", "value": COLUMN}
     meant, on_conflict = {"true": True, "false": False}, said["on_conflict"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 
 import pandas as pd
 import pytest
@@ -86,6 +87,20 @@ SETS = {
         ["--timestamp", "YEAR", "--timestamp-format", "%Y", *UTC],
         {(day("1700"), "SUNACTIVITY"): 5, (day("1701"), "SUNACTIVITY"): 11},
     ),
+    "sunspots (statsmodels) as pandas writes it: years with a point": (
+        '"YEAR","SUNACTIVITY"\n1700.0,5\n1701.0,11\n',
+        ["--timestamp", "YEAR"],
+        "--timestamp-format %Y",
+        ["--timestamp", "YEAR", "--timestamp-format", "%Y", *UTC],
+        {(day("1700"), "SUNACTIVITY"): 5, (day("1701"), "SUNACTIVITY"): 11},
+    ),
+    "macrodata (statsmodels) as pandas writes it: year and quarter with a point": (
+        '"year","quarter","realgdp"\n1959.0,1.0,2710.349\n1959.0,4.0,2785.204\n',
+        ["--timestamp", "year", "--timestamp", "quarter", *UTC],
+        "--timestamp-format",
+        ["--timestamp", "year", "--timestamp", "quarter", "--timestamp-format", "%Y %q", *UTC],
+        {(day("1959-01"), "realgdp"): 2710.349, (day("1959-10"), "realgdp"): 2785.204},
+    ),
     "us-employment (vega): dates, wide": (
         "month,nonfarm,private\n2006-01-01,135450,113603\n",
         ["--timestamp", "month"],
@@ -138,6 +153,16 @@ FORMS = {
         "Date,Time,kW\n20/06/2024,08:15,1.5\n",
         ["--timestamp", "Date", "--timestamp", "Time", "--timestamp-format", "%d/%m/%Y %H:%M", *UTC],
         {"kW": 1.5},
+    ),
+    "dates as numbers with a point, and one without": (
+        "timestamp,a\n20240620.0,1.5\n20240621,2\n",
+        ["--timestamp-format", "%Y%m%d", *UTC],
+        {"a": 1.5},
+    ),
+    "a point that the format has": (
+        "timestamp,a\n2024.0,1.5\n2025,2\n",
+        ["--timestamp-format", "%Y.0", "--on-invalid", "drop", *UTC],
+        {"a": 1.5},
     ),
     "ISO date and time apart": (
         "date,hour,kW\n2024-06-20,08:15,1.5\n",
@@ -216,6 +241,31 @@ def test_what_needs_an_option_is_refused_with_its_name(store, file, options, wor
     assert words in done.stderr
 
 
+@pytest.mark.parametrize(("file", "pattern", "text"), [
+    ("timestamp,a\n1950.0,1\n1951.5,2\nx,2\n", "%Y", "1951.5"), ("timestamp,a\n1950,1\n", "%d.%m.%Y", "1950"),
+    ("timestamp,a\n1950 5,1\n", "%Y %q", "1950 5"), ("timestamp,a\n20240620,1\n", "%Y-%m-%d %H:%M", "20240620"),
+])  # fmt: skip
+def test_a_format_that_does_not_fit_is_named(store, file, pattern, text):
+    """With the first text that does not match it; it is not advised as if it had not been given."""
+    done = ingest(store, file, "--timestamp-format", pattern, *UTC)
+    assert (done.exit_code, content(store)) == (3, {})
+    given = f"--timestamp-format {shlex.quote(pattern)}"
+    assert f"'{text}': text is not a timestamp: convert it, to the form of {given}, which it does not" in done.stderr
+    assert done.stderr.count("--timestamp-format") == done.stderr.count(given)
+    assert "for example" not in done.stderr
+
+
+def test_a_format_applies_to_numbers_of_json(store):
+    """A number that does not match it is not read as seconds since 1970."""
+    lines = '{"timestamp": 1950.0, "a": 1}\n{"timestamp": 1951, "a": 2}\n'
+    options = ["--format", "json", *UTC, "--timestamp-format"]
+    done = ingest(store, lines, *options, "%Y%m%d")
+    assert (done.exit_code, content(store)) == (3, {})
+    assert "'1950': text is not a timestamp" in done.stderr
+    assert ingest(store, lines, *options, "%Y").exit_code == 0
+    assert content(store) == {(day("1950"), "a"): 1.0, (day("1951"), "a"): 2.0}
+
+
 @pytest.mark.parametrize(("options", "words"), [
     (["--decimal", ",", "--thousands", ","], "must differ"), (["--encoding", "base64"], "is not known"),
     (["--encoding", "nonsense"], "is not known"), (["--timestamp-format", "never"], "no directive"),
@@ -240,6 +290,19 @@ def test_the_entity_that_is_missing_is_named(store):
     done = ingest(store, "timestamp,station,t\n" + "".join(lines), "--on-invalid", "drop")
     assert done.exit_code == 3
     assert "--name '{station}__{column}'" in done.stderr
+
+
+def test_hours_in_standard_time_all_year_are_recognised(store):
+    """An hour that was skipped in spring and one that came twice in autumn: perhaps no clock was ever changed."""
+    spring, autumn = "2010-03-14 01:00,1\n2010-03-14 02:00,2\n", "2010-11-07 01:00,3\n2010-11-07 02:00,4\n"
+    zone = ["--timezone", "America/Los_Angeles"]
+    done = ingest(store, f"timestamp,a\n{spring}{autumn}", *zone)
+    assert (done.exit_code, content(store)) == (3, {})
+    assert "in standard time all year, so that no clock was changed, pass --timezone Etc/GMT+8 instead" in done.stderr
+    for only in (spring, autumn):
+        assert "Etc/GMT" not in ingest(store, f"timestamp,a\n{only}", *zone).stderr
+    assert ingest(store, f"timestamp,a\n{spring}{autumn}", "--timezone", "Etc/GMT+8").exit_code == 0
+    assert {(day("2010-03-14T10"), "a"): 2.0, (day("2010-11-07T09"), "a"): 3.0}.items() <= content(store).items()
 
 
 def test_lines_are_counted_from_the_top_of_the_file(store):

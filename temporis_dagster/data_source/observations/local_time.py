@@ -6,6 +6,7 @@ Never: takes a local time for UTC.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -21,6 +22,7 @@ INTERVALS = "If the timestamps name the ends of intervals, subtract an interval 
 UNCLEAR = "the clock showed this time twice in {}, and which one is meant cannot be inferred, because {}: {}"
 NO_ZONE = "the timestamp has no time zone: attach one, or pass the zone that it is in, such as {}"
 UNREADABLE = "{}: pass {}"
+HOUR_S = 3_600
 
 
 def to_utc(wall: Int64s, options: ObservationOptions, series: SeriesOfRows | None = None) -> tuple[Int64s, list[Fault]]:
@@ -60,7 +62,19 @@ class _Reading:
         for rows, resolve in ((self.repeated, self._resolve_repeated), (self.skipped, self._resolve_skipped)):
             if rows.any():
                 faults += resolve(seconds, options)
+        if self.skipped.any() and self.repeated.any() and (standard := self._standard_time(options)):
+            faults = [replace(fault, reasons=[f"{reason}. {standard}" for reason in fault.each()]) for fault in faults]
         return seconds, faults
+
+    def _standard_time(self, options: ObservationOptions) -> str:
+        """Return the advice for clocks that are never changed: only they show an hour that the zone's clock skipped."""
+        first = int(np.flatnonzero(self.repeated)[0])
+        offset_s = int(self.clock.to_numpy().view(np.int64)[first] - _seconds(self.winter)[first])
+        if offset_s % HOUR_S:
+            return ""
+        hours = -offset_s // HOUR_S
+        zone = options.spelled("timezone", f"Etc/GMT{hours:+d}" if hours else "Etc/GMT")
+        return f"If the times are in standard time all year, so that no clock was changed, pass {zone} instead"
 
     def _resolve_repeated(self, seconds: Int64s, options: ObservationOptions) -> list[Fault]:
         rows = np.flatnonzero(self.repeated)

@@ -106,6 +106,10 @@ class ObservationOptions:
         """
         return f"{argument}={'' if value is ... else repr(value)}"
 
+    def text_as_timestamp(self) -> str:
+        """Return what advice says of texts that are no timestamps, after "convert it, "."""
+        return self.TEXT_AS_TIMESTAMP
+
     @property
     def allowed_future(self) -> timedelta | None:
         """How far ahead of the clock a timestamp may lie; None for any distance."""

@@ -141,7 +141,7 @@ def _not_a_timestamp(kind: str, options: ObservationOptions) -> str:
     """Return what is wrong with timestamps of such a type, and what to do about it."""
     if kind.lower().startswith("period"):
         return f"{kind} is not a timestamp: {options.ADVICE.periods}"
-    return NOT_A_TIMESTAMP.format(kind, options.TEXT_AS_TIMESTAMP)
+    return NOT_A_TIMESTAMP.format(kind, options.text_as_timestamp())
 
 
 def _from_datetimes(column: Column, options: ObservationOptions) -> Timestamps:
