@@ -25,7 +25,8 @@ MOST_KEPT = 100
 """How many ingests, and how many refusals, are kept for each account: apart, so that neither displaces the other."""
 
 MOST_UNKNOWN = 20
-"""How many refusals of unknown senders are kept: anybody can make them, so they are few beside an account's own."""
+"""How many refusals of unknown senders are kept: any program can cause them, so there are few of
+them next to an account's own."""
 
 MOST_ACCOUNTS = 1_000
 SHOWN_CHARACTERS = 300

@@ -52,7 +52,7 @@ class Login:
     def __init__(self, store: SqlStore, options: LoginOptions, clock: Callable[[], float]) -> None:
         self._store, self._account, self._clock = store, options.account, clock
         self._password_key = None if options.password is None else _key_of_password(options.password, options.account)
-        # Not made of the password: whoever can sign a cookie for each guess could try passwords past every limit.
+        # Not made of the password: an attacker who signs a cookie for each guess would try passwords past every limit.
         self._session_key = secrets.token_bytes(32)
         self._attempts = LoginAttempts(clock)
         self.is_open = options.is_open
@@ -91,7 +91,7 @@ class Login:
         return cookie_of(visitor, key, self._clock())
 
     def _of_token(self, secret: str) -> Visitor | None:
-        """Return who has this token. It is not limited: nobody guesses a token, and nobody can lock its owner out."""
+        """Return who has this token. Attempts are not limited: a token cannot be guessed, nor its owner shut out."""
         if not TOKEN.fullmatch(secret):
             return None
         with refused():

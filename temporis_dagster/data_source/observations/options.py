@@ -107,7 +107,7 @@ class ObservationOptions:
         return f"{argument}={'' if value is ... else repr(value)}"
 
     def text_as_timestamp(self) -> str:
-        """Return what advice says of texts that are no timestamps, after "convert it, "."""
+        """Return what advice says of texts that cannot be read as timestamps, after "convert it, "."""
         return self.TEXT_AS_TIMESTAMP
 
     @property
