@@ -241,7 +241,7 @@ def _text(cell: Any) -> str:
 def formatted(column: pd.Series[Any], form: FileForm) -> pd.Series[Any]:
     """Read texts and numbers as timestamps in the form's ``timestamp_format``; leave the rest as text.
 
-    A whole number that is written with a point, such as 1950.0, is read without it unless it is a timestamp as it is.
+    A whole number that is written with a point, such as 1950.0, is read without the point where the format needs that.
     A moment is aware where the format has ``%z``, and naive otherwise.
     """
     pattern = str(form.timestamp_format)
