@@ -19,6 +19,7 @@ import pandas as pd
 
 from temporis_dagster.cli.cells import is_moment
 from temporis_dagster.cli.invalid_rows import LINE
+from temporis_dagster.cli.times_across import times_across
 from temporis_dagster.data_source.observations.layout import refuse
 from temporis_dagster.wording import counted
 
@@ -173,6 +174,7 @@ class CsvFile:
     def _refuse_header(self, header: Record, timestamp: str) -> NoReturn:
         fields = header.fields
         line, first = f"Line {header.line}, {_shown(self.delimiter.join(fields))},", fields[0].lstrip()
+        missing = f"Line {header.line} has no column {timestamp!r}"
         what = next((what for marks, what in NOT_CSV.items() if first.startswith(marks)), None)
         if what is not None:
             following = next(
@@ -192,6 +194,12 @@ class CsvFile:
                 f"The file has only one column, {first!r}. Pass {_option(others[0])} if that character separates the"
                 " columns."
             )
+        if not is_moment(first) and (found := times_across(fields)):
+            noticed, example = found
+            refuse(
+                f"{missing}. {noticed}: only rows have times for this command, so such a table has to be reshaped"
+                f" first. With pandas: {'; '.join(example.splitlines())}"
+            )
         if any(is_moment(field) for field in fields):
             refuse(
                 f"{line} is an observation, not the line of column names. Begin the file with a line of column names,"
@@ -199,7 +207,6 @@ class CsvFile:
             )
         if skipping := self._skipping(timestamp):
             refuse(f"{line} has no column {timestamp!r}. {skipping}")
-        missing = f"Line {header.line} has no column {timestamp!r}"
         if fields[0] == "":
             refuse(
                 f"{missing}, and its first column has no name, as when pandas writes an index. Pass --timestamp"

@@ -1,6 +1,6 @@
 """File table: turn a file into a frame whose cells are numbers, moments and names.
 
-Comes in: a path, or stdin. Goes out: a frame for ``observe``, which does all the checking.
+Comes in: a path, or stdin. Goes out: a frame for ``observe``, which does all the checking, and what was left out of it.
 Never: takes a series called NA for a missing name, or a file without a line of column names for an empty table.
 """
 
@@ -10,6 +10,7 @@ import io
 import json
 import re
 import warnings
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -42,17 +43,29 @@ ENDINGS: dict[str, Kind] = {
 """The formats that the ending of a file's name tells, besides CSV."""
 
 
-def table_of(path: str, options: FileOptions, form: FileForm) -> pd.DataFrame:
-    """Read a file into a frame.
+@dataclass(frozen=True, eq=False)
+class FileTable:
+    """A file as a table.
+
+    Attributes:
+        frame: The cells, for ``observe``. For CSV, the index is called ``line`` and holds the line of each row in the
+            file, where that can be determined.
+        columns: The columns of the file that are taken, before names are made of cells.
+        left_out: The columns that ``--exclude`` and ``--columns`` left out, with the rows of the frame.
+    """
+
+    frame: pd.DataFrame
+    columns: list[str]
+    left_out: pd.DataFrame
+
+
+def table_of(path: str, options: FileOptions, form: FileForm) -> FileTable:
+    """Read a file into a table.
 
     Args:
         path: A CSV, Parquet, Excel or JSON file, or - for stdin. It may be compressed with gzip.
         options: Which columns to expect.
         form: How the file is written.
-
-    Returns:
-        The cells. For CSV, the index is called ``line`` and holds the line of each row in the file, where that can be
-        determined.
 
     Raises:
         InvalidObservationsError: The file cannot be read as a table, or lacks the columns.
@@ -61,21 +74,26 @@ def table_of(path: str, options: FileOptions, form: FileForm) -> pd.DataFrame:
     kind = _kind(path, form)
     if kind == "parquet":
         source = path if path != "-" and not path.lower().endswith(".gz") else io.BytesIO(raw_bytes_of(path))
-        frame = _typed(_parquet(source), options, form)
+        frame, left_out = _typed(_parquet(source), options, form)
     elif kind == "excel":
-        frame = _numbered(_typed(_excel(raw_bytes_of(path), form), options, form), options, form)
+        frame, left_out = _typed(_excel(raw_bytes_of(path), form), options, form)
+        frame = _numbered(frame, options, form)
     elif kind == "json":
-        frame = _numbered(_typed(_json(text_of(raw_bytes_of(path), form.encoding)), options, form), options, form)
+        frame, left_out = _typed(_json(text_of(raw_bytes_of(path), form.encoding)), options, form)
+        frame = _numbered(frame, options, form)
     else:
         content = text_of(raw_bytes_of(path), form.encoding)
         if content.startswith(PARQUET):
-            frame = _typed(_parquet(io.BytesIO(content)), options, form)
+            frame, left_out = _typed(_parquet(io.BytesIO(content)), options, form)
         else:
-            frame = _csv(CsvFile(content, form.delimiter, form.skip_rows), options, form)
+            frame, left_out = _csv(CsvFile(content, form.delimiter, form.skip_rows), options, form)
+    columns = [str(column) for column in frame.columns]
     if form.template is not None:
-        frame = named_by_template(frame, form)
+        labels, frame = frame.index, named_by_template(frame.set_axis(pd.RangeIndex(len(frame))), form)
+        rows = frame.index.to_numpy(dtype="int64")
+        frame, left_out = frame.set_axis(labels.take(rows)), left_out.take(rows)
     check_columns(frame, options)
-    return frame
+    return FileTable(frame, columns, left_out.reset_index(drop=True))
 
 
 def _kind(path: str, form: FileForm) -> Kind:
@@ -85,11 +103,12 @@ def _kind(path: str, form: FileForm) -> Kind:
     return next((kind for ending, kind in ENDINGS.items() if name.removesuffix(".gz").endswith(ending)), "csv")
 
 
-def _csv(file: CsvFile, options: FileOptions, form: FileForm) -> pd.DataFrame:
+def _csv(file: CsvFile, options: FileOptions, form: FileForm) -> tuple[pd.DataFrame, pd.DataFrame]:
     name = None if options.layout == "wide" or form.template is not None else str(options.name)
     columns = file.column_names(form.timestamps, name)
-    frame = _texts(file, columns, file.delimiter)
-    frame = chosen(joined(frame, form), form, _no_values(options, form))
+    whole = joined(_texts(file, columns, file.delimiter), form)
+    frame = chosen(whole, form, _no_values(options, form))
+    left_out = whole.drop(columns=frame.columns)
     texts = frame[form.timestamp]
     for column in frame.columns:
         if column == form.timestamp:
@@ -98,27 +117,29 @@ def _csv(file: CsvFile, options: FileOptions, form: FileForm) -> pd.DataFrame:
             frame[column] = numbers(frame[column], form)
     if name not in frame.columns and form.template is None:
         _refuse_lost_rows(file, frame, form.timestamp)
-    return frame.set_axis(file.lines(len(frame)))
+    return frame.set_axis(file.lines(len(frame))), left_out
 
 
-def _typed(frame: pd.DataFrame, options: FileOptions, form: FileForm) -> pd.DataFrame:
+def _typed(frame: pd.DataFrame, options: FileOptions, form: FileForm) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Choose the columns of a file with types, and read texts among its timestamps; leave other cells unchanged."""
     timestamp, index = form.timestamp, frame.index
     if form.timestamps == (index.name,) and timestamp not in frame.columns and not isinstance(index, pd.DatetimeIndex):
         frame = frame.reset_index()
     if not frame.columns.is_unique:
-        return frame
+        return frame, frame.iloc[:, :0]
     for column in form.timestamps:
         if column not in frame.columns and (len(form.timestamps) > 1 or form.template is not None):
             refuse(f"There is no column {column!r}. The columns are {frame.columns.tolist()[:20]}.")
-    frame = chosen(joined(frame, form), form, _no_values(options, form))
+    whole = joined(frame, form)
+    frame = chosen(whole, form, _no_values(options, form))
+    left_out = whole.drop(columns=frame.columns)
     if timestamp not in frame.columns:
-        return frame
+        return frame, left_out
     if form.timestamp_format is not None and frame[timestamp].dtype.kind != "M":
-        return frame.assign(**{timestamp: formatted(frame[timestamp], form)})
-    if _holds_text(frame[timestamp]):
+        frame = frame.assign(**{timestamp: formatted(frame[timestamp], form)})
+    elif _holds_text(frame[timestamp]):
         frame = frame.assign(**{timestamp: _moments(frame[timestamp].astype(object), form)})
-    return frame
+    return frame, left_out
 
 
 def _numbered(frame: pd.DataFrame, options: FileOptions, form: FileForm) -> pd.DataFrame:

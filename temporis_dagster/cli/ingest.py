@@ -133,7 +133,7 @@ def ingest(
     except OutputError:
         tell(str(report))
         raise
-    numeric = options.timestamp in table.columns and table[options.timestamp].dtype.kind in "iuf"
+    numeric = options.timestamp in table.frame.columns and table.frame[options.timestamp].dtype.kind in "iuf"
     for oddity in oddities(observations, time.time(), numeric=numeric):
         tell(f"Warning: {oddity}")
     bad.write()

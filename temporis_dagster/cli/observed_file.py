@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from temporis_dagster.cli.file_form import FileForm
     from temporis_dagster.cli.file_options import FileOptions
+    from temporis_dagster.cli.file_table import FileTable
     from temporis_dagster.cli.invalid_rows import InvalidRows
     from temporis_dagster.data_source.observations import Observations
 
@@ -254,36 +255,43 @@ def collected_invalid_rows(
         raise
 
 
-def table_of_file(file: str, options: FileOptions, form: FileForm) -> pd.DataFrame:
-    """Read the file."""
-    from temporis_dagster.cli.file_table import table_of
+def table_of_file(file: str, options: FileOptions, form: FileForm) -> FileTable:
+    """Read the file, and warn if its columns are named like times."""
+    from temporis_dagster.cli.file_table import ENDINGS, table_of
+    from temporis_dagster.cli.times_across import in_words, times_across
 
-    return table_of(file, options, form)
+    table = table_of(file, options, form)
+    name = "FILE.csv" if file == "-" else file
+    read = "table" if name.lower().removesuffix(".gz").endswith(tuple(ENDINGS)) else f"pd.read_csv({name!r})"
+    if found := times_across(table.columns, [form.timestamp], list(map(str, table.left_out.columns)), read):
+        tell(f"Warning: {in_words(found)}")
+    return table
 
 
-def observed(table: pd.DataFrame, options: FileOptions, data_source: str, bad: InvalidRows) -> Observations:
+def observed(table: FileTable, options: FileOptions, data_source: str, bad: InvalidRows) -> Observations:
     """Return the observations of the file, and collect the rows that are none."""
     from temporis_dagster.data_source.observations import observe
 
+    frame = table.frame
     try:
-        observations = observe(table, replace(options, on_invalid="raise"), data_source=data_source)
+        observations = observe(frame, replace(options, on_invalid="raise"), data_source=data_source)
     except InvalidObservationsError as error:
-        bad.invalid(error.rows, table.index.name)
+        bad.invalid(error.rows, frame.index.name)
         if options.on_invalid == "raise" or error.conflicts or error.rows.empty:
             raise
         dropped = bad.in_words()
-        observations = _without_invalid(table, options, data_source, bad)
+        observations = _without_invalid(frame, options, data_source, bad)
         tell(f"Dropped: {dropped}. {options.LIST_OF_INVALID}")
     bad.superseded(observations)
     return observations
 
 
-def _without_invalid(table: pd.DataFrame, options: FileOptions, data_source: str, bad: InvalidRows) -> Observations:
+def _without_invalid(frame: pd.DataFrame, options: FileOptions, data_source: str, bad: InvalidRows) -> Observations:
     from temporis_dagster.data_source.observations import observe
 
     try:
-        return observe(table, options, data_source=data_source)
+        return observe(frame, options, data_source=data_source)
     except InvalidObservationsError as error:
         if error.conflicts:
-            bad.invalid(error.rows, table.index.name)
+            bad.invalid(error.rows, frame.index.name)
         raise

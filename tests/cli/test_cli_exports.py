@@ -305,6 +305,63 @@ def test_hours_in_standard_time_all_year_are_recognised(store):
     assert {(day("2010-03-14T10"), "a"): 2.0, (day("2010-11-07T09"), "a"): 3.0}.items() <= content(store).items()
 
 
+ELNINO = "YEAR,JAN,FEB,MAR\n1950.0,23.11,24.2,25.37\n1951.0,24.19,25.28,25.6\n"
+FERTILITY = "Country,Code,1960,1961,1962\nAruba,ABW,4.8,4.6,4.5\nAngola,AGO,7.3,7.35,7.4\n"
+
+
+def reshaped(said: str, folder) -> str:
+    """The file that the two lines of pandas in a warning write."""
+    lines = [line for line in said.splitlines() if line.startswith("long")]
+    assert len(lines) == 2
+    made = "".join(f"{line}\n" for line in lines).replace("long.csv", f"{folder}/long.csv")
+    exec(made, {"pd": pd})  # the advice is code
+    return (folder / "long.csv").read_text()
+
+
+def test_months_as_columns_are_noticed_and_the_advice_works(store, tmp_path):
+    """They are series for this command; what the advice makes of the file has every value at its time."""
+    (tmp_path / "elnino.csv").write_text(ELNINO)
+    options = ["--data-source", "store_metrics", "--url", store.url, "--timestamp", "YEAR", *UTC]
+    done = run("ingest", tmp_path / "elnino.csv", *options, "--timestamp-format", "%Y", "--check")
+    assert done.exit_code == 0
+    assert "Warning: The columns 'JAN', 'FEB', 'MAR' are named like months. Every column of values is a" in done.stderr
+    options = ["--timestamp", "YEAR", "--timestamp", "month", "--timestamp-format", "%Y %b", *UTC]
+    assert ingest(store, reshaped(done.stderr, tmp_path), *options).exit_code == 0
+    assert len(content(store)) == 6
+    assert content(store)[day("1951-02"), "measured"] == 25.28
+
+
+@pytest.mark.parametrize("options", [["--layout", "wide", "--timestamp", "Country"], ["--timestamp", "Code"]])
+def test_years_as_columns_are_noticed_and_the_advice_works(store, tmp_path, options):
+    """Also where the file is refused, since it has no column of times at all."""
+    (tmp_path / "fertility.csv").write_text(FERTILITY)
+    where = ["--data-source", "store_metrics", "--url", store.url]
+    done = run("ingest", tmp_path / "fertility.csv", *where, *options)
+    assert (done.exit_code, content(store)) == (3, {})
+    assert "The columns '1960', '1961', '1962' are named like years" in done.stderr
+    options = ["--timestamp", "year", "--timestamp-format", "%Y", "--exclude", "Country", *UTC]
+    options += ["--name", "{Code}__{column}"]
+    assert ingest(store, reshaped(done.stderr, tmp_path), *options).exit_code == 0
+    assert len(content(store)) == 6
+    assert content(store)[day("1962"), "AGO__measured"] == 7.4
+
+
+def test_years_as_columns_are_no_observation(store):
+    """The line of column names is recognised, although the years in it are numbers."""
+    done = ingest(store, FERTILITY)
+    assert (done.exit_code, content(store)) == (3, {})
+    assert "Line 1 has no column 'timestamp'. The columns '1960', '1961', '1962' are named like years" in done.stderr
+    assert ".melt(['Country', 'Code'], var_name='year', value_name='measured'); long.to_csv" in done.stderr
+
+
+@pytest.mark.parametrize("columns", ["JAN,FEB,total", "may,june", "q1960,1960", "Mars,Apr,Maybe,x"])
+def test_few_such_names_are_no_times(store, columns):
+    """Two series may be called like months by chance."""
+    names = columns.split(",")
+    done = ingest(store, f"timestamp,{columns}\n{NOON}{',1' * len(names)}\n")
+    assert (done.exit_code, done.stderr, len(content(store))) == (0, "", len(names))
+
+
 def test_lines_are_counted_from_the_top_of_the_file(store):
     """Also below a title, and for rows that become several observations."""
     file = "Title\n\ntimestamp,x,a,b\n2024-06-20T08:00Z,p,1,2\n2024-06-20T09:00Z,p,1,oops\n"
