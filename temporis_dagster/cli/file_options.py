@@ -7,7 +7,8 @@ Never: decides differently from its base class.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from temporis_dagster.data_source.observations import ObservationOptions
 from temporis_dagster.data_source.observations.advice import Advice
@@ -35,8 +36,10 @@ FILE_ADVICE = Advice(
     integers="scale it, or write it with a decimal point if the nearest float is meant",
     labels="write the column names as text",
     names="write the names as text",
-    texts="write it as a number (1 or 0 for true or false), name it with --na if it stands for no value, or leave a"
-    " column of texts out with --exclude",
+    texts="write it as a number (1 or 0 for true or false), or name it with --na if it stands for no value. If the"
+    " column tells rows of one time apart, make it part of the series names, with --name '{COLUMN}__{column}'; only if"
+    " it tells nothing apart, leave it out with --exclude",
+    untold="If a column tells them apart, make it part of the series names, with --name '{COLUMN}__{column}'.",
     told_apart="if it says what was measured, make it part of the series names, with --name '{{{column}}}__{{column}}'",
     periods="write the start of each as ISO 8601, such as 2024-06-20T08:00Z",
 )
@@ -78,6 +81,11 @@ class FileOptions(ObservationOptions):
             return self.TEXT_AS_TIMESTAMP
         given = self.spelled("timestamp_format", self.timestamp_format)
         return f"to the form of {given}, which it does not match, or correct that format"
+
+    def merging(self) -> MergingFileOptions:
+        """Return these options so that the last of several rows with one timestamp and name is kept in any case."""
+        given: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return MergingFileOptions(**{**given, "on_conflict": "last"})
 
 
 @dataclass(frozen=True)

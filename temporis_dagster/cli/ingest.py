@@ -102,12 +102,13 @@ def ingest(
       milliseconds                         --unit ms
       decimal commas                       --decimal , --thousands . --delimiter ";"
       a title above the column names       --skip-rows 3
-      a column of texts                    --exclude weather
       several rows per time, told apart    --name '{station}__{column}'
         by a column
+      texts that tell no rows apart        --exclude weather
       signs for no value                   --na - --na n.d.
       another encoding                     --encoding latin1
     """  # noqa: D301  # click's mark of a paragraph that is not wrapped is the character, not a backslash and a b
+    from temporis_dagster.cli.lost_rows import way_out
     from temporis_dagster.cli.preview import oddities, preview
 
     to_protect = [url, mirror, from_environment("TEMPORIS_STORE")]
@@ -128,6 +129,8 @@ def ingest(
         raise
     try:
         say(json.dumps({**report.to_dict(), "error": None}) if as_json else str(report))
+        if (lost := way_out(observations)) and not as_json:
+            say(lost)
         if check and not as_json:
             say(f"\n{preview(observations)}")
     except OutputError:

@@ -6,6 +6,7 @@ Never: connects to anything.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from temporis_dagster.cli.file_table import FileTable
     from temporis_dagster.cli.invalid_rows import InvalidRows
     from temporis_dagster.data_source.observations import Observations
+
+LOGGER = logging.getLogger(__name__)
 
 FRAME_OPTIONS = (
     click.option(
@@ -77,7 +80,8 @@ FRAME_OPTIONS = (
         "--exclude",
         multiple=True,
         metavar="COLUMN",
-        help="Leave this column out, such as one of texts. May be repeated, or list several with commas.",
+        help="Leave this column out, such as one of texts that tells no rows apart. May be repeated, or list several"
+        " with commas.",
     ),
     click.option(
         "--format",
@@ -184,7 +188,7 @@ FRAME_OPTIONS = (
         type=click.Choice(["last", "raise"]),
         help="If rows have the same timestamp and name but different values, store the last one and warn (last), or"
         " send nothing (raise). Defaults to last, but to raise if another column shows that the rows belong to"
-        " different series.",
+        " different series, or if more than half of the rows would be lost.",
     ),
     click.option(
         "--decimals",
@@ -270,28 +274,47 @@ def table_of_file(file: str, options: FileOptions, form: FileForm) -> FileTable:
 
 def observed(table: FileTable, options: FileOptions, data_source: str, bad: InvalidRows) -> Observations:
     """Return the observations of the file, and collect the rows that are none."""
-    from temporis_dagster.data_source.observations import observe
+    from temporis_dagster.cli.lost_rows import settled
 
-    frame = table.frame
+    frame, merging, dropped, remarks = table.frame, options.merging(), "", list[tuple[object, ...]]()
     try:
-        observations = observe(frame, replace(options, on_invalid="raise"), data_source=data_source)
+        observations = _observe(frame, replace(merging, on_invalid="raise"), data_source, remarks)
     except InvalidObservationsError as error:
         bad.invalid(error.rows, frame.index.name)
-        if options.on_invalid == "raise" or error.conflicts or error.rows.empty:
-            raise
+        if options.on_invalid == "raise" or error.rows.empty:
+            raise _with_advice(error, table, options) from None
         dropped = bad.in_words()
-        observations = _without_invalid(frame, options, data_source, bad)
+        observations = _observe(frame, merging, data_source, remarks)
+    try:
+        observations = settled(table, observations, options, data_source)
+    except InvalidObservationsError as error:
+        bad.invalid(error.rows, frame.index.name)
+        raise
+    if not observations.conflicts:
+        for remark in remarks:
+            LOGGER.warning(*remark)
+    if dropped:
         tell(f"Dropped: {dropped}. {options.LIST_OF_INVALID}")
     bad.superseded(observations)
     return observations
 
 
-def _without_invalid(frame: pd.DataFrame, options: FileOptions, data_source: str, bad: InvalidRows) -> Observations:
+def _observe(
+    frame: pd.DataFrame, options: FileOptions, data_source: str, remarks: list[tuple[object, ...]]
+) -> Observations:
+    """Observe a frame, and collect the warnings: the one of rows that lose is given, or not, when they are settled."""
     from temporis_dagster.data_source.observations import observe
 
-    try:
-        return observe(frame, options, data_source=data_source)
-    except InvalidObservationsError as error:
-        if error.conflicts:
-            bad.invalid(error.rows, frame.index.name)
-        raise
+    return observe(frame, options, data_source=data_source, warn=lambda *remark: remarks.append(remark))
+
+
+def _with_advice(error: InvalidObservationsError, table: FileTable, options: FileOptions) -> InvalidObservationsError:
+    """Return the error with what to do about a column of texts that names what was measured, if there is one."""
+    from temporis_dagster.cli.lost_rows import entity_advice
+
+    advice = entity_advice(table, options, error.rows["column"].unique()) if len(error.rows) else ""
+    if not advice:
+        return error
+    return InvalidObservationsError(
+        f"{advice} {error}", rows=error.rows, invalid=error.invalid, observations_in=error.observations_in
+    )

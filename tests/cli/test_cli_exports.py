@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shlex
 
 import pandas as pd
@@ -303,6 +304,89 @@ def test_hours_in_standard_time_all_year_are_recognised(store):
         assert "Etc/GMT" not in ingest(store, f"timestamp,a\n{only}", *zone).stderr
     assert ingest(store, f"timestamp,a\n{spring}{autumn}", "--timezone", "Etc/GMT+8").exit_code == 0
     assert {(day("2010-03-14T10"), "a"): 2.0, (day("2010-11-07T09"), "a"): 3.0}.items() <= content(store).items()
+
+
+IOWA = "timestamp,source,gen\n" + "".join(
+    f"{NOON + HOUR * i},{source},{i}.{n}\n" for i in range(4) for n, source in enumerate(("Coal", "Sun", "Wind"))
+)
+BARLEY = "timestamp,site,variety,yield\n" + "".join(
+    f"{NOON},{site},{variety},{n}\n" for n, (site, variety) in enumerate(["ax", "ay", "bx", "by"])
+)
+"""Neither column tells the rows apart alone."""
+
+
+@pytest.mark.parametrize(("file", "name"), [
+    (IOWA, "{source}__{column}"), (BARLEY, "{site}__{variety}__{column}"),
+])  # fmt: skip
+def test_a_column_of_texts_that_tells_rows_apart_is_advised_for_the_names_first(store, file, name):
+    """Leaving it out would lose rows; the advice stores every one of them."""
+    done = ingest(store, file, "--layout", "wide")
+    assert (done.exit_code, content(store)) == (3, {})
+    assert re.match(rf"Error: Rows of one time differ in the column.*, with --name '{re.escape(name)}'\. ", done.stderr)
+    assert ingest(store, file, "--name", name).exit_code == 0
+    assert len(content(store)) == file.count("\n") - 1
+
+
+@pytest.mark.parametrize("file", [
+    f"timestamp,weather,t\n{NOON},drizzle,1\n{NOON + 60},rain,2\n",
+    f'timestamp,a,b\n{NOON},"1,5","2,5"\n{NOON},"1,7","2,7"\n',
+])  # fmt: skip
+def test_a_column_of_texts_that_tells_nothing_apart_is_not_advised_for_the_names(store, file):
+    """Words, one per time, and numbers written another way."""
+    done = ingest(store, file)
+    assert done.exit_code == 3
+    assert not done.stderr.startswith("Error: Rows of one time")
+
+
+@pytest.mark.parametrize("check", [["--check"], []])
+def test_most_rows_of_a_file_are_not_lost_without_a_word(store, check):
+    """More than half would be: an explicit --on-conflict is needed; the message names the column that was left out."""
+    done = ingest(store, IOWA, "--exclude", "source", *check)
+    assert (done.exit_code, done.stdout, content(store)) == (3, "", {})
+    assert "8 of 12 observations" in done.stderr
+    assert "The column 'source', which is not used, tells them apart" in done.stderr
+    assert "--name '{source}__{column}'" in done.stderr
+    assert "Pass --on-conflict last only if" in done.stderr
+    done = ingest(store, IOWA, "--exclude", "source", "--on-conflict", "last", *check)
+    assert done.exit_code == 0
+    assert "tells them apart: pass --name '{source}__{column}'." in done.stdout
+    assert len(content(store)) == (0 if check else 4)
+
+
+def test_most_rows_are_not_lost_where_no_column_is_known_to_tell_them_apart(store):
+    """A quarter that is taken for a series, and two columns that tell rows apart only together."""
+    quarters = "timestamp,quarter,gdp\n" + "".join(f"{NOON},{i},{i}.5\n" for i in range(1, 5))
+    for file, options in ((quarters, []), (BARLEY, ["--exclude", "site,variety"])):
+        done = ingest(store, file, *options)
+        assert (done.exit_code, content(store)) == (3, {})
+        assert "If a column tells them apart, make it part of the series names, with --name '{COLUMN}__{" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "how", [["--exclude", "source"], ["--columns", "gen"], ["--exclude", "source", "--name", "{x}_{column}"]]
+)
+def test_fewer_rows_are_lost_with_a_warning_and_a_line_of_the_summary(store, how):
+    """Half of the rows: the warning names the column that was left out, with --exclude or by --columns, and --name."""
+    file = "timestamp,x,source,gen\n" + "".join(
+        f"{NOON + HOUR * i},p,{source},{i}.{n}\n" for i in range(4) for n, source in enumerate(("Coal", "Sun"))
+    )
+    how = how if "--columns" in how or "--name" in how else [*how, "--exclude", "x"]
+    for check in (["--check"], []):
+        done = ingest(store, file, *how, *check)
+        assert done.exit_code == 0, done.stderr
+        assert "Warning: 4 of 8 observations" in done.stderr
+        assert "--name '{source}__{column}'" in done.stderr
+        assert "4 of 8 observations lost to a later row with another value. The column 'source' tells" in done.stdout
+    assert ingest(store, file, *how, "--on-conflict", "raise").exit_code == 3
+
+
+def test_a_revised_row_is_no_lost_entity(store):
+    """A file that holds a correction of one row is stored, and the list of invalid rows has what was replaced."""
+    file = f"timestamp,a\n{NOON},1\n{NOON + 60},2\n{NOON},3\n"
+    done = ingest(store, file)
+    assert (done.exit_code, content(store)) == (0, {(NOON, "a"): 3.0, (NOON + 60, "a"): 2.0})
+    assert "1 of 3 observations lost to a later row with another value. If a column tells such rows" in done.stdout
+    assert "lost" not in ingest(store, file, "--json").stdout
 
 
 ELNINO = "YEAR,JAN,FEB,MAR\n1950.0,23.11,24.2,25.37\n1951.0,24.19,25.28,25.6\n"

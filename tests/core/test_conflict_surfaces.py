@@ -139,7 +139,10 @@ WARNED = {
     "ticks with the moment of arrival": (ticks(lambda i: f"2024-06-20T08:00:{10 + i}Z"), FLOOR),
     "an hour twice": (csv("timestamp,name,value", [(0, "a", 1), (3600, "a", 2), (3600, "a", 3)]), []),
     "a column that tells only some apart": (
-        csv("timestamp,name,value,origin", [(at, "a", i, o) for at in HOURS for i, o in enumerate("XYY")]),
+        csv(
+            "timestamp,name,value,origin",
+            [(at, "a", i, o) for at in HOURS for i, o in enumerate("XYY" if at == HOURS[0] else "X")],
+        ),
         [],
     ),
     "a column that is the same everywhere": (
@@ -162,6 +165,24 @@ def test_the_command_line_warns_of_other_conflicts_and_stores_the_last(tmp_path,
     assert len(bad) + len(stored) == observe_count(text)
     refused, _, _ = ingested(tmp_path, text, *arguments, "--on-conflict", "raise")
     assert refused.exit_code == 3
+
+
+def test_most_rows_of_a_file_are_lost_only_on_request(tmp_path):
+    """Also where no column tells all of them apart. Ticks that are cut to whole seconds on request are everyday."""
+    text = csv("timestamp,name,value,origin", [(at, "a", i, o) for at in HOURS for i, o in enumerate("XYY")])
+    done, stored, bad = ingested(tmp_path, text)
+    assert (done.exit_code, len(stored), len(bad)) == (3, 0, 8)
+    assert "If a column tells them apart" in done.stderr
+    done, stored, _ = ingested(tmp_path, text, "--on-conflict", "last")
+    assert (done.exit_code, len(stored)) == (0, 4)
+
+
+def test_an_entity_that_was_left_out_is_not_hidden_by_ticks(tmp_path):
+    """Most rows are lost because of the column that was left out, not because of the fractions of seconds."""
+    rows = [(f"{at}", o, i) for at in HOURS for i, o in AIRPORTS]
+    done, stored, _ = ingested(tmp_path, csv("timestamp,origin,t", rows), "--exclude", "origin", *FLOOR)
+    assert (done.exit_code, len(stored)) == (3, 0)
+    assert "The column 'origin', which is not used, tells them apart" in done.stderr
 
 
 def observe_count(text):

@@ -36,6 +36,7 @@ class Advice:
         periods: For periods as timestamps.
         texts: For text as values.
         told_apart: For an unused column that tells conflicting rows apart; with a placeholder for its name.
+        untold: For conflicting rows that no such column tells apart, as a sentence; empty for none.
     """
 
     index: Mapping[str, str] = field(
@@ -74,6 +75,7 @@ class Advice:
     periods: str = "convert it with .dt.to_timestamp(), which takes the start of each"
     texts: str = "convert it, or leave the column out"
     told_apart: str = "if it identifies what was measured, make it part of the series names"
+    untold: str = ""
 
     def calendar(self, *, conversion: str, directives: str) -> str:
         """Return what to do about numbers that read as dates.

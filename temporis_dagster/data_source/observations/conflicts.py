@@ -75,10 +75,10 @@ def _shares(observations: Observations, data_source: str | None) -> str:
 
 
 def _told_apart(superseded: Superseded, options: ObservationOptions) -> str:
-    """Return the advice about the unused column that tells the rows apart; nothing if there is no such column."""
+    """Return the advice about the unused column that tells the rows apart, or that there may be one, if any."""
     column = superseded.told_apart_by
     if column is None:
-        return ""
+        return f" {options.ADVICE.untold}" if options.ADVICE.untold else ""
     called = "The index" if column == INDEX else f"The column {column!r}"
     return f" {called}, which is not used, tells them apart: {options.ADVICE.told_apart.format(column=column)}."
 
