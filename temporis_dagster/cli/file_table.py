@@ -107,7 +107,7 @@ def _csv(file: CsvFile, options: FileOptions, form: FileForm) -> tuple[pd.DataFr
     name = None if options.layout == "wide" or form.template is not None else str(options.name)
     columns = file.column_names(form.timestamps, name)
     whole = joined(_texts(file, columns, file.delimiter), form)
-    frame = chosen(whole, form, _no_values(options, form))
+    frame = chosen(whole, form, _no_values(options, form)).copy(deep=False)  # for older pandas, which warns otherwise
     left_out = whole.drop(columns=frame.columns)
     texts = frame[form.timestamp]
     for column in frame.columns:
