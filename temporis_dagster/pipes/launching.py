@@ -19,6 +19,9 @@ from temporis_dagster.writing.materialized import HOW_TO_NAME, asset_output, con
 from temporis_dagster.writing.message import FORMAT, KIND
 from temporis_dagster.writing.rules_json import rules_as_json
 
+FIRST_WAIT_S = 0.5
+"""How long to wait for the first message of a process that has ended: it may have been quicker than the reader."""
+
 LONGEST_WAIT_S = 2.0
 """A process that was killed never says that it closes its messages."""
 POLL_S = 0.01
@@ -94,12 +97,15 @@ def _patient(read: Any, handlers: list[dg.PipesMessageHandler]) -> Any:
             try:
                 yield params
             finally:
-                until = time.monotonic() + LONGEST_WAIT_S
-                opened = handler.received_opened_message
-                while opened and not handler.received_closed_message and time.monotonic() < until:
+                ended = time.monotonic()
+                while not handler.received_closed_message and time.monotonic() < ended + _wait_s(handler):
                     time.sleep(POLL_S)
 
     return read_messages
+
+
+def _wait_s(handler: dg.PipesMessageHandler) -> float:
+    return LONGEST_WAIT_S if handler.received_opened_message else FIRST_WAIT_S
 
 
 def said_by(handlers: Sequence[dg.PipesMessageHandler]) -> Sequence[Any]:

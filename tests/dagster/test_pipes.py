@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import dagster as dg
@@ -22,7 +22,7 @@ from dagster_pipes import (
 )
 
 from temporis_dagster import ConfigurationError, Series, TemporisResource, UpsertReport, connect, temporis_asset
-from temporis_dagster.pipes import partition_keys, report_upsert, upsert, windows
+from temporis_dagster.pipes import launching, partition_keys, report_upsert, upsert, windows
 from temporis_dagster.testing import FakeService, answer
 from temporis_dagster.writing.dagster_rules import StepPartitions, write_rules
 from temporis_dagster.writing.materialized import DEFAULTS
@@ -474,3 +474,26 @@ def test_an_asset_that_cannot_be_meant_fails_before_the_process_starts(temporis,
     pandera = pytest.importorskip("pandera.pandas")
     checked = piped(client, {"schema": pandera.DataFrameSchema({"orders": pandera.Column(float)})})
     assert "cannot be checked in another process" in failure(run(temporis, instance, checked))
+
+
+class Late:
+    """What a reader has received that is slower than its process: nothing, when that has ended."""
+
+    looks = 0
+
+    @property
+    def received_opened_message(self) -> bool:
+        return self.looks > 2
+
+    @property
+    def received_closed_message(self) -> bool:
+        self.looks += 1
+        return self.looks > 4
+
+
+def test_the_messages_of_a_process_that_is_quicker_than_the_reader_are_waited_for():
+    """A reader of Dagster stops when the process has ended and it finds nothing more: it must not have ended yet."""
+    handler = Late()
+    with launching._patient(lambda _: nullcontext({}), [])(handler):
+        pass
+    assert handler.looks == 5
