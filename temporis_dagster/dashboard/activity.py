@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from temporis_dagster.contract import INGEST_PATH
-from temporis_dagster.service.access_log import ANY_TOKEN, noted
-from temporis_dagster.service.middleware import HttpMiddleware
+from temporis_dagster.service.access_log import noted, without_tokens
+from temporis_dagster.service.middleware import AfterAnswers
 
 MOST_KEPT = 100
 """How many ingests, and how many refusals, are kept for each account: apart, so that neither displaces the other."""
@@ -95,7 +95,7 @@ class Activity:
         return sorted(both, key=lambda ingest: ingest.at)[::-1]
 
 
-class Watching(HttpMiddleware):
+class Watching(AfterAnswers):
     """Note each ingest after it has been answered.
 
     Args:
@@ -109,28 +109,13 @@ class Watching(HttpMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        if scope["path"] != INGEST_PATH or scope["method"] != "POST":
-            await self.app(scope, receive, send)
-            return
-        status = 0
+        is_ingest = scope["path"] == INGEST_PATH and scope["method"] == "POST"
+        await (super().handle if is_ingest else self.app)(scope, receive, send)
 
-        async def watched(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
-        try:
-            await self.app(scope, receive, watched)
-        except Exception:
-            status = status or 500  # sent by a layer outside this middleware
-            raise
-        finally:
-            self._note(scope, status)
-
-    def _note(self, scope: Scope, status: int) -> None:
+    def answered(self, scope: Scope, status: int, seconds: float) -> None:  # noqa: ARG002  # as in the base class
+        """Note an ingest."""
         note, reason = noted(scope), None
         if status != STORED:
-            reason = ANY_TOKEN.sub("<token>", note.refusal or UNKNOWN)[:SHOWN_CHARACTERS]
-        named = note.data_source
-        name = None if named is None else ANY_TOKEN.sub("<token>", named)[:SHOWN_CHARACTERS]
+            reason = without_tokens(note.refusal or UNKNOWN, SHOWN_CHARACTERS)
+        name = None if note.data_source is None else without_tokens(note.data_source, SHOWN_CHARACTERS)
         self._activity.note(note.account, Ingest(self._activity.clock(), name, note.records, status, reason))

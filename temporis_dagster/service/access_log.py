@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from temporis_dagster.service.log_lines import FIELDS
-from temporis_dagster.service.middleware import HttpMiddleware
+from temporis_dagster.service.middleware import AfterAnswers
 
 logger = logging.getLogger("temporis_dagster.service")
 
@@ -65,49 +64,41 @@ def noted(scope: Scope) -> Noted:
     return note
 
 
-class AccessLog(HttpMiddleware):
+class AccessLog(AfterAnswers):
     """Log each request after it has been answered."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request."""
-        status, begun, note = 0, time.monotonic(), noted(scope)
+        """Serve a request, with a note that all layers inside share."""
+        noted(scope)
+        await super().handle(scope, receive, send)
 
-        async def watched(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
-        try:
-            await self.app(scope, receive, watched)
-        except Exception:
-            status = status or 500  # sent by a layer outside this middleware
-            raise
-        finally:
-            took_ms = 1000 * (time.monotonic() - begun)
-            fields = _fields(scope, note)
-            details = "".join(f" {key}={_literal(key, value)}" for key, value in fields.items() if key not in ALWAYS)
-            method, path = (_literal(key, fields[key]) for key in ALWAYS)
-            # The fields are for a log of JSON lines.
-            extra = {FIELDS: {**fields, "status": status, "duration_ms": round(took_ms, 1)}}
-            told = (method, path, status or "no answer", took_ms, details)
-            logger.info("%s %s %s %.0f ms%s", *told, extra=extra)
+    def answered(self, scope: Scope, status: int, seconds: float) -> None:
+        """Log a request."""
+        fields, took_ms = _fields(scope, noted(scope)), 1000 * seconds
+        details = "".join(f" {key}={_literal(key, value)}" for key, value in fields.items() if key not in ALWAYS)
+        method, path = (_literal(key, fields[key]) for key in ALWAYS)
+        # The fields are for a log of JSON lines.
+        extra = {FIELDS: {**fields, "status": status, "duration_ms": round(took_ms, 1)}}
+        told = (method, path, status or "no answer", took_ms, details)
+        logger.info("%s %s %s %.0f ms%s", *told, extra=extra)
 
 
 def _fields(scope: Scope, note: Noted) -> dict[str, str | int]:
     """Return what is shown of a request, without anything that looks like a token."""
     agent = Headers(scope=scope).get("user-agent")
     shown = {
-        "method": _without_tokens(scope["method"]),
-        "path": _without_tokens(scope["path"]),
+        "method": without_tokens(scope["method"]),
+        "path": without_tokens(scope["path"]),
         "account": note.account,
-        "data_source": None if note.data_source is None else _without_tokens(note.data_source),
+        "data_source": None if note.data_source is None else without_tokens(note.data_source),
         "records": note.records,
-        "agent": (agent or None) and _without_tokens(agent or "", SHOWN_AGENT_CHARACTERS),
+        "agent": (agent or None) and without_tokens(agent or "", SHOWN_AGENT_CHARACTERS),
     }
     return {name: value for name, value in shown.items() if value is not None}
 
 
-def _without_tokens(text: str, most: int = SHOWN_CHARACTERS) -> str:
+def without_tokens(text: str, most: int = SHOWN_CHARACTERS) -> str:
+    """Return the beginning of a text of a client, without anything that looks like a token."""
     return ANY_TOKEN.sub("<token>", text[:SEEN_CHARACTERS])[:most]
 
 

@@ -7,7 +7,6 @@ metrics need not know them.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
@@ -16,12 +15,12 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 
 from temporis_dagster.contract import INGEST_PATH, PREDICT_PATH
 from temporis_dagster.service.access_log import Noted, noted
 from temporis_dagster.service.app import HEALTH_PATH, READY_PATH
-from temporis_dagster.service.middleware import HttpMiddleware
+from temporis_dagster.service.middleware import AfterAnswers
 
 PATH = "/metrics"
 
@@ -103,23 +102,10 @@ class Metrics:
             self._rows.labels("unchanged").inc(note.unchanged)
 
 
-class _Counting(HttpMiddleware):
+class _Counting(AfterAnswers):
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         super().__init__(app)
         self._metrics = metrics
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        status, begun = 0, time.monotonic()
-
-        async def watched(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
-        try:
-            await self.app(scope, receive, watched)
-        except Exception:
-            status = status or FIRST_FAILURE  # sent by a layer outside this middleware
-            raise
-        finally:
-            self._metrics.count(scope["path"], status, time.monotonic() - begun, noted(scope))
+    def answered(self, scope: Scope, status: int, seconds: float) -> None:
+        self._metrics.count(scope["path"], status, seconds, noted(scope))

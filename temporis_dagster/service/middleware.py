@@ -8,6 +8,7 @@ Never: reads a body, decides what is answered, or looks at the host of a URL, wh
 from __future__ import annotations
 
 import re
+import time
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,6 +33,37 @@ class HttpMiddleware:
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         await self.app(scope, receive, send)
+
+
+class AfterAnswers(HttpMiddleware):
+    """A layer that looks at each request once it has been answered."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        status, begun = 0, time.monotonic()
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Exception:
+            status = status or 500  # sent by a layer outside this middleware
+            raise
+        finally:
+            self.answered(scope, status, time.monotonic() - begun)
+
+    def answered(self, scope: Scope, status: int, seconds: float) -> None:
+        """Look at a request.
+
+        Args:
+            scope: The request.
+            status: The status of its answer; 0 if the client did not wait for one.
+            seconds: How long it took.
+        """
+        raise NotImplementedError
 
 
 class OriginForm(HttpMiddleware):
