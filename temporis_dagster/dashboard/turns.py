@@ -6,15 +6,15 @@ Never: lets one account take every turn, or a client wait for long.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
 
 from temporis_dagster.service.answers import RETRY_AFTER_S, Refusal
+from temporis_dagster.service.shares import Shares
 
 T = TypeVar("T")
 
@@ -33,12 +33,9 @@ class Turns:
 
     def __init__(self, most: int, each: int | None = None, *, waits: bool = True) -> None:
         self._most, self._each, self._waits = most, most if each is None else each, waits
-        self._taken = Counter[str]()
-        self._threads = anyio.CapacityLimiter(most)
-        self._freed = anyio.Event()
+        self._shares, self._threads = Shares(_busy), anyio.CapacityLimiter(most)
 
-    @asynccontextmanager
-    async def turn(self, account: str = "") -> AsyncIterator[None]:
+    def turn(self, account: str = "") -> AbstractAsyncContextManager[None]:
         """Take a turn.
 
         Args:
@@ -47,20 +44,8 @@ class Turns:
         Raises:
             Refusal: 503: none was free in time.
         """
-        with anyio.move_on_after(PATIENCE_S if self._waits else 0) as wait:
-            while not self._is_free(account):
-                await self._freed.wait()
-        if wait.cancelled_caught:
-            detail = "The dashboard does as much at once as it can. Try again in a moment."
-            raise Refusal(503, detail, {"Retry-After": str(RETRY_AFTER_S)})
-        self._taken[account] += 1
-        try:
-            yield
-        finally:
-            self._taken[account] -= 1
-            self._taken += Counter()  # drops accounts that have no turn
-            freed, self._freed = self._freed, anyio.Event()
-            freed.set()
+        patience_s = PATIENCE_S if self._waits else 0
+        return self._shares.held(account, 1, most=self._most, most_of_account=self._each, patience_s=patience_s)
 
     async def in_thread(self, work: Callable[[], T], account: str = "") -> T:
         """Take a turn, and do work in a thread.
@@ -79,5 +64,7 @@ class Turns:
         """Do work in a thread, for a request that has a turn."""
         return await run_sync(work, limiter=self._threads)
 
-    def _is_free(self, account: str) -> bool:
-        return self._taken.total() < self._most and self._taken[account] < self._each
+
+def _busy() -> Refusal:
+    detail = "The dashboard does as much at once as it can. Try again in a moment."
+    return Refusal(503, detail, {"Retry-After": str(RETRY_AFTER_S)})

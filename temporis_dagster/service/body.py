@@ -6,14 +6,13 @@ Never: holds more than the limits, whatever the headers declare; waits forever f
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 import anyio
 from starlette.requests import ClientDisconnect, Request
 
 from temporis_dagster.service.answers import body_too_large, busy, cut_body, encoded_body, slow_body
+from temporis_dagster.service.shares import Shares
 
 ROOM_FOR_BODIES = 16
 """How many of the largest bodies are held at once. One account gets half of the room, so that others get the rest."""
@@ -36,11 +35,9 @@ class Room:
     """
 
     def __init__(self, largest: int) -> None:
-        self._largest, self._held = largest, Counter[str]()
-        self._freed = anyio.Event()
+        self._largest, self._shares = largest, Shares(busy)
 
-    @asynccontextmanager
-    async def held(self, account: str, size: int) -> AsyncIterator[None]:
+    def held(self, account: str, size: int) -> AbstractAsyncContextManager[None]:
         """Reserve room for a body of an account.
 
         Args:
@@ -50,23 +47,8 @@ class Room:
         Raises:
             Refusal: There was no room in time.
         """
-        with anyio.move_on_after(ROOM_PATIENCE_S) as wait:
-            while not self._has(account, size):
-                await self._freed.wait()
-        if wait.cancelled_caught:
-            raise busy()
-        self._held[account] += size
-        try:
-            yield
-        finally:
-            self._held[account] -= size
-            self._held += Counter()  # drops accounts that hold nothing
-            freed, self._freed = self._freed, anyio.Event()
-            freed.set()
-
-    def _has(self, account: str, size: int) -> bool:
         most = ROOM_FOR_BODIES * self._largest
-        return self._held.total() + size <= most and self._held[account] + size <= most // 2
+        return self._shares.held(account, size, most=most, most_of_account=most // 2, patience_s=ROOM_PATIENCE_S)
 
 
 def size_of(request: Request, most: int) -> int:
