@@ -351,7 +351,7 @@ def _prepare(engine: sa.Engine, server: PostgresServer, create: bool, limit: str
             raise SourceMissingError
         try:
             with raw.transaction():
-                # Who waits for a table to get a column holds up all who come later.
+                # A migration that waits to add a column to a table holds up every transaction that comes later.
                 raw.execute(limit if version < schema.TABLES_VERSION else limit_of_upgrades)
                 schema.migrate(connection)
         except Exception as error:
