@@ -70,8 +70,8 @@ writing."""
 HEALTH_PATH, READY_PATH = "/health", "/ready"
 
 READY_FOR_S = 1.0
-"""How long the store counts as one that can be written, after that was tried. Who asks needs no token, and trying takes
-the lock that writers need. choice"""
+"""How many seconds a successful try at writing counts. Callers need no token, and each try takes the lock that writers
+need. choice"""
 
 
 @dataclass(frozen=True)
@@ -167,12 +167,12 @@ class _Service:
         async with self._room.held(account, size_of(request, most)):
             body = await bounded_body(request, most)
             async with _turn_of(self._turns, TURN_PATIENCE_S):
-                # A client that no longer waits for the answer may have sent a newer value since, so nothing is written.
-                if await request.is_disconnected():
-                    raise answers.cut_body()
                 store, content_type = self._store.of_account(account), request.headers.get("content-type", "")
                 ingest = await run_sync(_read, body, content_type, store, note)
                 async with _turn_of(self._queue, QUEUE_PATIENCE_S):
+                    # A client that no longer waits may have sent a newer value since, so nothing is written.
+                    if await request.is_disconnected():
+                        raise answers.cut_body()
                     await run_sync(_write, ingest, store, note)
         return Response(status_code=204)
 

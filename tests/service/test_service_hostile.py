@@ -21,7 +21,7 @@ import pytest
 
 from temporis_dagster.contract import INGEST_PATH
 from temporis_dagster.data_source.store import SqlStore
-from temporis_dagster.service import body, connection
+from temporis_dagster.service import app, body, connection
 from temporis_dagster.service.app import Limits
 from tests.support.service_fixture import (
     ONE,
@@ -268,6 +268,41 @@ def test_a_whole_url_as_target_is_its_path(service, host):
         assert answer_on(connected(service, stack, health(target=f"{host}/health")))[0] == 200
         assert answer_on(connected(service, stack, health(target=f"{host}/healthy?/health")))[0] == 404
         assert answer_on(connected(service, stack, health(target=host)))[0] == 404
+
+
+def test_a_client_that_is_gone_when_its_turn_comes_writes_nothing(tmp_path, monkeypatch):
+    """It may have sent a newer value since. Its request waited behind another one that wrote to the same file."""
+    holding, go, read, gone = threading.Event(), threading.Event(), threading.Event(), threading.Event()
+    reading, upsert, lost = app._read, SqlStore.upsert, connection.Connection.connection_lost
+
+    def read_one(*args):
+        ingest = reading(*args)
+        if holding.is_set():
+            read.set()
+        return ingest
+
+    def write_one(store, tally):
+        holding.set()
+        assert go.wait(PATIENCE_S)
+        upsert(store, tally)
+
+    monkeypatch.setattr(app, "QUEUE_PATIENCE_S", PATIENCE_S)
+    monkeypatch.setattr(app, "_read", read_one)
+    monkeypatch.setattr(SqlStore, "upsert", write_one)
+    monkeypatch.setattr(connection.Connection, "connection_lost", lambda self, why: (lost(self, why), gone.set()))
+    first, second = (json.dumps(ingest_of((0, name, 1))).encode() for name in ("orders", "revenue"))
+    with started_service(tmp_path) as service, ExitStack() as stack:
+        stays = connected(service, stack, head(service, f"Content-Length: {len(first)}") + first)
+        assert holding.wait(PATIENCE_S)
+        leaves = connected(service, stack, head(service, f"Content-Length: {len(second)}") + second)
+        assert read.wait(PATIENCE_S)
+        leaves.close()
+        assert gone.wait(PATIENCE_S)
+        go.set()
+        assert answer_on(stays)[0] == 204
+        last = connected(service, stack, head(service, f"Content-Length: {len(first)}") + first)
+        assert answer_on(last)[0] == 204, "which was written after the turn of the second one"
+        assert {name for _, name in content(service.store)} == {"orders"}
 
 
 def unread(service: Service, stack: ExitStack) -> socket.socket:
