@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from temporis_dagster import ConfigurationError, InvalidObservationsError, Series, connect
 from temporis_dagster.data_source.observations import Contracts, ObservationOptions, observe, repeated_keys
+from temporis_dagster.data_source.observations import contracts as contracts_room
 from temporis_dagster.data_source.observations import monotone as monotone_room
+from temporis_dagster.data_source.observations import names as names_room
 from temporis_dagster.data_source.observations.series import series_from
 
 HOURS = pd.date_range("2024-06-01", periods=4, freq="h", tz="UTC")
@@ -319,6 +321,13 @@ ROW_ORDERS = {
     "in time": lambda rows: sorted(rows, key=lambda row: (row[1], row[0])),
     "by series": sorted,
     "in rounds": lambda rows: [("abc"[i % 3], i // 3, value) for i, (_, _, value) in enumerate(rows)],
+    "in rising rounds": lambda rows: [("abc"[i % 3], i // 3, float(i // 7)) for i in range(len(rows))],
+    "in rounds, the newest first": lambda rows: [
+        ("abc"[i % 3], (len(rows) - i) // 3, value) for i, (_, _, value) in enumerate(rows)
+    ],
+    "in rounds that hold a series twice": lambda rows: [
+        ("abb"[i % 3], i, value) for i, (_, _, value) in enumerate(rows[:10])
+    ],
 }
 
 
@@ -342,10 +351,11 @@ def lower_than_the_one_before(rows, monotone):
     rows=st.lists(MONOTONE_ROW, max_size=30),
     row_order=st.sampled_from([*ROW_ORDERS]),
     monotone=st.sets(st.sampled_from("abc"), min_size=1),
-    block=st.sampled_from([2, 65_536]),
+    block=st.sampled_from([2, 4, 7, 65_536]),
     bits=st.sampled_from([63, 4]),
+    minimum=st.sampled_from([None, -1]),
 )
-def test_a_monotone_series_is_refused_exactly_where_it_falls(rows, row_order, monotone, block, bits):
+def test_a_monotone_series_is_refused_exactly_where_it_falls(rows, row_order, monotone, block, bits, minimum):
     """For rows in any order, with gaps, repeated keys and series that may fall: what is found one by one."""
     rows = ROW_ORDERS[row_order](rows)
     frame = pd.DataFrame(rows, columns=["name", "hour", "value"]).astype({"value": float})
@@ -355,7 +365,9 @@ def test_a_monotone_series_is_refused_exactly_where_it_falls(rows, row_order, mo
         patch.setattr(repeated_keys, "BLOCK_ROWS", block)
         patch.setattr(repeated_keys, "BITS", bits)
         patch.setattr(monotone_room, "CACHED_ROWS", block)
-        contracts = [Series(name, monotone=True) for name in monotone]
+        patch.setattr(contracts_room, "CACHED_ROWS", block)
+        patch.setattr(names_room, "BLOCK_ROWS", block)
+        contracts = [Series(name, monotone=True, minimum=minimum) for name in monotone]
         observations = observe(frame, warn=lambda *_: None)
         if not expected:
             assert len(observe(frame, series=contracts, warn=lambda *_: None)) == len(observations)
@@ -365,6 +377,40 @@ def test_a_monotone_series_is_refused_exactly_where_it_falls(rows, row_order, mo
     assert sorted(reasons(caught.value)) == expected
     assert caught.value.rows["position"].is_monotonic_increasing
     assert (caught.value.invalid, caught.value.observations_in) == (len(expected), len(rows))
+
+
+@pytest.mark.parametrize(
+    ("round_of", "values", "hours", "fallen"),
+    [
+        ("abb", [1, 5, 2], [0, 1, 2, 3, 4, 5, 6, 7, 8], [2, 5, 8]),
+        ("abc", [1, 1, 1], [2, 2, 2, 1, 1, 1, 0, 0, 0], [0, 1, 2, 3, 4, 5]),
+        ("abc", [1, 1, 1], [0, 0, 0, 2, 2, 2, 1, 1, 1], [3, 4, 5]),
+    ],
+    ids=["a series twice in a round", "the newest first", "two rounds in each other's place"],
+)
+def test_rows_that_rise_from_round_to_round_may_still_fall_in_time(monkeypatch, round_of, values, hours, fallen):
+    """Rounds are compared with each other only where that is the order of time, and each series once in a round."""
+    values = [step * 10 + value for step in range(3) for value in values]
+    frame = pd.DataFrame({"timestamp": np.multiply(hours, 3600), "name": list(round_of * 3), "value": values})
+    monkeypatch.setattr(names_room, "BLOCK_ROWS", 6)
+    with pytest.raises(InvalidObservationsError) as caught:
+        observe(frame, series=[Series(prefix=name, minimum=0, monotone=True) for name in "abc"])
+    assert caught.value.rows["position"].tolist() == fallen
+
+
+@pytest.mark.parametrize("block", [3, 6, 65_536])
+def test_a_fall_in_any_row_of_complete_rounds_is_found(monkeypatch, block):
+    """Also where the round before is in another block."""
+    monkeypatch.setattr(names_room, "BLOCK_ROWS", 6)
+    monkeypatch.setattr(contracts_room, "CACHED_ROWS", block)
+    steps = np.repeat(np.arange(10), 3)
+    frame = pd.DataFrame({"timestamp": steps * 3600, "name": list("abc" * 10), "value": steps.astype(float)})
+    contracts = [Series(prefix=name, minimum=-9, monotone=True) for name in "abc"]
+    observe(frame, series=contracts)
+    for row in range(3, len(frame)):
+        with pytest.raises(InvalidObservationsError) as caught:
+            observe(frame.assign(value=frame["value"].where(frame.index != row, -1.0)), series=contracts)
+        assert caught.value.rows["position"].tolist() == [row]
 
 
 @pytest.mark.parametrize("left_out", [0, 7], ids=["complete", "with gaps"])

@@ -47,6 +47,8 @@ class Cells:
         faults: What is wrong, column by column.
         timeless: Which rows of the table have no timestamp that could be read.
         nameless: Which rows, or which columns of a wide table, have no name that could be read.
+        rising: Whether no value is lower than that of its series in the row, or the round of rows, before; False if
+            that is not known.
     """
 
     seconds: Seconds
@@ -58,6 +60,7 @@ class Cells:
     faults: list[ColumnFaults]
     timeless: Mask
     nameless: Mask
+    rising: bool = False
 
     def keys_of(self, chosen: Int64s, origin: Origin) -> DroppedKeys:
         """Return what is known of the keys of the chosen cells."""
@@ -135,7 +138,9 @@ def _long_cells(
 ) -> Cells:
     names = names_of(name_column, options.ADVICE)
     rules = contracts.rules(names.names)
-    values = values_of(table.values[0], options, None if rules is None else rules.of_rows(names.codes))
+    values = values_of(
+        table.values[0], options, None if rules is None else rules.of_rows(names.codes, names.round_rows)
+    )
     of_values = where(values.missing, "the value is missing (NaN): leave the row out") + values.faults
     stored = ~mask_of(names.faults + of_values, len(names.codes)) if names.faults or of_values else None
     stamps = timestamps_of(table.timestamps, options, now_s=now_s, series=names.codes, stored=stored)
@@ -149,17 +154,18 @@ def _long_cells(
     present = np.broadcast_to(np.True_, count)
     timeless, nameless = mask_of(stamps.faults, count), mask_of(names.faults, count)
     keys = (stamps.seconds, names.codes, names.names)
-    return Cells(*keys, values.floats, present, bad, _real(faults), timeless, nameless)
+    return Cells(*keys, values.floats, present, bad, _real(faults), timeless, nameless, values.rising)
 
 
 def _wide_cells(table: Table, options: ObservationOptions, contracts: Contracts, now_s: float) -> Cells:
     rows, width = len(table.timestamps), len(table.values)
     floats, present, bad = np.empty((rows, width)), np.empty((rows, width), bool), np.zeros((rows, width), bool)
     names, wrong = labels_as_names(table.value_labels, options.ADVICE)
-    rules, faults = contracts.rules(names), list[ColumnFaults]()
+    rules, faults, rising = contracts.rules(names), list[ColumnFaults](), True
     for i, (label, column) in enumerate(zip(table.value_labels, table.values, strict=True)):
         values = values_of(column, options, None if rules is None else rules.of_column(i, rows))
         floats[:, i], present[:, i] = values.floats, ~values.missing
+        rising = rising and values.rising
         found = values.faults + (where(~values.missing, wrong[i]) if i in wrong else [])
         bad[:, i] = mask_of(found, rows)
         faults.append(ColumnFaults(label, column, found, cell_in_row=i))
@@ -172,7 +178,7 @@ def _wide_cells(table: Table, options: ObservationOptions, contracts: Contracts,
     faults.insert(0, ColumnFaults(table.timestamp_label, table.timestamps, on_time))
     checked = (floats.ravel(), present.ravel(), bad.ravel(), _real(faults))
     nameless = np.array([i in wrong for i in range(width)], dtype=np.bool_)
-    return Cells(np.repeat(stamps.seconds, width), codes, names, *checked, timeless, nameless)
+    return Cells(np.repeat(stamps.seconds, width), codes, names, *checked, timeless, nameless, rising)
 
 
 def _where_observed(faults: list[Fault], observed: Mask) -> list[Fault]:

@@ -76,7 +76,8 @@ class Contracts:
         low = [-LARGEST if one is None or one.minimum is None else one.minimum for one in contracts]
         high = [LARGEST if one is None or one.maximum is None else one.maximum for one in contracts]
         whole = [one is not None and one.integer for one in contracts]
-        return Rules(names, np.array(low, dtype=np.float64), np.array(high, dtype=np.float64), np.array(whole))
+        bounds = np.array(low, dtype=np.float64), np.array(high, dtype=np.float64)
+        return Rules(names, *bounds, np.array(whole), any(one is not None and one.monotone for one in contracts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,26 +89,42 @@ class Rules:
         low: The lowest allowed value.
         high: The highest allowed value.
         whole: Whether the values are whole numbers.
+        monotone: Whether one of the series must not fall.
     """
 
     names: Sequence[str]
     low: Floats
     high: Floats
     whole: Mask
+    monotone: bool
 
-    def of_rows(self, codes: Codes) -> RulesOfRows:
+    def of_rows(self, codes: Codes, round_rows: int = 0) -> RulesOfRows:
         """Return what is required of the values of a column.
 
         Args:
             codes: The series of each row; -1 for none that is known.
+            round_rows: After how many rows the series begin again, to the end; 0 if that is not known.
         """
-        return RulesOfRows(self, codes)
+        return RulesOfRows(self, codes, round_rows)
 
     def of_column(self, series: int, rows: int) -> RulesOfRows:
         """Return what is required of a column of this many rows that holds one series."""
         one = slice(series, series + 1)
-        only = Rules(self.names[one], self.low[one], self.high[one], self.whole[one])
-        return RulesOfRows(only, np.broadcast_to(np.int16(0), rows))
+        only = Rules(self.names[one], self.low[one], self.high[one], self.whole[one], self.monotone)
+        return RulesOfRows(only, np.broadcast_to(np.int16(0), rows), 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """How the values of a column keep to their rules.
+
+    Attributes:
+        broken: The rows whose value does not. One that is infinite or NaN keeps to no rule.
+        rising: Whether no value is lower than that of its series in the round before; False if that was not looked at.
+    """
+
+    broken: Int64s
+    rising: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,30 +134,34 @@ class RulesOfRows:
     Attributes:
         rules: The rules, by series.
         codes: The series of each row; -1 for none that is known.
+        round_rows: After how many rows the series begin again, to the end; 0 if that is not known.
     """
 
     rules: Rules
     codes: Codes
+    round_rows: int
 
-    def not_kept_by(self, floats: Floats) -> Int64s:
-        """Return the rows whose value does not keep to its rules. One that is infinite or NaN keeps to none."""
-        found, hopeful, step = list[Int64s](), True, _block_rows(self.codes)
+    def kept_by(self, floats: Floats) -> Kept:
+        """Look at every value once, and at all that is required of it while it is in the processor's cache."""
+        found, hopeful, step = list[Int64s](), True, self._block_rows()
+        rising = self.rules.monotone and bool(self.round_rows)
         bounds, rounded = _Bounds.of(self.rules, self.codes[:0]), np.empty(min(step, len(floats)))
         for start in range(0, len(floats), step):
             block, codes = floats[start : start + step], self.codes[start : start + step]
             fractions = self._fractions(block, rounded)
+            rising = rising and not _falls(floats, start, start + step, self.round_rows)
             # That values keep to the bounds of every series is faster to see than that they keep to their own.
             hopeful = hopeful and bool(block.min() >= self.rules.low.max() and block.max() <= self.rules.high.min())
             if hopeful and fractions is None:
                 continue
-            if not np.array_equal(codes, bounds.codes):
+            if not self._alike(codes, bounds.codes):
                 bounds = _Bounds.of(self.rules, codes)
-            kept = (block >= bounds.low) & (block <= bounds.high)
+            kept = (block >= bounds.low[: len(block)]) & (block <= bounds.high[: len(block)])
             if fractions is not None:
                 kept &= ~(fractions & self.rules.whole.take(codes, mode="clip"))
             if not kept.all():
                 found.append(start + np.flatnonzero(~kept))
-        return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+        return Kept(np.concatenate(found) if found else np.empty(0, dtype=np.int64), rising)
 
     def _fractions(self, floats: Floats, rounded: Floats) -> Mask | None:
         """Return which values are fractions; None if none is, or if every series may hold them."""
@@ -148,6 +169,17 @@ class RulesOfRows:
             return None
         fractions = np.rint(floats, out=rounded[: len(floats)]) != floats
         return fractions if fractions.any() else None
+
+    def _alike(self, codes: Codes, before: Codes) -> bool:
+        """Return whether a block has the series of the one before, each in its place."""
+        if self.round_rows:
+            return len(before) >= len(codes)
+        return np.array_equal(codes, before)
+
+    def _block_rows(self) -> int:
+        """Return how many rows to look at at once: whole rounds, so that blocks often have the same series."""
+        round_rows = self.round_rows or _first_return(self.codes[:CACHED_ROWS])
+        return max(CACHED_ROWS // max(round_rows, 1), 1) * max(round_rows, 1)
 
     def faults(self, rows: Int64s, floats: Floats) -> list[Fault]:
         """Return, for rows whose value does not keep to its rules, every rule that it breaks.
@@ -180,10 +212,16 @@ class _Bounds:
         return cls(codes, rules.low.take(series, mode="clip"), rules.high.take(series, mode="clip"))
 
 
-def _block_rows(codes: Codes) -> int:
-    """Return how many rows to look at at once: whole rounds of the series, so that blocks often have the same codes."""
-    again = np.flatnonzero(codes[1:CACHED_ROWS] == codes[:1])[:1]
-    return CACHED_ROWS if not len(again) else CACHED_ROWS // (int(again[0]) + 1) * (int(again[0]) + 1)
+def _falls(floats: Floats, start: int, stop: int, distance: int) -> bool:
+    """Return whether a value among these rows is lower than the one that comes this distance earlier."""
+    block = floats[max(start - distance, 0) : stop]
+    return bool((block[distance:] < block[:-distance]).any())
+
+
+def _first_return(codes: Codes) -> int:
+    """Return the second row of the first row's series; 0 if there is none."""
+    again = np.flatnonzero(codes[1:] == codes[:1])[:1]
+    return int(again[0]) + 1 if len(again) else 0
 
 
 def _said(bounds: Floats, code: int) -> str:

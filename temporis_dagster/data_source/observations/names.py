@@ -32,20 +32,22 @@ class Names:
         codes: Index into ``names``, one per row.
         names: The names; an empty one stands for everything that is invalid.
         faults: Rows whose name is missing or invalid.
+        round_rows: After how many rows the names begin again, each of them once, to the end; 0 if that is not known.
     """
 
     codes: Codes
     names: tuple[str, ...]
     faults: list[Fault]
+    round_rows: int = 0
 
 
 def names_of(column: Column, advice: Advice) -> Names:
     """Read a column as series names. Each different name is checked once."""
-    codes, uniques = _factorize(column)
+    codes, uniques, round_rows = _factorize(column)
     wrong = [_fault(unique, advice.names) for unique in uniques]
     faults = [fault for i, reason in enumerate(wrong) if reason for fault in where(codes == i, reason)]
     faults += where(codes < 0, "the series name is missing")
-    return Names(codes, _texts(uniques, wrong), faults)
+    return Names(codes, _texts(uniques, wrong), faults, round_rows)
 
 
 def labels_as_names(labels: Sequence[object], advice: Advice) -> tuple[tuple[str, ...], dict[int, str]]:
@@ -64,18 +66,19 @@ def _texts(labels: Iterable[Any], wrong: Iterable[str | None]) -> tuple[str, ...
     return tuple("" if fault else str.__str__(label) for label, fault in zip(labels, wrong, strict=True))
 
 
-def _factorize(column: Column) -> tuple[Codes, Sequence[object]]:
+def _factorize(column: Column) -> tuple[Codes, Sequence[object], int]:
+    """Return the codes, what they stand for, and the rows of a round, as in ``Names``."""
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return np.asarray(column.cat.codes), column.dtype.categories.tolist()
+        return np.asarray(column.cat.codes), column.dtype.categories.tolist(), 0
     column = plain(column)
     in_arrow = isinstance(column.dtype, pd.StringDtype) and column.dtype.storage == "pyarrow"
     blocks = [column.iloc[start : start + BLOCK_ROWS] for start in range(0, len(column), BLOCK_ROWS)]
     if in_arrow or all(_hashes_texts_whole(np.asarray(block, dtype=object)) for block in blocks):
-        return _repeated(column, in_arrow=in_arrow) or _by_pandas(blocks)
-    return _one_by_one(np.asarray(column, dtype=object))
+        return _repeated(column, in_arrow=in_arrow) or (*_by_pandas(blocks), 0)
+    return *_one_by_one(np.asarray(column, dtype=object)), 0
 
 
-def _repeated(column: Column, *, in_arrow: bool) -> tuple[Codes, Sequence[object]] | None:
+def _repeated(column: Column, *, in_arrow: bool) -> tuple[Codes, Sequence[object], int] | None:
     """Factorize only the beginning of a column that repeats it to the end, as a frame of complete rounds in time does.
 
     Comparing the column with itself takes much less time than factorizing it: a tenth if it is in Arrow, a quarter if
@@ -93,7 +96,7 @@ def _repeated(column: Column, *, in_arrow: bool) -> tuple[Codes, Sequence[object
     if not (_arrow_repeats if in_arrow else _objects_repeat)(column, period):
         return None
     rounds = np.tile(codes[:period].astype(width_for(len(uniques))), -(-len(column) // period))
-    return rounds[: len(column)], list(uniques)
+    return rounds[: len(column)], list(uniques), period if period == len(uniques) else 0
 
 
 def _arrow_repeats(column: Column, period: int) -> bool:

@@ -79,6 +79,7 @@ def observe(
         options,
         contracts,
         told_apart_by=reading.told_apart_by,
+        rising=reading.rising,
         data_source=data_source,
         warn=warn,
     )
@@ -137,11 +138,14 @@ class Reading:
             were left out.
         told_apart_by: Returns the unused column that tells the conflicts among the observations apart.
         invalid: The invalid rows, if the frame is refused because of them; else None.
+        rising: Whether it was seen that no value is lower than that of its series in the round before, where the
+            series follow each other in complete rounds.
     """
 
     observations: Observations
     told_apart_by: Callable[[Observations], Hashable | None]
     invalid: Invalid | None = None
+    rising: bool = False
 
 
 def read(
@@ -176,7 +180,8 @@ def read(
     dropped = _dropped_rows(table, cells, bad, origin) if len(bad) and invalid is None else pd.DataFrame()
     keys = cells.keys_of(bad, origin) if len(bad) and invalid is None else None
     good = replace(_good_ones(cells, origin), dropped_rows=dropped, dropped_keys=keys)
-    return Reading(good, lambda kept: column_that_tells_apart(data, table, kept), invalid)
+    rising = cells.rising and len(good) == len(cells.floats)
+    return Reading(good, lambda kept: column_that_tells_apart(data, table, kept), invalid, rising)
 
 
 def compared(
@@ -185,6 +190,7 @@ def compared(
     contracts: Contracts,
     *,
     told_apart_by: Callable[[Observations], Hashable | None],
+    rising: bool = False,
     data_source: str | None = None,
     warn: Callable[..., object] = LOGGER.warning,
     unsent: str = NOTHING_SENT,
@@ -196,6 +202,7 @@ def compared(
         options: How they were read.
         contracts: Which series are monotone.
         told_apart_by: Returns the unused column that tells the conflicts apart.
+        rising: Whether no value is lower than that of its series in the round before.
         data_source: The data source that they are for, named in messages.
         warn: Receives warnings: a logger's method.
         unsent: What was not sent, as a clause, if they are refused.
@@ -217,7 +224,7 @@ def compared(
         told = replace(observations.superseded_rows, told_apart_by=told_apart_by(observations))
         observations = replace(observations, superseded_rows=told)
         settle_conflicts(observations, options, data_source=data_source, warn=warn, unsent=unsent)
-    if contracts:
+    if contracts and not (rising and order.in_time):
         ensure_monotone(read_ones, order, contracts, options, data_source=data_source, unsent=unsent)
     return observations
 

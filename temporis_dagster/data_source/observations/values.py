@@ -41,11 +41,13 @@ class Values:
         floats: float64; any value where missing or invalid.
         missing: Which are NaN, None or NA.
         faults: Rows that hold something other than a finite number, or break a rule.
+        rising: Whether no value is lower than that of its series in the round before; False if that is not known.
     """
 
     floats: Floats
     missing: Mask
     faults: list[Fault]
+    rising: bool = False
 
 
 def values_of(column: Column, options: ObservationOptions, rules: RulesOfRows | None = None) -> Values:
@@ -60,12 +62,12 @@ def values_of(column: Column, options: ObservationOptions, rules: RulesOfRows | 
         return _any_of(column, options)
     unchecked = isinstance(column.dtype, np.dtype) and column.dtype == np.float64
     values = _unchecked(column) if unchecked else _any_of(column, options)
-    rows = rules.not_kept_by(values.floats)
-    if not len(rows):
-        return values  # all are finite: what is missing or infinite keeps to no rule
+    kept = rules.kept_by(values.floats)
+    if not len(kept.broken):  # so all are finite: what is missing or infinite keeps to no rule
+        return replace(values, rising=kept.rising)
     values = _any_of(column, options) if unchecked else values
     wrong = values.missing | mask_of(values.faults, len(column))
-    return replace(values, faults=values.faults + rules.faults(rows[~wrong[rows]], values.floats))
+    return replace(values, faults=values.faults + rules.faults(kept.broken[~wrong[kept.broken]], values.floats))
 
 
 def _unchecked(column: Column) -> Values:

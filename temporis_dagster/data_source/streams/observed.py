@@ -89,6 +89,7 @@ def observed(
         options,
         contracts,
         told_apart_by=reading.told_apart_by,
+        rising=reading.rising,
         data_source=data_source,
         warn=warn,
     )

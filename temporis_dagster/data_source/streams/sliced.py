@@ -92,6 +92,7 @@ def deliver_in_slices(
             worded,
             contracts,
             told_apart_by=reading.told_apart_by,
+            rising=reading.rising,
             data_source=data_source,
             warn=warnings.of(part),
             unsent=unsent,
