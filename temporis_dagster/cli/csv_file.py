@@ -10,7 +10,7 @@ import csv
 import io
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import NoReturn
@@ -19,7 +19,7 @@ import pandas as pd
 
 from temporis_dagster.cli.cells import is_moment
 from temporis_dagster.cli.invalid_rows import LINE
-from temporis_dagster.cli.times_across import times_across
+from temporis_dagster.cli.times_across import TimesAcross
 from temporis_dagster.data_source.observations.layout import refuse
 from temporis_dagster.wording import counted
 
@@ -57,13 +57,21 @@ class CsvFile:
         content: All bytes of the file.
         delimiter: The character between the columns.
         skip_rows: The number of lines before the line of column names.
+        times_across: Returns what is noticed about column names that are times; None if they are none.
 
     Raises:
         InvalidObservationsError: The file names another delimiter, or has no line after those that are skipped.
     """
 
-    def __init__(self, content: bytes, delimiter: str, skip_rows: int = 0) -> None:
+    def __init__(
+        self,
+        content: bytes,
+        delimiter: str,
+        skip_rows: int = 0,
+        times_across: Callable[[list[str]], TimesAcross | None] = lambda _: None,
+    ) -> None:
         content, self._first_line, self.delimiter = content.removeprefix(BOM), 1, delimiter
+        self._times_across = times_across
         if skip_rows:
             content = b"".join(content.splitlines(keepends=True)[skip_rows:])
             self._first_line += skip_rows
@@ -194,12 +202,8 @@ class CsvFile:
                 f"The file has only one column, {first!r}. Pass {_option(others[0])} if that character separates the"
                 " columns."
             )
-        if not is_moment(first) and (found := times_across(fields)):
-            noticed, example = found
-            refuse(
-                f"{missing}. {noticed}: only rows have times for this command, so such a table has to be reshaped"
-                f" first. With pandas: {'; '.join(example.splitlines())}"
-            )
+        if not is_moment(first) and (found := self._times_across(fields)):
+            refuse(f"{missing}. {found.noticed}. {found.advice}")
         if any(is_moment(field) for field in fields):
             refuse(
                 f"{line} is an observation, not the line of column names. Begin the file with a line of column names,"

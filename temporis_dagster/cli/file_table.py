@@ -10,7 +10,8 @@ import io
 import json
 import re
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -21,6 +22,7 @@ from temporis_dagster.cli.csv_file import CsvFile
 from temporis_dagster.cli.file_bytes import PARQUET, ZIP, raw_bytes_of, text_of
 from temporis_dagster.cli.file_form import FileForm, Kind, chosen, formatted, joined, named_by_template
 from temporis_dagster.cli.file_options import FileOptions
+from temporis_dagster.cli.times_across import TimesAcross, times_across
 from temporis_dagster.data_source.observations.layout import check_columns, refuse
 from temporis_dagster.errors import ConfigurationError
 
@@ -68,10 +70,16 @@ def table_of(path: str, options: FileOptions, form: FileForm) -> FileTable:
         form: How the file is written.
 
     Raises:
-        InvalidObservationsError: The file cannot be read as a table, or lacks the columns.
+        InvalidObservationsError: The file cannot be read as a table, or lacks the columns, or its times are in its
+            column names.
         ConfigurationError: The file cannot be opened, or a package that reads it is not installed.
     """
     kind = _kind(path, form)
+
+    def across(columns: list[str], left_out: Sequence[str] = ()) -> TimesAcross | None:
+        known = replace(form, kind=kind)
+        return times_across(columns, known, left_out=left_out, path=path, timezone=options.timezone)
+
     if kind == "parquet":
         source = path if path != "-" and not path.lower().endswith(".gz") else io.BytesIO(raw_bytes_of(path))
         frame, left_out = _typed(_parquet(source), options, form)
@@ -86,14 +94,23 @@ def table_of(path: str, options: FileOptions, form: FileForm) -> FileTable:
         if content.startswith(PARQUET):
             frame, left_out = _typed(_parquet(io.BytesIO(content)), options, form)
         else:
-            frame, left_out = _csv(CsvFile(content, form.delimiter, form.skip_rows), options, form)
+            frame, left_out = _csv(CsvFile(content, form.delimiter, form.skip_rows, across), options, form)
     columns = [str(column) for column in frame.columns]
+    if not _is_long(columns, options, form) and (found := across(columns, list(map(str, left_out.columns)))):
+        refuse(f"{found.noticed}. {found.advice}")
     if form.template is not None:
         labels, frame = frame.index, named_by_template(frame.set_axis(pd.RangeIndex(len(frame))), form)
         rows = frame.index.to_numpy(dtype="int64")
         frame, left_out = frame.set_axis(labels.take(rows)), left_out.take(rows)
     check_columns(frame, options)
     return FileTable(frame, columns, left_out.reset_index(drop=True))
+
+
+def _is_long(columns: list[str], options: FileOptions, form: FileForm) -> bool:
+    """Tell whether a file has one row per observation, with a column of names."""
+    if form.template is not None or options.layout == "wide":
+        return False
+    return options.layout == "long" or {str(options.name), str(options.value)} <= set(columns)
 
 
 def _kind(path: str, form: FileForm) -> Kind:

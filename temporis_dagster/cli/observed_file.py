@@ -260,16 +260,10 @@ def collected_invalid_rows(
 
 
 def table_of_file(file: str, options: FileOptions, form: FileForm) -> FileTable:
-    """Read the file, and warn if its columns are named like times."""
-    from temporis_dagster.cli.file_table import ENDINGS, table_of
-    from temporis_dagster.cli.times_across import in_words, times_across
+    """Read the file into a table."""
+    from temporis_dagster.cli.file_table import table_of
 
-    table = table_of(file, options, form)
-    name = "FILE.csv" if file == "-" else file
-    read = "table" if name.lower().removesuffix(".gz").endswith(tuple(ENDINGS)) else f"pd.read_csv({name!r})"
-    if found := times_across(table.columns, [form.timestamp], list(map(str, table.left_out.columns)), read):
-        tell(f"Warning: {in_words(found)}")
-    return table
+    return table_of(file, options, form)
 
 
 def observed(table: FileTable, options: FileOptions, data_source: str, bad: InvalidRows) -> Observations:

@@ -394,30 +394,89 @@ FERTILITY = "Country,Code,1960,1961,1962\nAruba,ABW,4.8,4.6,4.5\nAngola,AGO,7.3,
 
 
 def reshaped(said: str, folder) -> str:
-    """The file that the two lines of pandas in a warning write."""
-    lines = [line for line in said.splitlines() if line.startswith("long")]
-    assert len(lines) == 2
-    made = "".join(f"{line}\n" for line in lines).replace("long.csv", f"{folder}/long.csv")
-    exec(made, {"pd": pd})  # the advice is code
+    """The file that the code in a refusal writes."""
+    (made,) = re.findall(r"import pandas as pd; long = .*?; long\.to_csv\('long\.csv', index=False\)", said)
+    exec(made.replace("long.csv", f"{folder}/long.csv"), {})  # the advice is code
     return (folder / "long.csv").read_text()
 
 
-def test_months_as_columns_are_noticed_and_the_advice_works(store, tmp_path):
-    """They are series for this command; what the advice makes of the file has every value at its time."""
-    (tmp_path / "elnino.csv").write_text(ELNINO)
-    options = ["--data-source", "store_metrics", "--url", store.url, "--timestamp", "YEAR", *UTC]
-    done = run("ingest", tmp_path / "elnino.csv", *options, "--timestamp-format", "%Y", "--check")
-    assert done.exit_code == 0
-    assert "Warning: The columns 'JAN', 'FEB', 'MAR' are named like months. Every column of values is a" in done.stderr
-    options = ["--timestamp", "YEAR", "--timestamp", "month", "--timestamp-format", "%Y %b", *UTC]
-    assert ingest(store, reshaped(done.stderr, tmp_path), *options).exit_code == 0
-    assert len(content(store)) == 6
+def advised(said: str) -> list[str]:
+    """The options that a refusal names for the file that it tells to write."""
+    (words,) = re.findall(r"For long\.csv, pass (.*?)\. ", said)
+    return shlex.split(words)
+
+
+MONTHLY = {
+    "a year with a point": (ELNINO, "elnino.csv", ["--timestamp", "YEAR", "--timestamp-format", "%Y", *UTC]),
+    "no option at all": (ELNINO, "elnino.csv", []),
+    "another form": (
+        "a title\n" + ELNINO.replace(",", ";").replace(".", ","),
+        "it's.csv",
+        ["--timestamp", "YEAR", "--delimiter", ";", "--decimal", ",", "--skip-rows", "1"],
+    ),
+    "long names": (ELNINO.replace("JAN,FEB,MAR", "January,February,March"), "elnino.csv", ["--timestamp", "YEAR"]),
+    "JSON lines": (
+        "".join(json.dumps({"YEAR": y, "JAN": y + 0.1, "FEB": 25.28, "MAR": 1}) + "\n" for y in (1950, 1951)),
+        "elnino.jsonl",
+        ["--timestamp", "YEAR", "--timestamp-format", "%Y"],
+    ),
+    "JSON lines without an option": ('{"YEAR": 1951, "JAN": 1, "FEB": 25.28, "MAR": 1}\n' * 2, "elnino.jsonl", []),
+}
+
+
+@pytest.mark.parametrize("check", [["--check"], []], ids=["check", "ingest"])
+@pytest.mark.parametrize(("file", "name", "options"), MONTHLY.values(), ids=MONTHLY)
+def test_months_as_columns_are_refused_and_the_advice_works(store, tmp_path, file, name, options, check):
+    """Nothing is stored at wrong times; what the advice makes of the file has every value at its time."""
+    (tmp_path / name).write_text(file)
+    where = ["--data-source", "store_metrics", "--url", store.url]
+    done = run("ingest", tmp_path / name, *where, *options, *check)
+    assert (done.exit_code, done.stdout, content(store)) == (3, "", {})
+    assert len(done.stderr.splitlines()) == 1
+    assert " are named like months. Only rows have times for this command" in done.stderr
+    assert repr(f"{tmp_path}/{name}") in done.stderr
+    assert "'measured' becomes the name of the series" in done.stderr
+    if check:
+        return
+    done = ingest(store, reshaped(done.stderr, tmp_path), *advised(done.stderr))
+    assert done.exit_code == 0, done.stderr
     assert content(store)[day("1951-02"), "measured"] == 25.28
+
+
+def test_columns_that_are_named_on_purpose_are_series_although_they_are_called_like_months(store):
+    """--columns says so; a column of a long file is no series at all."""
+    options = ["--timestamp", "YEAR", "--timestamp-format", "%Y", *UTC]
+    done = ingest(store, ELNINO, *options, "--columns", "JAN,FEB,MAR")
+    assert (done.exit_code, done.stderr, len(content(store))) == (0, "", 6)
+    long = f"timestamp,name,value,jan,feb,mar\n{NOON},a,1,2,3,4\n"
+    assert ingest(store, long).exit_code == 0
+    assert content(store)[NOON, "a"] == 1.0
+
+
+def test_plan_refuses_months_as_columns_too(store):
+    """It reads the file as ingest does."""
+    options = ["--data-source", "store_metrics", "--url", store.url, "--timestamp", "YEAR", *UTC]
+    done = run("plan", "-", *options, "--timestamp-format", "%Y", stdin=ELNINO)
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert "are named like months" in done.stderr
+
+
+@pytest.mark.parametrize("options", [["--layout", "wide", "--timestamp", "Country"], ["--timestamp", "Code"], []])
+@pytest.mark.parametrize("years", ["1960,1961,1962", "X1960,X1961,X1962", "1960 [YR1960],1961 [YR1961],1962 [YR1962]"])
+def test_the_advice_for_years_as_columns_can_be_followed_word_for_word(store, tmp_path, options, years):
+    """Whatever the years are called, and whether or not a column of times was named."""
+    (tmp_path / "fertility.csv").write_text(FERTILITY.replace("1960,1961,1962", years))
+    done = run("ingest", tmp_path / "fertility.csv", "--data-source", "store_metrics", "--url", store.url, *options)
+    assert (done.exit_code, content(store)) == (3, {})
+    done = ingest(store, reshaped(done.stderr, tmp_path), *advised(done.stderr))
+    assert done.exit_code == 0, done.stderr
+    assert {(day("1962"), name) for name in ("Aruba__ABW__measured", "Angola__AGO__measured")} < set(content(store))
+    assert len(content(store)) == 6
 
 
 @pytest.mark.parametrize("options", [["--layout", "wide", "--timestamp", "Country"], ["--timestamp", "Code"]])
 def test_years_as_columns_are_noticed_and_the_advice_works(store, tmp_path, options):
-    """Also where the file is refused, since it has no column of times at all."""
+    """Also where the file has no column of times at all, with a column left out."""
     (tmp_path / "fertility.csv").write_text(FERTILITY)
     where = ["--data-source", "store_metrics", "--url", store.url]
     done = run("ingest", tmp_path / "fertility.csv", *where, *options)
@@ -435,7 +494,9 @@ def test_years_as_columns_are_no_observation(store):
     done = ingest(store, FERTILITY)
     assert (done.exit_code, content(store)) == (3, {})
     assert "Line 1 has no column 'timestamp'. The columns '1960', '1961', '1962' are named like years" in done.stderr
-    assert ".melt(['Country', 'Code'], var_name='year', value_name='measured'); long.to_csv" in done.stderr
+    assert "pd.read_csv('FILE.csv').melt(['Country', 'Code'], var_name='year', value_name='measured'); long.to_csv" in (
+        done.stderr
+    )
 
 
 @pytest.mark.parametrize("columns", ["JAN,FEB,total", "may,june", "q1960,1960", "Mars,Apr,Maybe,x"])
