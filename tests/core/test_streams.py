@@ -10,6 +10,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -489,6 +490,38 @@ def test_a_spool_leaves_no_file_behind(source, monkeypatch, tmp_path):
     seen = []
     source.upsert(pieces(orders()), spool=True, progress=lambda _: seen.append(list(place.iterdir())))
     assert seen == [[]]
+
+
+def bytes_in_memory_of(folder):
+    """What this process has in memory of the files that it has mapped from a folder, as Linux counts it."""
+    mapped, found = False, 0
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split(" ", 1)[0]:
+            mapped = str(folder) in line
+        elif mapped and line.startswith("Rss:"):
+            found += 1024 * int(line.split()[1])
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells what is in memory")
+@pytest.mark.parametrize("target", ["store", "service"])
+def test_a_spool_takes_no_memory_for_what_has_been_written(store_url, monkeypatch, tmp_path, target):
+    """However many rows there are: each chunk, or request, lets go of what it has read from the files."""
+    rows, kept, place = 250_000, [], tmp_path / "spool"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    frame = pd.DataFrame({"timestamp": np.arange(rows) // 5 * 60, "name": np.resize([*"abcde"], rows), "value": 1.5})
+    stream = (frame.iloc[start : start + 50_000] for start in range(0, rows, 50_000))
+    with FakeService() as service:
+        url, token = (store_url, None) if target == "store" else (service.url, service.token)
+        with connect(url, token) as temporis:
+            source = temporis.data_source("store_metrics")
+            source._slice_cells = 50_000
+            report = source.upsert(stream, spool=True, progress=lambda _: kept.append(bytes_in_memory_of(place)))
+    assert report.stored == rows
+    assert len(kept) > 2
+    bytes_in_files = 14 * rows
+    assert (max(kept) if target == "store" else kept[-1]) < bytes_in_files / 10
 
 
 def test_long_lists_of_rows_are_kept_in_a_file(source, monkeypatch):

@@ -99,6 +99,7 @@ class Encoder:
         observations, count = self._observations, rows.stop - rows.start
         timestamps, values = _timestamps(observations.timestamps[rows]), observations.values[rows]
         names: list[bytes] = self._names[observations.codes[rows]].tolist()
+        observations.let_go()
         blocks = [
             _records(timestamps[block], names[block], values[block])
             for block in (slice(start, start + BLOCK_ROWS) for start in range(0, count, BLOCK_ROWS))

@@ -7,6 +7,7 @@ Never: checks anything.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -45,6 +46,8 @@ BLOCK_ROWS = 100_000
 
 CACHED_ROWS = 65_536
 """Where a block is computed with several times, at most this many rows at once: they stay in a processor's cache."""
+
+RELEASES = hasattr(mmap, "MADV_DONTNEED")
 
 WIDTHS = (np.int16, np.int32, np.uint32, np.int64)
 
@@ -132,6 +135,7 @@ class Observations:
         dropped_keys: The keys of those, as far as they could be read; None if no row was left out.
         keeps_order: Whether they must be written in this order, so that what is stored of an upsert that fails is what
             came first. Otherwise, a target may write them in the order that is fastest for it.
+        maps: The memory maps of the files that the columns are in; empty if they are in memory.
     """
 
     timestamps: Seconds
@@ -144,6 +148,7 @@ class Observations:
     dropped_rows: pd.DataFrame = field(default_factory=pd.DataFrame)
     dropped_keys: DroppedKeys | None = None
     keeps_order: bool = False
+    maps: tuple[mmap.mmap, ...] = ()
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -176,6 +181,11 @@ class Observations:
     def used_names(self) -> list[str]:
         """The series that have observations."""
         return [self.names[code] for code in np.flatnonzero(self.counts)]
+
+    def let_go(self) -> None:
+        """Let the system take back the memory of what was read from files. What is read again is mapped again."""
+        for one in self.maps if RELEASES else ():
+            one.madvise(mmap.MADV_DONTNEED)
 
     def take(self, rows: RowSelector) -> Observations:
         """Return only these observations. The superseded and dropped ones stay unchanged.

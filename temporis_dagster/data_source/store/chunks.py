@@ -149,7 +149,9 @@ def _are_ascending(column: Seconds) -> bool:
 def chunk_of(observations: Observations, rows: Positions) -> Chunk:
     """Return some observations, sorted by series and by time."""
     codes, timestamps = observations.codes[rows], observations.timestamps[rows]
+    observations.let_go()
     values = observations.values[rows]
+    observations.let_go()
     if not _are_by_key(codes, timestamps):
         order = np.lexsort((timestamps, codes))
         codes, timestamps, values = codes[order], timestamps[order], values[order]

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 Column: TypeAlias = "pd.Series[Any]"
 
-SLICE_CELLS = 200_000
-"""The number of observations in a slice. Of larger ones, 10 million take more than 300 MB; smaller ones are slower."""
+SLICE_CELLS = 400_000
+"""The number of observations in a slice. Larger ones take more memory, and are not faster; half of them: by a tenth."""
 
 MOST_PIECES = 1_000
 """The maximum number of pieces that are gathered before they are joined: each takes memory of its own."""

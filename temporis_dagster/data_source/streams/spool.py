@@ -6,6 +6,7 @@ Never: leaves a file behind: the files have no names, and are gone with the last
 
 from __future__ import annotations
 
+import mmap
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -149,9 +150,9 @@ class Spool:
         Raises:
             StreamError: The files cannot be written.
         """
+        files = (self._timestamps, self._codes, self._values, self._cells)
         with _writable():
-            columns = (self._timestamps.mapped(), self._codes.mapped(), self._values.mapped(), self._cells.mapped())
-        timestamps, codes, values, cells = columns
+            timestamps, codes, values, cells = (column.mapped() for column in files)
         return Observations(
             timestamps,
             codes,
@@ -161,6 +162,7 @@ class Spool:
             None if self._every_cell else cells,
             dropped_rows=pd.concat(self._dropped, ignore_index=True) if self._dropped else pd.DataFrame(),
             dropped_keys=_joined_keys(self._keys) if self._keys else None,
+            maps=tuple(column.map for column in files if column.map is not None),
         )
 
 
@@ -174,6 +176,7 @@ class FileColumn:
     def __init__(self, dtype: npt.DTypeLike) -> None:
         self._dtype, self._length = np.dtype(dtype), 0
         self._file: IO[bytes] | None = None
+        self.map: mmap.mmap | None = None
 
     def __len__(self) -> int:
         return self._length
@@ -211,7 +214,8 @@ class FileColumn:
         if self._file is None:
             return np.empty(0, dtype=self._dtype)
         self._file.flush()
-        return np.asarray(np.memmap(self._file, dtype=self._dtype, mode="r", shape=(self._length,)))
+        self.map = mmap.mmap(self._file.fileno(), self._length * self._dtype.itemsize, access=mmap.ACCESS_READ)
+        return np.frombuffer(self.map, dtype=self._dtype)
 
     def close(self) -> None:
         """Close the file. What is mapped from it stays."""
