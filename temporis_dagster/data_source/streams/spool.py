@@ -30,6 +30,9 @@ from temporis_dagster.data_source.streams.slice_reader import SliceReader
 from temporis_dagster.data_source.streams.slices import Slice, slices_of
 from temporis_dagster.errors import StreamError
 
+MOST_CELLS = 200_000
+"""The number of observations that are read at a time, at most: larger slices only make it faster to write them."""
+
 FULL = (
     "The temporary file in which the stream is spooled cannot be written to {} ({}). Make room there, or set TMPDIR"
     " to a folder on a larger disk."
@@ -65,7 +68,7 @@ def spooled(
     """
     reader, part = SliceReader(options, contracts, now_s), Slice(pd.DataFrame())
     invalid, valid, slices = list[Invalid](), 0, 0
-    slice_cells = None if options.ambiguous == "infer" else slice_cells
+    slice_cells = None if options.ambiguous == "infer" else min(slice_cells or MOST_CELLS, MOST_CELLS)
     with closing(Spool()) as spool, closing(slices_of(stream, options, slice_cells)) as parts:
         for part in parts:
             slices += 1
