@@ -7,16 +7,13 @@ Never: knows SQL or HTTP (the targets do), or how a frame is checked (``observat
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal, cast, overload
 
-import numpy as np
 import pandas as pd
 
 from temporis_dagster import markup
-from temporis_dagster.data_source.local_service import to_delete, to_manage, to_read
 from temporis_dagster.data_source.observations import (
     AllowFuture,
     Ambiguous,
@@ -32,9 +29,6 @@ from temporis_dagster.data_source.observations import (
     SubSecond,
     Unit,
 )
-from temporis_dagster.data_source.observations.aware_datetimes import Awareness, awareness, impossible
-from temporis_dagster.data_source.observations.conflicts import settle_conflicts
-from temporis_dagster.data_source.observations.interval import interval_of
 from temporis_dagster.data_source.plan import Ghosts, Plan, Within
 from temporis_dagster.data_source.progress import shown
 from temporis_dagster.data_source.reading import (
@@ -53,22 +47,26 @@ from temporis_dagster.data_source.reading import (
     rows_per_batch,
     thinned,
 )
-from temporis_dagster.data_source.report import Progress, Tally, UpsertReport
+from temporis_dagster.data_source.report import Progress, UpsertReport
+from temporis_dagster.data_source.source.abilities import deleting, manageable, mirror_of, readable
+from temporis_dagster.data_source.source.arguments import (
+    Moment,
+    bounds_of,
+    exact_names,
+    gap_s_of,
+    positive,
+    second_of,
+    window_of,
+)
+from temporis_dagster.data_source.source.upserting import Upserting
 from temporis_dagster.data_source.streams import (
     SLICE_CELLS,
     Frame,
     FrameStream,
-    JoinedReport,
-    deliver_in_slices,
-    is_stream,
-    observed,
 )
 from temporis_dagster.data_source.target import (
     ArchiveState,
-    ManageableTarget,
-    MirroringTarget,
     PendingInfo,
-    ReadableTarget,
     Target,
     is_manageable,
     is_mirroring,
@@ -77,13 +75,7 @@ from temporis_dagster.data_source.target import (
 from temporis_dagster.errors import (
     ConfigurationError,
     DataSourceArchivedError,
-    DataSourceNotFoundError,
-    NotSupportedError,
-    ReadNotSupportedError,
-    RejectedObservationsError,
-    TemporisError,
 )
-from temporis_dagster.wording import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -93,9 +85,6 @@ if TYPE_CHECKING:
     from temporis_dagster.data_source.connection import Reconnection
 
 LOGGER = logging.getLogger(__name__)
-
-Moment: TypeAlias = "datetime | int | None"
-"""An aware datetime or a Unix second; None for no bound."""
 
 ROWS_PER_BATCH = 100_000
 """The number of observations per batch of ``read_batches``, unless the caller passes another."""
@@ -117,6 +106,10 @@ class DataSource:
         self._target = target
         self._dry_run = dry_run
         self._again = again
+
+    @property
+    def _upserting(self) -> Upserting:
+        return Upserting(self, self._target, dry_run=self._dry_run, slice_cells=self._slice_cells)
 
     @property
     def url(self) -> str:
@@ -247,93 +240,7 @@ class DataSource:
             on_conflict=on_conflict,
             decimals=decimals,
         )
-        if is_stream(data) and not spool:
-            return self._upsert_in_slices(data, options, series, progress)
-        observations = self._observed(data, options, series)
-        with shown(progress, self.name, len(observations)) as settled:
-            report = self._deliver(Tally(self.name, observations, dry_run=self._dry_run, source=self, progress=settled))
-        if report.rejected and on_invalid == "raise":
-            raise rejection(report, observations, self.url, options)
-        return report
-
-    def _upsert_in_slices(
-        self, stream: object, options: ObservationOptions, series: Sequence[Series], progress: bool | Progress | None
-    ) -> UpsertReport:
-        joined = JoinedReport(self.name, dry_run=self._dry_run)
-        with shown(progress, self.name, None) as settled:
-
-            def deliver(observations: Observations) -> UpsertReport:
-                tally = Tally(self.name, observations, dry_run=self._dry_run, progress=settled)
-                return self._deliver(tally, joined)
-
-            self._in_slices(stream, options, series, deliver, joined)
-        report = joined.report()
-        if report.rejected and options.on_invalid == "raise" and joined.last is not None:
-            raise rejection(report, joined.last, self.url, options)
-        return report
-
-    def _in_slices(
-        self,
-        stream: object,
-        options: ObservationOptions,
-        series: Sequence[Series],
-        deliver: Callable[[Observations], UpsertReport],
-        joined: JoinedReport,
-    ) -> None:
-        try:
-            deliver_in_slices(
-                stream,
-                options,
-                deliver,
-                joined,
-                series=series,
-                data_source=self.name,
-                slice_cells=self._slice_cells,
-                now_s=time.time(),
-                warn=LOGGER.warning,
-            )
-        except TemporisError:
-            raise
-        except BaseException as interruption:
-            if getattr(interruption, "report", None) is None:  # it came between two slices
-                _attach(interruption, joined.report())
-            raise
-
-    def _observed(
-        self, data: Frame | FrameStream, options: ObservationOptions, series: Sequence[Series]
-    ) -> Observations:
-        if not isinstance(data, Observations):
-            return observed(data, options, series=series, data_source=self.name, slice_cells=self._slice_cells)
-        if options.on_conflict == "raise":
-            settle_conflicts(data, options, data_source=self.name)
-        return data
-
-    def _deliver(self, tally: Tally, joined: JoinedReport | None = None) -> UpsertReport:
-        # All of it inside the try: an interruption anywhere in here carries a report.
-        try:
-            if self._dry_run:
-                return tally.report("A dry run writes nothing.")
-            if len(tally.observations):
-                self._target.upsert(tally)
-            else:
-                self._create_where_missing()
-            report = tally.report()
-        except TemporisError:
-            raise
-        except BaseException as interruption:
-            _hand_on(tally, interruption, joined)
-            raise
-        return report
-
-    def _create_where_missing(self) -> None:
-        """Create the data source if ``create_missing`` is set, as any write does: a reader then gets an empty frame."""
-        target = self._target
-        if not (is_manageable(target) and target.creates_missing):
-            return
-        try:
-            target.archive_state(self.name)
-        except DataSourceNotFoundError:
-            target.create_data_source(self.name)
+        return self._upserting.upsert(data, options, series, spool=spool, progress=progress)
 
     def check(
         self,
@@ -358,14 +265,7 @@ class DataSource:
             InvalidObservationsError: Some rows cannot be observations.
             ConfigurationError: An argument cannot be used.
         """
-        if is_stream(data) and not spool:
-            joined = JoinedReport(self.name, dry_run=True)
-            self._in_slices(data, ObservationOptions(**options), series, self._checked, joined)
-            return joined.report()
-        return self._checked(self._observed(data, ObservationOptions(**options), series))
-
-    def _checked(self, observations: Observations) -> UpsertReport:
-        return Tally(self.name, observations, dry_run=True).report("A check sends nothing.")
+        return self._upserting.check(data, ObservationOptions(**options), series, spool=spool)
 
     @overload
     def read(
@@ -494,8 +394,8 @@ class DataSource:
 
     def rows(self, start: Moment = None, end: Moment = None, names: Iterable[str] | None = None) -> Rows:
         """Read like ``read``, as columns of NumPy. For the surfaces over the core."""
-        target = _readable(self._target)
-        return target.rows(self.name, _second("start", start), _second("end", end), _exact_names(names))
+        target = readable(self._target)
+        return target.rows(self.name, second_of("start", start), second_of("end", end), exact_names(names))
 
     def rows_in_batches(
         self,
@@ -506,9 +406,9 @@ class DataSource:
         rows: int = ROWS_PER_BATCH,
     ) -> Iterator[Rows]:
         """Read like ``read_batches``, as columns of NumPy. For the surfaces over the core."""
-        most, target, name = rows_per_batch(rows), _readable(self._target), self.name
-        bounds = _second("start", start), _second("end", end)
-        reading = target.begin_reading(name, *bounds, _exact_names(names), most)
+        most, target, name = rows_per_batch(rows), readable(self._target), self.name
+        bounds = second_of("start", start), second_of("end", end)
+        reading = target.begin_reading(name, *bounds, exact_names(names), most)
         return in_batches(reading, lambda so_far: target.read_on(name, so_far))
 
     def plot(
@@ -559,9 +459,9 @@ class DataSource:
             (['orders'], 12)
             >>> ax.figure.savefig(f"{tempfile.mkdtemp()}/orders.png")
         """
-        target = _readable(self._target)
-        (first, last), chosen = _bounds(start, end), _exact_names(names)
-        most, gap_s = _positive("max_series", max_series), _gap_s(gap)
+        target = readable(self._target)
+        (first, last), chosen = bounds_of(start, end), exact_names(names)
+        most, gap_s = positive("max_series", max_series), gap_s_of(gap)
         ensure_matplotlib()
         latest = target.latest(self.name, chosen)
         ends = dict(zip(latest["name"], latest["timestamp"].astype("int64").tolist(), strict=True))
@@ -583,8 +483,8 @@ class DataSource:
 
         Takes the arguments of ``read`` and raises its errors.
         """
-        target = _readable(self._target)
-        return target.content_digest(self.name, _second("start", start), _second("end", end), _exact_names(names))
+        target = readable(self._target)
+        return target.content_digest(self.name, second_of("start", start), second_of("end", end), exact_names(names))
 
     def plan(
         self,
@@ -620,10 +520,10 @@ class DataSource:
             ReadNotSupportedError: This connection cannot read observations back.
             StoreError: The database of the store or mirror failed.
         """
-        observations = self._observed(data, ObservationOptions(**options), series)
+        observations = self._upserting.observed(data, ObservationOptions(**options), series)
         if within is not None and not (start is None and end is None):
             raise ConfigurationError("start= and end= say what within= says as well. Pass one or the other.")
-        return _readable(self._target).plan(self.name, observations, within or _window(start, end))
+        return readable(self._target).plan(self.name, observations, within or window_of(start, end))
 
     def ghosts(self, observations: Observations, within: Within | None = None, *, stored: bool = False) -> Ghosts:
         """Count the stored rows that a frame is about and does not have. For the surfaces over the core.
@@ -639,7 +539,7 @@ class DataSource:
             ReadNotSupportedError: This connection cannot read observations back.
             StoreError: The database of the store or mirror failed.
         """
-        return _readable(self._target).ghosts(self.name, observations, within or Within(), stored=stored)
+        return readable(self._target).ghosts(self.name, observations, within or Within(), stored=stored)
 
     def latest(self, names: Iterable[str] | None = None) -> pd.DataFrame:
         """Read the last stored observation of each series, such as to continue an extraction from there.
@@ -656,7 +556,7 @@ class DataSource:
             ReadNotSupportedError: This connection cannot read observations back.
             StoreError: The database of the store or mirror failed.
         """
-        return _readable(self._target).latest(self.name, _exact_names(names))
+        return readable(self._target).latest(self.name, exact_names(names))
 
     def delete(
         self,
@@ -688,7 +588,7 @@ class DataSource:
             DataSourceArchivedError: The data source is archived. The message says how many were deleted before.
             StoreError: The database failed. The message says how many were deleted before.
         """
-        (first, last), exact = _bounds(start, end), _exact_names(names)
+        (first, last), exact = bounds_of(start, end), exact_names(names)
         bounded = not (first is None and last is None and exact is None)
         if bool(everything) is bounded:
             raise ConfigurationError(
@@ -698,7 +598,7 @@ class DataSource:
                 else "Without a bound and without names, delete() would delete all observations of the data source."
                 " Pass start=, end= or names=, or everything=True if that is what you want."
             )
-        return _deleting(self._target, self.name).delete(self.name, first, last, exact, dry_run=self._dry_run)
+        return deleting(self._target, self.name).delete(self.name, first, last, exact, dry_run=self._dry_run)
 
     def delete_ghosts(self, observations: Observations, within: Within) -> int:
         """Delete the stored rows that a frame is about and does not have. For the surfaces over the core.
@@ -719,7 +619,7 @@ class DataSource:
             DataSourceArchivedError: The data source is archived. The message says how many were deleted before.
             StoreError: The database failed. The message says how many were deleted before.
         """
-        target = _deleting(self._target, self.name)
+        target = deleting(self._target, self.name)
         if not len(observations):
             return 0
         return target.delete_ghosts(self.name, observations, within, dry_run=self._dry_run)
@@ -795,7 +695,7 @@ class DataSource:
             MirrorError: The mirror belongs to another target.
             StoreError: The mirror's database failed.
         """
-        mirror = _mirror_of(self._target)
+        mirror = mirror_of(self._target)
         if self._dry_run:
             return UpsertReport(self.name, dry_run=True)
         with shown(progress, self.name, mirror.pending(self.name).rows) as settled:
@@ -809,7 +709,7 @@ class DataSource:
             MirrorError: The mirror belongs to another target.
             StoreError: The mirror's database failed.
         """
-        return _mirror_of(self._target).pending(self.name)
+        return mirror_of(self._target).pending(self.name)
 
     def discard_pending(self) -> int:
         """Forget what is pending, so that it is never sent and ``read`` no longer shows it. Does nothing in a dry run.
@@ -827,7 +727,7 @@ class DataSource:
             MirrorError: The mirror belongs to another target.
             StoreError: The mirror's database failed. What was discarded before that stays discarded.
         """
-        mirror = _mirror_of(self._target)
+        mirror = mirror_of(self._target)
         return 0 if self._dry_run else mirror.discard_pending(self.name)
 
     def rejected_rows(self) -> pd.DataFrame:
@@ -841,7 +741,7 @@ class DataSource:
             NotSupportedError: The connection has no mirror.
             StoreError: The mirror's database failed.
         """
-        return _mirror_of(self._target).rejected_rows(self.name)
+        return mirror_of(self._target).rejected_rows(self.name)
 
     def retry_rejected(self) -> int:
         """Make the rejected observations pending again, for the next flush. Does nothing in a dry run.
@@ -854,7 +754,7 @@ class DataSource:
             MirrorError: The mirror belongs to another target.
             StoreError: The mirror's database failed.
         """
-        mirror = _mirror_of(self._target)
+        mirror = mirror_of(self._target)
         return 0 if self._dry_run else mirror.retry_rejected(self.name)
 
     def discard_rejected(self) -> int:
@@ -868,140 +768,5 @@ class DataSource:
             MirrorError: The mirror belongs to another target.
             StoreError: The mirror's database failed.
         """
-        mirror = _mirror_of(self._target)
+        mirror = mirror_of(self._target)
         return 0 if self._dry_run else mirror.discard_rejected(self.name)
-
-
-def rejection(
-    report: UpsertReport, observations: Observations, url: str, options: ObservationOptions
-) -> RejectedObservationsError:
-    """Make the error for observations that the service rejected one by one, in the words of these options."""
-    first, origin = report.rejected_rows.iloc[0], observations.origin
-    label = first.label if origin.columns is None else first.label[0]
-    place = f"row {first.position} ({origin.labels_called} {label!r}), series {first['name']!r}"
-    return RejectedObservationsError(
-        f"Data source {report.data_source!r} at {url} rejected {report.rejected:,} of"
-        f" {counted(report.observations_in, 'observation')} and stored {report.stored:,}. The first is {place}:"
-        f" {first.reason}. {options.LIST_OF_REJECTED} Correct them, or pass {options.spelled('on_invalid', 'drop')}.",
-        data_source=report.data_source,
-        report=report,
-    )
-
-
-def manageable(target: Target, what: str, command: str) -> ManageableTarget:
-    """Return the target as one that can do what the dashboard does for the cloud.
-
-    Args:
-        target: Any target.
-        what: What the caller wants from it, for the error.
-        command: The command that does the same on the store of a local service.
-
-    Raises:
-        NotSupportedError: The target cannot do that.
-    """
-    if not is_manageable(target):
-        raise NotSupportedError(f"{target.url} cannot {what}. Do that {to_manage(target.url, command)}.")
-    return target
-
-
-def _readable(target: Target) -> ReadableTarget:
-    if not is_readable(target):
-        raise ReadNotSupportedError(
-            f"{target.url} cannot be read: the API never returns observations. To see them, {to_read(target.url)};"
-            " or keep a copy in a mirror: mirror='sqlite:///mirror.db' in Python, --mirror sqlite:///mirror.db in a"
-            " shell."
-        )
-    return target
-
-
-def _deleting(target: Target, data_source: str) -> ManageableTarget:
-    if not is_manageable(target):
-        raise NotSupportedError(
-            f"{target.url} cannot delete observations: the API has no request for that."
-            f" {to_delete(target.url, data_source)}"
-        )
-    return target
-
-
-def _mirror_of(target: Target) -> MirroringTarget:
-    if not is_mirroring(target):
-        raise NotSupportedError(f"{target.url} has no mirror. To have one, connect with mirror='sqlite:///mirror.db'.")
-    return target
-
-
-def _hand_on(tally: Tally, interruption: BaseException, joined: JoinedReport | None) -> None:
-    """Attach the report as of now; a second interruption while the report is made carries it instead."""
-    try:
-        report = tally.report("The upsert was interrupted. Run it again.")
-        _attach(interruption, report if joined is None else joined.with_slice(report, tally.observations))
-    except KeyboardInterrupt as again:
-        _hand_on(tally, again, joined)
-        raise
-
-
-def _attach(interruption: BaseException, report: UpsertReport) -> None:
-    """Attach the report to an exception that is not ours, such as KeyboardInterrupt."""
-    interruption.report = report  # type: ignore[attr-defined]  # documented: the only way to pass it on
-    if hasattr(interruption, "add_note"):
-        interruption.add_note(f"{report}. What was stored stays stored; the exception's .report lists the rows.")
-
-
-def _second(argument: str, moment: Moment) -> int | None:
-    """The first whole Unix second at or after the moment: timestamps are whole, so the comparison stays exact."""
-    if moment is None or (isinstance(moment, int | np.integer) and not isinstance(moment, bool)):
-        return None if moment is None else int(moment)
-    if not isinstance(moment, datetime) or pd.isna(moment):
-        raise ConfigurationError(
-            f"{argument} must be an aware datetime or a Unix second, got {moment!r}."
-            f" Pass {argument}=pd.Timestamp('2024-06-20', tz='UTC'), for example."
-        )
-    if awareness(moment) is not Awareness.AWARE:
-        raise ConfigurationError(f"{argument}={moment!r} has no time zone. Attach one, such as datetime.timezone.utc.")
-    if (reason := impossible(moment)) is not None:
-        raise ConfigurationError(f"{argument}={moment!r}: {reason}.")
-    plain = moment.to_pydatetime(warn=False) if isinstance(moment, pd.Timestamp) else moment
-    since = plain.replace(tzinfo=None) - datetime(1970, 1, 1) - (plain.utcoffset() or timedelta())  # noqa: DTZ001
-    whole, rest = divmod(since, timedelta(seconds=1))
-    return whole + bool(rest or getattr(moment, "nanosecond", 0))
-
-
-def _bounds(start: Moment, end: Moment) -> tuple[int | None, int | None]:
-    """Return the bounds of a window, after checking that it does not end before it begins."""
-    first, last = _second("start", start), _second("end", end)
-    if first is not None and last is not None and last < first:
-        raise ConfigurationError(f"The window from {start} to {end} ends before it begins. Swap its bounds.")
-    return first, last
-
-
-def _positive(argument: str, number: object) -> int:
-    if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
-        raise ConfigurationError(f"{argument} must be an integer of at least 1, got {number!r}.")
-    return int(number)
-
-
-def _gap_s(gap: object) -> float | None:
-    """Return a length of time in seconds; None for none."""
-    if gap is None:
-        return None
-    length = interval_of(gap, "gap")
-    if not isinstance(length, timedelta):
-        raise ConfigurationError(f"gap={gap!r} is a step of the calendar, of no fixed length. Pass a timedelta.")
-    return length.total_seconds()
-
-
-def _window(start: Moment, end: Moment) -> Within:
-    first, last = _bounds(start, end)
-    if first is None and last is None:
-        return Within()
-    return Within(((-(2**63) if first is None else first, 2**63 - 1 if last is None else last),))
-
-
-def _exact_names(names: Iterable[str] | None) -> list[str] | None:
-    if names is None:
-        return None
-    if not isinstance(names, Iterable):
-        raise ConfigurationError(f"names must be a list of strings, got {names!r}. Pass the names of the series.")
-    exact: list[Any] = [names] if isinstance(names, str) else list(names)
-    if wrong := [name for name in exact if not isinstance(name, str)]:
-        raise ConfigurationError(f"names must contain only strings, got {wrong[0]!r}. Pass the names of the series.")
-    return exact
