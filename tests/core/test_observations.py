@@ -422,7 +422,18 @@ def test_all_faults_are_found_in_one_pass():
         [2, "y", "timestamp"],
     ]
     assert str(raised.value).startswith("3 of 3 observations for 'store_metrics' are invalid, so nothing was sent.")
-    assert str(raised.value).endswith("pass on_invalid='drop' to send the rest.")
+    assert str(raised.value).endswith("Correct them.")
+
+
+def test_dropping_is_offered_only_where_valid_rows_are_left():
+    """Otherwise there is no rest to send."""
+    for values, words in (
+        ([np.inf, 1.0], "Correct it, or pass on_invalid='drop' to send the rest."),
+        ([np.inf] * 2, ""),
+    ):
+        with pytest.raises(InvalidObservationsError) as raised:
+            observe(long([1, 2], names=["a", "b"], values=values))
+        assert str(raised.value).endswith(words or "Correct them.")
 
 
 def test_a_fault_of_many_rows_is_said_once():

@@ -399,6 +399,15 @@ def test_names_in_dictionaries_that_arrow_cannot_unify(source):
         assert [report.unsent + report.superseded for report in reports[:2]] == [count, count]
 
 
+@pytest.mark.parametrize("invalid", [1, 10])
+def test_dropping_is_offered_for_a_stream_only_where_valid_rows_are_known(source, invalid):
+    """As for a frame: there must be a rest to send."""
+    bad = orders(10).assign(value=[np.inf] * invalid + [1.0] * (10 - invalid))
+    with pytest.raises(InvalidObservationsError) as raised:
+        source.upsert(iter([bad, bad]))
+    assert ("or pass on_invalid='drop' to send the rest." in str(raised.value)) == (invalid == 1)
+
+
 def test_what_is_neither_a_frame_nor_a_stream_is_refused_with_what_to_pass(source):
     """Lists, functions that were not called, single columns, asynchronous generators."""
 

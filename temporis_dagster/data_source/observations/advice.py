@@ -74,7 +74,10 @@ class Advice:
     names: str = "make the names text, with .astype(str)"
     periods: str = "convert it with .dt.to_timestamp(), which takes the start of each"
     texts: str = "convert it, or leave the column out"
-    told_apart: str = "if it identifies what was measured, make it part of the series names"
+    told_apart: str = (
+        "if it identifies what was measured, make it part of the series names; if it is a part of the time, make it"
+        " part of the timestamps"
+    )
     untold: str = ""
 
     def calendar(self, *, conversion: str, directives: str) -> str:

@@ -78,9 +78,9 @@ def _told_apart(superseded: Superseded, options: ObservationOptions) -> str:
     """Return the advice about the unused column that tells the rows apart, or that there may be one, if any."""
     column = superseded.told_apart_by
     if column is None:
-        return f" {options.ADVICE.untold}" if options.ADVICE.untold else ""
+        return f" {untold}" if (untold := options.untold()) else ""
     called = "The index" if column == INDEX else f"The column {column!r}"
-    return f" {called}, which is not used, tells them apart: {options.ADVICE.told_apart.format(column=column)}."
+    return f" {called}, which is not used, tells them apart: {options.told_apart(column)}."
 
 
 def _first_in_words(superseded: Superseded) -> str:

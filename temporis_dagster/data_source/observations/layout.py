@@ -156,10 +156,16 @@ def _is_long(data: pd.DataFrame, options: ObservationOptions) -> bool:
     name, value = options.name in data.columns, options.value in data.columns
     if name != value:
         there, missing = (options.name, options.value) if name else (options.value, options.name)
+        left = [column for column in data.columns if column not in (options.timestamp, there)]
+        choice = (
+            f"the column that holds the values, with {options.spelled('value', left[0])}"
+            if name and len(left) == 1
+            else "the columns that hold the series names and the values, with"
+            f" {options.spelled('name')} and {options.spelled('value')}"
+        )
         refuse(
             f"There is a column {there!r} but no column {missing!r}. Pass {options.spelled('layout', 'wide')} if every"
-            " column is a series, or choose the columns that hold the series names and the values, with"
-            f" {options.spelled('name')} and {options.spelled('value')}."
+            f" column is a series, or choose {choice}."
         )
     if name and len(data) and kind_of(plain(data[options.name].iloc[:0])) in ("int", "float"):
         refuse(

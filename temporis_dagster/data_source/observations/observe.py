@@ -85,6 +85,11 @@ def observe(
     )
 
 
+def dropping(options: ObservationOptions) -> str:
+    """Return how to send the valid rows of a frame without the others, as a clause."""
+    return f", or pass {options.spelled('on_invalid', 'drop')} to send the rest"
+
+
 @dataclass(frozen=True, eq=False)
 class Invalid:
     """The invalid rows of a frame that is refused because of them.
@@ -94,7 +99,7 @@ class Invalid:
         count: The number of invalid observations.
         observations_in: The number of observations in the frame.
         labels_called: What messages call the labels.
-        droppable: Whether the message may advise leaving them out.
+        droppable: Whether the message may advise leaving them out, if others are left.
         call_at_fault: Whether the call is wrong rather than the rows.
     """
 
@@ -117,7 +122,8 @@ class Invalid:
         """
         count, total = self.count, counted(self.observations_in, "observation")
         # on_invalid="drop" would not drop faults of the call, and rows whose time is unclear should not be dropped.
-        way_out = "" if not self.droppable else f", or pass {options.spelled('on_invalid', 'drop')} to send the rest"
+        rest = self.droppable and count < self.observations_in
+        way_out = dropping(options) if rest else ""
         words, are = faults_in_words(self.rows, self.labels_called), agreeing(count, "is", "are")
         return InvalidObservationsError(
             f"{count:,} of {total}{_for(data_source)} {are} invalid, so {unsent}."

@@ -110,6 +110,14 @@ class ObservationOptions:
         """Return what advice says of texts that cannot be read as timestamps, after "convert it, "."""
         return self.TEXT_AS_TIMESTAMP
 
+    def told_apart(self, column: Hashable) -> str:
+        """Return what advice says of an unused column that tells conflicting rows apart."""
+        return self.ADVICE.told_apart.format(column=column)
+
+    def untold(self) -> str:
+        """Return what advice says of conflicting rows that no such column tells apart, as a sentence or nothing."""
+        return self.ADVICE.untold
+
     @property
     def allowed_future(self) -> timedelta | None:
         """How far ahead of the clock a timestamp may lie; None for any distance."""
