@@ -7,6 +7,7 @@ Never: decides differently from its base class.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -39,8 +40,8 @@ FILE_ADVICE = Advice(
     texts="write it as a number (1 or 0 for true or false), or name it with --na if it stands for no value. If the"
     " column tells rows of one time apart, make it part of the series names, with --name '{COLUMN}__{column}'; only if"
     " it tells nothing apart, leave it out with --exclude",
-    untold="If a column tells them apart, make it part of the series names, with --name '{COLUMN}__{column}'.",
-    told_apart="if it says what was measured, make it part of the series names, with --name '{{{column}}}__{{column}}'",
+    untold="If a column tells them apart, make it part of the series names, with --name '{COLUMN}__{column}', or pass"
+    " it as another --timestamp if it is a part of the time.",
     periods="write the start of each as ISO 8601, such as 2024-06-20T08:00Z",
 )
 LISTED = "--invalid-rows FILE lists them all."
@@ -52,12 +53,16 @@ class FileOptions(ObservationOptions):
 
     Attributes:
         timestamp_format: The ``--timestamp-format`` that was given, for messages; None for none.
+        value_columns: The columns that hold values, for messages; empty if they are not known.
+        time_parts: The columns that seem to hold a part of the time, each with its directive, for messages.
 
     >>> FileOptions().spelled("on_invalid", "drop"), FileOptions().spelled("timezone")
     ('--on-invalid drop', '--timezone')
     """
 
     timestamp_format: str | None = None
+    value_columns: tuple[str, ...] = ()
+    time_parts: tuple[tuple[str, str], ...] = ()
 
     LIST_OF_INVALID = LISTED
     LIST_OF_REJECTED = LISTED
@@ -81,6 +86,42 @@ class FileOptions(ObservationOptions):
             return self.TEXT_AS_TIMESTAMP
         given = self.spelled("timestamp_format", self.timestamp_format)
         return f"to the form of {given}, which it does not match, or correct that format"
+
+    def told_apart(self, column: Hashable) -> str:
+        """Spell how to make a column part of the series names, and of the time."""
+        measured = f"if it says what was measured, make it part of the series names, with {self.naming([str(column)])}"
+        if (part := self.as_part_of_the_time(str(column))) is not None:
+            return f"if it is a part of the time, {part}; {measured}"
+        return f"{measured}; if it is a part of the time, pass it as another --timestamp"
+
+    def untold(self) -> str:
+        """Name a column that seems to be a part of the time, if there is one."""
+        parts = [
+            f"If the column {column!r} is a part of the time, {self.as_part_of_the_time(column)}. "
+            for column, _ in self.time_parts[:1]
+        ]
+        if not parts:
+            return super().untold()
+        return (
+            f"{parts[0]}If another column tells them apart, make it part of the series names, with {self.naming([])}."
+        )
+
+    def naming(self, columns: Sequence[str]) -> str:
+        """Spell how to make columns part of the series names: with a template, unless the file is simply a long one."""
+        values = [column for column in self.value_columns if column not in columns]
+        if len(columns) == 1 and len(values) == 1:
+            return f"{self.spelled('name', columns[0])} {self.spelled('value', values[0])}"
+        return self.spelled("name", "__".join([*(f"{{{column}}}" for column in columns or ["COLUMN"]), "{column}"]))
+
+    def as_part_of_the_time(self, column: str) -> str | None:
+        """Spell how to make a column part of the time; None if it does not seem to be one."""
+        directive = dict(self.time_parts).get(column)
+        if directive is None:
+            return None
+        if self.timestamp_format is None:
+            return f"pass it as another --timestamp, with {directive} in --timestamp-format"
+        given = self.spelled("timestamp_format", f"{self.timestamp_format} {directive}")
+        return f"pass it as another --timestamp, with {given}"
 
     def merging(self) -> MergingFileOptions:
         """Return these options so that the last of several rows with one timestamp and name is kept in any case."""

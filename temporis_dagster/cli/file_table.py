@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ import pandas as pd
 from temporis_dagster.cli.cells import moments, numbers
 from temporis_dagster.cli.csv_file import CsvFile
 from temporis_dagster.cli.file_bytes import PARQUET, ZIP, raw_bytes_of, text_of
-from temporis_dagster.cli.file_form import FileForm, Kind, chosen, formatted, joined, named_by_template
+from temporis_dagster.cli.file_form import COLUMN, FileForm, Kind, chosen, formatted, joined, named_by_template
 from temporis_dagster.cli.file_options import FileOptions
 from temporis_dagster.cli.times_across import TimesAcross, times_across
 from temporis_dagster.data_source.observations.layout import check_columns, refuse
@@ -98,6 +99,7 @@ def table_of(path: str, options: FileOptions, form: FileForm) -> FileTable:
     columns = [str(column) for column in frame.columns]
     if not _is_long(columns, options, form) and (found := across(columns, list(map(str, left_out.columns)))):
         refuse(f"{found.noticed}. {found.advice}")
+    _ensure_template(frame, options, form)
     if form.template is not None:
         labels, frame = frame.index, named_by_template(frame.set_axis(pd.RangeIndex(len(frame))), form)
         rows = frame.index.to_numpy(dtype="int64")
@@ -111,6 +113,22 @@ def _is_long(columns: list[str], options: FileOptions, form: FileForm) -> bool:
     if form.template is not None or options.layout == "wide":
         return False
     return options.layout == "long" or {str(options.name), str(options.value)} <= set(columns)
+
+
+def _ensure_template(frame: pd.DataFrame, options: FileOptions, form: FileForm) -> None:
+    """Refuse what looks like a template, lacks the name of the column of values, and names no column either."""
+    name = str(options.name)
+    keys = [key for key in re.findall(r"\{([^{}]+)\}", name) if key in frame.columns]
+    if form.template is None and keys and name not in frame.columns:
+        values = [column for column in frame.columns if column not in (form.timestamp, *keys)]
+        long = ""
+        if name == f"{{{keys[0]}}}":
+            value = str(values[0]) if len(values) == 1 else "COLUMN"
+            long = f", or --name {shlex.quote(keys[0])} --value {shlex.quote(value)}"
+        raise ConfigurationError(
+            f"--name {name!r} lacks {COLUMN}, which stands for the name of each column of values. Pass"
+            f" --name {shlex.quote(f'{name}__{COLUMN}')}{long}."
+        )
 
 
 def _kind(path: str, form: FileForm) -> Kind:

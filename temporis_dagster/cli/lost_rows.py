@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from temporis_dagster.cli.file_form import COLUMN
+from temporis_dagster.cli.time_parts import directive_of
 from temporis_dagster.data_source.observations.conflicts import settle_conflicts
 from temporis_dagster.data_source.observations.distinguishing_column import column_that_tells_apart
 from temporis_dagster.data_source.observations.layout import columns_by_role
@@ -61,7 +62,24 @@ def settled(table: FileTable, observations: Observations, options: FileOptions, 
     return observations
 
 
-def way_out(observations: Observations) -> str:
+def told_of(options: FileOptions, table: FileTable) -> FileOptions:
+    """Return the options with what advice needs to know of the columns of the file."""
+    frame, timestamp = table.frame, options.timestamp
+    if COLUMN in frame.columns or columns_by_role(frame, options).names is not None:
+        values: list[str] = []
+    else:
+        values = [str(column) for column in frame.columns if column != timestamp]
+    used = (timestamp, options.name, COLUMN)
+    parts = [
+        (str(column), directive)
+        for some in (frame, table.left_out)
+        for column in some.columns
+        if column not in used and (directive := directive_of(column, some[column].tolist()))
+    ]
+    return replace(options, value_columns=tuple(values), time_parts=tuple(parts))
+
+
+def way_out(observations: Observations, options: FileOptions) -> str:
     """Return what to do about the rows that lost to another value; nothing if there are none."""
     superseded, count = observations.superseded_rows, observations.conflicts
     if superseded is None or not count:
@@ -71,8 +89,8 @@ def way_out(observations: Observations) -> str:
         f"{count:,} of {counted(observations.observations_in, 'observation')} lost to a later row with another value."
     )
     if column is None:
-        return f"{lost} If a column tells such rows apart, pass --name '{{COLUMN}}__{COLUMN}'."
-    return f"{lost} The column {column!r} tells them apart: pass --name '{{{column}}}__{COLUMN}'."
+        return f"{lost} {options.untold()}"
+    return f"{lost} The column {column!r} tells them apart: {options.told_apart(column)}."
 
 
 def entity_advice(table: FileTable, options: FileOptions, texts: Iterable[str]) -> str:
@@ -96,10 +114,15 @@ def entity_advice(table: FileTable, options: FileOptions, texts: Iterable[str]) 
     if not telling:
         return ""
     chosen = _fewest(times, telling)
-    named, name = " and ".join(map(repr, chosen)), "__".join([*(f"{{{column}}}" for column in chosen), COLUMN])
-    columns, them = agreeing(len(chosen), "column", "columns"), agreeing(len(chosen), "it", "them")
+    named, columns = " and ".join(map(repr, chosen)), agreeing(len(chosen), "column", "columns")
+    parts = [
+        f"if {column!r} is a part of the time, {part}; otherwise, "
+        for column in chosen[:1]
+        if (part := options.as_part_of_the_time(column)) is not None
+    ]
     return (
-        f"Rows of one time differ in the {columns} {named}: make {them} part of the series names, with --name '{name}'."
+        f"Rows of one time differ in the {columns} {named}: {''.join(parts)}make {agreeing(len(chosen), 'it', 'them')}"
+        f" part of the series names, with {options.naming(chosen)}."
     )
 
 

@@ -268,8 +268,9 @@ def table_of_file(file: str, options: FileOptions, form: FileForm) -> FileTable:
 
 def observed(table: FileTable, options: FileOptions, data_source: str, bad: InvalidRows) -> Observations:
     """Return the observations of the file, and collect the rows that are none."""
-    from temporis_dagster.cli.lost_rows import settled
+    from temporis_dagster.cli.lost_rows import settled, told_of
 
+    options = told_of(options, table)
     frame, merging, dropped, remarks = table.frame, options.merging(), "", list[tuple[object, ...]]()
     try:
         observations = _observe(frame, replace(merging, on_invalid="raise"), data_source, remarks)
@@ -303,12 +304,19 @@ def _observe(
 
 
 def _with_advice(error: InvalidObservationsError, table: FileTable, options: FileOptions) -> InvalidObservationsError:
-    """Return the error with what to do about a column of texts that names what was measured, if there is one."""
+    """Return the error with what to do about a column of texts that names what was measured, if there is one.
+
+    It does not offer to drop the texts then: the rows of one time that would be left lose to each other.
+    """
     from temporis_dagster.cli.lost_rows import entity_advice
+    from temporis_dagster.data_source.observations.observe import dropping
 
     advice = entity_advice(table, options, error.rows["column"].unique()) if len(error.rows) else ""
     if not advice:
         return error
     return InvalidObservationsError(
-        f"{advice} {error}", rows=error.rows, invalid=error.invalid, observations_in=error.observations_in
+        f"{advice} {str(error).replace(dropping(options), '')}",
+        rows=error.rows,
+        invalid=error.invalid,
+        observations_in=error.observations_in,
     )

@@ -78,7 +78,7 @@ def oddities(observations: Observations, now_s: float, *, numeric: bool) -> Iter
         yield (
             f"{repeated:,} of {counted(total, 'observation')} {agreeing(repeated, 'has', 'have')} the timestamp, series"
             " and value of a later row. If a column tells them apart, make it part of the names with --name"
-            " '{COLUMN}__{column}'."
+            " '{COLUMN}__{column}', or pass it as another --timestamp if it is a part of the time."
         )
     series = len(np.unique(observations.codes))
     moments = len(np.unique(timestamps))

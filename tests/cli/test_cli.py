@@ -385,7 +385,7 @@ ARGUMENT = re.compile(r"\b\w+=")
 
 @pytest.mark.parametrize(("text", "options", "words"), [
     ("timestamp,name,value\n2024-06-20T10:00,a,1\n", [], "--timezone Europe/Berlin"),
-    ("timestamp,name,value\n0,a,x\n", [], "--on-invalid drop"),
+    ("timestamp,name,value\n0,a,x\n0,a,1\n", [], "--on-invalid drop"),
     ("timestamp,name,value\n0.5,a,1\n", [], "--sub-second floor"),
     ("timestamp,name,value\nyesterday,a,1\n", [], "ISO 8601"),
     ("time,name,value\n0,a,1\n", [], "with --timestamp."),

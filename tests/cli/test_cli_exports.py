@@ -290,7 +290,7 @@ def test_the_entity_that_is_missing_is_named(store):
     assert done.exit_code == 0
     done = ingest(store, "timestamp,station,t\n" + "".join(lines), "--on-invalid", "drop")
     assert done.exit_code == 3
-    assert "--name '{station}__{column}'" in done.stderr
+    assert "with --name station --value t;" in done.stderr
 
 
 def test_hours_in_standard_time_all_year_are_recognised(store):
@@ -316,15 +316,79 @@ BARLEY = "timestamp,site,variety,yield\n" + "".join(
 
 
 @pytest.mark.parametrize(("file", "name"), [
-    (IOWA, "{source}__{column}"), (BARLEY, "{site}__{variety}__{column}"),
+    (IOWA, "--name source --value gen"), (BARLEY, "--name '{site}__{variety}__{column}'"),
+    (IOWA.replace("gen", "gen,x").replace("\n", ",1\n").replace("x,1", "x"), "--name '{source}__{column}'"),
 ])  # fmt: skip
 def test_a_column_of_texts_that_tells_rows_apart_is_advised_for_the_names_first(store, file, name):
-    """Leaving it out would lose rows; the advice stores every one of them."""
+    """Leaving it out would lose rows, and so would dropping it; the advice stores every one of them."""
     done = ingest(store, file, "--layout", "wide")
     assert (done.exit_code, content(store)) == (3, {})
-    assert re.match(rf"Error: Rows of one time differ in the column.*, with --name '{re.escape(name)}'\. ", done.stderr)
-    assert ingest(store, file, "--name", name).exit_code == 0
-    assert len(content(store)) == file.count("\n") - 1
+    assert re.match(rf"Error: Rows of one time differ in the column.*, with {re.escape(name)}\. ", done.stderr)
+    assert "--on-invalid drop" not in done.stderr
+    assert ingest(store, file, *shlex.split(name)).exit_code == 0
+    assert len(content(store)) == (file.count("\n") - 1) * (2 if ",x\n" in file else 1)
+
+
+@pytest.mark.parametrize(("file", "name", "way"), [
+    (IOWA, "{source}", "--name '{source}__{column}', or --name source --value gen."),
+    (IOWA.replace("gen", "gen,x"), "{source}", "--name '{source}__{column}', or --name source --value COLUMN."),
+    (BARLEY, "{site}-{variety}", "--name '{site}-{variety}__{column}'."),
+])  # fmt: skip
+def test_a_template_without_the_name_of_the_column_of_values_is_told_so(store, file, name, way):
+    """It would otherwise count as the name of a column that the file does not have, and be ignored."""
+    done = ingest(store, file, "--name", name)
+    assert (done.exit_code, content(store)) == (2, {})
+    assert f"--name {name!r} lacks {{column}}, which stands for the name of each column of values. Pass {way}" in (
+        done.stderr
+    )
+
+
+def test_a_column_with_braces_in_its_name_may_hold_the_names(store):
+    """Such a name is a template only if no column has it."""
+    assert ingest(store, "timestamp,{a},a,value\n0,x,1,2\n", "--name", "{a}").exit_code == 0
+    assert content(store) == {(0, "x"): 2.0}
+
+
+def test_the_only_column_that_is_left_for_the_values_is_named(store):
+    """A file with a column of names, and one more."""
+    done = ingest(store, IOWA, "--name", "source")
+    assert (done.exit_code, content(store)) == (3, {})
+    assert "or choose the column that holds the values, with --value gen." in done.stderr
+
+
+QUARTERLY = "year,quarter,gdp,cpi\n" + "".join(
+    f"{year},{quarter},{year}.{quarter},{quarter}.5\n" for year in (1959, 1960, 1961) for quarter in range(1, 5)
+)
+MONTHLY_LONG = "YEAR,month,measured\n" + "".join(
+    f"{year},{month},{year}.{i}\n" for year in (1950, 1951) for i, month in enumerate(("JAN", "FEB", "MAR"))
+)
+PARTS = {
+    "a quarter among the values": (QUARTERLY, [], "%Y %q", "quarter"),
+    "a quarter that is left out": (QUARTERLY, ["--exclude", "quarter"], "%Y %q", "quarter"),
+    "a quarter that is not taken": (QUARTERLY, ["--columns", "gdp"], "%Y %q", "quarter"),
+    "names of months": (MONTHLY_LONG, [], "%Y %b", "month"),
+    "names of months, left out": (MONTHLY_LONG, ["--exclude", "month"], "%Y %b", "month"),
+    "numbers of months": (QUARTERLY.replace("quarter", "Month"), [], "%Y %m", "Month"),
+}
+
+
+@pytest.mark.parametrize(("file", "options", "pattern", "part"), PARTS.values(), ids=PARTS)
+def test_a_part_of_the_time_in_a_second_column_is_noticed_and_the_advice_works(store, file, options, pattern, part):
+    """Rows of one year differ in it; as a part of the names, its rows would all lie at the first of January."""
+    year = file.partition(",")[0]
+    done = ingest(store, file, "--timestamp", year, "--timestamp-format", "%Y", *UTC, *options)
+    assert (done.exit_code, content(store)) == (3, {})
+    assert f"part of the time, pass it as another --timestamp, with --timestamp-format '{pattern}'" in done.stderr
+    done = ingest(store, file, "--timestamp", year, "--timestamp", part, "--timestamp-format", pattern, *UTC)
+    assert done.exit_code == 0, done.stderr
+    assert len({second for second, _ in content(store)}) == file.count("\n") - 1
+
+
+def test_a_part_of_the_time_is_thought_of_where_no_column_looks_like_one(store):
+    """It may be called anything."""
+    done = ingest(store, QUARTERLY.replace("quarter", "q_no"), "--timestamp", "year", "--timestamp-format", "%Y", *UTC)
+    assert done.exit_code == 3
+    assert "or pass it as another --timestamp if it is a part of the time." in done.stderr
 
 
 @pytest.mark.parametrize("file", [
@@ -345,17 +409,18 @@ def test_most_rows_of_a_file_are_not_lost_without_a_word(store, check):
     assert (done.exit_code, done.stdout, content(store)) == (3, "", {})
     assert "8 of 12 observations" in done.stderr
     assert "The column 'source', which is not used, tells them apart" in done.stderr
-    assert "--name '{source}__{column}'" in done.stderr
+    assert "with --name source --value gen; if it is a part of the time, pass it as another --timestamp." in done.stderr
     assert "Pass --on-conflict last only if" in done.stderr
     done = ingest(store, IOWA, "--exclude", "source", "--on-conflict", "last", *check)
     assert done.exit_code == 0
-    assert "tells them apart: pass --name '{source}__{column}'." in done.stdout
+    assert "tells them apart: if it says what was measured" in done.stdout
+    assert "with --name source --value gen; if it is a part" in done.stdout
     assert len(content(store)) == (0 if check else 4)
 
 
 def test_most_rows_are_not_lost_where_no_column_is_known_to_tell_them_apart(store):
     """A quarter that is taken for a series, and two columns that tell rows apart only together."""
-    quarters = "timestamp,quarter,gdp\n" + "".join(f"{NOON},{i},{i}.5\n" for i in range(1, 5))
+    quarters = "timestamp,number,gdp\n" + "".join(f"{NOON},{i},{i}.5\n" for i in range(1, 5))
     for file, options in ((quarters, []), (BARLEY, ["--exclude", "site,variety"])):
         done = ingest(store, file, *options)
         assert (done.exit_code, content(store)) == (3, {})
@@ -375,7 +440,8 @@ def test_fewer_rows_are_lost_with_a_warning_and_a_line_of_the_summary(store, how
         done = ingest(store, file, *how, *check)
         assert done.exit_code == 0, done.stderr
         assert "Warning: 4 of 8 observations" in done.stderr
-        assert "--name '{source}__{column}'" in done.stderr
+        named = "--name '{source}__{column}'" if "--name" in how else "--name source --value gen"
+        assert named in done.stderr
         assert "4 of 8 observations lost to a later row with another value. The column 'source' tells" in done.stdout
     assert ingest(store, file, *how, "--on-conflict", "raise").exit_code == 3
 
@@ -385,7 +451,7 @@ def test_a_revised_row_is_no_lost_entity(store):
     file = f"timestamp,a\n{NOON},1\n{NOON + 60},2\n{NOON},3\n"
     done = ingest(store, file)
     assert (done.exit_code, content(store)) == (0, {(NOON, "a"): 3.0, (NOON + 60, "a"): 2.0})
-    assert "1 of 3 observations lost to a later row with another value. If a column tells such rows" in done.stdout
+    assert "1 of 3 observations lost to a later row with another value. If a column tells them" in done.stdout
     assert "lost" not in ingest(store, file, "--json").stdout
 
 
