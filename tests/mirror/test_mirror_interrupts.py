@@ -329,7 +329,7 @@ def report_of(source, tally, alarm, seconds: float):
     try:
         try:
             alarm(seconds)
-            return source._deliver(tally)
+            return source._upserting._deliver(tally)
         finally:
             alarm(0)
     except Interrupted as interruption:
