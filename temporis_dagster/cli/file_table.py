@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from temporis_dagster.cli.cells import moments, numbers
@@ -26,6 +27,7 @@ from temporis_dagster.cli.file_options import FileOptions
 from temporis_dagster.cli.times_across import TimesAcross, times_across
 from temporis_dagster.data_source.observations.layout import check_columns, refuse
 from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.wording import agreeing, counted
 
 DATE_AND_TIME = re.compile(
     r"\d{4}([-/.]?)\d\d\1\d\d \d\d(:?\d\d)(:?\d\d([.,]\d+)?)?( ?([Zz]|[+-]\d\d:?\d\d))?", re.ASCII
@@ -55,11 +57,23 @@ class FileTable:
             file, where that can be determined.
         columns: The columns of the file that are taken, before names are made of cells.
         left_out: The columns that ``--exclude`` and ``--columns`` left out, with the rows of the frame.
+        cells: The number of cells that could hold a value; 0 for a long file, whose rows without one are invalid.
+        no_value: The number of those that hold no value.
     """
 
     frame: pd.DataFrame
     columns: list[str]
     left_out: pd.DataFrame
+    cells: int = 0
+    no_value: int = 0
+
+    def no_value_in_words(self) -> str:
+        """Return how many cells hold no value, as a sentence; nothing if all of them hold one."""
+        if not self.no_value:
+            return ""
+        return (
+            f"{self.no_value:,} of {counted(self.cells, 'cell')} {agreeing(self.no_value, 'holds', 'hold')} no value."
+        )
 
 
 def table_of(path: str, options: FileOptions, form: FileForm) -> FileTable:
@@ -100,12 +114,13 @@ def table_of(path: str, options: FileOptions, form: FileForm) -> FileTable:
     if not _is_long(columns, options, form) and (found := across(columns, list(map(str, left_out.columns)))):
         refuse(f"{found.noticed}. {found.advice}")
     _ensure_template(frame, options, form)
+    cells, no_value = (0, 0) if _is_long(columns, options, form) else _without_value(frame, form)
     if form.template is not None:
         labels, frame = frame.index, named_by_template(frame.set_axis(pd.RangeIndex(len(frame))), form)
         rows = frame.index.to_numpy(dtype="int64")
         frame, left_out = frame.set_axis(labels.take(rows)), left_out.take(rows)
     check_columns(frame, options)
-    return FileTable(frame, columns, left_out.reset_index(drop=True))
+    return FileTable(frame, columns, left_out.reset_index(drop=True), cells, no_value)
 
 
 def _is_long(columns: list[str], options: FileOptions, form: FileForm) -> bool:
@@ -113,6 +128,18 @@ def _is_long(columns: list[str], options: FileOptions, form: FileForm) -> bool:
     if form.template is not None or options.layout == "wide":
         return False
     return options.layout == "long" or {str(options.name), str(options.value)} <= set(columns)
+
+
+def _without_value(frame: pd.DataFrame, form: FileForm) -> tuple[int, int]:
+    """Return the number of cells for values, and of those without one, in the rows that have a timestamp."""
+    if not frame.columns.is_unique:
+        return 0, 0
+    values = [column for column in frame.columns if column not in (form.timestamp, *form.keys)]
+    timed = np.ones(len(frame), dtype=np.bool_)
+    if form.timestamp in frame.columns:
+        timed = frame[form.timestamp].notna().to_numpy(dtype=np.bool_)
+    without = sum(int((frame[column].isna().to_numpy() & timed).sum()) for column in values)
+    return int(timed.sum()) * len(values), without
 
 
 def _ensure_template(frame: pd.DataFrame, options: FileOptions, form: FileForm) -> None:

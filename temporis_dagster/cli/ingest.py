@@ -128,7 +128,10 @@ def ingest(
             _say_regardless(json.dumps(_failure(data_source, error)))
         raise
     try:
-        say(json.dumps({**report.to_dict(), "error": None}) if as_json else str(report))
+        said = {**report.to_dict(), "no_value": table.no_value, "error": None}
+        say(json.dumps(said) if as_json else str(report))
+        if (without := table.no_value_in_words()) and not as_json:
+            say(without)
         if (lost := way_out(observations, told_of(options, table))) and not as_json:
             say(lost)
         if check and not as_json:

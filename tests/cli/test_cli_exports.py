@@ -642,6 +642,26 @@ def test_a_check_shows_what_would_be_stored(store):
     assert "... and 79 more series" in many.stdout
 
 
+@pytest.mark.parametrize(("file", "options", "count", "cells"), [
+    (f"timestamp,a,b\n{NOON},1,\n{NOON + 60},NA,2\n{NOON + 120},3,4\n", [], 2, 6),
+    (f"timestamp,a,b\n{NOON},1,.\n,,\n", ["--na", "."], 1, 2), (f"timestamp,a\n{NOON},1\n", [], 0, 1),
+    (f"timestamp,x,a,b\n{NOON},p,1,\n{NOON},q,,2\n", ["--name", "{x}.{column}"], 2, 4),
+    (f"timestamp,a,b\n{NOON},1,\n", ["--exclude", "b"], 0, 1),
+    (f"timestamp,name,value,c\n{NOON},a,1,\n", [], 0, 0),
+    (f'{{"timestamp": {NOON}, "a": 1, "b": null}}\n', ["--format", "json"], 1, 2),
+])  # fmt: skip
+@pytest.mark.parametrize("check", [["--check"], []], ids=["check", "ingest"])
+def test_cells_without_a_value_are_counted(store, file, options, count, cells, check):
+    """They store nothing, and the summary says how many there are; a long file has none."""
+    done = ingest(store, file, *options, *check)
+    assert done.exit_code == 0, done.stderr
+    words = f"{count} of {cells} cells {'holds' if count == 1 else 'hold'} no value."
+    assert [line for line in done.stdout.splitlines() if "no value" in line] == ([words] if count else [])
+    said = json.loads(ingest(store, file, *options, *check, "--json").stdout)
+    assert said["no_value"] == count
+    assert said["observations_in"] == (cells - count or 1)
+
+
 ODD = {
     "numbers that are no seconds": (
         "timestamp,a\n19000,1\n19001.5,2\n",
