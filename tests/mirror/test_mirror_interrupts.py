@@ -11,12 +11,13 @@ import traceback
 import numpy as np
 import pytest
 
-from temporis_dagster import ConfigurationError, DataSource, connect
+from temporis_dagster import ConfigurationError, connect
 from temporis_dagster.data_source.http import delivery
 from temporis_dagster.data_source.mirror import upsert
 from temporis_dagster.data_source.observations import ObservationOptions, observe
 from temporis_dagster.data_source.options import MirrorOptions
 from temporis_dagster.data_source.report import Tally
+from temporis_dagster.data_source.source.upserting import Upserting
 from temporis_dagster.data_source.store.sqlite import file as sqlite_file
 from temporis_dagster.testing import FakeService, sample_frame
 from tests.support.delivery_tools import adds_up
@@ -334,7 +335,7 @@ def report_of(source, tally, alarm, seconds: float):
             alarm(0)
     except Interrupted as interruption:
         # Python also hears a signal when it enters a function, on the line of its ``def``: nothing has begun then.
-        entry = DataSource._deliver.__code__.co_firstlineno
+        entry = Upserting._deliver.__code__.co_firstlineno
         places = [(frame.name, frame.lineno) for frame in traceback.extract_tb(interruption.__traceback__)]
         has_begun = any(name == "_deliver" and line != entry for name, line in places)
         assert hasattr(interruption, "report") or not has_begun, places  # noqa: PT017  # it need not come
