@@ -4,6 +4,7 @@ Comes in: an IO manager's configuration and the asset's ``temporis/...`` metadat
 Never: connects, or looks at data.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
@@ -18,15 +19,17 @@ from temporis_dagster.data_source.observations import Contracts, ObservationArgu
 from temporis_dagster.data_source.observations.series import series_from
 from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.frame_schema import ensure_schema_text
-from temporis_dagster.metadata_keys import CONTRACTS, NAMESPACE, SCHEMA, SERIES, option_key
+from temporis_dagster.metadata_keys import COMPONENT, CONTRACTS, NAMESPACE, QUERY, SCHEMA, SERIES, option_key
 from temporis_dagster.series_of_parts import is_template, without_doubled_braces
 from temporis_dagster.series_templates import SeriesTemplates
 from temporis_dagster.write_options import (
     CHANGE_OPTIONS,
     AssetFrameOptions,
     AssetOptions,
+    ComponentFrameOptions,
     OutsidePartition,
     OwnSeries,
+    QueryFrameOptions,
     of_texts,
 )
 
@@ -63,7 +66,7 @@ def asset_options(
         data_source=cast("str", given["data_source"]),
         outside_partition=ensure_outside_partition(given["outside_partition"]),
         series=own_series(definition.get(SERIES)),
-        frame=frame_options({option: given[option] for option in FRAME_OPTIONS}),
+        frame=frame_options({option: given[option] for option in FRAME_OPTIONS}, definition),
         contracts=contracts_of(definition),
         schema=ensure_schema_text(_plain(definition.get(SCHEMA))),
         plot=ensure_plot(given["plot"]),
@@ -150,8 +153,12 @@ def ensure_plot(given: object) -> bool:
     return given
 
 
-def frame_options(given: Mapping[str, object]) -> ObservationOptions:
-    """Return how to read a frame, from options by name.
+def frame_options(given: Mapping[str, object], definition: Mapping[str, Any]) -> ObservationOptions:
+    """Return how to read a frame, with advice in terms of what the asset was defined with.
+
+    Args:
+        given: Options by name.
+        definition: The asset's metadata.
 
     Raises:
         ConfigurationError: An option does not take its value.
@@ -159,7 +166,10 @@ def frame_options(given: Mapping[str, object]) -> ObservationOptions:
     for option in ("timestamp", "name", "value"):
         if isinstance(given.get(option), list | dict):
             raise ConfigurationError(f"{option} must be the name of one column, got {given[option]!r}.")
-    return AssetFrameOptions(**cast("ObservationArguments", given))
+    surface = AssetFrameOptions
+    if COMPONENT in definition:
+        surface = QueryFrameOptions if QUERY in definition else ComponentFrameOptions
+    return surface(**cast("ObservationArguments", given))
 
 
 def own_series(given: object) -> OwnSeries:
@@ -268,6 +278,22 @@ def names_and_contracts(given: object) -> tuple[object, tuple[Series, ...]]:
     if apart := [name for name in names if not str(name).startswith(widest)]:
         raise ConfigurationError(
             f"series={list(given)!r} cannot be used: {apart[0]!r} does not begin with {widest!r}. The series of an"
-            " asset are exact names, or those with one prefix. State each name, or divide them between two assets."
+            f" asset are exact names, or those with one prefix. {_how_to_nest([str(name) for name in names], widest)}"
+            " Otherwise state each name exactly, or divide the series between assets."
         )
     return widest, contracts
+
+
+def _how_to_nest(names: list[str], widest: str) -> str:
+    """Say how to state several families: as parts of one that is wider.
+
+    >>> _how_to_nest(["wind_power_", "wind_speed_"], "wind_power_")
+    "All of these begin with 'wind_': state a contract of that prefix as well."
+    """
+    starts = [widest[: word.end()] for word in re.finditer(r"[\W_]+", widest)]
+    if common := [start for start in starts if all(name.startswith(start) for name in names)]:
+        return f"All of these begin with {common[-1]!r}: state a contract of that prefix as well."
+    return (
+        f"For several families, let all names begin with one more prefix, such as 'site_' in {'site_' + widest!r}, and"
+        " state a contract of that prefix, 'site_', as well."
+    )

@@ -204,7 +204,7 @@ def temporis_asset(  # noqa: PLR0913  an editor shows the arguments of dagster.a
     }
     options = {option: value for option, value in given.items() if value is not None}
     key = data_source_key(data_source)
-    _ensure_usable(options, frame)
+    _ensure_usable(options, frame, metadata or {})
     merged = _merged(metadata, options)
     _ensure_series(merged, partitions_def)
     _ensure_changes(merged, partitions_def)
@@ -295,9 +295,9 @@ def data_source_key(data_source: str) -> dg.AssetKey:
     return dg.AssetKey(["temporis", data_source])
 
 
-def _ensure_usable(options: Mapping[str, object], frame: Mapping[str, object]) -> None:
+def _ensure_usable(options: Mapping[str, object], frame: Mapping[str, object], metadata: Mapping[str, Any]) -> None:
     """Refuse, while the code is loaded, what the IO manager would refuse in a run."""
-    frame_options({option: options[option] for option in frame if option in options})
+    frame_options({option: options[option] for option in frame if option in options}, metadata)
     if "outside_partition" in options:
         ensure_outside_partition(options["outside_partition"])
     if "plot" in options:

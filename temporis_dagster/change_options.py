@@ -89,7 +89,7 @@ def ensure_can_delete(
             or another dimension of its partitions is not in the names of its series.
     """
     if fault := _fault(series, partitions_def, outside_partition):
-        raise ConfigurationError(f"ghost_rows='delete' cannot be used: {fault} Otherwise leave ghost_rows out.")
+        raise ConfigurationError(f"ghost_rows cannot be 'delete': {fault} Otherwise leave ghost_rows out.")
 
 
 def _fault(
@@ -97,7 +97,7 @@ def _fault(
 ) -> str | None:
     if series.all:
         return (
-            "the asset does not name its own series, so rows of other writers might be deleted. Name them in series=."
+            "the asset does not name its own series, so rows of other writers might be deleted. Name them, with series."
         )
     if partitions_def is None or not has_time(partitions_def):
         return (
@@ -108,11 +108,11 @@ def _fault(
         dimension = parts.dimensions[0]
         return (
             f"the names of the asset's series do not tell its partitions apart, so rows of another {dimension!r} might "
-            f"be deleted. Put the dimension into the names, as in series='load_{{{dimension}}}'."
+            f"be deleted. Put the dimension into the names, as in 'load_{{{dimension}}}'."
         )
     if outside_partition == "allow":
         return (
-            "with outside_partition='allow', runs of other partitions may have stored rows in the windows of this one, "
-            "and they would be deleted. Use 'raise' or 'drop'."
+            "with outside_partition set to 'allow', runs of other partitions may have stored rows in the windows of "
+            "this one, and they would be deleted. Use 'raise' or 'drop'."
         )
     return None

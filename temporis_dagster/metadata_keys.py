@@ -64,6 +64,8 @@ GHOSTS = "temporis/ghosts"
 """A table of the first ghost rows."""
 
 # What a component adds.
+COMPONENT = "temporis/component"
+"""On an asset: the class of the component that made it."""
 QUERY = "temporis/query"
 TIME_COLUMN = "temporis/time_column"
 

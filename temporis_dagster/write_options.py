@@ -7,11 +7,12 @@ Never: checks an option (``asset_options`` and ``change_options`` do), or import
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from temporis_dagster.data_source.observations import ObservationOptions, Series
+from temporis_dagster.data_source.observations.advice import PYTHON
 from temporis_dagster.data_source.plan import Limits
 from temporis_dagster.frame_schema import SchemaText
 from temporis_dagster.metadata_keys import NAMESPACE
@@ -42,6 +43,49 @@ class AssetFrameOptions(ObservationOptions):
     def spelled(self, argument: str, value: object = ...) -> str:
         """Spell an option as metadata, which an asset, its output and a component's asset all take."""
         return f"{NAMESPACE}{super().spelled(argument, value).removesuffix('=')} (asset metadata)"
+
+
+class ComponentFrameOptions(AssetFrameOptions):
+    """``ObservationOptions`` of a component's asset. Advice in errors spells them as attributes in YAML.
+
+    >>> ComponentFrameOptions().spelled("on_invalid", "drop"), ComponentFrameOptions().spelled("name")
+    ('on_invalid: drop (attribute of the component)', 'name_column (attribute of the component)')
+    """
+
+    ADVICE = replace(
+        PYTHON,
+        index={**PYTHON.index, "numbers": "If these are Unix seconds, make them a column named 'timestamp'"},
+        index_or_column="Leave one of them out.",
+    )
+
+    def spelled(self, argument: str, value: object = ...) -> str:
+        """Spell an option as an attribute, whose names are those of ``@temporis_asset``."""
+        attribute = "name_column" if argument == "name" else argument
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        return f"{attribute}{'' if value is ... else f': {text}'} (attribute of the component)"
+
+
+class QueryFrameOptions(ComponentFrameOptions):
+    """``ObservationOptions`` of a component's asset that is filled by a SQL query. Advice in errors is about the query.
+
+    >>> QueryFrameOptions().ADVICE.missing
+    "leave the row out, with '... IS NOT NULL' in the query"
+    """
+
+    TEXT_AS_TIMESTAMP = "in the query, or say how the column holds time, with time_column"
+    ADVICE = replace(
+        ComponentFrameOptions.ADVICE,
+        calendar_numbers="convert it in the query",
+        calendar_fractions="convert it in the query",
+        written="convert it in the query",
+        passes="order the rows of each series as they happened, with ORDER BY in the query, or convert it there",
+        booleans="convert it to a number in the query, or leave the column out",
+        durations="convert it to a number in the query, or leave the column out",
+        missing="leave the row out, with '... IS NOT NULL' in the query",
+        integers="scale it or convert it to a float in the query",
+        names="convert the names to text in the query",
+        texts="convert it to a number in the query, or leave the column out",
+    )
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ NEVER_COUNTED = (
 NOT_MATERIALIZED = "Not checked: nothing was materialized."
 NO_PARTITION = "Not checked: no partition within the last {} was materialized."
 WHAT_TO_DO = (
-    "If they vanished upstream for good, delete them: with ghost_rows='delete' on the asset and another run of these "
-    "partitions, or with `temporis delete`; over HTTP, overwrite their values. If the extract was incomplete, "
+    "If they vanished upstream for good, delete them: with ghost_rows of the asset set to 'delete' and another run of "
+    "these partitions, or with `temporis delete`; over HTTP, overwrite their values. If the extract was incomplete, "
     "materialize the partitions again. The check adds up what the latest materialization of each partition counted."
 )
 

@@ -24,7 +24,7 @@ from temporis_dagster.components.sql_query import SqlQuery
 from temporis_dagster.dagster_failures import failures_for_dagster
 from temporis_dagster.dagster_keys import COLUMN_LINEAGE
 from temporis_dagster.errors import ConfigurationError
-from temporis_dagster.metadata_keys import OUTSIDE_PARTITION, QUERY, TIME_COLUMN
+from temporis_dagster.metadata_keys import COMPONENT, OUTSIDE_PARTITION, QUERY, TIME_COLUMN
 from temporis_dagster.partition_windows import partition_windows
 
 
@@ -220,7 +220,7 @@ class TemporisIngestComponent(dg.Component, dg.Resolvable, Automation, IngestOpt
             "partitions_def": spec.partitions_def,
             "deps": spec.deps,
             "description": spec.description,
-            "metadata": spec.metadata,
+            "metadata": {COMPONENT: type(self).__name__, **spec.metadata},
             "group_name": spec.group_name,
             "owners": spec.owners,
             "tags": {tag: value for tag, value in spec.tags.items() if not tag.startswith("dagster/kind/")},

@@ -22,7 +22,13 @@ class SeriesOptions(dg.Resolvable, dg.Model):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     name: Annotated[str | None, described("Exact name. Either this or 'prefix' must be given.")] = None
-    prefix: Annotated[str | None, described("How the names of a family of series begin.")] = None
+    prefix: Annotated[
+        str | None,
+        described(
+            "How the names of a family of series begin. Those of all families of an asset begin with one prefix, which "
+            "is stated as well: 'wind_' next to 'wind_power_' and 'wind_speed_'."
+        ),
+    ] = None
     unit: Annotated[str | None, text_or_count("Unit of the values, such as 'MW' or '1'. It is only shown.")] = None
     every: Annotated[
         str | None,

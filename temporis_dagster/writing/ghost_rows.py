@@ -31,9 +31,7 @@ from temporis_dagster.writing.output import Output
 MOST_READ = 100_000
 """If there are more ghost rows than this, they are not read to tell which partitions have them."""
 
-HOW_TO_DELETE = (
-    "An upsert deletes nothing. Delete them with ghost_rows='delete' on the asset, or with `temporis delete`."
-)
+HOW_TO_DELETE = "An upsert deletes nothing. Delete them with {}, or with `temporis delete`."
 NO_DELETE = (
     "An upsert deletes nothing, and the Temporis API has no delete: overwrite their values, or start a new series."
 )
@@ -61,7 +59,8 @@ class RunGhosts:
         rules = output.rules
         self._windows, self._within, self._series = rules.windows, rules.within, rules.series
         self.found: Ghosts | None = None
-        self._advice = HOW_TO_DELETE if source.can_delete else NO_DELETE
+        delete = rules.options.frame.spelled("ghost_rows", "delete")
+        self._advice = HOW_TO_DELETE.format(delete) if source.can_delete else NO_DELETE
         self._deleted: Mapping[str, Value] = {}
 
     def count(self, report: UpsertReport) -> None:

@@ -117,9 +117,17 @@ class SeriesGuard(PartitionGuard):
         if not found:
             return
         if not self._allowed:
-            raise RefusedError(f"{_finding(found)} {what_follows} {_what_to_do(found[0])}")
+            raise RefusedError(f"{_finding(found)} {what_follows} {self._what_to_do(found[0])}")
         self._warning = f"{_finding(found)} outside_partition='allow' lets them overwrite each other's rows."
         self._output.log.warning("%s", self._warning)
+
+    def _what_to_do(self, first: Conflict) -> str:
+        own = f"{first.name}_{{context.partition_key}}"
+        allow = self._output.rules.options.frame.spelled("outside_partition", "allow")
+        return (
+            f"Put the partition's key into the names of its series, such as f{own!r}, or set {allow} if overwriting is "
+            "intended."
+        )
 
 
 def _finding(found: Sequence[Conflict]) -> str:
@@ -129,12 +137,4 @@ def _finding(found: Sequence[Conflict]) -> str:
     return (
         f"{series} also written by partition {first.partition!r} of this asset, at times that overlap. A data source "
         "has no partitions, only series."
-    )
-
-
-def _what_to_do(first: Conflict) -> str:
-    own = f"{first.name}_{{context.partition_key}}"
-    return (
-        f"Put the partition's key into the names of its series, such as f{own!r}, or set outside_partition='allow' if "
-        "overwriting is intended."
     )

@@ -71,7 +71,7 @@ def write(output: Output, source: DataSource, data: object, *, dry_run: bool) ->
         data = as_pandas(data)
     refused = refused_by(options.schema, data)
     checked = observed(data, options.frame, series=rules.contracts, found=refused, warn=output.log.warning)
-    ensure_own(checked, options.series, rules.series)
+    ensure_own(checked, options, rules.series)
     observations = _inside(windows, checked, options.outside_partition).in_time_order()
     if windows is not None and len(windows.keys) > 1:
         observations = replace(observations, keeps_order=True)  # so that a failure leaves complete partitions

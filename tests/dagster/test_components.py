@@ -26,7 +26,9 @@ from temporis_dagster import (
 from temporis_dagster.components import PythonFunction, SqlQuery, TimeColumn
 from temporis_dagster.components.automation import GapFillOptions, ScheduleOptions, SeriesCheckOptions
 from temporis_dagster.components.database_url import place_of, without_secrets
-from temporis_dagster.components.ingest_options import RetryOptions
+from temporis_dagster.components.ingest_options import IngestOptions, RetryOptions
+from temporis_dagster.data_source.observations import ObservationOptions
+from temporis_dagster.write_options import ComponentFrameOptions, QueryFrameOptions
 from tests.conftest import CANARY
 from tests.support.component_tools import TYPE, Project
 from tests.support.dagster_harness import failure_of, materializations
@@ -51,6 +53,11 @@ def fetch(start, end, *, series="orders"):
 
 def once():
     return pd.Series([1.0], index=pd.DatetimeIndex(["2024-06-01"], tz="UTC"), name="orders")
+
+
+def missing():
+    """A long frame with a value that is not there."""
+    return pd.DataFrame({"timestamp": [1_717_200_000], "name": "orders", "value": [float("nan")]})
 
 
 def function(name="fetch", **arguments):
@@ -518,6 +525,78 @@ def test_a_failing_query_says_what_to_do(project, warehouse, query, time_column,
     run = ours.run("2024-06-01", raise_on_error=False)
     assert complaint in failure_of(run).step_failure_data.error.to_string()
     assert ours.stored().empty
+
+
+BROKEN = {
+    "sub_second": ("SELECT CAST(:start AS REAL) + 0.5 AS timestamp, 'a' AS name, 1 AS value WHERE :end", {}),
+    "on_invalid": ("SELECT :start AS timestamp, 'a' AS name, 9e999 AS value WHERE :end", {}),
+    "on_conflict": (
+        "SELECT :start AS timestamp, 'a' AS name, 1 AS value WHERE :end UNION ALL SELECT :start, 'a', 2",
+        {"on_conflict": "raise"},
+    ),
+    "allow_future": ("SELECT :start + 4000000000 AS timestamp, 'a' AS name, 1 AS value WHERE :end", {}),
+}
+ADVISED = {"sub_second": "floor", "on_invalid": "drop", "on_conflict": "last", "allow_future": "true"}
+
+
+@pytest.mark.parametrize("option", BROKEN)
+def test_advice_about_an_option_is_an_attribute_in_yaml(project, warehouse, option):
+    """What a run of a component says can be pasted into its file, and then does what was promised."""
+    query, more = BROKEN[option]
+    sql = {**SQL, "query": query}
+    failed = project({"partitions_def": DAYS}, sql=sql, **more).run("2024-06-01", raise_on_error=False)
+    said = failure_of(failed).event_specific_data.user_failure_data.description
+    assert f" {option}: {ADVISED[option]} (attribute of the component)" in said
+    assert "asset metadata" not in said
+    more = {**more, option: ADVISED[option], "outside_partition": "allow"}
+    assert project({"partitions_def": DAYS}, sql=sql, **more).run("2024-06-01").success
+
+
+def test_advice_about_a_missing_value_of_a_query_names_the_condition(project, warehouse):
+    """A NULL is left out where it is selected; where a function fills the component, its frame is what to correct."""
+    query = "SELECT :start AS timestamp, 'a' AS name, NULL AS value WHERE :end"
+    failed = project({"partitions_def": DAYS}, sql={**SQL, "query": query}).run("2024-06-01", raise_on_error=False)
+    said = failure_of(failed).event_specific_data.user_failure_data.description
+    assert "leave the row out, with '... IS NOT NULL' in the query" in said
+    failed = project(function=function("missing")).run(raise_on_error=False)
+    said = failure_of(failed).event_specific_data.user_failure_data.description
+    assert "leave the row out" in said
+    assert "query" not in said
+    assert "on_invalid: drop (attribute of the component)" in said
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ({"series": ["other"]}, "or add the others with series (attribute of the component)."),
+        ({}, "Delete them with ghost_rows: delete (attribute of the component), or with `temporis delete`."),
+    ],
+    ids=["series", "ghost_rows"],
+)
+def test_advice_about_what_is_stored_is_an_attribute_in_yaml(project, warehouse, attributes, said):
+    """Not only advice about the frame: what a run may write, and what it finds to be gone, as well."""
+    project({"partitions_def": DAYS}, sql=SQL).run("2024-06-01")
+    ours = project({"partitions_def": DAYS}, sql={**SQL, "query": f"{QUERY} AND items > 3"}, **attributes)
+    run = ours.run("2024-06-01", raise_on_error=False)
+    logged = [entry.user_message for entry in ours.instance.all_logs(run.run_id)]
+    failed = [] if run.success else [failure_of(run).event_specific_data.user_failure_data.description]
+    assert any(said in line for line in [*logged, *failed])
+
+
+def test_every_option_that_advice_can_name_is_an_attribute():
+    """Advice of a component never names an option that its file cannot have."""
+    for surface in (ComponentFrameOptions(), QueryFrameOptions()):
+        spelled = [surface.spelled(option).split(" ")[0] for option in ObservationOptions.__dataclass_fields__]
+        assert set(spelled) <= set(IngestOptions.model_fields)
+
+
+def test_an_option_that_cannot_be_meant_is_named_as_in_yaml(tmp_path):
+    """When the code is loaded, too."""
+    with (
+        pytest.raises(ConfigurationError, match=re.escape("timezone: Nowhere (attribute of the component)")),
+        Project(tmp_path, {"function": function("once"), "timezone": "Nowhere"}) as made,
+    ):
+        made.asset.specs  # noqa: B018  builds it
 
 
 def test_digits_survive_a_null_in_their_column(project, warehouse):

@@ -74,6 +74,8 @@ def test_a_family_makes_its_prefix_the_assets_own():
     nested = [Series(prefix="load_de_"), Series(prefix="load_", minimum=0), Series("load_de", maximum=9)]
     said = metadata_of(writing(None, series=nested))
     assert said["temporis/series"] == "load_"
+    advised = [Series(prefix="wind_"), Series(prefix="wind_output_", unit="kW"), Series(prefix="wind_speed_")]
+    assert metadata_of(writing(None, series=advised))["temporis/series"] == "wind_"
     assert contracts_of(said) == tuple(nested)
 
 
@@ -82,6 +84,14 @@ def test_a_family_makes_its_prefix_the_assets_own():
     [
         ([Series(prefix="load_"), "price"], "'price' does not begin with 'load_'"),
         ([Series(prefix="load_"), Series(prefix="lo_")], "does not begin with"),
+        (
+            [Series(prefix="output_"), Series(prefix="wind_speed_")],
+            "such as 'site_' in 'site_output_', and state a contract of that prefix, 'site_', as well.",
+        ),
+        (
+            [Series(prefix="wind_output_"), Series(prefix="wind_speed_")],
+            "All of these begin with 'wind_': state a contract of that prefix as well.",
+        ),
         (Series("orders"), "Pass a list: series=[Series('orders')]"),
         ([Series("a"), Series("a", unit="m")], "There are two contracts for 'a'"),
         (["a", 7], "a series name must be a string, got int"),

@@ -197,7 +197,7 @@ def test_series_of_other_partitions_are_not_written(project, outside_partition):
     load = writer(ZONES, ["load_{partition}"], lambda _: two_hours("load_S"), outside_partition=outside_partition)
     said = failure(project.run(load, partition_key="N"))
     assert "1 series is not of the run's partitions, such as 'load_S'" in said
-    assert "The asset's 'temporis/series' are 'load_{partition}', and this run is about 'N'" in said
+    assert "The asset's own series are 'load_{partition}', and this run is about 'N'" in said
     assert project.run(load, partition_key="S").success
     assert names(project.read()) == ["load_S"]
 

@@ -1,4 +1,4 @@
-"""Advice: what the caller can do about a frame that cannot be read. The command line replaces it with its own.
+"""Advice: what the caller can do about a frame that cannot be read. Other surfaces replace it with their own.
 
 Comes in: nothing. Goes out: the texts that messages end with.
 Never: decides what is refused.
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do, in terms of pandas. The command line, which reads files instead of frames, has its own wording.
+    """What to do, in terms of pandas. The command line, which reads files, and SQL queries have their own wording.
 
     Attributes:
         index: For an index that does not hold moments in time, by what it holds instead.
@@ -31,6 +31,7 @@ class Advice:
         durations: For durations as values.
         separated: For numbers with a decimal comma, with a separator of thousands, or with an unusual minus sign.
         integers: For integers that float64 may not hold exactly.
+        missing: For missing values of a long frame.
         labels: For column labels of a wide frame that are not text.
         names: For series names of a long frame that are not text.
         periods: For periods as timestamps.
@@ -69,6 +70,7 @@ class Advice:
     )
     booleans: str = "convert it with .astype(int), or leave the column out"
     durations: str = "convert it with .dt.total_seconds(), or leave the column out"
+    missing: str = "leave the row out"
     integers: str = "scale it or convert it to float first"
     labels: str = "make the column labels text, with frame.rename(columns=str)"
     names: str = "make the names text, with .astype(str)"

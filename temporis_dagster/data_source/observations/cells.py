@@ -141,7 +141,7 @@ def _long_cells(
     values = values_of(
         table.values[0], options, None if rules is None else rules.of_rows(names.codes, names.round_rows)
     )
-    of_values = where(values.missing, "the value is missing (NaN): leave the row out") + values.faults
+    of_values = where(values.missing, f"the value is missing (NaN): {options.ADVICE.missing}") + values.faults
     stored = ~mask_of(names.faults + of_values, len(names.codes)) if names.faults or of_values else None
     stamps = timestamps_of(table.timestamps, options, now_s=now_s, series=names.codes, stored=stored)
     faults = [
