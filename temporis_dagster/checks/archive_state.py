@@ -4,6 +4,7 @@ Comes in: a resource, and the expected state of each data source. Goes out: asse
 Never: writes an observation, or puts two data sources in one step: a failed step stops everything downstream of it.
 """
 
+import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias
@@ -14,6 +15,7 @@ from temporis_dagster.asset_options import ensure_data_source
 from temporis_dagster.assets import data_source_key
 from temporis_dagster.checks.finding import Facts, Finding, could_not_ask
 from temporis_dagster.checks.unchecked import report_unchecked
+from temporis_dagster.data_source.local_service import to_manage
 from temporis_dagster.data_source.source import DataSource
 from temporis_dagster.data_source.target import ArchiveState
 from temporis_dagster.data_source_page import place
@@ -31,15 +33,18 @@ QUEUED_WITHIN_S = 5.0
 
 REMEDIES = {
     ArchiveState.ACTIVE: (
-        "Unarchive it, in the Temporis dashboard or, if it is in a store, with DataSource.unarchive(); then backfill "
-        "what was missed. If it is to stay archived, expect ArchiveState.ARCHIVED and remove its writers."
+        "Unarchive it {}. The next ticks of a trailing-window schedule and of a gap sensor then fill what was left "
+        "out; without these, backfill it. If it is to stay archived, expect ArchiveState.ARCHIVED and remove its "
+        "writers."
     ),
     ArchiveState.ARCHIVED: (
-        "Something may be writing to a data source that should be frozen. Archive it, in the Temporis dashboard or, if "
-        "it is in a store, with DataSource.archive(). If it is in use again, expect ArchiveState.ACTIVE."
+        "Something may be writing to a data source that should be frozen. Archive it {}. If it is in use again, expect "
+        "ArchiveState.ACTIVE."
     ),
 }
-"""What to do about a data source that is not in the expected state."""
+"""What to do about a data source that is not in the expected state, with a placeholder for how to change it."""
+
+STOPPED = "The archive check of data source %r failed, so assets of this run that depend on it do not run. %s"
 
 UNKNOWN_WARNING = (
     "The service does not reveal the state: it refuses the empty ingest that would show it. The check passes, because "
@@ -121,6 +126,7 @@ def _archive_state_check(
         finding = find_state(temporis_of(context, resource_key), data_source, expected)
         if not finding.passed:
             report_unchecked(context, data_source)
+            context.log.error(STOPPED, data_source, finding.description)  # the evaluation itself is logged as DEBUG
         return finding.result(key, dg.AssetCheckSeverity.ERROR)
 
     return archive_state_check
@@ -174,7 +180,7 @@ def find_state(temporis: TemporisResource, data_source: str, expected: ArchiveSt
     try:
         with _asking(temporis, data_source) as source:
             facts = place(source)
-            return _found(source, expected, facts)
+            return _found(source, expected, facts, temporis.account)
     except TemporisError as error:
         return _no_answer(temporis, expected, error, facts)
 
@@ -198,7 +204,7 @@ def _no_answer(temporis: TemporisResource, expected: ArchiveState, error: Tempor
     return could_not_ask(error, expected.value, facts)
 
 
-def _found(source: DataSource, expected: ArchiveState, facts: Facts) -> Finding:
+def _found(source: DataSource, expected: ArchiveState, facts: Facts, account: str) -> Finding:
     state = source.archive_state()
     known = state is not ArchiveState.UNKNOWN
     passed = state is expected or not known
@@ -206,7 +212,16 @@ def _found(source: DataSource, expected: ArchiveState, facts: Facts) -> Finding:
         passed,
         expected=expected.value,
         found=state.value,
-        what_to_do="" if passed else REMEDIES[expected],
+        what_to_do="" if passed else REMEDIES[expected].format(_how(source, expected, account)),
         warning="" if known else UNKNOWN_WARNING,
         facts=facts,
     )
+
+
+def _how(source: DataSource, expected: ArchiveState, account: str) -> str:
+    """Return the end of a sentence that says how to bring a data source into the expected state."""
+    command = f"sources {'unarchive' if expected is ArchiveState.ACTIVE else 'archive'} {source.name}"
+    if source.url.startswith(("http:", "https:")):
+        return to_manage(source.url, command)
+    whose = "" if account == "default" else f" --account {shlex.quote(account)}"
+    return f"with: temporis {command} --store {shlex.quote(source.url)}{whose}"

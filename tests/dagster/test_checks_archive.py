@@ -1,6 +1,8 @@
 """Archive checks, the gate and the sensor, through real Dagster runs: nothing fights an archived data source."""
 
+import logging
 import re
+import shlex
 import sqlite3
 import threading
 from concurrent import futures
@@ -9,6 +11,7 @@ from contextlib import closing
 import dagster as dg
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from temporis_dagster import (
     ArchiveState,
@@ -24,6 +27,7 @@ from temporis_dagster import (
     temporis_asset,
 )
 from temporis_dagster.checks import archive_state
+from temporis_dagster.cli import main
 from temporis_dagster.testing import FakeService, answer, cut, held
 from tests.support.dagster_harness import key_range
 
@@ -322,10 +326,44 @@ def test_says_what_was_expected_and_found_and_what_to_do(url, store):
     assert right["legacy"].passed
     assert right["store_metrics"].passed
     said = plain(wrong["legacy"])
-    assert said.pop("what_to_do").startswith("Unarchive it")
+    how = "with: temporis sources {} --store {}"
+    assert said.pop("what_to_do").startswith(
+        f"Unarchive it {how.format('unarchive legacy', store.url)}. The next ticks"
+    )
     assert said == {"expected": "active", "found": "archived", **where}
-    assert "something may be writing" in plain(wrong["store_metrics"])["what_to_do"].lower()
+    assert "something may be writing" in (more := plain(wrong["store_metrics"])["what_to_do"].lower())
+    assert f"archive it {how.format('archive store_metrics', store.url)}." in more
     assert not any(one.passed for one in wrong.values())
+
+
+def test_the_command_that_a_failed_check_names_makes_it_pass(url, store, instance):
+    """It is an error in the log of the run, too, where Dagster itself only says that a blocking check failed."""
+    store.data_source("store_metrics").archive()
+    defs = definitions(url, writer([]), states=["store_metrics"])
+    stopped = run(defs, instance)
+    (said,) = [
+        entry.user_message
+        for entry in instance.all_logs(stopped.run_id)
+        if entry.level == logging.ERROR and entry.user_message.startswith("The archive check of data source 'store_")
+    ]
+    (command,) = re.findall(r"with: temporis (.*?)\. The next", said)
+    assert CliRunner().invoke(main, shlex.split(command)).exit_code == 0
+    assert run(defs, instance).success
+
+
+def test_the_command_names_the_account_and_a_service_its_dashboard(url):
+    """A data source of another account is found by the command; what a service has, its own store archives."""
+    with connect(url, account="north wind") as temporis:
+        temporis.create_data_source("store_metrics").archive()
+    found = archive_state.find_state(TemporisResource(url=url, account="north wind"), "store_metrics", ACTIVE)
+    (command,) = re.findall(r"with: temporis (.*?)\. The next", found.what_to_do)
+    assert CliRunner().invoke(main, shlex.split(command)).exit_code == 0
+    with FakeService() as service:
+        service.archive("store_metrics")
+        temporis = TemporisResource(url=service.url, token=service.token)
+        found = archive_state.find_state(temporis, "store_metrics", ACTIVE)
+        temporis.close()
+    assert "Unarchive it with: temporis sources unarchive store_metrics --store URL-OF-ITS-STORE." in found.what_to_do
 
 
 def test_a_data_source_that_cannot_be_asked_fails_alone(url, store):

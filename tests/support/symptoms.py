@@ -511,12 +511,28 @@ def ranged_with_partition_key(bench: Bench) -> str:
     return bench.run(sales, tags=key_range("2024-06-20", "2024-06-22")).failure
 
 
-def red_check(bench: Bench) -> str:
-    """The message of the archive check of an archived data source."""
+def run_of_red_check(bench: Bench) -> Run:
+    """A run of the archive check of an archived data source."""
     url = archived(bench)
     (check,) = build_archive_state_checks(data_sources=["store_metrics"])
     selection = dg.AssetSelection.checks(check)
-    return bench.run(check, temporis=TemporisResource(url=url), selection=selection).check
+    return bench.run(check, temporis=TemporisResource(url=url), selection=selection)
+
+
+def red_check(bench: Bench) -> str:
+    """What the archive check of an archived data source found."""
+    return run_of_red_check(bench).check
+
+
+def blocked(bench: Bench) -> str:
+    """The error of Dagster that ends a run in which an archive check failed."""
+    return run_of_red_check(bench).failure
+
+
+def stopped_by_the_check(bench: Bench) -> str:
+    """What such a run logs."""
+    (line,) = [line for line in run_of_red_check(bench).lines if line.startswith("The archive check")]
+    return line
 
 
 def unreadable_series(bench: Bench) -> str:
@@ -598,17 +614,26 @@ DAILY = {"key": "orders", "partitions_def": {"type": "daily", "start_date": "202
 WINDOW = "SELECT at AS timestamp, items AS orders FROM orders WHERE at >= :start AND at < :end"
 
 
+FAMILIES = [{"prefix": "output_kw_"}, {"prefix": "wind_ms_"}]
+
+
+def fetched() -> pd.DataFrame:
+    """What a component's function may return."""
+    return orders(1.0)
+
+
 def failing_query(bench: Bench) -> str:
     """The message of a run whose query names a table that does not exist."""
+    return filled(bench, WINDOW, asset=DAILY, time_column={"stored_as": "epoch"})
+
+
+def filled(bench: Bench, query: str, *, asset: Any = None, **sql: Any) -> str:
+    """The message of a failed run of a component with a query."""
     component = TemporisIngestComponent.from_attributes_dict(
         attributes={
             "data_source": "store_metrics",
-            "asset": DAILY,
-            "sql": {
-                "url": f"sqlite:///{bench.folder}/warehouse.db",
-                "query": WINDOW,
-                "time_column": {"stored_as": "epoch"},
-            },
+            "asset": asset or {"key": "orders"},
+            "sql": {"url": f"sqlite:///{bench.folder}/warehouse.db", "query": query, **sql},
         }
     )
     temporis = bench.resource()
@@ -617,7 +642,7 @@ def failing_query(bench: Bench) -> str:
     with dg.DagsterInstance.ephemeral() as instance:
         result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
             asset_selection=[dg.AssetKey("orders")],
-            partition_key="2024-06-01",
+            partition_key="2024-06-01" if asset else None,
             instance=instance,
             raise_on_error=False,
         )
@@ -1247,6 +1272,12 @@ EVERYTHING: dict[str, list[Symptom]] = {
             "Unarchive it, or expect `ArchiveState.ARCHIVED`.",
         ),
         Symptom(
+            blocked,
+            "The run stopped before anything was computed, because a data source is archived or could not be asked.",
+            "The reason is in the line before, `The archive check of data source ...`. A data source that is archived "
+            "on purpose needs nothing: its schedules and sensors wait.",
+        ),
+        Symptom(
             unreadable_series,
             "Series checks read the data source, which the API does not allow.",
             "Use a mirror. The check passes meanwhile, with this warning.",
@@ -1296,12 +1327,32 @@ EVERYTHING: dict[str, list[Symptom]] = {
             "Check the spelling. A module next to the YAML file starts with a dot: `.stations.fetch`.",
         ),
         Symptom(
+            lambda b: b.component(function="tests.support.symptoms.fetched", series=FAMILIES),
+            "The contracts of several families of series have no prefix in common.",
+            "See [contracts](components.md#contracts).",
+        ),
+        Symptom(
+            lambda b: filled(b, "SELECT 1717200000.25 AS timestamp, 'a' AS name, 1 AS value"),
+            "The table has timestamps with fractions of a second, as PostgreSQL's `now()` writes them.",
+            "Add `sub_second: floor`, or cut the fraction off in the query.",
+        ),
+        Symptom(
+            lambda b: filled(b, "SELECT 1717200000 AS timestamp, 'a' AS name, NULL AS value"),
+            "The table has rows without a value.",
+            "Add `AND value IS NOT NULL` to the query, with your name of the column.",
+        ),
+        Symptom(
             failing_query,
             "The database refused the query.",
             "Run the query by hand. Nothing was written.",
         ),
     ],
     "Log lines": [
+        Symptom(
+            stopped_by_the_check,
+            "A run was launched while its data source was archived.",
+            "Unarchive it, or [leave it archived](archive.md): schedules and sensors then launch nothing.",
+        ),
         Symptom(
             taken_name,
             "The store was made before there were [SQL views](sql_views.md), and a table or view of yours has the name "
