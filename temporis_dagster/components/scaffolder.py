@@ -13,8 +13,11 @@ from dagster.components.component_scaffolding import scaffold_component
 from pydantic import BaseModel, Field
 
 ASSET = """\
-# To run it, set the environment variable{variables}, and create the data source:
+# To run it, set the environment variable{variables}, create the data source, and store a day:
 #   temporis sources create {data_source} --store $TEMPORIS_URL
+#   dg launch --assets {asset_key} --partition 2024-01-01
+# With 'schedule: {{lookback: 3}}' under attributes, there is a job that asks first whether the data source is archived:
+#   dg launch --job {job} --partition 2024-01-01
 type: {type_name}
 
 attributes:
@@ -97,10 +100,12 @@ class IngestScaffolder(Scaffolder[IngestScaffoldParams]):
             scaffold_component(request)
             return
         params = request.params
+        asset_key = params.asset_key or request.target_path.name
         text = (ASSET + (FUNCTION if params.function else SQL)).format(
             type_name=request.type_name,
             data_source=params.data_source,
-            asset_key=params.asset_key or request.target_path.name,
+            asset_key=asset_key,
+            job=f"{asset_key.replace('/', '__')}_job",
             url_variable=params.url_variable,
             variables=" TEMPORIS_URL" if params.function else f"s TEMPORIS_URL and {params.url_variable}",
         )

@@ -339,7 +339,7 @@ def test_says_what_was_expected_and_found_and_what_to_do(url, store):
 def test_the_command_that_a_failed_check_names_makes_it_pass(url, store, instance):
     """It is an error in the log of the run, too, where Dagster itself only says that a blocking check failed."""
     store.data_source("store_metrics").archive()
-    defs = definitions(url, writer([]), states=["store_metrics"])
+    defs = definitions(url, writer([], timezone="UTC"), states=["store_metrics"])
     stopped = run(defs, instance)
     (said,) = [
         entry.user_message

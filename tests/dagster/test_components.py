@@ -359,6 +359,22 @@ def test_what_is_scaffolded_loads_and_runs(source, request, tmp_path, monkeypatc
 
 
 @reads_yaml
+def test_what_is_scaffolded_says_what_to_do_next(monkeypatch):
+    """Its first lines name the asset to launch and, for the schedule that they advise, the job that then exists."""
+    monkeypatch.setenv("WAREHOUSE_URL", "sqlite://")
+    monkeypatch.setenv("TEMPORIS_URL", "sqlite:///temporis.db")
+    with create_defs_folder_sandbox() as sandbox:
+        path = scaffolded(sandbox, project=True, data_source="plant_a", asset_key="boiler/load") / "defs.yaml"
+        text = path.read_text()
+        (asset,) = re.findall(r"^#   dg launch --assets (\S+) --partition 2024-01-01$", text, re.MULTILINE)
+        (job,) = re.findall(r"^#   dg launch --job (\S+) --partition 2024-01-01$", text, re.MULTILINE)
+        (schedule,) = re.findall(r"'(schedule: .*)'", text)
+        path.write_text(text.replace("\nattributes:\n", f"\nattributes:\n  {schedule}\n"))
+        with sandbox.build_all_defs() as defs:
+            assert dg.AssetKey(asset.split("/")) in defs.resolve_job_def(job).asset_layer.executable_asset_keys
+
+
+@reads_yaml
 def test_what_is_scaffolded_holds_no_secret_and_overwrites_nothing():
     """The URL is the name of a variable; resources that a project has, or a module of that name, are left alone."""
     with create_defs_folder_sandbox() as sandbox:

@@ -208,3 +208,30 @@ def test_the_first_example_of_the_page_runs_on_numeric_columns(database, tmp_pat
     with Project(tmp_path, {**shown, "data_source": "grid_load"}) as project:
         assert project.run("2024-06-20-04:00").success
         assert project.stored()["value"].tolist() == [2.0, 20.09, 1.0, 5.0]
+
+
+def test_several_values_in_a_row_become_a_row_each(database, tmp_path):
+    """As pasted from docs/sql_to_temporis.md: a table of PostgreSQL with fractions of a second, NUMERIC and NULL."""
+    page = (Path(__file__).parents[2] / "docs" / "sql_to_temporis.md").read_text()
+    shown = yaml.safe_load(re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[0])["attributes"]
+    engine = sa.create_engine(database("postgres"))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE IF EXISTS wind_farms")
+        connection.exec_driver_sql(
+            "CREATE TABLE wind_farms (measured_at timestamptz, farm text, output_kw numeric, air_temp_c float8)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO wind_farms VALUES ('2024-06-20 04:10:00.663244+00', 'north', 810.5, 18.5), "
+            "('2024-06-20 04:10:00.7+00', 'south', 640, NULL), ('2024-06-21 00:00+00', 'north', 1, 1)"
+        )
+    engine.dispose()
+    with Project(tmp_path, {**shown, "data_source": "grid_load"}) as project:
+        assert project.run("2024-06-20").success
+        stored = project.stored()
+        assert dict(zip(stored["name"], stored["value"], strict=True)) == {
+            "wind_air_temp_c_north": 18.5,
+            "wind_output_kw_north": 810.5,
+            "wind_output_kw_south": 640.0,
+        }
+        assert set(stored["timestamp"]) == {pd.Timestamp("2024-06-20 04:10:00", tz="UTC")}
+        assert project.run("2024-06-22").success, "a day without rows"

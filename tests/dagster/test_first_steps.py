@@ -28,6 +28,7 @@ def test_the_tutorial_leads_to_a_table_that_is_ingested_unless_its_data_source_i
     """Three days of a table are stored by its job; the job stops at the check while the data source is archived."""
     printed = follow_the_tutorial(tmp_path, sys.executable, packages=str(ROOT))
     assert "The check has stopped the run." in printed
+    assert "skipping: Archived: shop." in printed
     with connect(f"sqlite:///{tmp_path}/temporis.db") as temporis:
         stored = temporis.data_source("shop").read()
     assert stored.groupby("name").size().to_dict() == {"orders": 72, "revenue": 72}
