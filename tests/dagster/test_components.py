@@ -57,7 +57,7 @@ def once():
 
 def missing():
     """A long frame with a value that is not there."""
-    return pd.DataFrame({"timestamp": [1_717_200_000], "name": "orders", "value": [float("nan")]})
+    return pd.DataFrame({"timestamp": [1_717_200_000, 0], "name": "orders", "value": [float("nan"), 1.0]})
 
 
 def function(name="fetch", **arguments):
@@ -545,7 +545,7 @@ def test_a_failing_query_says_what_to_do(project, warehouse, query, time_column,
 
 BROKEN = {
     "sub_second": ("SELECT CAST(:start AS REAL) + 0.5 AS timestamp, 'a' AS name, 1 AS value WHERE :end", {}),
-    "on_invalid": ("SELECT :start AS timestamp, 'a' AS name, 9e999 AS value WHERE :end", {}),
+    "on_invalid": ("SELECT :start AS timestamp, 'a' AS name, 9e999 AS value WHERE :end UNION ALL SELECT 0, 'a', 1", {}),
     "on_conflict": (
         "SELECT :start AS timestamp, 'a' AS name, 1 AS value WHERE :end UNION ALL SELECT :start, 'a', 2",
         {"on_conflict": "raise"},
