@@ -81,7 +81,6 @@ def timestamps_of(
         series: The series of each row, as repeated hours are inferred series by series. None for one series.
         stored: Which rows are observations that are otherwise valid; None for all.
     """
-    series = series if options.ambiguous == "infer" else None
     dates = calendar_numbers(column, stored) if options.unit is None else None
     found = _read(column, options, series) if dates is None else _beside_dates(column, dates, options, series)
     ask = options.spelled("allow_future", value=True)
@@ -112,6 +111,9 @@ def _read(column: Column, options: ObservationOptions, series: SeriesOfRows | No
         block = _block_of(column.iloc[of_block], options, None if series is None else series[of_block])
         seconds = put(block.seconds, seconds, start)
         faults += [replace(fault, rows=fault.rows + start) for fault in block.faults]
+    if len(column) > block_rows and any(fault.wanted for fault in faults):
+        block = _block_of(column, options, series)  # what to do about a changed clock takes the whole column, too
+        return Timestamps(put(block.seconds, seconds, 0), block.faults)
     return Timestamps(seconds, faults)
 
 
