@@ -1,15 +1,20 @@
 """Wording: numbers of things in the singular or the plural, and the first of many, for messages that people read.
 
-Comes in: a count and words, or names. Goes out: text such as "1 attempt" or "'a', 'b', 'c', 'd', 'e' and 2 more".
-Never: knows what is counted.
+Comes in: a count and words, names, or a cell. Goes out: text such as "1 attempt" or "'a', 'b', 'c' and 2 more".
+Never: knows what is counted, or what a cell means.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import date
 
 MOST_SHOWN = 5
 """Enough to recognise what is meant."""
+
+MOST_COLUMNS = 20
+"""Enough to choose from."""
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
@@ -48,6 +53,30 @@ def listed(names: Iterable[object]) -> str:
         ("'orders', 'revenue'", "'a', 'b', 'c', 'd', 'e' and 2 more")
     """
     return shortened([repr(name) for name in names])
+
+
+def columns_of(names: Sequence[object]) -> str:
+    """The names of columns as a list, or the first twenty and how many more there are.
+
+    Examples:
+        >>> columns_of(["day", "orders"]), columns_of(range(23))[-18:]
+        ("['day', 'orders']", '18, 19] and 3 more')
+    """
+    more = len(names) - MOST_COLUMNS
+    return str(list(names[:MOST_COLUMNS])) + (f" and {more:,} more" if more > 0 else "")
+
+
+def shown(item: object) -> str:
+    """A cell or a label, at most 60 characters: moments and dates as they are written, anything else as its repr.
+
+    Examples:
+        >>> shown("orders"), shown(date(2024, 6, 20)), shown(2.5)
+        ("'orders'", '2024-06-20', '2.5')
+    """
+    if isinstance(item, date):
+        with suppress(Exception):  # a time zone of the caller's own may raise anything
+            return str(item)
+    return f"{item!r:.60}"
 
 
 def shortened(texts: Sequence[str]) -> str:

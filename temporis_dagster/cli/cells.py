@@ -44,6 +44,8 @@ def moments(column: pd.Series[Any]) -> pd.Series[Any]:
     A moment is aware where the text has an offset, and naive otherwise.
     """
     mixed = numbers(column)
+    if all(isinstance(cell, str) and INTEGER.fullmatch(cell.strip()) for cell in column.tolist()):
+        return mixed.astype("int64") if mixed.dtype.kind == "f" else mixed  # messages quote 19580329, not 19580329.0
     texts = column[[isinstance(cell, str) for cell in mixed]].astype(object).str.strip()
     if not len(texts):
         return mixed

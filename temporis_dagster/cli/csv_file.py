@@ -21,7 +21,7 @@ from temporis_dagster.cli.cells import is_moment
 from temporis_dagster.cli.invalid_rows import LINE
 from temporis_dagster.cli.times_across import TimesAcross
 from temporis_dagster.data_source.observations.layout import refuse
-from temporis_dagster.wording import counted
+from temporis_dagster.wording import columns_of, counted
 
 OTHER_DELIMITERS = (",", ";", "\t", "|")
 UNNAMED = "Unnamed: 0"
@@ -216,7 +216,7 @@ class CsvFile:
                 f"{missing}, and its first column has no name, as when pandas writes an index. Pass --timestamp"
                 f" '{UNNAMED}' if that column holds the timestamps."
             )
-        refuse(f"{missing}. Name the column of {fields[:20]} that holds the timestamps with --timestamp.")
+        refuse(f"{missing}. Name the column of {columns_of(fields)} that holds the timestamps with --timestamp.")
 
     def _skipping(self, timestamp: str) -> str:
         """Return how to skip the lines above the line of column names, if that stands further down."""

@@ -17,6 +17,7 @@ import pandas as pd
 
 from temporis_dagster.data_source.observations.layout import refuse
 from temporis_dagster.errors import ConfigurationError
+from temporis_dagster.wording import columns_of
 
 Kind: TypeAlias = Literal["auto", "csv", "parquet", "excel", "json"]
 
@@ -192,7 +193,7 @@ def _named(given: tuple[str, ...], columns: list[str], option: str) -> list[str]
     ]
     unknown = [name for name in names if name not in columns]
     if unknown:
-        refuse(f"There is no column {unknown[0]!r}. --{option} takes some of {columns[:20]}.")
+        refuse(f"There is no column {unknown[0]!r}. --{option} takes some of {columns_of(columns)}.")
     return names
 
 
@@ -207,7 +208,7 @@ def named_by_template(frame: pd.DataFrame, form: FileForm) -> pd.DataFrame:
     if missing:
         refuse(
             f"There is no column {missing[0]!r}, which --name {template!r} names. The columns are"
-            f" {frame.columns.tolist()[:20]}; {COLUMN} stands for the name of each column of values."
+            f" {columns_of(frame.columns.tolist())}; {COLUMN} stands for the name of each column of values."
         )
     values = [column for column in frame.columns if column not in (timestamp, *form.keys)]
     keys = {key: frame[key].map(_text) for key in form.keys}

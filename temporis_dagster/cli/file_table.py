@@ -27,7 +27,7 @@ from temporis_dagster.cli.file_options import FileOptions
 from temporis_dagster.cli.times_across import TimesAcross, times_across
 from temporis_dagster.data_source.observations.layout import check_columns, refuse
 from temporis_dagster.errors import ConfigurationError
-from temporis_dagster.wording import agreeing, counted
+from temporis_dagster.wording import agreeing, columns_of, counted
 
 DATE_AND_TIME = re.compile(
     r"\d{4}([-/.]?)\d\d\1\d\d \d\d(:?\d\d)(:?\d\d([.,]\d+)?)?( ?([Zz]|[+-]\d\d:?\d\d))?", re.ASCII
@@ -191,7 +191,7 @@ def _typed(frame: pd.DataFrame, options: FileOptions, form: FileForm) -> tuple[p
         return frame, frame.iloc[:, :0]
     for column in form.timestamps:
         if column not in frame.columns and (len(form.timestamps) > 1 or form.template is not None):
-            refuse(f"There is no column {column!r}. The columns are {frame.columns.tolist()[:20]}.")
+            refuse(f"There is no column {column!r}. The columns are {columns_of(frame.columns.tolist())}.")
     whole = joined(frame, form)
     frame = chosen(whole, form, _no_values(options, form))
     left_out = whole.drop(columns=frame.columns)

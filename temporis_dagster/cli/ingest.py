@@ -91,6 +91,9 @@ def ingest(
     file has the columns timestamp, name and value; a wide file has a column of timestamps and one column per series.
     Timestamps are Unix seconds or ISO 8601 text. CSV must begin with a line of column names.
 
+    The data source must exist: `temporis sources create NAME --store URL` creates it. Its name is a lowercase letter
+    followed by lowercase letters, digits and underscores, 48 characters at most.
+
     Try it with --check first: nothing is sent, and it shows what would be. Sending the same file again is safe. With
     --mirror, rows that the service cannot take now are kept and delivered later.
 
@@ -98,12 +101,15 @@ def ingest(
     If the file has                        pass, for example
       dates in another form                --timestamp-format '%d.%m.%Y %H:%M'
       date and time in two columns         --timestamp Date --timestamp Time
-      local times, or dates                --timezone Europe/Berlin
+      dates, or times without an offset    --timezone UTC
+      local times                          --timezone Europe/Berlin
       milliseconds                         --unit ms
       decimal commas                       --decimal , --thousands . --delimiter ";"
       a title above the column names       --skip-rows 3
-      several rows per time, told apart    --name '{station}__{column}'
-        by a column
+      a year and a quarter                 --timestamp year --timestamp quarter
+                                             --timestamp-format '%Y %q'
+      several rows per time, told apart    --name symbol --value price, or
+        by a column                          --name '{station}__{column}'
       texts that tell no rows apart        --exclude weather
       signs for no value                   --na - --na n.d.
       another encoding                     --encoding latin1
@@ -113,6 +119,7 @@ def ingest(
 
     to_protect = [url, mirror, from_environment("TEMPORIS_STORE")]
     try:
+        ensure_data_source_name(data_source)
         options, form = options_of(frame)
         with warnings_on_stderr(), collected_invalid_rows(invalid_rows, file, options, to_protect) as bad:
             table = table_of_file(file, options, form)
@@ -155,7 +162,6 @@ def _say_regardless(text: str) -> None:
 def _checked(data_source: str, observations: Observations) -> UpsertReport:
     from temporis_dagster.data_source.report import Tally
 
-    ensure_data_source_name(data_source)
     return Tally(data_source, observations, dry_run=True).report("A check sends nothing.")
 
 

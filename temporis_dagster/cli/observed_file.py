@@ -41,7 +41,7 @@ FRAME_OPTIONS = (
     click.option(
         "--timestamp",
         default=("timestamp",),
-        show_default="timestamp",
+        show_default=True,
         multiple=True,
         metavar="COLUMN",
         help="Name of the column of timestamps. Repeat it if date and time are in two columns: they are joined by a"
@@ -136,7 +136,10 @@ FRAME_OPTIONS = (
         help="Text that means no value in CSV, besides blank, NA, N/A, #N/A, NaN, null and the like. May be repeated.",
     ),
     click.option(
-        "--timezone", metavar="ZONE", help="Time zone of timestamps without an offset, such as Europe/Berlin."
+        "--timezone",
+        metavar="ZONE",
+        help="Time zone of timestamps without an offset, such as UTC or Europe/Berlin. Etc/GMT+8 is UTC-8 all year:"
+        " these names reverse the sign.",
     ),
     click.option(
         "--ambiguous",

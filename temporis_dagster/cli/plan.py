@@ -31,6 +31,7 @@ from temporis_dagster.cli.shared_options import (
     token_option,
     url_option,
 )
+from temporis_dagster.contract import ensure_data_source_name
 from temporis_dagster.settings import from_environment
 
 
@@ -100,6 +101,7 @@ def plan(
     """
     from temporis_dagster.data_source.plan import Limits
 
+    ensure_data_source_name(data_source)
     limits = Limits(max_changed, max_ghosts, max_shift)
     first, last = moment("start", start), moment("end", end)
     options, form = options_of(frame)

@@ -51,6 +51,15 @@ def _refuse_url(context: click.Context, _parameter: click.Parameter, given: str 
         )
 
 
+def _refuse_store(context: click.Context, _parameter: click.Parameter, given: str | None) -> None:
+    if given is not None:
+        raise click.UsageError(
+            "There is no --store here, because this command works on a service or on a store. Pass the URL of either"
+            " with --url.",
+            context,
+        )
+
+
 _STORE_OPTIONS = (
     click.option(
         "--store",
@@ -58,9 +67,9 @@ _STORE_OPTIONS = (
         callback=setting,
         required=True,
         metavar="URL",
-        help="URL of the store, such as sqlite:///temporis.db or postgresql+psycopg://host/database. Defaults to the"
-        " TEMPORIS_STORE environment variable, which is safer for a URL with a password: other users of this machine"
-        " can see command lines.",
+        help="URL of the store, such as sqlite:///temporis.db (with four slashes before an absolute path) or"
+        " postgresql+psycopg://host/database. Defaults to the TEMPORIS_STORE environment variable, which is safer for a"
+        " URL with a password: other users of this machine can see command lines.",
     ),
     click.option(
         "--url",
@@ -85,16 +94,33 @@ account_option = click.option(
     metavar="NAME",
     help="Account in the store. A service takes the account from the token instead.",
 )
-url_option = click.option(
-    "--url",
-    envvar="TEMPORIS_URL",
-    callback=setting,
-    is_eager=True,  # the mirror depends on it
-    metavar="URL",
-    help="URL of the service or store: https://..., http://127.0.0.1:8008, sqlite:///temporis.db or"
-    " postgresql+psycopg://host/database. Defaults to the TEMPORIS_URL environment variable, and without that to the"
-    " Temporis cloud, if a token is given and TEMPORIS_STORE is not set.",
+_URL_OPTIONS = (
+    click.option(
+        "--url",
+        envvar="TEMPORIS_URL",
+        callback=setting,
+        is_eager=True,  # the mirror depends on it
+        metavar="URL",
+        help="URL of the service or store: https://..., http://127.0.0.1:8008, sqlite:///temporis.db (with four slashes"
+        " before an absolute path) or postgresql+psycopg://host/database. Defaults to the TEMPORIS_URL environment"
+        " variable, and without that to the Temporis cloud, if a token is given and TEMPORIS_STORE is not set.",
+    ),
+    click.option(
+        "--store",
+        callback=_refuse_store,
+        is_eager=True,
+        expose_value=False,
+        hidden=True,
+        help="Refused, with the name of the option that this command has instead.",
+    ),
 )
+
+
+def url_option(command: Command) -> Command:
+    """Give a command ``--url``, and an error for ``--store`` that names it."""
+    return with_options(command, _URL_OPTIONS)
+
+
 service_url_option = click.option(
     "--url",
     envvar="TEMPORIS_URL",

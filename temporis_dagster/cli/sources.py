@@ -11,8 +11,8 @@ import json
 import click
 
 from temporis_dagster.cli.exits import EPILOG
-from temporis_dagster.cli.output import say
-from temporis_dagster.cli.shared_options import account_option, json_option, store_option, tell_if_missing
+from temporis_dagster.cli.output import say, tell
+from temporis_dagster.cli.shared_options import STORES, account_option, json_option, store_option, tell_if_missing
 
 
 @click.group(epilog=EPILOG)
@@ -27,12 +27,15 @@ def sources() -> None:
 def create(name: str, store: str, account: str) -> None:
     """Create the data source NAME.
 
-    A data source that exists is left unchanged.
+    The name is a lowercase letter followed by lowercase letters, digits and underscores, 48 characters at most. A data
+    source that exists is left unchanged. The store is created, too, if it does not exist.
     """
     from temporis_dagster.data_source.connection import connect
 
     with connect(store, account=account) as temporis:
-        temporis.create_data_source(name)
+        existed = store.lower().startswith(STORES) and name in temporis.data_sources()
+        created = temporis.create_data_source(name)
+        tell(f"{f'{name} exists already' if existed else f'Created {name}'} in {created.url}.")
 
 
 @sources.command("list", epilog=EPILOG)

@@ -98,7 +98,7 @@ def _check_types(roles: Columns, options: SparkOptions) -> None:
     if kind in NAIVE and options.timezone is None:
         refuse(
             f"The column {roles.timestamp!r} is {kind.upper()}, so its times have no time zone. Pass the zone that they"
-            " are in, such as timezone='Europe/Berlin'."
+            " are in, such as timezone='UTC' or timezone='Europe/Berlin'."
         )
     if kind not in (*TIMES, *NUMBERS):
         refuse(

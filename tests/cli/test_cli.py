@@ -45,11 +45,11 @@ def seconds(store: SqlStore) -> list[int]:
 
 
 def test_data_sources_are_created_listed_archived_and_unarchived(tmp_path):
-    """As the dashboard does for the cloud. Only the listing prints something: a name and a state per line."""
+    """As the dashboard does for the cloud. Only the listing prints data: a name and a state per line."""
     at = {"TEMPORIS_STORE": f"sqlite:///{tmp_path}/temporis.db"}
     silent = [("create", "b"), ("create", "a"), ("create", "a"), ("archive", "b")]
     assert run("sources", "list", **at).stdout == ""
-    assert [run("sources", *call, **at).output for call in silent] == ["", "", "", ""]
+    assert [run("sources", *call, **at).stdout for call in silent] == ["", "", "", ""]
     assert run("sources", "list", **at).stdout == "a\tactive\nb\tarchived\n"
     assert run("sources", "unarchive", "b", **at).exit_code == 0
     listed = run("sources", "list", "--json", **at)
@@ -349,7 +349,7 @@ def test_a_forgotten_zone_is_no_reason_to_drop_everything(store):
     naive = "timestamp,name,value\n2024-06-20T10:00,a,1\n2024-06-20T11:00,a,1\n"
     done = ingest(store, naive, "--on-invalid", "drop")
     assert (done.exit_code, done.stdout) == (3, "")
-    assert "pass the zone that it is in, such as --timezone Europe/Berlin" in done.stderr
+    assert "pass the zone that it is in, such as --timezone UTC or --timezone Europe/Berlin" in done.stderr
     done = ingest(store, "timestamp,name,value\n0,a,x\n60,a,y\n", "--on-invalid", "drop")
     assert done.exit_code == 0
     assert "Warning: All 2 observations for 'store_metrics' are invalid and were dropped" in done.stderr
@@ -391,7 +391,7 @@ ARGUMENT = re.compile(r"\b\w+=")
     ("time,name,value\n0,a,1\n", [], "with --timestamp."),
     ("timestamp,name\n0,a\n", [], "--layout wide"),
     ("timestamp,value\n0,1\n", ["--layout", "long"], "with --name."),
-    ("timestamp,name,value\n2024-11-03T01:30,a,1\n", ["--timezone", "America/New_York"], "pass --ambiguous to"),
+    ("timestamp,name,value\n2024-11-03T01:30,a,1\n", ["--timezone", "America/New_York"], "Pass --ambiguous to"),
     ("timestamp,name,value\n2024-03-10T02:30,a,1\n", ["--timezone", "America/New_York"], "pass --nonexistent to"),
     (LONG, ["--timezone", "Mars/Olympus"], "--timezone Mars/Olympus is not a known time zone"),
 ])  # fmt: skip
@@ -451,7 +451,9 @@ def test_a_store_that_does_not_exist_yet_is_said(tmp_path):
         done = run(*command, "--store", url)
         assert "typo.db does not exist yet, so it has no data sources and no tokens." in done.stderr
         assert done.stdout == ""
-    assert run("sources", "create", "a", "--store", url).output == ""
+    done = run("sources", "create", "a", "--store", url)
+    assert (done.stdout, done.stderr) == ("", f"Created a in {url}.\n")
+    assert run("sources", "create", "a", "--store", url).stderr == f"a exists already in {url}.\n"
     assert run("tokens", "list", "--store", url).output == ""
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from temporis_dagster.cli.cells import numbers
 from temporis_dagster.cli.file_form import FileForm
+from temporis_dagster.data_source.observations import timestamps
 from tests.support.cli_tools import ingest, run
 from tests.support.service_fixture import content
 
@@ -294,16 +295,56 @@ def test_the_entity_that_is_missing_is_named(store):
 
 
 def test_hours_in_standard_time_all_year_are_recognised(store):
-    """An hour that was skipped in spring and one that came twice in autumn: perhaps no clock was ever changed."""
+    """The evidence, an hour that was skipped and one that came twice only once, is first, with its answer."""
     spring, autumn = "2010-03-14 01:00,1\n2010-03-14 02:00,2\n", "2010-11-07 01:00,3\n2010-11-07 02:00,4\n"
     zone = ["--timezone", "America/Los_Angeles"]
     done = ingest(store, f"timestamp,a\n{spring}{autumn}", *zone)
     assert (done.exit_code, content(store)) == (3, {})
-    assert "in standard time all year, so that no clock was changed, pass --timezone Etc/GMT+8 instead" in done.stderr
+    evidence = "because 02:00 of 2010-03-14 is there, and 01:00 of 2010-11-07 only once: pass --timezone Etc/GMT+8"
+    advice = (
+        f"The times seem to be in standard time all year, {evidence}, which is UTC-8: these names reverse the",
+        "--n",
+    )
+    assert advice[0] in done.stderr.partition(advice[1])[0]
+    for more in ([], ["--ambiguous", "true"], ["--nonexistent", "shift_forward"], ["--ambiguous", "NaT"]):
+        done = ingest(store, f"timestamp,a\n{spring}{autumn}", *zone, *more)
+        assert (done.exit_code, evidence in done.stderr, content(store)) == (3, True, {})
+        assert "--ambiguous infer" not in done.stderr
     for only in (spring, autumn):
         assert "Etc/GMT" not in ingest(store, f"timestamp,a\n{only}", *zone).stderr
     assert ingest(store, f"timestamp,a\n{spring}{autumn}", "--timezone", "Etc/GMT+8").exit_code == 0
     assert {(day("2010-03-14T10"), "a"): 2.0, (day("2010-11-07T09"), "a"): 3.0}.items() <= content(store).items()
+
+
+@pytest.mark.parametrize(("rows", "infers"), [
+    (["00:30", "01:00", "01:30", "01:00", "01:30", "02:00"], True), (["00:00", "01:00", "02:00"], False),
+    (["01:30", "01:00", "00:30"], False), (["00:30", "01:00", "01:00", "01:30", "01:30"], False),
+])  # fmt: skip
+@pytest.mark.parametrize("spring", ["2010-03-14 02:00,9\n", ""])
+def test_inferring_is_offered_only_where_it_would_not_be_refused(store, rows, infers, spring):
+    """Both passes must be there, in order; then the clock was changed, whatever else the file holds."""
+    file = f"timestamp,a\n{spring}" + "".join(f"2010-11-07 {row},{i}\n" for i, row in enumerate(rows))
+    zone = ["--timezone", "America/Los_Angeles"]
+    done = ingest(store, file, *zone)
+    assert done.exit_code == 3
+    assert ("pass --ambiguous infer" in done.stderr) == infers
+    assert ("Etc/GMT+8" in done.stderr) == (bool(spring) and not infers)
+    done = ingest(store, file, *zone, "--ambiguous", "infer", "--nonexistent", "shift_forward")
+    assert (done.exit_code == 0) == infers
+
+
+def test_the_rows_of_all_series_and_of_the_whole_file_are_looked_at_before_inferring_is_offered(store, monkeypatch):
+    """A file is read in blocks, and one series that tells its passes apart does not speak for another."""
+    monkeypatch.setattr(timestamps, "BLOCK_ROWS", 2)
+    clock = ["00:30", "01:00", "01:30", "01:00", "01:30", "02:00"]
+    rows = [f"2010-11-07 {row},a,{i}\n" for i, row in enumerate(clock)]
+    for more, infers in (("", True), ("2010-11-07 01:00,b,1\n", False)):
+        done = ingest(store, f"timestamp,name,value\n{''.join(rows)}{more}", "--timezone", "America/Los_Angeles")
+        assert (done.exit_code, "pass --ambiguous infer" in done.stderr) == (3, infers)
+    days = ["2010-03-14 02:00", "2010-04-01 02:00", "2010-05-01 02:00", "2010-11-07 01:00"]
+    file = "timestamp,name,value\n" + "".join(f"{day},a,1\n" for day in days)
+    done = ingest(store, file, "--timezone", "America/Los_Angeles")
+    assert "because 02:00 of 2010-03-14 is there, and 01:00 of 2010-11-07 only once" in done.stderr
 
 
 IOWA = "timestamp,source,gen\n" + "".join(
@@ -640,6 +681,42 @@ def test_a_check_shows_what_would_be_stored(store):
         store, "timestamp," + ",".join(f"s{i}" for i in range(99)) + f"\n{NOON}" + ",1" * 99 + "\n", "--check"
     )
     assert "... and 79 more series" in many.stdout
+
+
+def test_a_list_of_columns_that_is_cut_tells_how_many_more_there_are(store, tmp_path):
+    """Twenty of them, and the number of the others."""
+    columns = [f"c{i}" for i in range(24)]
+    file = ",".join(columns) + "\n" + ",".join("1" * 24) + "\n"
+    lines = json.dumps(dict.fromkeys(columns, 1))
+    for text, options in (
+        (file, []),
+        (file, ["--timestamp", "c0", "--columns", "x"]),
+        (file, ["--timestamp", "c0", "--name", "{x}{column}"]),
+        (file, ["--timestamp", "c0", "--layout", "long"]),
+        (lines, ["--format", "json"]),
+        (lines, ["--format", "json", "--timestamp", "x", "--timestamp", "y"]),
+    ):
+        done = ingest(store, text, *options)
+        assert (done.exit_code, "'c19'] and 4 more" in done.stderr) == (3, True), done.stderr
+
+
+@pytest.mark.parametrize("command", [["ingest", "--check"], ["ingest"], ["plan"]])
+def test_the_name_of_the_data_source_is_checked_before_the_rows(store, command):
+    """One refused name instead of two rounds."""
+    send = ["-", "--data-source", "sf-temps", "--url", store.url]
+    done = run(command[0], *send, *command[1:], stdin="timestamp,a\noops,1\n")
+    assert (done.exit_code, "'sf-temps' cannot name a data source" in done.stderr) == (2, True)
+
+
+def test_cells_are_quoted_as_the_file_has_them(store):
+    """Numbers without a point, moments without the name of a type, and years that are not explained by themselves."""
+    said = ingest(store, "timestamp,a\n19580329,1\n19580405,2\n").stderr
+    assert (
+        "19580329: the column reads as calendar dates, not as Unix seconds (YYYYMMDD: 19580329 is 1958-03-29)" in said
+    )
+    assert "not as Unix seconds (YYYY, such as 1950)" in ingest(store, "timestamp,a\n1950,1\n1951,2\n").stderr
+    said = ingest(store, "timestamp,a\n2024-06-20T08:00,1\n").stderr
+    assert "column 'timestamp', 2024-06-20 08:00:00: the timestamp has no time zone" in said
 
 
 @pytest.mark.parametrize(("file", "options", "count", "cells"), [

@@ -28,7 +28,7 @@ def test_a_store_is_managed_written_and_read(at, postgres_url):
     assert (empty.exit_code, empty.stdout) == (0, "")
     assert "does not exist yet" in empty.stderr
     assert run("ingest", "-", *TO, stdin=LONG, **at).exit_code == 4
-    assert run("sources", "create", "store_metrics", **at).output == ""
+    assert run("sources", "create", "store_metrics", **at).stderr.startswith("Created store_metrics in postgresql")
     token = run("tokens", "create", "laptop", **at).stdout.strip()
     with closing(SqlStore(postgres_url)) as store:
         assert store.tokens.owner(token) == "default"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import click
 import pytest
 
 from temporis_dagster.cli import main
+from temporis_dagster.contract import DATA_SOURCE_NAME_RULE
 from tests.support.cli_tools import run
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "cli.py"
@@ -59,3 +61,26 @@ def test_a_command_of_a_store_names_its_option_when_it_is_given_a_url(tmp_path):
         assert done.exit_code == 2
         assert "Pass the URL of the store with --store." in done.stderr
     assert "--url" not in run("sources", "create", "--help").stdout
+
+
+def test_a_command_of_a_service_names_its_option_when_it_is_given_a_store(tmp_path):
+    """`--store` is what `temporis sources create` takes, so it is tried here, too."""
+    (tmp_path / "a.csv").write_text("timestamp,a\n0,1\n")
+    for command in (["read"], ["ingest", tmp_path / "a.csv"], ["plan", tmp_path / "a.csv"]):
+        done = run(*command, "--data-source", "a", "--store", f"sqlite:///{tmp_path}/temporis.db")
+        assert done.exit_code == 2
+        assert "Pass the URL of either with --url." in done.stderr
+        assert "--store" not in re.sub(r"sources create NAME --store", "", run(command[0], "--help").stdout)
+
+
+def test_what_a_newcomer_must_know_first_is_in_the_help():
+    """That the data source must exist, how it is created, how it may be called, and UTC before other zones."""
+    shown = {
+        command: " ".join(run(*command, "--help").stdout.split()) for command in [("ingest",), ("sources", "create")]
+    }
+    assert "must exist: `temporis sources create NAME --store URL`" in shown["ingest",]
+    assert "--timezone UTC" in shown["ingest",].partition("--timezone Europe/Berlin")[0]
+    assert "[default: timestamp]" in shown["ingest",]
+    for text in shown.values():
+        assert DATA_SOURCE_NAME_RULE in text
+        assert "four slashes before an absolute path" in text

@@ -25,8 +25,8 @@ from tests.support.dagster_harness import failure_of
 JUNE = 1718870400  # 2024-06-20T08:00:00Z
 
 CALENDAR = {
-    "YYYY": ([2012, 2013], "2012 is 2012"),
-    "YYYY, long ago": ([1700, 1701, 2008], "1700 is 1700"),
+    "YYYY": ([2012, 2013], "(YYYY, such as 2012)"),
+    "YYYY, long ago": ([1700, 1701, 2008], "(YYYY, such as 1700)"),
     "YYYYMM": ([202405, 202406], "202405 is 2024-05"),
     "YYYYDDD": ([2024172, 2024173], "2024172 is 2024-172"),
     "YYYYMMDD": ([20240620, 20240621], "20240620 is 2024-06-20"),

@@ -106,7 +106,8 @@ class CalendarNumbers:
     def in_words(self) -> str:
         """Return the form, and the first number with the date that it reads as."""
         number = f"{self.example:.10g}" if self.example % 1 else str(int(self.example))
-        return f"{self.form.called}: {number} is {self.form.date_of(self.example)}"
+        date = self.form.date_of(self.example)
+        return f"{self.form.called}, such as {number}" if date == number else f"{self.form.called}: {number} is {date}"
 
 
 def calendar_numbers(column: Column, stored: Mask | None = None) -> CalendarNumbers | None:

@@ -17,7 +17,7 @@ from temporis_dagster.data_source.observations.layout import INDEX
 from temporis_dagster.data_source.observations.model import Observations, Superseded
 from temporis_dagster.data_source.observations.options import ObservationOptions
 from temporis_dagster.errors import InvalidObservationsError
-from temporis_dagster.wording import agreeing, counted
+from temporis_dagster.wording import agreeing, counted, shown
 
 LOGGER = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def _first_in_words(superseded: Superseded) -> str:
     """Describe the first conflict, with both values."""
     first, origin = superseded.take(np.flatnonzero(superseded.differ)[:1]).frame().iloc[0], superseded.rows.origin
     first_label = origin.labels_at(np.array([first.position]))[0]
-    place = f"row {first.position} ({origin.labels_called} {first_label!r:.60})"
+    place = f"row {first.position} ({origin.labels_called} {shown(first_label)})"
     moment = first.timestamp.isoformat()
     return f"{place}, series {first['name']!r:.60} at {moment}, {float(first.value)!r}: {first.reason}"
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from temporis_dagster.data_source.observations.dtypes import Column
 from temporis_dagster.data_source.observations.model import Int64s, Mask
+from temporis_dagster.wording import shown
 
 YEARS_WITH_A_TEXT = range(1, 10_000)
 FAULT_COLUMNS = ("position", "label", "column", "value", "reason")
@@ -132,9 +133,9 @@ def faults_in_words(rows: pd.DataFrame, labels_called: str) -> str:
     counts = Counter(zip(rows["column"], rows["reason"], strict=True))
     first = []
     for row in rows[~rows.duplicated(["column", "reason"])].head(SHOWN_FAULTS).itertuples():
-        place = f"row {row.position} ({labels_called} {row.label!r:.60}), column {row.column!r:.60}"
+        place = f"row {row.position} ({labels_called} {shown(row.label)}), column {row.column!r:.60}"
         alike = counts[row.column, row.reason]
-        first.append(f"{place}, {row.value!r:.60}: {row.reason}" + (f" ({alike:,} such rows)" if alike > 1 else ""))
+        first.append(f"{place}, {shown(row.value)}: {row.reason}" + (f" ({alike:,} such rows)" if alike > 1 else ""))
     more = len(rows) - sum(list(counts.values())[:SHOWN_FAULTS])
     return "; ".join(first) + (f"; and {more:,} more" if more else "")
 

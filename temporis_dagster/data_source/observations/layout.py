@@ -23,6 +23,7 @@ from temporis_dagster.data_source.observations.time_index import (
     what_it_holds,
 )
 from temporis_dagster.errors import InvalidObservationsError
+from temporis_dagster.wording import columns_of
 
 INDEX = "the index"
 
@@ -135,9 +136,8 @@ def _refuse_without_timestamps(data: pd.DataFrame, options: ObservationOptions) 
     if column is None and isinstance(data.index, pd.RangeIndex):
         missing = "The index only numbers the rows, so it cannot be the timestamp. "
     about = _about_index(data.index, options)
-    columns = (
-        f"ay which column of {data.columns.tolist()[:20]} holds the timestamps, with {options.spelled('timestamp')}."
-    )
+    named = columns_of(data.columns.tolist())
+    columns = f"ay which column of {named} holds the timestamps, with {options.spelled('timestamp')}."
     refuse(f"{missing}{f'{about}. Or s' if about else 'S'}{columns}")
 
 
@@ -179,7 +179,7 @@ def _is_long(data: pd.DataFrame, options: ObservationOptions) -> bool:
 def _long(data: pd.DataFrame, options: ObservationOptions, timestamps: Column, label: Hashable) -> Table:
     for argument, column in (("name", options.name), ("value", options.value)):
         if column not in data.columns:
-            which = f"Choose one of {data.columns.tolist()[:20]} with {options.spelled(argument)}."
+            which = f"Choose one of {columns_of(data.columns.tolist())} with {options.spelled(argument)}."
             refuse(f"There is no column {column!r}. {which}")
     names = renumbered(data[options.name])
     return Table(data.index, timestamps, label, [plain(data[options.value])], [options.value], names, options.name)

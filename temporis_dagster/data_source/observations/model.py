@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from temporis_dagster.wording import shown
+
 Int64s: TypeAlias = npt.NDArray[np.int64]
 Integers: TypeAlias = npt.NDArray[np.integer[Any]]
 """As narrow as possible, because there is one per observation. Widen them before computing with them."""
@@ -287,7 +289,7 @@ class Superseded:
         rows = origin.positions(self.winners)
         won = zip(rows.tolist(), origin.labels_at(rows), values, self.differ.tolist(), strict=True)
         return [
-            f"row {row} ({origin.labels_called} {label!r:.60}) has the same timestamp and name, and the"
+            f"row {row} ({origin.labels_called} {shown(label)}) has the same timestamp and name, and the"
             f" {'' if differs else 'same '}value {value!r}"
             for row, label, value, differs in won
         ]

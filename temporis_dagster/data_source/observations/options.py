@@ -165,5 +165,5 @@ def _ensure_zone(name: str, spelled: str) -> None:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, TypeError, OSError) as error:
         raise ConfigurationError(
-            f"{spelled} is not a known time zone. Use a name from the IANA database, such as 'Europe/Berlin' or 'UTC'."
+            f"{spelled} is not a known time zone. Use a name from the IANA database, such as 'UTC' or 'Europe/Berlin'."
         ) from error
