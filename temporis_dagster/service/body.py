@@ -6,16 +6,22 @@ Never: holds more than the limits, whatever the headers declare; waits forever f
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractAsyncContextManager
 
 import anyio
 from starlette.requests import ClientDisconnect, Request
 
 from temporis_dagster.service.answers import body_too_large, busy, cut_body, encoded_body, slow_body
+from temporis_dagster.service.connection import most_connections
 from temporis_dagster.service.shares import Shares
 
 ROOM_FOR_BODIES = 16
 """How many of the largest bodies are held at once. One account gets half of the room, so that others get the rest."""
+
+CONNECTIONS_WITH_BODIES = 0.8
+"""The part of all connections that may send bodies at once, however small, as each takes some room. Half of it is for
+one account, as with bytes."""
 
 ROOM_PATIENCE_S = 0.5
 """How long a request waits for room before it is answered 503. choice"""
@@ -48,6 +54,8 @@ class Room:
             Refusal: There was no room in time.
         """
         most = ROOM_FOR_BODIES * self._largest
+        least = math.ceil(most / (CONNECTIONS_WITH_BODIES * most_connections()))
+        size = max(size, min(least, self._largest))
         return self._shares.held(account, size, most=most, most_of_account=most // 2, patience_s=ROOM_PATIENCE_S)
 
 

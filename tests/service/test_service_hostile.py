@@ -140,6 +140,20 @@ def test_half_sent_bodies_have_a_bound_together(service, monkeypatch):
     assert is_well(service), "what a client held is given back when it goes"
 
 
+def test_small_half_sent_bodies_of_one_account_hold_a_part_of_the_connections(service, monkeypatch):
+    """Otherwise whoever has a token for ingests could take all connections with a few bytes on each."""
+    monkeypatch.setattr(body, "most_connections", lambda: 25)  # 20 have bodies, 10 those of one account
+    with ExitStack() as stack:
+        clients = [connected(service, stack, head(service, "Content-Length: 10") + b"{") for _ in range(11)]
+        [late], _, _ = select.select(clients, [], [], PATIENCE_S)
+        assert answer_on(late)[0] == 503
+        other = service.store.of_account("other")
+        other.create_data_source("store_metrics")
+        mine = {"Authorization": f"Bearer {other.tokens.create('test')}"}
+        assert httpx.post(service.endpoint, json=ONE, headers=mine).status_code == 204, "another account has room"
+    assert is_well(service), "what a client held is given back when it goes"
+
+
 def test_a_body_that_does_not_arrive_is_given_up(service, monkeypatch):
     """408 after its time, and its room is free again; a body that goes on arriving has more time."""
     monkeypatch.setattr(body, "BODY_GRACE_S", 0.2)
