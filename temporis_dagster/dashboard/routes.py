@@ -31,7 +31,7 @@ from temporis_dagster.dashboard.login import Login, LoginOptions
 from temporis_dagster.dashboard.pending import PendingOf
 from temporis_dagster.dashboard.rendering import Page, as_html, as_json
 from temporis_dagster.dashboard.sessions import SESSION_S, Session
-from temporis_dagster.dashboard.turns import Turns
+from temporis_dagster.dashboard.turns import Places, Turns
 from temporis_dagster.dashboard.visit import Answer, Download, Endpoint, Visit, see_other
 from temporis_dagster.data_source.store import SqlStore
 from temporis_dagster.service.answers import Refusal, refused
@@ -49,8 +49,9 @@ DOWNLOADS_AT_ONCE, DOWNLOADS_OF_ACCOUNT = 8, 2
 LOGINS_AT_ONCE = 4
 """Number of threads for logins, and for finding out who is logged in."""
 
-ANONYMOUS_FORMS = 50
-"""Number of forms of the login whose bodies are read at once: they come before any login."""
+ANONYMOUS_FORMS, FORMS_OF_ACCOUNT = 50, 10
+"""Number of forms whose bodies are read at once: those of the login, and those of one account. Each holds a connection,
+and there are not many."""
 
 LOGIN_ENDED = "You are not logged in, or your login has ended. Nothing was changed."
 
@@ -80,7 +81,7 @@ class Dashboard:
         self._pages = Turns(PAGES_AT_ONCE, PAGES_OF_ACCOUNT)
         self._downloads = Turns(DOWNLOADS_AT_ONCE, DOWNLOADS_OF_ACCOUNT, waits=False)
         self._logins = Turns(LOGINS_AT_ONCE)
-        self._anonymous_forms = Turns(ANONYMOUS_FORMS, waits=False)
+        self._anonymous_forms, self._forms = Places(ANONYMOUS_FORMS), Places(FORMS_OF_ACCOUNT)
 
     @property
     def middleware(self) -> Sequence[Middleware]:
@@ -141,12 +142,18 @@ class Dashboard:
             ensure_own_site(request)
             if session is None:
                 raise Refusal(401, LOGIN_ENDED)
-            form = await fields_of(request)
-            ensure_form_of(session, form)
+            form = await self._fields(request, session)
             visited = partial(self._visited, endpoint, request, session, form)
             return await self._pages.in_thread(visited, session.visitor.account)
 
         return self._answering(answer)
+
+    async def _fields(self, request: Request, session: Session) -> dict[str, str]:
+        """Return the fields of a form of this session."""
+        async with self._forms.place(session.visitor.account):
+            form = await fields_of(request)
+        ensure_form_of(session, form)
+        return form
 
     def _visited(
         self, endpoint: Endpoint, request: Request, session: Session, form: dict[str, str], *, in_json: bool = False
@@ -179,7 +186,7 @@ class Dashboard:
         return answer
 
     async def _session(self, request: Request) -> Session | None:
-        cookie = request.cookies.get(_cookie(request))
+        cookie = _sent_cookie(request)
         if cookie is None:  # nothing is looked up, so those who are not logged in take no thread
             return self._login.session(None)
         return await self._logins.in_thread(partial(self._login.session, cookie))
@@ -201,7 +208,7 @@ class Dashboard:
 
     async def _log_in(self, request: Request, _session: Session | None) -> Answer:
         ensure_own_site(request)
-        async with self._anonymous_forms.turn():
+        async with self._anonymous_forms.place():
             form = await fields_of(request)
         address = request.client.host if request.client else ""
         try:
@@ -217,7 +224,7 @@ class Dashboard:
     async def _log_out(self, request: Request, session: Session | None) -> Answer:
         ensure_own_site(request)
         if session is not None:
-            ensure_form_of(session, await fields_of(request))
+            await self._fields(request, session)
         answer = see_other("/login?notice=logged-out")
         secure = request.url.scheme == "https"
         answer.delete_cookie(_cookie(request), httponly=True, samesite="lax", secure=secure)
@@ -256,6 +263,17 @@ class _InTurn(StreamingResponse):
 def _cookie(request: Request) -> str:
     """Return the name of the cookie. With the prefix, browsers take it only over https, and from this host alone."""
     return f"{'__Host-' if request.url.scheme == 'https' else ''}temporis_dashboard"
+
+
+def _sent_cookie(request: Request) -> str | None:
+    """Return the value of the cookie; None if there is none.
+
+    ``request.cookies`` also decodes all others: Python before 3.10.15, 3.11.10 and 3.12.6 takes seconds for one with
+    thousands of backslashes (CVE-2024-7592), and meanwhile nobody is answered.
+    """
+    pairs = (pair.partition("=") for pair in request.headers.get("cookie", "").split(";"))
+    values = [value for name, _, value in pairs if name.strip() == _cookie(request)]
+    return values[-1].strip().strip('"') if values else None
 
 
 def _rendered(page: Page, request: Request, session: Session | None, *, in_json: bool) -> Response:

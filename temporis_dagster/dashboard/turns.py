@@ -1,13 +1,14 @@
 """Turns: how much the dashboard does at once, in all and for one account.
 
 Comes in: work and for whom. Goes out: its result, or a refusal after a short wait.
-Never: lets one account take every turn, or a client wait for long.
+Never: lets one account take every turn, or a client wait for long; lets clients that send nothing keep others out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
 import anyio
@@ -63,6 +64,44 @@ class Turns:
     async def within_turn(self, work: Callable[[], T]) -> T:
         """Do work in a thread, for a request that has a turn."""
         return await run_sync(work, limiter=self._threads)
+
+
+class Places:
+    """Places of requests that wait for their clients. One too many takes the place of the one that has waited longest.
+
+    A client that sends what it has to is soon done. So those that send nothing lose their places, and shut nobody out.
+
+    Args:
+        each: How many there are for each account.
+    """
+
+    def __init__(self, each: int) -> None:
+        self._each, self._waiting = each, defaultdict[str, list[anyio.CancelScope]](list)
+
+    @asynccontextmanager
+    async def place(self, account: str = "") -> AsyncIterator[None]:
+        """Take a place.
+
+        Args:
+            account: The account for which it is.
+
+        Raises:
+            Refusal: 503: others needed it.
+        """
+        waiting = self._waiting[account]
+        if len(waiting) >= self._each:
+            waiting.pop(0).cancel()
+        with anyio.CancelScope() as scope:
+            waiting.append(scope)
+            try:
+                yield
+            finally:
+                if scope in waiting:
+                    waiting.remove(scope)
+                if not waiting:
+                    self._waiting.pop(account, None)
+        if scope.cancelled_caught:
+            raise _busy()
 
 
 def _busy() -> Refusal:

@@ -12,6 +12,7 @@ import signal
 import socket
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 
@@ -717,12 +718,13 @@ def test_what_a_mirror_has_pending_is_shown_to_the_account_of_the_service(tmp_pa
 # What one client cannot do to the others
 
 
-def begun_form(url: str, path: str) -> socket.socket:
+def begun_form(url: str, path: str, cookie: str = "") -> socket.socket:
     """A form whose first byte was sent, and no more."""
     address = httpx.URL(url)
     client = socket.create_connection((address.host, address.port), timeout=PATIENCE_S)
     client.sendall(
         f"POST {path} HTTP/1.1\r\nHost: {address.netloc.decode()}\r\nContent-Length: 100\r\n"
+        f"Cookie: temporis_dashboard={cookie}\r\n"
         "Content-Type: application/x-www-form-urlencoded\r\n\r\nx".encode()
     )
     return client
@@ -739,32 +741,66 @@ def test_nobody_waits_for_the_form_of_one_who_is_not_logged_in(shared, path, sta
     assert status_of(begun_form(shared.url, path)) == status
 
 
-def test_logins_that_do_not_end_hold_few_connections_and_not_for_long(tmp_path, monkeypatch):
-    """A further one is answered 503 while as many as may are read; each is given up after a short time."""
-    entered, left, read_fields = threading.Semaphore(0), threading.Semaphore(0), routes.fields_of
+def hold_watched_forms(monkeypatch) -> threading.Semaphore:
+    """Return what is released each time the service begins to read a form."""
+    entered, read_fields = threading.Semaphore(0), routes.fields_of
 
     async def watched(request):
         entered.release()
-        try:
-            return await read_fields(request)
-        finally:
-            left.release()
+        return await read_fields(request)
 
     monkeypatch.setattr(routes, "fields_of", watched)
+    return entered
+
+
+def test_logins_that_do_not_end_keep_nobody_out_and_do_not_last(tmp_path, monkeypatch):
+    """While as many as may are read, a further one takes the place of the first; each is given up in the end."""
+    entered = hold_watched_forms(monkeypatch)
     monkeypatch.setattr(routes, "ANONYMOUS_FORMS", 2)
+    monkeypatch.setattr(forms, "GRACE_S", PATIENCE_S)
     with started_dashboard(tmp_path) as running:
-        slow = [begun_form(running.url, "/login") for _ in range(2)]
-        for _ in slow:
+        slow = []
+        for _ in range(2):
+            slow.append(begun_form(running.url, "/login"))
             assert entered.acquire(timeout=PATIENCE_S)
-        refused = Person(running.url).log_in(running.token)
-        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-        assert Person(running.url).client.get("/login").status_code == 200
-        for client in slow:
-            client.close()
-            assert left.acquire(timeout=PATIENCE_S)
         assert Person(running.url).log_in(running.token).status_code == 303
+        assert status_of(slow[0]) == 503
+        slow[1].sendall(b"x" * 99)
+        assert status_of(slow[1]) == 401, "there was room for this one"
         monkeypatch.setattr(forms, "GRACE_S", 0.01)
         assert status_of(begun_form(running.url, "/login")) == 408
+
+
+def test_forms_of_one_account_that_do_not_end_hold_few_connections(tmp_path, monkeypatch):
+    """Otherwise one person who is logged in could take all connections of the service, also those of ingests."""
+    monkeypatch.setattr(routes, "FORMS_OF_ACCOUNT", 2)
+    monkeypatch.setattr(forms, "GRACE_S", PATIENCE_S)
+    entered = hold_watched_forms(monkeypatch)
+    with started_dashboard(tmp_path) as running:
+        visitor = running.visitor()
+        assert entered.acquire(timeout=PATIENCE_S)
+        rival = running.visitor(running.service.store.of_account("others").tokens.create("rival", dashboard=True))
+        assert entered.acquire(timeout=PATIENCE_S)
+        slow = []
+        for path in ("/tokens", "/logout", "/"):
+            slow.append(begun_form(running.url, path, visitor.client.cookies["temporis_dashboard"]))
+            assert entered.acquire(timeout=PATIENCE_S)
+        assert rival.send("/", name="theirs").status_code == 303, "another account has places of its own"
+        assert visitor.send("/", name="mine").status_code == 303
+        assert [status_of(client) for client in slow[:2]] == [503, 503]
+        slow[2].sendall(b"x" * 99)
+        assert status_of(slow[2]) == 403
+
+
+def test_no_cookie_keeps_the_service_busy(shared):
+    """Before 3.11.10 and 3.12.6, Python takes seconds to decode these (CVE-2024-7592), and nobody else is answered."""
+    mine = f"temporis_dashboard={shared.visitor().client.cookies['temporis_dashboard']}"
+    for others in ('a="' + "\\" * 60_000 + '"', 'a="' + "\\x" * 30_000 + '"; b=;c;=d'):
+        begun = time.monotonic()
+        assert httpx.get(f"{shared.url}/login", headers={"Cookie": others}, timeout=PATIENCE_S).status_code == 200
+        answer = httpx.get(shared.url, headers={"Cookie": f"{others}; {mine}"}, timeout=PATIENCE_S)
+        assert answer.status_code == 200
+        assert time.monotonic() - begun < 2
 
 
 def test_slow_pages_of_one_account_keep_nobody_else_waiting(running, visitor, monkeypatch):
