@@ -16,6 +16,7 @@ from temporis_dagster.contract import TOKEN
 from temporis_dagster.dashboard.attempts import LoginAttempts
 from temporis_dagster.dashboard.sessions import Session, Visitor, cookie_of, csrf_of, session_of
 from temporis_dagster.data_source.store import SqlStore
+from temporis_dagster.errors import ConfigurationError
 from temporis_dagster.service.answers import Refusal, refused
 
 PASSWORD_LENGTH = 1_024
@@ -33,11 +34,21 @@ class LoginOptions:
         account: The account of those who get in without a token.
         password: A password; None for none.
         is_open: Whether no login is needed at all. Only for a service that listens on this machine alone.
+
+    Raises:
+        ConfigurationError: The password is longer than what is looked at.
     """
 
     account: str = "default"
     password: str | None = field(default=None, repr=False)
     is_open: bool = False
+
+    def __post_init__(self) -> None:
+        if self.password is not None and len(self.password) > PASSWORD_LENGTH:
+            raise ConfigurationError(
+                f"The password of the dashboard must have at most {PASSWORD_LENGTH:,} characters, got"
+                f" {len(self.password):,}. Choose a shorter one."
+            )
 
 
 class Login:

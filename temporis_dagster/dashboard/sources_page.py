@@ -10,6 +10,7 @@ from temporis_dagster.contract import DATA_SOURCE_NAME_RULE, is_data_source_name
 from temporis_dagster.dashboard.formatting import iso
 from temporis_dagster.dashboard.rendering import Page
 from temporis_dagster.dashboard.visit import Answer, Visit, counted, see_other
+from temporis_dagster.data_source.store.tokens import A_TOKEN
 
 SHOWN_CHARACTERS = 100
 
@@ -22,6 +23,8 @@ def show(visit: Visit) -> Page:
 def create(visit: Visit) -> Answer:
     """Create a data source."""
     name = visit.form.get("name", "").strip()
+    if A_TOKEN.search(name):
+        return _page(visit, "", f"That is a token, not the name of a data source. Use {DATA_SOURCE_NAME_RULE}.", 422)
     if not is_data_source_name(name):
         fault = f"{name[:SHOWN_CHARACTERS]!r} cannot name a data source. Use {DATA_SOURCE_NAME_RULE}."
         return _page(visit, name, fault if name else f"The name is empty. Use {DATA_SOURCE_NAME_RULE}.", 422)

@@ -69,7 +69,8 @@ class Turns:
 class Places:
     """Places of requests that wait for their clients. One too many takes the place of the one that has waited longest.
 
-    A client that sends what it has to is soon done. So those that send nothing lose their places, and shut nobody out.
+    A client that sends what it has to is soon done. So those that send nothing lose their places, and keep no other
+    client out.
 
     Args:
         each: How many there are for each account.

@@ -1,7 +1,7 @@
 """Shares: something that requests take some of for a while, divided so that one account cannot take all of it.
 
 Comes in: an account and an amount. Goes out: the amount, held until the request gives it back, or a refusal.
-Never: lets a request wait for longer than its patience, or one that comes late overtake one that waits.
+Never: lets a request wait for longer than its patience, or gives one that comes late what an earlier one could have.
 """
 
 from __future__ import annotations

@@ -302,6 +302,14 @@ def test_the_command_serves_the_dashboard_with_a_password(url, store, monkeypatc
     assert CANARY not in "".join(service.complaints)
 
 
+def test_a_password_that_is_longer_than_what_is_looked_at_is_refused_at_the_start(url, monkeypatch):
+    """Nobody could log in with it."""
+    monkeypatch.setenv("TEMPORIS_DASHBOARD_PASSWORD", "x" * 1_025)
+    done = CliRunner().invoke(main, ["serve", "--store", url, "--port", "0"])
+    assert done.exit_code == 2
+    assert "must have at most 1,024 characters, got 1,025" in done.stderr
+
+
 def test_a_service_may_be_started_without_the_dashboard(tmp_path):
     """Then its paths are as unknown as any other."""
     with started_service(tmp_path) as service:
@@ -477,6 +485,18 @@ def test_a_name_that_cannot_be_used_is_explained(running, visitor, name, status,
     assert answer.status_code == status
     assert words in text_of(answer.text)
     assert ("value", name) in read(answer.text).attributes
+    assert running.service.store.data_sources() == ["store_metrics"]
+
+
+@pytest.mark.parametrize("around", ["{}", "my {}"])
+@pytest.mark.parametrize(("path", "field"), [("/", "name"), ("/tokens", "label")])
+def test_a_token_in_the_wrong_field_is_not_shown_again(running, visitor, path, field, around):
+    """Neither on the page nor in the store: what was typed is not what was meant."""
+    token = "ts_" + "a1" * 20
+    answer = visitor.send(path, **{field: around.format(token)})
+    assert answer.status_code in (200, 422)
+    assert token not in answer.text
+    assert token not in visitor.get("/") + visitor.get("/tokens")
     assert running.service.store.data_sources() == ["store_metrics"]
 
 

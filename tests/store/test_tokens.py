@@ -273,7 +273,7 @@ def test_a_commit_without_an_answer_changes_no_answer_of_ours(store, monkeypatch
     assert store.tokens.all() == []
 
 
-@pytest.mark.parametrize("label", ["", "x" * 65, "a\nb", "\0", "ts_secret", "\ud800"], ids=ascii)
+@pytest.mark.parametrize("label", ["", "x" * 65, "a\nb", "\0", "ts_secret", "my ts_" + "x" * 43, "\ud800"], ids=ascii)
 def test_what_cannot_be_a_label_is_refused_unquoted(store, label):
     """Nothing is made, and a token that was pasted for a label is not repeated."""
     with pytest.raises(ConfigurationError) as caught:
@@ -290,7 +290,7 @@ def test_any_printable_label(tmp_path_factory, label):
     try:
         token = store.tokens.create(label)
     except ConfigurationError:
-        assert not label.isprintable() or label.startswith("ts_")
+        assert not label.isprintable() or "ts_" in label
     else:
         assert [kept.label for kept in store.tokens.all()] == [label]
         assert store.tokens.owner(token) == "default"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from contextlib import AbstractContextManager
@@ -23,6 +24,9 @@ from temporis_dagster.data_source.store.token_uses import TokenUses
 from temporis_dagster.errors import ConfigurationError
 
 PREFIX = "ts_"
+A_TOKEN = re.compile(PREFIX + r"[\w-]{30,}", re.ASCII)
+"""A token somewhere in a text, as far as a text can tell."""
+
 RANDOM_BYTES = 32
 SESSIONS = b"temporis dashboard session"
 LABEL_LENGTH = 64
@@ -221,10 +225,11 @@ def _hash(token: str) -> str:
 
 def _check_label(label: str) -> None:
     """Refuse a label that cannot be shown. The error does not quote it: it may be a token in the wrong place."""
-    if not (0 < len(label) <= LABEL_LENGTH and label.isprintable()) or label.startswith(PREFIX):
+    is_shown = 0 < len(label) <= LABEL_LENGTH and label.isprintable()
+    if not is_shown or label.startswith(PREFIX) or A_TOKEN.search(label):
         raise ConfigurationError(
             f"The label of a token must be 1 to {LABEL_LENGTH} printable characters and must not start with {PREFIX!r},"
-            " as tokens do."
+            " as tokens do, or have a token in it."
         )
 
 
