@@ -270,7 +270,7 @@ def names_and_contracts(given: object) -> tuple[object, tuple[Series, ...]]:
         return given, ()
     contracts = tuple(one for one in given if isinstance(one, Series))
     Contracts(contracts)
-    names = [one.name or one.prefix if isinstance(one, Series) else one for one in given]
+    names: list[Any] = [one.name or one.prefix if isinstance(one, Series) else one for one in given]
     families = [one.prefix for one in contracts if one.prefix is not None]
     if not families:
         return names, contracts

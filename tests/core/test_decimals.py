@@ -170,7 +170,10 @@ def test_numeric_columns_of_postgresql_are_ingested_by_a_component(tmp_path, pos
     assert stored.value.tolist() == [10.0, 20.0, 0.3, 0.3]
     with Project(tmp_path, {**attributes, "decimals": "exact"}) as project:
         result = project.run("2024-06-20", raise_on_error=False)
-        assert "temporis/decimals='nearest'" in failure_of(result).event_specific_data.user_failure_data.description
+        assert (
+            "decimals: nearest (attribute of the component)"
+            in failure_of(result).event_specific_data.user_failure_data.description
+        )
 
 
 SIBLINGS = [
