@@ -271,7 +271,7 @@ def _sent_cookie(request: Request) -> str | None:
     ``request.cookies`` also decodes all others: Python before 3.10.15, 3.11.10 and 3.12.6 takes seconds for one with
     thousands of backslashes (CVE-2024-7592), and meanwhile answers no other request.
     """
-    pairs = (pair.partition("=") for pair in request.headers.get("cookie", "").split(";"))
+    pairs = (pair.partition("=") for pair in ";".join(request.headers.getlist("cookie")).split(";"))
     values = [value for name, _, value in pairs if name.strip() == _cookie(request)]
     return values[-1].strip().strip('"') if values else None
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import errno
+import gc
 import io
 import itertools
 import logging
+import mmap
 import pickle
 import subprocess
 import sys
@@ -30,7 +33,7 @@ from temporis_dagster import (
     connect,
 )
 from temporis_dagster.data_source.observations import ObservationOptions, observe
-from temporis_dagster.data_source.streams import joined_report, observed
+from temporis_dagster.data_source.streams import joined_report, observed, spool
 from temporis_dagster.data_source.streams.arrow_columns import frame_of_table
 from temporis_dagster.testing import FakeService, answer, in_sequence
 
@@ -531,6 +534,47 @@ def test_a_spool_takes_no_memory_for_what_has_been_written(store_url, monkeypatc
     assert len(kept) > 2
     bytes_in_files = 14 * rows
     assert (max(kept) if target == "store" else kept[-1]) < bytes_in_files / 10
+
+
+def test_what_a_spooled_stream_returns_can_go_to_another_process(source, monkeypatch):
+    """Reports and errors with rows, and observations; they are copied like those of a frame."""
+    monkeypatch.setattr(spool, "MOST_CELLS", 10)
+    twice = pd.concat([orders(), orders()])
+    report = source.upsert(pieces(twice), spool=True)
+    source.archive()
+    with pytest.raises(DataSourceArchivedError) as caught:
+        source.upsert(pieces(twice), spool=True)
+    for copied in (copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))):
+        pd.testing.assert_frame_equal(copied(report).superseded_rows, report.superseded_rows)
+        pd.testing.assert_frame_equal(copied(caught.value).report.unsent_rows, caught.value.report.unsent_rows)
+        again = copied(observed(pieces(twice), slice_cells=10))
+        assert len(again) == len(orders())
+        again.let_go()
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what is mapped")
+def test_a_report_with_rows_keeps_no_file_of_a_spool(source, monkeypatch, tmp_path):
+    """The rows that it lists are copies, so the disk is free again."""
+    place = tmp_path / "spool"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    monkeypatch.setattr(spool, "MOST_CELLS", 10)
+    report = source.check(pieces(pd.concat([orders(), orders(2)])), spool=True)
+    assert report.superseded == 2
+    gc.collect()
+    assert str(place) not in Path("/proc/self/maps").read_text()
+
+
+def test_a_spool_is_read_where_memory_is_locked(source, monkeypatch):
+    """The system then refuses to take memory back, which is no fault of the store."""
+
+    class Locked(mmap.mmap):
+        def madvise(self, *_):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(spool, "MOST_CELLS", 10)
+    monkeypatch.setattr(mmap, "mmap", Locked)
+    assert source.upsert(pieces(orders()), spool=True).stored == 30
 
 
 def test_long_lists_of_rows_are_kept_in_a_file(source, monkeypatch):

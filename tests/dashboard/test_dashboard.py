@@ -12,7 +12,6 @@ import signal
 import socket
 import sqlite3
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 
@@ -812,15 +811,21 @@ def test_forms_of_one_account_that_do_not_end_hold_few_connections(tmp_path, mon
         assert status_of(slow[2]) == 403
 
 
-def test_no_cookie_keeps_the_service_busy(shared):
-    """Before 3.11.10 and 3.12.6, Python takes seconds to decode these (CVE-2024-7592), and nobody else is answered."""
+def test_only_the_own_cookie_is_read(shared, monkeypatch):
+    """Before 3.11.10 and 3.12.6, Python takes seconds for some others (CVE-2024-7592), and answers nobody meanwhile.
+
+    A proxy may send each cookie in a header of its own.
+    """
+
+    def decoded(_: str) -> dict[str, str]:
+        raise AssertionError("a cookie of another website was decoded")
+
     mine = f"temporis_dashboard={shared.visitor().client.cookies['temporis_dashboard']}"
-    for others in ('a="' + "\\" * 60_000 + '"', 'a="' + "\\x" * 30_000 + '"; b=;c;=d'):
-        begun = time.monotonic()
-        assert httpx.get(f"{shared.url}/login", headers={"Cookie": others}, timeout=PATIENCE_S).status_code == 200
-        answer = httpx.get(shared.url, headers={"Cookie": f"{others}; {mine}"}, timeout=PATIENCE_S)
-        assert answer.status_code == 200
-        assert time.monotonic() - begun < 2
+    monkeypatch.setattr("starlette.requests.cookie_parser", decoded)
+    other = 'a="' + "\\" * 60_000 + '"; b=;c;=d'
+    assert httpx.get(f"{shared.url}/login", headers={"Cookie": other}, timeout=PATIENCE_S).status_code == 200
+    for headers in ([("Cookie", f"{other}; {mine}")], [("Cookie", other), ("Cookie", mine)]):
+        assert httpx.get(shared.url, headers=headers, timeout=PATIENCE_S).status_code == 200
 
 
 def test_slow_pages_of_one_account_keep_nobody_else_waiting(running, visitor, monkeypatch):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
@@ -187,7 +188,12 @@ class Observations:
     def let_go(self) -> None:
         """Let the system take back the memory of what was read from files. What is read again is mapped again."""
         for one in self.maps if RELEASES else ():
-            one.madvise(mmap.MADV_DONTNEED)
+            with suppress(OSError):  # it is only a hint, which is refused where memory is locked
+                one.madvise(mmap.MADV_DONTNEED)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out the maps, which no other process can have, nor another copy: it has the columns in memory."""
+        return {**self.__dict__, "maps": ()}
 
     def take(self, rows: RowSelector) -> Observations:
         """Return only these observations. The superseded and dropped ones stay unchanged.
@@ -201,6 +207,7 @@ class Observations:
             timestamps=_chosen(self.timestamps, rows),
             codes=_chosen(self.codes, rows),
             values=_chosen(self.values, rows),
+            maps=self.maps if isinstance(rows, slice) else (),  # a copy does not need the files any more
         )
 
     def _cells_of(self, rows: RowSelector) -> Positions:

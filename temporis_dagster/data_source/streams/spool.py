@@ -203,7 +203,7 @@ class FileColumn:
         if self._dtype.itemsize < np.dtype(np.int32).itemsize and _holds(np.dtype(np.int32), numbers):
             dtype = np.dtype(np.int32)
         self.close()
-        self._dtype = dtype
+        self.map, self._dtype = None, dtype
         for start in range(0, len(written), BLOCK_ROWS):
             self._write(written[start : start + BLOCK_ROWS].astype(dtype))
 
