@@ -12,13 +12,14 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import NoReturn
 
 import pandas as pd
 
 from temporis_dagster.cli.cells import is_moment
 from temporis_dagster.cli.invalid_rows import LINE
+from temporis_dagster.cli.time_parts import seems_to_hold_times
 from temporis_dagster.cli.times_across import TimesAcross
 from temporis_dagster.data_source.observations.layout import refuse
 from temporis_dagster.wording import columns_of, counted
@@ -202,7 +203,7 @@ class CsvFile:
                 f"The file has only one column, {first!r}. Pass {_option(others[0])} if that character separates the"
                 " columns."
             )
-        if not is_moment(first) and (found := self._times_across(fields)):
+        if not is_moment(first) and not self._has_times(fields) and (found := self._times_across(fields)):
             refuse(f"{missing}. {found.noticed}. {found.advice}")
         if any(is_moment(field) for field in fields):
             refuse(
@@ -217,6 +218,15 @@ class CsvFile:
                 f" '{UNNAMED}' if that column holds the timestamps."
             )
         refuse(f"{missing}. Name the column of {columns_of(fields)} that holds the timestamps with --timestamp.")
+
+    def _has_times(self, columns: list[str]) -> bool:
+        """Tell whether a column seems to hold the times of the rows, although it is not the one that was named."""
+        record = next(self._after_header(), None)
+        cells = [] if record is None else record.fields
+        return any(
+            seems_to_hold_times(column, pd.Series([cell], dtype=object))
+            for column, cell in zip_longest(columns, cells[: len(columns)], fillvalue="")
+        )
 
     def _skipping(self, timestamp: str) -> str:
         """Return how to skip the lines above the line of column names, if that stands further down."""

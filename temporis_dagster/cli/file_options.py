@@ -53,7 +53,8 @@ class FileOptions(ObservationOptions):
 
     Attributes:
         timestamp_format: The ``--timestamp-format`` that was given, for messages; None for none.
-        value_columns: The columns that hold values, for messages; empty if they are not known.
+        value_columns: The columns that hold neither timestamps nor names, for messages; empty if they are not known.
+        name_column: The column of series names of a long file, for messages; None for a wide one.
         time_parts: The columns that seem to hold a part of the time, each with its directive, for messages.
 
     >>> FileOptions().spelled("on_invalid", "drop"), FileOptions().spelled("timezone")
@@ -62,6 +63,7 @@ class FileOptions(ObservationOptions):
 
     timestamp_format: str | None = None
     value_columns: tuple[str, ...] = ()
+    name_column: str | None = None
     time_parts: tuple[tuple[str, str], ...] = ()
 
     LIST_OF_INVALID = LISTED
@@ -100,8 +102,13 @@ class FileOptions(ObservationOptions):
             f"If the column {column!r} is a part of the time, {self.as_part_of_the_time(column)}. "
             for column, _ in self.time_parts[:1]
         ]
-        if not parts:
+        if not parts and self.name_column is None:
             return super().untold()
+        if not parts:
+            return (
+                f"If a column tells them apart, make it part of the series names, with {self.naming([])}, or pass it as"
+                " another --timestamp if it is a part of the time."
+            )
         return (
             f"{parts[0]}If another column tells them apart, make it part of the series names, with {self.naming([])}."
         )
@@ -109,9 +116,13 @@ class FileOptions(ObservationOptions):
     def naming(self, columns: Sequence[str]) -> str:
         """Spell how to make columns part of the series names: with a template, unless the file is simply a long one."""
         values = [column for column in self.value_columns if column not in columns]
-        if len(columns) == 1 and len(values) == 1:
+        if len(columns) == 1 and len(values) == 1 and self.name_column is None:
             return f"{self.spelled('name', columns[0])} {self.spelled('value', values[0])}"
-        return self.spelled("name", "__".join([*(f"{{{column}}}" for column in columns or ["COLUMN"]), "{column}"]))
+        keys = [*(columns or ["COLUMN"]), *([] if self.name_column is None else [self.name_column])]
+        template = self.spelled("name", "__".join([*(f"{{{column}}}" for column in keys), "{column}"]))
+        if self.name_column is None or values == [self.value]:
+            return template
+        return f"{template} {self.spelled('columns', self.value)}"
 
     def as_part_of_the_time(self, column: str) -> str | None:
         """Spell how to make a column part of the time; None if it does not seem to be one."""

@@ -24,6 +24,7 @@ from temporis_dagster.cli.csv_file import CsvFile
 from temporis_dagster.cli.file_bytes import PARQUET, ZIP, raw_bytes_of, text_of
 from temporis_dagster.cli.file_form import COLUMN, FileForm, Kind, chosen, formatted, joined, named_by_template
 from temporis_dagster.cli.file_options import FileOptions
+from temporis_dagster.cli.time_parts import seems_to_hold_times, times_in
 from temporis_dagster.cli.times_across import TimesAcross, times_across
 from temporis_dagster.data_source.observations.layout import check_columns, refuse
 from temporis_dagster.errors import ConfigurationError
@@ -59,6 +60,7 @@ class FileTable:
         left_out: The columns that ``--exclude`` and ``--columns`` left out, with the rows of the frame.
         cells: The number of cells that could hold a value; 0 for a long file, whose rows without one are invalid.
         no_value: The number of those that hold no value.
+        warning: What is odd about the names of its columns; empty for nothing.
     """
 
     frame: pd.DataFrame
@@ -66,6 +68,7 @@ class FileTable:
     left_out: pd.DataFrame
     cells: int = 0
     no_value: int = 0
+    warning: str = ""
 
     def no_value_in_words(self) -> str:
         """Return how many cells hold no value, as a sentence; nothing if all of them hold one."""
@@ -110,9 +113,9 @@ def table_of(path: str, options: FileOptions, form: FileForm) -> FileTable:
             frame, left_out = _typed(_parquet(io.BytesIO(content)), options, form)
         else:
             frame, left_out = _csv(CsvFile(content, form.delimiter, form.skip_rows, across), options, form)
-    columns = [str(column) for column in frame.columns]
+    columns, warning = [str(column) for column in frame.columns], ""
     if not _is_long(columns, options, form) and (found := across(columns, list(map(str, left_out.columns)))):
-        refuse(f"{found.noticed}. {found.advice}")
+        warning = _warning(found, frame, left_out, options)
     _ensure_template(frame, options, form)
     cells, no_value = (0, 0) if _is_long(columns, options, form) else _without_value(frame, form)
     if form.template is not None:
@@ -120,7 +123,7 @@ def table_of(path: str, options: FileOptions, form: FileForm) -> FileTable:
         rows = frame.index.to_numpy(dtype="int64")
         frame, left_out = frame.set_axis(labels.take(rows)), left_out.take(rows)
     check_columns(frame, options)
-    return FileTable(frame, columns, left_out.reset_index(drop=True), cells, no_value)
+    return FileTable(frame, columns, left_out.reset_index(drop=True), cells, no_value, warning)
 
 
 def _is_long(columns: list[str], options: FileOptions, form: FileForm) -> bool:
@@ -128,6 +131,33 @@ def _is_long(columns: list[str], options: FileOptions, form: FileForm) -> bool:
     if form.template is not None or options.layout == "wide":
         return False
     return options.layout == "long" or {str(options.name), str(options.value)} <= set(columns)
+
+
+def _warning(found: TimesAcross, frame: pd.DataFrame, left_out: pd.DataFrame, options: FileOptions) -> str:
+    """Refuse a table whose times are in its header, and return a warning if they only may be.
+
+    They are if its rows have no times, or years where the header has months. Another column that may hold the times of
+    the rows is left to the checks that follow: they say how to name it, or how to read it.
+    """
+    if not frame.columns.is_unique:
+        return ""
+    held, timestamp = "", str(options.timestamp)
+    if timestamp in frame.columns:
+        held = times_in(frame[timestamp], options.timestamp_format)
+    elif isinstance(frame.index, pd.DatetimeIndex):
+        held = "moment"
+    if held == "moment" or (held and (options.layout == "wide" or found.kind == "year")):
+        return found.warning
+    elsewhere = any(
+        seems_to_hold_times(column, some[column])
+        for some in (frame, left_out)
+        for column in some.columns
+        if str(column) not in found.across
+    )
+    if held or not elsewhere:
+        found = replace(found, years=timestamp if held and timestamp in found.kept else None)
+        refuse(f"{found.noticed}. {found.advice}")
+    return ""
 
 
 def _without_value(frame: pd.DataFrame, form: FileForm) -> tuple[int, int]:

@@ -114,7 +114,7 @@ def ingest(
       signs for no value                   --na - --na n.d.
       another encoding                     --encoding latin1
     """  # noqa: D301  # click's mark of a paragraph that is not wrapped is the character, not a backslash and a b
-    from temporis_dagster.cli.lost_rows import told_of, way_out
+    from temporis_dagster.cli.lost_rows import way_out
     from temporis_dagster.cli.preview import oddities, preview
 
     to_protect = [url, mirror, from_environment("TEMPORIS_STORE")]
@@ -139,7 +139,7 @@ def ingest(
         say(json.dumps(said) if as_json else str(report))
         if (without := table.no_value_in_words()) and not as_json:
             say(without)
-        if (lost := way_out(observations, told_of(options, table))) and not as_json:
+        if (lost := way_out(observations, options, table)) and not as_json:
             say(lost)
         if check and not as_json:
             say(f"\n{preview(observations)}")

@@ -49,6 +49,7 @@ def settled(table: FileTable, observations: Observations, options: FileOptions, 
     superseded = observations.superseded_rows
     if superseded is None or not observations.conflicts:
         return observations
+    options = told_of(options, table)
     used, found = options, None
     if superseded.told_apart_by is None and len(table.left_out.columns):
         by_role = columns_by_role(table.frame, options)
@@ -63,28 +64,32 @@ def settled(table: FileTable, observations: Observations, options: FileOptions, 
 
 
 def told_of(options: FileOptions, table: FileTable) -> FileOptions:
-    """Return the options with what advice needs to know of the columns of the file."""
+    """Return the options with what advice needs to know of the columns of the file.
+
+    It may look at all cells of a column, so it is called only where there is something to advise.
+    """
     frame, timestamp = table.frame, options.timestamp
-    if COLUMN in frame.columns or columns_by_role(frame, options).names is not None:
-        values: list[str] = []
-    else:
-        values = [str(column) for column in frame.columns if column != timestamp]
+    names = None if COLUMN in frame.columns else columns_by_role(frame, options).name_label
+    values = [str(column) for column in frame.columns if column not in (timestamp, names)]
+    if COLUMN in frame.columns:
+        values = []
     used = (timestamp, options.name, COLUMN)
     parts = [
         (str(column), directive)
         for some in (frame, table.left_out)
         for column in some.columns
-        if column not in used and (directive := directive_of(column, some[column].tolist()))
+        if column not in used and (directive := directive_of(column, some[column]))
     ]
-    return replace(options, value_columns=tuple(values), time_parts=tuple(parts))
+    told = replace(options, value_columns=tuple(values), time_parts=tuple(parts))
+    return told if names is None else replace(told, name_column=str(names))
 
 
-def way_out(observations: Observations, options: FileOptions) -> str:
+def way_out(observations: Observations, options: FileOptions, table: FileTable) -> str:
     """Return what to do about the rows that lost to another value; nothing if there are none."""
     superseded, count = observations.superseded_rows, observations.conflicts
     if superseded is None or not count:
         return ""
-    column = superseded.told_apart_by
+    options, column = told_of(options, table), superseded.told_apart_by
     lost = (
         f"{count:,} of {counted(observations.observations_in, 'observation')} lost to a later row with another value."
     )
@@ -113,6 +118,7 @@ def entity_advice(table: FileTable, options: FileOptions, texts: Iterable[str]) 
     }
     if not telling:
         return ""
+    options = told_of(options, table)
     chosen = _fewest(times, telling)
     named, columns = " and ".join(map(repr, chosen)), agreeing(len(chosen), "column", "columns")
     parts = [

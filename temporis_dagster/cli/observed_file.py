@@ -263,17 +263,19 @@ def collected_invalid_rows(
 
 
 def table_of_file(file: str, options: FileOptions, form: FileForm) -> FileTable:
-    """Read the file into a table."""
+    """Read the file into a table, and warn if its columns are named like times."""
     from temporis_dagster.cli.file_table import table_of
 
-    return table_of(file, options, form)
+    table = table_of(file, options, form)
+    if table.warning:
+        tell(f"Warning: {table.warning}")
+    return table
 
 
 def observed(table: FileTable, options: FileOptions, data_source: str, bad: InvalidRows) -> Observations:
     """Return the observations of the file, and collect the rows that are none."""
-    from temporis_dagster.cli.lost_rows import settled, told_of
+    from temporis_dagster.cli.lost_rows import settled
 
-    options = told_of(options, table)
     frame, merging, dropped, remarks = table.frame, options.merging(), "", list[tuple[object, ...]]()
     try:
         observations = _observe(frame, replace(merging, on_invalid="raise"), data_source, remarks)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from temporis_dagster.cli.file_form import COLUMN, FileForm
-from temporis_dagster.cli.time_parts import LONG_MONTHS, NAMED, SHORT_MONTHS, year_among
+from temporis_dagster.cli.time_parts import LONG_MONTHS, NAMED, SHORT_MONTHS, only_years, year_among
 from temporis_dagster.wording import listed
 
 YEAR = re.compile(r"[A-Za-z]?(?:1[5-9]|20)\d\d(?:\.0+)?(?: \[YR\d{4}\])?", re.ASCII)
@@ -38,6 +38,7 @@ class TimesAcross:
         form: How the file is written.
         read: How pandas reads it.
         timezone: The time zone that was given; None for none.
+        years: The column that was named for the timestamps, if it holds years; None if it does not, or is not known.
     """
 
     across: list[str]
@@ -46,6 +47,7 @@ class TimesAcross:
     form: FileForm
     read: str
     timezone: str | None = None
+    years: str | None = None
 
     @property
     def noticed(self) -> str:
@@ -53,8 +55,23 @@ class TimesAcross:
         return f"The columns {listed(self.across)} are named like {self.kind}s"
 
     @property
+    def warning(self) -> str:
+        """What to do if the rows have times of their own, so that the columns may well be series."""
+        return (
+            f"{self.noticed}. If each of them is a series of its own, name all columns of values with --columns, and"
+            " this warning goes away. If their names say when the values were measured, the values are at wrong times:"
+            " reshape the table first, so that each row has one time."
+        )
+
+    @property
     def advice(self) -> str:
         """How to reshape the table, the options that read the result, and what to do if they are series after all."""
+        if self.kind == "month" and self._year is None:
+            return (
+                "Only rows have times for this command, and no column is known to hold the year of these months: name"
+                " it with --timestamp, or add one that is called year, and try again. If each of the columns is a"
+                " series of its own, name them with --columns."
+            )
         return (
             f"Only rows have times for this command, and every column of values is a series, so such a table must be"
             f" reshaped first. With pandas: {self._example}. There, {MEASURED!r} becomes the name of the series: write"
@@ -74,16 +91,19 @@ class TimesAcross:
     def _plain(self) -> bool:
         return self.kind == "month" or all(PLAIN_YEAR.fullmatch(column.strip()) for column in self.across)
 
+    @property
+    def _year(self) -> str | None:
+        """The column that holds years, by its cells or by its name. None is guessed."""
+        return self.years or year_among(self.kept)
+
     @cached_property
     def _parts(self) -> tuple[list[str], str]:
         """The columns of the times in the reshaped table, and their format."""
         if self.kind == "month":
             short = all(column.strip().lower() in SHORT_MONTHS for column in self.across)
-            before = [column for column in self.form.timestamps if column in self.kept]
-            if not before and (year := year_among(self.kept) or next(iter(self.kept), None)) is not None:
-                before = [year]
-            pattern = self.form.timestamp_format or "%Y"
-            return [*before, "month"], " ".join([*([pattern] if before else []), "%b" if short else "%B"])
+            given = self.form.timestamp_format
+            pattern = given if given is not None and only_years(given) else "%Y"
+            return [str(self._year), "month"], f"{pattern} {'%b' if short else '%B'}"
         finer = [column for column in self.kept if column.strip().lower() in NAMED][:1]
         return ["year", *finer], " ".join(["%Y", *(NAMED[column.strip().lower()] for column in finer)])
 

@@ -13,8 +13,10 @@ import shlex
 import pandas as pd
 import pytest
 
+from temporis_dagster.cli import lost_rows
 from temporis_dagster.cli.cells import numbers
 from temporis_dagster.cli.file_form import FileForm
+from temporis_dagster.cli.time_parts import directive_of
 from temporis_dagster.data_source.observations import timestamps
 from tests.support.cli_tools import ingest, run
 from tests.support.service_fixture import content
@@ -604,6 +606,147 @@ def test_years_as_columns_are_no_observation(store):
     assert "pd.read_csv('FILE.csv').melt(['Country', 'Code'], var_name='year', value_name='measured'); long.to_csv" in (
         done.stderr
     )
+
+
+OWN_TIMES = {
+    "moments, and probes called like years": ("timestamp,P1500,P1600,P1700\n2024-06-20T12:00Z,1,2,3\n", []),
+    "seconds": (f"timestamp,X2001,X2002,X2003\n{NOON},1,2,3\n", ["--layout", "wide"]),
+    "dates in another form": (
+        "day,mar,may,dec\n20.06.2024 12:00,1,2,3\n",
+        ["--timestamp", "day", "--timestamp-format", "%d.%m.%Y %H:%M", *UTC],
+    ),
+    "date and time": ("d,t,mar,may,dec\n2024-06-20,12:00,1,2,3\n", ["--timestamp", "d", "--timestamp", "t", *UTC]),
+    "JSON lines": ('{"timestamp": "2024-06-20T12:00Z", "JAN": 1, "FEB": 2, "MAR": 3}\n', ["--format", "json"]),
+}
+
+
+@pytest.mark.parametrize(("file", "options"), OWN_TIMES.values(), ids=OWN_TIMES)
+def test_rows_with_times_of_their_own_are_stored_with_a_warning_whatever_the_series_are_called(store, file, options):
+    """The warning names --columns, which takes it away, and offers no code that would lose the times."""
+    done = ingest(store, file, *options)
+    assert (done.exit_code, {second for second, _ in content(store)}) == (0, {NOON})
+    assert len(content(store)) == 3
+    assert re.fullmatch(
+        r"Warning: The columns .* are named like (years|months)\. If each of them is a series of its own, name all"
+        r" columns of values with --columns, .*\n",
+        done.stderr,
+    )
+    assert "melt" not in done.stderr
+    columns = ",".join(name for _, name in sorted(content(store)))
+    assert ingest(store, file, *options, "--columns", columns).stderr == ""
+
+
+def test_typed_moments_in_a_column_or_an_index_are_times_of_the_rows(store, tmp_path):
+    """Parquet, with months as columns."""
+    frame = pd.DataFrame({"JAN": [1.0], "FEB": [2.0], "MAR": [3.0]}, index=pd.DatetimeIndex(["2024-06-20T12:00Z"]))
+    frame.to_parquet(tmp_path / "index.parquet")
+    frame.reset_index(names="timestamp").to_parquet(tmp_path / "column.parquet")
+    for name in ("index", "column"):
+        done = run("ingest", tmp_path / f"{name}.parquet", "--data-source", "store_metrics", "--url", store.url)
+        assert done.exit_code == 0, done.stderr
+        assert "Warning: The columns 'JAN', 'FEB', 'MAR' are named like months. If each of them" in done.stderr
+
+
+@pytest.mark.parametrize(("file", "layout"), [(ELNINO, "wide"), (ELNINO.replace("JAN,FEB,MAR", "X1,X2,X1700"), "auto")])
+def test_years_are_times_where_the_layout_is_said_or_the_columns_are_years_too(store, file, layout):
+    """Only the months of one year in a row are surely in the header."""
+    file = file.replace("X1,X2", "X1500,X1600")
+    done = ingest(store, file, "--timestamp", "YEAR", "--timestamp-format", "%Y", *UTC, "--layout", layout)
+    assert (done.exit_code, len(content(store))) == (0, 6)
+    assert "name all columns of values with --columns" in done.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--timestamp", "city"], ["--timestamp", "city", "--layout", "wide"]])
+def test_no_column_is_taken_for_the_year_of_months_unless_it_holds_years(store, options):
+    """Whichever column comes first."""
+    done = ingest(store, "city,JAN,FEB,MAR\nRome,1,2,3\n", *options)
+    assert (done.exit_code, content(store)) == (3, {})
+    assert "no column is known to hold the year of these months: name it with --timestamp, or add one" in done.stderr
+    assert "%Y" not in done.stderr
+
+
+def test_a_year_is_told_by_the_cells_of_the_column_that_was_named(store, tmp_path):
+    """It may be called anything."""
+    (tmp_path / "sea.csv").write_text(ELNINO.replace("YEAR", "J"))
+    where = ["--data-source", "store_metrics", "--url", store.url]
+    done = run("ingest", tmp_path / "sea.csv", *where, "--timestamp", "J")
+    assert done.exit_code == 3
+    assert advised(done.stderr)[:6] == ["--timestamp", "J", "--timestamp", "month", "--timestamp-format", "%Y %b"]
+
+
+@pytest.mark.parametrize("file", [
+    "date,P1500,P1600,P1700\n20.06.2024,1,2,3\n",
+    "when,P1500,P1600,P1700\n2024-06-20,1,2,3\n",
+    '{"when": "2024-06-20", "P1500": 1, "P1600": 2, "P1700": 3}\n',
+])  # fmt: skip
+def test_times_of_rows_are_never_advised_as_names_of_series(store, file):
+    """Where their column was not named, it has to be."""
+    done = ingest(store, file, "--format", "json" if file.startswith("{") else "csv")
+    assert (done.exit_code, content(store)) == (3, {})
+    assert "melt" not in done.stderr
+    assert "--timestamp" in done.stderr
+
+
+PARTS_OF_ANOTHER_KIND = {
+    "nullable numbers": {"Hour": pd.array([1, None], dtype="Int64")},
+    "nullable texts": {"month": pd.array(["x", None], dtype="string")},
+    "lists": {"day": [[1], [2, 3]]},
+    "dates": {"quarter": [pd.Timestamp("2024-01-01"), pd.NaT]},
+}
+
+
+@pytest.mark.parametrize("columns", PARTS_OF_ANOTHER_KIND.values(), ids=PARTS_OF_ANOTHER_KIND)
+@pytest.mark.parametrize("values", [[1.0, 2.0], [1.0, None]], ids=["lost", "none lost"])
+def test_a_column_called_like_a_part_of_the_time_may_hold_anything(store, tmp_path, columns, values):
+    """It is left out here; a row that is lost makes it a candidate for advice."""
+    pd.DataFrame({"timestamp": [NOON, NOON], "power": values, **columns}).to_parquet(tmp_path / "a.parquet")
+    where = ["--data-source", "store_metrics", "--url", store.url]
+    done = run("ingest", tmp_path / "a.parquet", *where, "--columns", "power", "--on-conflict", "last")
+    assert done.exit_code == 0, done.exception
+    assert content(store)[NOON, "power"] == (values[1] or 1.0)
+
+
+def test_a_part_of_the_time_may_lack_cells():
+    """What is missing says nothing; what is neither a text nor a number is no part of a time."""
+    assert directive_of("hour", pd.array([1, None], dtype="Int64")) == "%H"
+    assert directive_of("hour", [3.0, float("nan"), None, pd.NaT]) == "%H"
+    assert directive_of("hour", [1, [2]]) == directive_of("hour", [1, True]) == directive_of("hour", [None]) == ""
+
+
+def test_cells_are_looked_at_only_where_the_name_and_lost_rows_ask_for_it(store, monkeypatch):
+    """A large file without such rows costs nothing; a column of another name is never gone through."""
+    assert directive_of("power", (pytest.fail("a cell was looked at") for _ in range(1))) == ""
+    looked_at: list[object] = []
+    monkeypatch.setattr(lost_rows, "directive_of", lambda column, _: looked_at.append(column) or "")
+    assert ingest(store, f"timestamp,hour,a\n{NOON},1,2\n").exit_code == 0
+    assert looked_at == []
+    assert ingest(store, f"timestamp,hour,a\n{NOON},1,2\n{NOON},1,3\n", "--on-conflict", "last").exit_code == 0
+    assert "hour" in looked_at
+
+
+@pytest.mark.parametrize("more", ["", ",unit"])
+@pytest.mark.parametrize("lost", [[], ["--on-conflict", "last"]], ids=["refused", "lost"])
+def test_the_advice_for_one_more_column_in_a_long_file_works(store, more, lost):
+    """Its cells become part of the names, which keep what they were."""
+    rest = more and ",kW"
+    file = f"timestamp,name,value,station{more}\n{NOON},a,1,x{rest}\n{NOON},a,2,y{rest}\n{NOON},b,3,x{rest}\n"
+    done = ingest(store, file, *lost)
+    assert done.exit_code == (0 if lost else 3)
+    (words,) = re.findall(r"make it part of the series names, with (.*?);", done.stdout or done.stderr)
+    store.create_data_source("followed")
+    done = run("ingest", "-", "--data-source", "followed", "--url", store.url, *shlex.split(words), stdin=file)
+    assert done.exit_code == 0, done.stderr
+    assert "3 observations of 3 series" in done.stdout
+
+
+def test_the_advice_for_a_long_file_keeps_its_names_where_no_column_is_known(store):
+    """COLUMN stands for the one that its owner finds."""
+    done = ingest(store, LONG_TWICE)
+    assert done.exit_code == 3
+    assert "with --name '{COLUMN}__{name}__{column}', or pass it as another --timestamp" in done.stderr
+
+
+LONG_TWICE = "timestamp,name,value\n" + "".join(f"{NOON},a,{value}\n" for value in range(4))
 
 
 @pytest.mark.parametrize("columns", ["JAN,FEB,total", "may,june", "q1960,1960", "Mars,Apr,Maybe,x"])
