@@ -1,4 +1,4 @@
-"""The page of a data source on the dashboard: what one page asks a store of many rows and series, warm and cold.
+"""The page of a data source on the dashboard: what one page asks a store of many rows and series, and the page itself.
 
 *Warm* is one process that has shown the same page before. *Cold* is a process of its own that shows its first page, of
 other series in each round, after the system's cache of the database's files was emptied: SQLite reads from the disk,
@@ -8,13 +8,16 @@ and so does PostgreSQL, except for what its own cache of 128 MB holds.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import httpx
 import numpy as np
 import pandas as pd
 
@@ -37,6 +40,13 @@ FEW_AT_ONCE = 1_000_000
 """Rows that are stored by one upsert, before anything is measured."""
 AT_MOST_MS = 300.0
 WIDE = "plot of every row"
+PAGES = {
+    "the page": "/sources/metrics",
+    "the page, two series chosen": "/sources/metrics?series={0}&series={1}",
+    "the page, a search": "/sources/metrics?search=STORE_0001",
+    "its JSON": "/sources/metrics.json",
+}
+FIRST_PAGE = "the first page of a process"
 
 
 def tables(given: Given) -> Iterator[Table]:
@@ -66,6 +76,7 @@ def tables(given: Given) -> Iterator[Table]:
                 for way in (f"{name}, warm", f"{name}, cold")
             ]
         yield in_turns(table, ways, given.rounds)
+        yield of_pages(stores, given)
         yield of_one_series(stack, new_stores(stack, folder / "few.db", admin), given)
 
 
@@ -75,6 +86,51 @@ def new_stores(stack: ExitStack, path: Path, admin: str | None) -> dict[str, str
     if admin is not None:
         stores["PostgreSQL"] = stack.enter_context(servers.new_database(admin))
     return stores
+
+
+def of_pages(stores: dict[str, str], given: Given) -> Table:
+    """Whole pages, as a browser asks `temporis serve` for them, without the style sheet and the script."""
+    table = Table("dashboard-pages", "The same, over HTTP: whole pages", columns={"wall_ms": "ms"})
+    table.goals += [
+        Goal(
+            9, f"a page of the dashboard over HTTP, {name}", name, step, at_most=AT_MOST_MS, figure="wall_ms", unit="ms"
+        )
+        for name in stores
+        for step in (*PAGES, FIRST_PAGE)
+    ]
+    return in_turns(table, {name: partial(asked, url) for name, url in stores.items()}, given.rounds)
+
+
+def asked(url: str, turn: Turn) -> None:
+    """The first page of a service whose store is not in memory, and then each page for the second time."""
+    forget_files(url)
+    names = frames.names(2)
+    with served(url) as service, httpx.Client(base_url=service) as client:
+        turn.note(FIRST_PAGE, {"wall_ms": page_ms(client, PAGES["the page"])})
+        while "being counted" in client.get(PAGES["the page"]).text:  # in the background, which is not part of a page
+            time.sleep(0.1)
+        for step, path in PAGES.items():
+            page_ms(client, path.format(*names))
+            turn.note(step, {"wall_ms": page_ms(client, path.format(*names))})
+
+
+def page_ms(client: httpx.Client, path: str) -> float:
+    """Get a page: milliseconds."""
+    begun = time.perf_counter()
+    client.get(path).raise_for_status()
+    return 1_000 * (time.perf_counter() - begun)
+
+
+@contextmanager
+def served(url: str) -> Iterator[str]:
+    """A service over a store, with the dashboard open: its URL."""
+    command = [sys.executable, "-m", "temporis_dagster.cli", "serve", "--store", url, "--port", "0", "--open"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().split()[-1]
+        finally:
+            process.terminate()
 
 
 def of_one_series(stack: ExitStack, stores: dict[str, str], given: Given) -> Table:
