@@ -178,7 +178,7 @@ class RulesOfRows:
 
     def _block_rows(self) -> int:
         """Return how many rows to look at at once: whole rounds, so that blocks often have the same series."""
-        round_rows = self.round_rows or _first_return(self.codes[:CACHED_ROWS])
+        round_rows = self.round_rows or first_return(self.codes[:CACHED_ROWS])
         return max(CACHED_ROWS // max(round_rows, 1), 1) * max(round_rows, 1)
 
     def faults(self, rows: Int64s, floats: Floats) -> list[Fault]:
@@ -218,10 +218,13 @@ def _falls(floats: Floats, start: int, stop: int, distance: int) -> bool:
     return bool((block[distance:] < block[:-distance]).any())
 
 
-def _first_return(codes: Codes) -> int:
+def first_return(codes: Codes) -> int:
     """Return the second row of the first row's series; 0 if there is none."""
-    again = np.flatnonzero(codes[1:] == codes[:1])[:1]
-    return int(again[0]) + 1 if len(again) else 0
+    for start in range(1, len(codes), CACHED_ROWS):
+        again = codes[start : start + CACHED_ROWS] == codes[0]
+        if again.any():
+            return start + int(again.argmax())
+    return 0
 
 
 def _said(bounds: Floats, code: int) -> str:

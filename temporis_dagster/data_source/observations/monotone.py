@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from temporis_dagster.data_source.observations.contracts import Contracts
+from temporis_dagster.data_source.observations.contracts import Contracts, first_return
 from temporis_dagster.data_source.observations.faults import NOTHING_SENT, faults_in_words, objects
 from temporis_dagster.data_source.observations.model import (
     CACHED_ROWS,
@@ -114,20 +114,11 @@ def _falls(observations: Observations, order: KeyOrder, monotone: Mask) -> tuple
 
 def _rows_of_a_round(codes: Codes) -> int:
     """Return after how many rows the series begin again, each in its place, to the end; 0 if they do not."""
-    rows, count = _first_return(codes), len(codes)
+    rows, count = first_return(codes), len(codes)
     if not rows or len(np.unique(codes[:rows])) < rows:
         return 0
     blocks = (slice(start, start + CACHED_ROWS) for start in range(0, count - rows, CACHED_ROWS))
     return rows if all(np.array_equal(codes[rows:][block], codes[:-rows][block]) for block in blocks) else 0
-
-
-def _first_return(codes: Codes) -> int:
-    """Return the second row of the first row's series; 0 if there is none."""
-    for start in range(1, len(codes), CACHED_ROWS):
-        again = codes[start : start + CACHED_ROWS] == codes[0]
-        if again.any():
-            return start + int(again.argmax())
-    return 0
 
 
 def _before_a_fall(values: Floats, rows: Positions | None, distance: int) -> Int64s:
