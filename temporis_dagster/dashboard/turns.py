@@ -99,8 +99,6 @@ class Places:
             finally:
                 if scope in waiting:
                     waiting.remove(scope)
-                if not waiting:
-                    self._waiting.pop(account, None)
         if scope.cancelled_caught:
             raise _busy()
 
