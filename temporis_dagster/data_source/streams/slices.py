@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Column: TypeAlias = "pd.Series[Any]"
 
 SLICE_CELLS = 400_000
-"""The number of observations in a slice. Larger ones take more memory, and are not faster; half of them: by a tenth."""
+"""The number of observations in a slice. Larger ones take more memory and are not faster; halves are a tenth slower."""
 
 MOST_PIECES = 1_000
 """The maximum number of pieces that are gathered before they are joined: each takes memory of its own."""
