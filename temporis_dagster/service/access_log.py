@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
+from temporis_dagster.data_source.store.tokens import A_TOKEN
 from temporis_dagster.service.log_lines import FIELDS
 from temporis_dagster.service.middleware import AfterAnswers
 
@@ -31,7 +32,7 @@ ALWAYS = ("method", "path")
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 ANY_TOKEN = re.compile(
     r"(?<![a-z0-9])ts(?:_|%(?:25)*5f)[^\s\"'&;,/]+"  # of any length at the beginning of a word: not in "events_daily"
-    r"|ts_[\w-]{30,}"  # as long as a token, anywhere
+    rf"|{A_TOKEN.pattern}"
     r"|(?<![\w-])(?=[\w-]*\d)[\w-]{43}(?![\w-])",  # one of our tokens without its prefix
     re.IGNORECASE | re.ASCII,
 )

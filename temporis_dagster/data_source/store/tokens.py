@@ -25,7 +25,7 @@ from temporis_dagster.errors import ConfigurationError
 
 PREFIX = "ts_"
 A_TOKEN = re.compile(PREFIX + r"[\w-]{30,}", re.ASCII)
-"""A token somewhere in a text, as far as a text can tell."""
+"""What is as long as a token, anywhere in a text."""
 
 RANDOM_BYTES = 32
 SESSIONS = b"temporis dashboard session"

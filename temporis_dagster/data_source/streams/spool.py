@@ -31,7 +31,7 @@ from temporis_dagster.data_source.streams.slices import Slice, slices_of
 from temporis_dagster.errors import StreamError
 
 MOST_CELLS = 200_000
-"""The number of observations that are read at a time, at most: larger slices only make it faster to write them."""
+"""The number of observations that are read at a time, at most. Larger slices help only where each goes to a store."""
 
 FULL = (
     "The temporary file in which the stream is spooled cannot be written to {} ({}). Make room there, or set TMPDIR"
